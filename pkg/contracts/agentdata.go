@@ -1,0 +1,158 @@
+package contracts
+
+import "time"
+
+// FailureReason says what kind of evidence found a failure.
+type FailureReason string
+
+// Reasons of agent.failed.
+const (
+	// ReasonExited: the runner saw the process end though nobody had asked.
+	ReasonExited FailureReason = "exited"
+	// ReasonPanicked: a goroutine agent panicked.
+	ReasonPanicked FailureReason = "panicked"
+	// ReasonHeartbeatTimeout: silence beyond the suspicion threshold.
+	ReasonHeartbeatTimeout FailureReason = "heartbeat_timeout"
+	// ReasonNoFirstHeartbeat: started, but never beat within its start deadline.
+	ReasonNoFirstHeartbeat FailureReason = "no_first_heartbeat"
+	// ReasonHealthCheckFailed: a probe was not answered, or answered unhealthy.
+	ReasonHealthCheckFailed FailureReason = "health_check_failed"
+	// ReasonHung: it beats, but its work stands still past busy_until.
+	ReasonHung FailureReason = "hung"
+	// ReasonStartFailed: the runner could not start it.
+	ReasonStartFailed FailureReason = "start_failed"
+	// ReasonUnverified: started, but not verified as healthy in time.
+	ReasonUnverified FailureReason = "unverified"
+	// ReasonHostLost: its runner's host is gone.
+	ReasonHostLost FailureReason = "host_lost"
+)
+
+// Health is the detector's opinion of an agent.
+type Health string
+
+// Healthy is below half the threshold, degraded from half, unhealthy at the
+// threshold, unknown before any evidence.
+const (
+	HealthUnknown   Health = "unknown"
+	HealthHealthy   Health = "healthy"
+	HealthDegraded  Health = "degraded"
+	HealthUnhealthy Health = "unhealthy"
+)
+
+// AgentCreatedData is the data of agent.created: an agent that nobody announced
+// was seen to beat.
+type AgentCreatedData struct {
+	Agent        string   `json:"agent"`
+	Type         string   `json:"type,omitempty"`
+	Incarnation  uint64   `json:"incarnation"`
+	Interval     Duration `json:"interval,omitempty"`
+	Capabilities []string `json:"capabilities,omitempty"`
+	Capacity     int      `json:"capacity,omitempty"`
+}
+
+// AgentStartedData is the data of agent.started: a runner started a process. That
+// it works is only known when its heartbeat comes.
+type AgentStartedData struct {
+	Agent        string   `json:"agent"`
+	Incarnation  uint64   `json:"incarnation"`
+	Runner       string   `json:"runner"`
+	PID          int      `json:"pid,omitempty"`
+	Type         string   `json:"type,omitempty"`
+	Capabilities []string `json:"capabilities,omitempty"`
+	Capacity     int      `json:"capacity,omitempty"`
+	Interval     Duration `json:"heartbeat_interval,omitempty"`
+	// StartDeadline is how long after this event the first heartbeat may take.
+	StartDeadline Duration `json:"start_deadline,omitempty"`
+}
+
+// StopReason says why an expected end happened.
+type StopReason string
+
+// Reasons of agent.stopped.
+const (
+	// StopRequested: it was ordered to stop.
+	StopRequested StopReason = "requested"
+	// StopCompleted: it ended by itself with exit code 0.
+	StopCompleted StopReason = "completed"
+)
+
+// AgentStoppedData is the data of agent.stopped: an end that is no failure.
+type AgentStoppedData struct {
+	Agent       string     `json:"agent"`
+	Incarnation uint64     `json:"incarnation"`
+	Runner      string     `json:"runner,omitempty"`
+	Reason      StopReason `json:"reason" jsonschema:"enum=requested,enum=completed"`
+	Exit        *Exit      `json:"exit,omitempty"`
+}
+
+// Exit is how a process ended.
+type Exit struct {
+	// Code is the exit status, or -1 when a signal ended it or it is unknown.
+	Code int `json:"code"`
+	// Signal is the name of the signal that ended it, such as "SIGKILL".
+	Signal string `json:"signal,omitempty"`
+	// Unknown is set when the end was seen, but its status was lost because
+	// the runner was away.
+	Unknown bool `json:"unknown,omitempty"`
+	// Tail is the last output, at most MaxOutputTail bytes.
+	Tail string    `json:"tail,omitempty"`
+	At   time.Time `json:"at"`
+}
+
+// AgentFailedData is the data of agent.failed, whoever found it.
+type AgentFailedData struct {
+	Agent       string        `json:"agent"`
+	Incarnation uint64        `json:"incarnation"`
+	Reason      FailureReason `json:"reason"`
+	// Type is the agent's type, where known.
+	Type   string `json:"type,omitempty"`
+	Runner string `json:"runner,omitempty"`
+	// Detail is the evidence in one sentence, for people.
+	Detail string `json:"detail,omitempty"`
+	Exit   *Exit  `json:"exit,omitempty"`
+	// Silence is the evidence of a verdict by the detector.
+	Silence *Silence `json:"silence,omitempty"`
+}
+
+// Silence is what the detector knew when it spoke.
+type Silence struct {
+	Phi       float64 `json:"phi"`
+	Threshold float64 `json:"threshold"`
+	// LastHeartbeat is when the last beat arrived; nil when there was none.
+	LastHeartbeat *time.Time `json:"last_heartbeat,omitempty"`
+	// Elapsed is the time since then, by the detector's monotonic clock.
+	Elapsed  Duration `json:"elapsed"`
+	Interval Duration `json:"interval"`
+	Samples  int      `json:"samples"`
+	// Rule says which rule spoke: phi, missed_beats, start_deadline, progress
+	// or probe.
+	Rule string `json:"rule"`
+}
+
+// AgentRecoveredData is the data of agent.recovered: an agent declared failed
+// beats again in the same incarnation; the verdict was a mistake or its cause
+// has passed.
+type AgentRecoveredData struct {
+	Agent       string   `json:"agent"`
+	Incarnation uint64   `json:"incarnation"`
+	Down        Duration `json:"down"`
+}
+
+// AgentStateChangedData is the data of agent.state_changed.
+type AgentStateChangedData struct {
+	Agent       string  `json:"agent"`
+	Incarnation uint64  `json:"incarnation"`
+	From        Health  `json:"from" jsonschema:"enum=unknown,enum=healthy,enum=degraded,enum=unhealthy"`
+	To          Health  `json:"to" jsonschema:"enum=unknown,enum=healthy,enum=degraded,enum=unhealthy"`
+	Phi         float64 `json:"phi,omitempty"`
+}
+
+// AgentMessageData is the data of agent.message_received and message_processed.
+type AgentMessageData struct {
+	Agent     string   `json:"agent"`
+	MessageID string   `json:"message_id"`
+	From      string   `json:"from,omitempty"`
+	Kind      string   `json:"kind,omitempty"`
+	Took      Duration `json:"took,omitempty"`
+	Error     string   `json:"error,omitempty"`
+}

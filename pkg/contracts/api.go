@@ -1,0 +1,352 @@
+package contracts
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Services with an API, as in smith.<service>.<verb>. The micro framework
+// lists them as smith-<service>.
+const (
+	ServiceDetector   = "detector"
+	ServiceSupervisor = "supervisor"
+	ServiceRouter     = "router"
+	ServiceEventStore = "eventstore"
+	ServiceRunner     = "runner"
+)
+
+// Codes of a failed API request, in the Nats-Service-Error-Code header.
+const (
+	CodeBadRequest = "400"
+	CodeNotFound   = "404"
+	CodeConflict   = "409"
+	CodeTooLarge   = "413"
+	CodeInternal   = "500"
+	CodeNotReady   = "503"
+)
+
+// --- detector: status, agents, monitor, unmonitor, probe
+
+// AgentRequest names an agent: detector.status, detector.probe,
+// detector.unmonitor and eventstore.why.
+type AgentRequest struct {
+	Agent string `json:"agent"`
+}
+
+// AgentView is what the detector knows of an agent; reply of detector.status.
+type AgentView struct {
+	Agent       string      `json:"agent"`
+	Type        string      `json:"type,omitempty"`
+	Runner      string      `json:"runner,omitempty"`
+	Incarnation uint64      `json:"incarnation"`
+	Health      Health      `json:"health"`
+	Status      AgentStatus `json:"status,omitempty"`
+	Phi         float64     `json:"phi"`
+	Threshold   float64     `json:"threshold"`
+	Interval    Duration    `json:"interval"`
+	Samples     int         `json:"samples"`
+	// LastHeartbeat is nil before the first.
+	LastHeartbeat *time.Time `json:"last_heartbeat,omitempty"`
+	Capabilities  []string   `json:"capabilities,omitempty"`
+	InFlight      int        `json:"in_flight,omitempty"`
+	Capacity      int        `json:"capacity,omitempty"`
+}
+
+// AgentsRequest selects agents; an empty one means all.
+type AgentsRequest struct {
+	// After and Limit page by name; the default limit is 500, the most 5,000.
+	After  string `json:"after,omitempty"`
+	Limit  int    `json:"limit,omitempty"`
+	Type   string `json:"type,omitempty"`
+	Health Health `json:"health,omitempty"`
+}
+
+// AgentsReply is a page of agents ordered by name.
+type AgentsReply struct {
+	Agents []AgentView `json:"agents"`
+	// Next is the After of the next page; empty at the end.
+	Next  string `json:"next,omitempty"`
+	Total int    `json:"total"`
+}
+
+// MonitorRequest begins or changes the watching of an agent.
+type MonitorRequest struct {
+	Agent         string   `json:"agent"`
+	Interval      Duration `json:"interval,omitempty"`
+	StartDeadline Duration `json:"start_deadline,omitempty"`
+	// Threshold overrides phi_threshold for this agent.
+	Threshold float64 `json:"threshold,omitempty"`
+}
+
+// ProbeReply is the reply of detector.probe.
+type ProbeReply struct {
+	Agent string `json:"agent"`
+	// Answer is ok, no_responders or timeout.
+	Answer string   `json:"answer"`
+	Took   Duration `json:"took"`
+	Health Health   `json:"health"`
+}
+
+// PingReply is an agent's answer to smith.agent.<agent>.ping.
+type PingReply struct {
+	Incarnation uint64      `json:"incarnation"`
+	Status      AgentStatus `json:"status"`
+	InFlight    int         `json:"in_flight"`
+	Detail      string      `json:"detail,omitempty"`
+}
+
+// AgentStopRequest is the body of smith.agent.<agent>.stop: a polite request
+// to finish the work in hand and end.
+type AgentStopRequest struct {
+	Incarnation uint64   `json:"incarnation,omitempty"`
+	Timeout     Duration `json:"timeout,omitempty"`
+}
+
+// OK is the reply of requests that have nothing else to say.
+type OK struct {
+	OK      bool   `json:"ok"`
+	Warning string `json:"warning,omitempty"`
+}
+
+// --- supervisor: tree, status, add, remove, restart, terminate, suspend,
+// resume, drain
+
+// TreeRequest asks for a tree, or the subtree under a node.
+type TreeRequest struct {
+	Node string `json:"node,omitempty"`
+}
+
+// TreeReply is a tree as it stands.
+type TreeReply struct {
+	Tree       string `json:"tree"`
+	Supervisor string `json:"supervisor"`
+	// Decision is the number of the last decision, Sequence its place in the
+	// event stream.
+	Decision uint64       `json:"decision"`
+	Sequence uint64       `json:"sequence"`
+	Root     NodeView     `json:"root"`
+	Runners  []RunnerView `json:"runners,omitempty"`
+}
+
+// NodeView is a node as operators see it.
+type NodeView struct {
+	Name string `json:"name"`
+	// Kind is supervisor or agent.
+	Kind   string     `json:"kind"`
+	Type   string     `json:"type,omitempty"`
+	Parent string     `json:"parent,omitempty"`
+	Status NodeStatus `json:"status"`
+	// Reason says why it failed or waits.
+	Reason      string     `json:"reason,omitempty"`
+	Strategy    string     `json:"strategy,omitempty"`
+	Restart     string     `json:"restart,omitempty"`
+	Incarnation uint64     `json:"incarnation,omitempty"`
+	Runner      string     `json:"runner,omitempty"`
+	PID         int        `json:"pid,omitempty"`
+	Restarts    int        `json:"restarts"`
+	LastRestart *time.Time `json:"last_restart,omitempty"`
+	// Until is when a wait (backoff, cool-off) ends.
+	Until *time.Time `json:"until,omitempty"`
+	// Dynamic is set for what was added at run time.
+	Dynamic  bool           `json:"dynamic,omitempty"`
+	History  []RestartEntry `json:"history,omitempty"`
+	Children []NodeView     `json:"children,omitempty"`
+}
+
+// RestartEntry is one entry of a node's restart history, the latest last.
+type RestartEntry struct {
+	At     time.Time `json:"at"`
+	Reason string    `json:"reason"`
+}
+
+// RunnerView is a runner as the supervisor knows it.
+type RunnerView struct {
+	Runner    string            `json:"runner"`
+	Host      string            `json:"host,omitempty"`
+	Available bool              `json:"available"`
+	Agents    int               `json:"agents"`
+	Capacity  int               `json:"capacity"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Seen      time.Time         `json:"seen"`
+}
+
+// NodeRequest names a node: supervisor.status, remove, restart, terminate,
+// suspend, resume.
+type NodeRequest struct {
+	Node string `json:"node"`
+	// Reason is recorded with the decision.
+	Reason string `json:"reason,omitempty"`
+}
+
+// AddRequest adds an agent under a supervisor node.
+type AddRequest struct {
+	Parent string    `json:"parent"`
+	Child  ChildSpec `json:"child"`
+}
+
+// --- router: submit, status, agents
+
+// SubmitReply is the reply of router.submit, whose request is a Task.
+type SubmitReply struct {
+	Task      string `json:"task"`
+	Duplicate bool   `json:"duplicate,omitempty"`
+	// Warning says when nobody can do such a task now.
+	Warning string `json:"warning,omitempty"`
+}
+
+// TaskRequest names a task: router.status.
+type TaskRequest struct {
+	Task string `json:"task"`
+}
+
+// TaskView is a task as the router knows it; reply of router.status.
+type TaskView struct {
+	Task string `json:"task"`
+	Type string `json:"type"`
+	// Status is queued, assigned, completed, failed or dead.
+	Status      string          `json:"status"`
+	Agent       string          `json:"agent,omitempty"`
+	Incarnation uint64          `json:"incarnation,omitempty"`
+	Attempt     int             `json:"attempt,omitempty"`
+	Result      json.RawMessage `json:"result,omitempty"`
+	Error       string          `json:"error,omitempty"`
+	Since       *time.Time      `json:"since,omitempty"`
+	History     []TaskAttempt   `json:"history,omitempty"`
+}
+
+// RouterView is the reply of router.agents: who can take what.
+type RouterView struct {
+	Agents []RouterAgent `json:"agents"`
+	Types  []RouterType  `json:"types"`
+	// Counters since the router's first start.
+	Submitted    uint64 `json:"submitted"`
+	Completed    uint64 `json:"completed"`
+	Failed       uint64 `json:"failed"`
+	Reassigned   uint64 `json:"reassigned"`
+	DeadLettered uint64 `json:"dead_lettered"`
+}
+
+// RouterAgent is an agent as the router knows it.
+type RouterAgent struct {
+	Agent        string   `json:"agent"`
+	Type         string   `json:"type,omitempty"`
+	Capabilities []string `json:"capabilities,omitempty"`
+	Incarnation  uint64   `json:"incarnation"`
+	Available    bool     `json:"available"`
+	// Reason says why it is not available.
+	Reason   string `json:"reason,omitempty"`
+	InFlight int    `json:"in_flight"`
+	Capacity int    `json:"capacity"`
+}
+
+// RouterType is a task type and its queue.
+type RouterType struct {
+	Type     string `json:"type"`
+	Queued   uint64 `json:"queued"`
+	Assigned int    `json:"assigned"`
+	// Able is the number of agents that could take it.
+	Able int `json:"able"`
+}
+
+// --- eventstore: query, get, correlation, replay, why, stats
+
+// EventFilter selects events; empty fields select all. All given fields must
+// match, and of a list any.
+type EventFilter struct {
+	From         *time.Time  `json:"from,omitempty"`
+	To           *time.Time  `json:"to,omitempty"`
+	Types        []EventType `json:"types,omitempty"`
+	Sources      []string    `json:"sources,omitempty"`
+	Entity       string      `json:"entity,omitempty"`
+	Correlations []string    `json:"correlations,omitempty"`
+}
+
+// QueryRequest asks for a page of events, oldest first.
+type QueryRequest struct {
+	EventFilter
+	// Cursor is the Next of the page before; Limit defaults to 100, at most
+	// 1,000.
+	Cursor uint64 `json:"cursor,omitempty"`
+	Limit  int    `json:"limit,omitempty"`
+	// Last asks for the newest Limit events instead, still oldest first.
+	Last bool `json:"last,omitempty"`
+}
+
+// StoredEvent is an event and its place in the stream.
+type StoredEvent struct {
+	Sequence uint64 `json:"sequence"`
+	Event    Event  `json:"event"`
+}
+
+// EventsReply is a page of events.
+type EventsReply struct {
+	Events []StoredEvent `json:"events"`
+	// Next is the Cursor of the next page; 0 at the end.
+	Next uint64 `json:"next,omitempty"`
+}
+
+// EventRequest asks for one event: eventstore.get.
+type EventRequest struct {
+	ID string `json:"id"`
+}
+
+// CorrelationRequest asks for the events of one story, oldest first.
+type CorrelationRequest struct {
+	ID     string `json:"id"`
+	Cursor uint64 `json:"cursor,omitempty"`
+	Limit  int    `json:"limit,omitempty"`
+}
+
+// ReplayRequest asks for events to be sent again to the request's reply
+// subject: each as an event message with the header Smith-Sequence, then an
+// empty message with the header Smith-End whose value is the count, or
+// Smith-Error. Every 256 events the store waits for an empty message on the
+// subject named by the header Smith-Flow.
+type ReplayRequest struct {
+	EventFilter
+	// Speed is the pace against the original: 1 as it was, 10 ten times as
+	// fast, 0 at once.
+	Speed float64 `json:"speed,omitempty"`
+	Limit int     `json:"limit,omitempty"`
+}
+
+// Headers of replayed events.
+const (
+	HeaderSequence = "Smith-Sequence"
+	HeaderEnd      = "Smith-End"
+	HeaderError    = "Smith-Error"
+	HeaderFlow     = "Smith-Flow"
+)
+
+// WhyReply is the causal chain of an agent's last restart, oldest first.
+type WhyReply struct {
+	Agent string    `json:"agent"`
+	Chain []WhyLink `json:"chain"`
+	// Complete is false when the beginning is no longer stored.
+	Complete bool   `json:"complete"`
+	Note     string `json:"note,omitempty"`
+}
+
+// WhyLink is one link of the chain.
+type WhyLink struct {
+	Sequence    uint64    `json:"sequence,omitempty"`
+	Time        time.Time `json:"time"`
+	Type        EventType `json:"type"`
+	ID          string    `json:"id"`
+	Entity      string    `json:"entity"`
+	Incarnation uint64    `json:"incarnation,omitempty"`
+	// Evidence is one sentence for people.
+	Evidence string `json:"evidence"`
+}
+
+// StoreStats is the reply of eventstore.stats.
+type StoreStats struct {
+	Events        uint64     `json:"events"`
+	Bytes         uint64     `json:"bytes"`
+	FirstSequence uint64     `json:"first_sequence"`
+	LastSequence  uint64     `json:"last_sequence"`
+	Indexed       uint64     `json:"indexed_sequence"`
+	Rejected      uint64     `json:"rejected"`
+	Oldest        *time.Time `json:"oldest,omitempty"`
+	Newest        *time.Time `json:"newest,omitempty"`
+}

@@ -1,0 +1,34 @@
+package contracts
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Duration is a time.Duration that travels as a Go duration string such as
+// "5s" or "1m30s".
+type Duration time.Duration
+
+// D gives the duration as a time.Duration.
+func (d Duration) D() time.Duration { return time.Duration(d) }
+
+// String is the Go form, such as "1m30s".
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalText implements encoding.TextMarshaler.
+func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalJSON accepts a duration string.
+func (d *Duration) UnmarshalJSON(b []byte) error {
+	var s string
+	if err := json.Unmarshal(b, &s); err != nil {
+		return fmt.Errorf("a duration is a string such as \"5s\", not %.32s", b)
+	}
+	v, err := time.ParseDuration(s)
+	if err != nil {
+		return fmt.Errorf("%q is not a duration; write it like \"5s\" or \"1m30s\"", s)
+	}
+	*d = Duration(v)
+	return nil
+}

@@ -1,0 +1,206 @@
+package contracts
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+)
+
+// ContentType is what the Content-Type header of an event's message says.
+const ContentType = "application/cloudevents+json"
+
+// SpecVersion is the version of CloudEvents that events follow.
+const SpecVersion = "1.0"
+
+// ErrEvent tells that a message is not a valid event.
+var ErrEvent = errors.New("invalid event")
+
+// Event is something that happened: a CloudEvents 1.0 object in structured
+// mode, published on EventSubject(Type, Entity) with its ID as Nats-Msg-Id.
+type Event struct {
+	SpecVersion string `json:"specversion" jsonschema:"enum=1.0"`
+	// ID is a UUID, version 7 unless it is derived from what it reports.
+	ID string `json:"id"`
+	// Source is who says so, as "<service>/<instance>" or "agent/<agent>".
+	Source string    `json:"source"`
+	Type   EventType `json:"type"`
+	// Entity is whom it is about: the last token of the NATS subject. For
+	// task events it is the task's type, because an id of its own in every
+	// subject costs the server memory; the task's id is the correlation id.
+	Entity string `json:"subject"`
+	// Time is when it happened, in UTC.
+	Time            time.Time       `json:"time"`
+	DataContentType string          `json:"datacontenttype,omitempty"`
+	DataSchema      string          `json:"dataschema,omitempty"`
+	Data            json.RawMessage `json:"data,omitempty"`
+	// CorrelationID is shared by all events of one story: the id of the first
+	// failure, or of the task.
+	CorrelationID string `json:"correlationid,omitempty"`
+	// CausationID is the id of the event that led to this one.
+	CausationID string `json:"causationid,omitempty"`
+	TraceParent string `json:"traceparent,omitempty"`
+}
+
+// NewEvent builds an event of a type about an entity, with a new id and the
+// given time. Unless overridden it starts a story of its own: its correlation
+// id is its id.
+func NewEvent(source string, t EventType, entity string, now time.Time) *EventBuilder {
+	id := uuid.Must(uuid.NewV7()).String()
+	return &EventBuilder{event: Event{
+		SpecVersion: SpecVersion, ID: id, Source: source, Type: t, Entity: entity,
+		Time: now.UTC(), CorrelationID: id,
+	}}
+}
+
+// EventBuilder makes an Event step by step; Build checks it.
+type EventBuilder struct {
+	event Event
+	err   error
+}
+
+// ID sets the id, for events that must have the same one when sent again. A
+// correlation id that was not set otherwise follows it.
+func (b *EventBuilder) ID(id string) *EventBuilder {
+	if b.event.CorrelationID == b.event.ID {
+		b.event.CorrelationID = id
+	}
+	b.event.ID = id
+	return b
+}
+
+// Correlation sets the story this event belongs to; empty changes nothing.
+func (b *EventBuilder) Correlation(id string) *EventBuilder {
+	if id != "" {
+		b.event.CorrelationID = id
+	}
+	return b
+}
+
+// Causation names the event that led to this one; empty changes nothing.
+func (b *EventBuilder) Causation(id string) *EventBuilder {
+	if id != "" {
+		b.event.CausationID = id
+	}
+	return b
+}
+
+// CausedBy continues the story of another event.
+func (b *EventBuilder) CausedBy(cause Event) *EventBuilder {
+	return b.Causation(cause.ID).Correlation(cause.CorrelationID)
+}
+
+// TraceParent sets the W3C trace context.
+func (b *EventBuilder) TraceParent(tp string) *EventBuilder {
+	b.event.TraceParent = tp
+	return b
+}
+
+// Data sets the payload; v becomes JSON.
+func (b *EventBuilder) Data(v any) *EventBuilder {
+	raw, err := json.Marshal(v)
+	if err != nil {
+		b.err = fmt.Errorf("%w %s about %s: data of type %T: %w", ErrEvent, b.event.Type, b.event.Entity, v, err)
+		return b
+	}
+	b.event.Data, b.event.DataContentType = raw, "application/json"
+	return b
+}
+
+// Build gives the finished event, or what is wrong with it.
+func (b *EventBuilder) Build() (Event, error) {
+	if b.err != nil {
+		return Event{}, b.err
+	}
+	return b.event, b.event.Validate()
+}
+
+// Subject is where the event is published.
+func (e Event) Subject() string { return EventSubject(e.Type, e.Entity) }
+
+// Validate reports why the event is not valid, or nil.
+func (e Event) Validate() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if e.SpecVersion != SpecVersion {
+		add("specversion: %.16q; must be %q", e.SpecVersion, SpecVersion)
+	}
+	if _, err := uuid.Parse(e.ID); err != nil || len(e.ID) != 36 {
+		add("id: %.80q is not a UUID", e.ID)
+	}
+	if e.Source == "" || len(e.Source) > 256 {
+		add("source: must have 1 to 256 bytes, has %d", len(e.Source))
+	}
+	if err := e.Type.Validate(); err != nil {
+		add("type: %w", err)
+	}
+	if err := ValidateID(e.Entity); err != nil {
+		add("subject: %w", err)
+	}
+	if e.Time.IsZero() {
+		add("time: missing; use RFC 3339 in UTC")
+	}
+	if len(e.CorrelationID) > 128 || len(e.CausationID) > 128 || len(e.TraceParent) > 128 {
+		add("correlationid, causationid and traceparent: at most 128 bytes each")
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w: %w", ErrEvent, err)
+	}
+	return nil
+}
+
+// Encode gives the event's JSON, or ErrEvent when it is too large.
+func (e Event) Encode() ([]byte, error) {
+	raw, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("%w %s: %w", ErrEvent, e.ID, err)
+	}
+	if len(raw) > MaxEventBytes {
+		return nil, fmt.Errorf("%w %s of type %s about %s: %d bytes; at most %d", ErrEvent, e.ID, e.Type, e.Entity, len(raw), MaxEventBytes)
+	}
+	return raw, nil
+}
+
+// DecodeEvent reads an event. With a subject it also checks that type and
+// entity are those the subject names; pass "" to skip that.
+func DecodeEvent(subject string, body []byte) (Event, error) {
+	if len(body) > MaxEventBytes {
+		return Event{}, fmt.Errorf("%w on %s: %d bytes; at most %d", ErrEvent, subject, len(body), MaxEventBytes)
+	}
+	var e Event
+	if err := json.Unmarshal(body, &e); err != nil {
+		return Event{}, fmt.Errorf("%w on %s: not CloudEvents JSON: %w", ErrEvent, subject, err)
+	}
+	if err := e.Validate(); err != nil {
+		return Event{}, fmt.Errorf("on %s: %w", subject, err)
+	}
+	if subject != "" && e.Subject() != subject {
+		return Event{}, fmt.Errorf("%w on %s: type %s and subject %s belong on %s", ErrEvent, subject, e.Type, e.Entity, e.Subject())
+	}
+	return e, nil
+}
+
+// DecodeData reads the event's payload into a T. Unknown fields are ignored.
+func DecodeData[T any](e Event) (T, error) {
+	var v T
+	if len(bytes.TrimSpace(e.Data)) == 0 {
+		return v, nil
+	}
+	if err := json.Unmarshal(e.Data, &v); err != nil {
+		return v, fmt.Errorf("%w %s of type %s: data: %w", ErrEvent, e.ID, e.Type, err)
+	}
+	return v, nil
+}
+
+// DerivedID gives an id that is always the same for the same parts: for events
+// that may be sent again and must not be stored twice (RFC 9562, version 5).
+func DerivedID(parts ...string) string {
+	var buf bytes.Buffer
+	for _, p := range parts {
+		fmt.Fprintf(&buf, "%d:%s", len(p), p)
+	}
+	return uuid.NewSHA1(uuid.NameSpaceOID, buf.Bytes()).String()
+}

@@ -1,0 +1,185 @@
+package contracts
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+)
+
+// ErrRunnerCommand tells that a start or stop command is malformed.
+var ErrRunnerCommand = errors.New("invalid runner command")
+
+// HeartbeatsByRunner makes the runner beat for a process that does not itself.
+const (
+	HeartbeatsByAgent  = "agent"
+	HeartbeatsByRunner = "runner"
+)
+
+// StartCommand is the body of smith.runner.<runner>.start. It is idempotent by
+// agent and incarnation.
+type StartCommand struct {
+	Agent       string `json:"agent"`
+	Incarnation uint64 `json:"incarnation"`
+	// Command is the program and its arguments; no shell sees it.
+	Command           []string          `json:"command"`
+	Env               map[string]string `json:"env,omitempty"`
+	Dir               string            `json:"dir,omitempty"`
+	Type              string            `json:"type,omitempty"`
+	Capabilities      []string          `json:"capabilities,omitempty"`
+	Capacity          int               `json:"capacity,omitempty"`
+	HeartbeatInterval Duration          `json:"heartbeat_interval,omitempty"`
+	StartDeadline     Duration          `json:"start_deadline,omitempty"`
+	ShutdownTimeout   Duration          `json:"shutdown_timeout,omitempty"`
+	Heartbeats        string            `json:"heartbeats,omitempty"`
+	// CausationID is the decision that ordered it, CorrelationID its story.
+	CausationID   string `json:"causationid,omitempty"`
+	CorrelationID string `json:"correlationid,omitempty"`
+}
+
+// Validate reports why the command is not valid, or nil.
+func (c StartCommand) Validate() error {
+	errs := []error{validateIDs("agent", c.Agent), validateCapabilities(c.Capabilities)}
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if c.Type != "" {
+		errs = append(errs, validateIDs("type", c.Type))
+	}
+	if c.Incarnation == 0 {
+		add("incarnation: must be at least 1")
+	}
+	if len(c.Command) == 0 || c.Command[0] == "" {
+		add("command: names no program")
+	}
+	if len(c.Command) > MaxCommandArgs {
+		add("command: %d arguments; at most %d", len(c.Command), MaxCommandArgs)
+	}
+	for i, arg := range c.Command {
+		if strings.ContainsRune(arg, 0) {
+			add("command[%d]: contains a NUL byte", i)
+		}
+	}
+	if len(c.Env) > MaxEnvVars {
+		add("env: %d variables; at most %d", len(c.Env), MaxEnvVars)
+	}
+	for name, value := range c.Env {
+		if name == "" || strings.ContainsAny(name, "=\x00") || strings.ContainsRune(value, 0) {
+			add("env: %.64q is not the name of a variable, or its value has a NUL byte", name)
+		}
+	}
+	if c.Heartbeats != "" && c.Heartbeats != HeartbeatsByAgent && c.Heartbeats != HeartbeatsByRunner {
+		add("heartbeats: %.32q; use agent or runner", c.Heartbeats)
+	}
+	if c.Capacity < 0 || c.Capacity > MaxCapacity {
+		add("capacity: %d is outside 0 to %d", c.Capacity, MaxCapacity)
+	}
+	if c.HeartbeatInterval < 0 || c.StartDeadline < 0 || c.ShutdownTimeout < 0 {
+		add("heartbeat_interval, start_deadline and shutdown_timeout: must not be negative")
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w: start: %w", ErrRunnerCommand, err)
+	}
+	return nil
+}
+
+// StopCommand is the body of smith.runner.<runner>.stop. It ends every
+// incarnation up to the one named, never a newer one, and is answered when the
+// end is confirmed.
+type StopCommand struct {
+	Agent       string `json:"agent"`
+	Incarnation uint64 `json:"incarnation"`
+	// Timeout is how long it may take to end by itself before it is killed.
+	Timeout Duration `json:"timeout,omitempty"`
+	// Kill skips the polite part.
+	Kill          bool   `json:"kill,omitempty"`
+	CausationID   string `json:"causationid,omitempty"`
+	CorrelationID string `json:"correlationid,omitempty"`
+}
+
+// Validate reports why the command is not valid, or nil.
+func (c StopCommand) Validate() error {
+	errs := []error{validateIDs("agent", c.Agent)}
+	if c.Incarnation == 0 {
+		errs = append(errs, errors.New("incarnation: must be at least 1"))
+	}
+	if c.Timeout < 0 {
+		errs = append(errs, fmt.Errorf("timeout: %s is negative", c.Timeout))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w: stop: %w", ErrRunnerCommand, err)
+	}
+	return nil
+}
+
+// RunnerCode is how a runner answers a command.
+type RunnerCode string
+
+// Codes of a RunnerReply. Everything but ok means that nothing was changed.
+const (
+	RunnerOK RunnerCode = "ok"
+	// RunnerInvalid: the command is malformed.
+	RunnerInvalid RunnerCode = "invalid"
+	// RunnerStale: a newer incarnation is known.
+	RunnerStale RunnerCode = "stale_incarnation"
+	// RunnerStillRunning: an older incarnation lives; stop it first.
+	RunnerStillRunning RunnerCode = "still_running"
+	// RunnerAlreadyExited: this incarnation ran and has ended.
+	RunnerAlreadyExited RunnerCode = "already_exited"
+	// RunnerStartFailed: the program could not be started.
+	RunnerStartFailed RunnerCode = "start_failed"
+	// RunnerNotStopped: it would not end (goroutine agents only).
+	RunnerNotStopped RunnerCode = "not_stopped"
+	// RunnerFull: the runner is at its limit.
+	RunnerFull RunnerCode = "full"
+	// RunnerStopping: the runner is shutting down.
+	RunnerStopping RunnerCode = "stopping"
+	// RunnerInternal: the runner failed; the error says how.
+	RunnerInternal RunnerCode = "internal"
+)
+
+// RunnerReply answers start and stop.
+type RunnerReply struct {
+	Code  RunnerCode `json:"code"`
+	Error string     `json:"error,omitempty"`
+	Agent string     `json:"agent,omitempty"`
+	// Incarnation is the one the reply speaks of: for stale_incarnation the
+	// newest known, for still_running the living one.
+	Incarnation uint64     `json:"incarnation,omitempty"`
+	PID         int        `json:"pid,omitempty"`
+	Started     *time.Time `json:"started,omitempty"`
+	Exit        *Exit      `json:"exit,omitempty"`
+}
+
+// RunnerList is the reply to smith.runner.<runner>.list.
+type RunnerList struct {
+	Runner string        `json:"runner"`
+	Agents []RunnerAgent `json:"agents"`
+}
+
+// RunnerAgent is one agent that a runner knows.
+type RunnerAgent struct {
+	Agent       string `json:"agent"`
+	Incarnation uint64 `json:"incarnation"`
+	PID         int    `json:"pid,omitempty"`
+	// State is running, stopping or exited.
+	State   string     `json:"state"`
+	Started *time.Time `json:"started,omitempty"`
+	Exit    *Exit      `json:"exit,omitempty"`
+}
+
+// RunnerAnnouncement is the body of smith.runner.<runner>.announce.
+type RunnerAnnouncement struct {
+	Runner string `json:"runner"`
+	Host   string `json:"host,omitempty"`
+	// BootID changes when the host boots: whatever ran before is gone.
+	BootID string `json:"boot_id,omitempty"`
+	// Session changes when the runner process starts anew.
+	Session string            `json:"session"`
+	Labels  map[string]string `json:"labels,omitempty"`
+	// Kind is process or goroutine. Goroutine runners take only commands they
+	// have registered, so `runner: any` never chooses one.
+	Kind     string    `json:"kind"`
+	Agents   int       `json:"agents"`
+	Capacity int       `json:"capacity"`
+	Version  string    `json:"version,omitempty"`
+	Started  time.Time `json:"started"`
+}

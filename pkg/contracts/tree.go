@@ -1,0 +1,107 @@
+package contracts
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// NodeStatus is the state of a node of the tree.
+type NodeStatus string
+
+// Statuses of nodes. A supervisor may also be suspended.
+const (
+	NodeStarting   NodeStatus = "starting"
+	NodeRunning    NodeStatus = "running"
+	NodeStopping   NodeStatus = "stopping"
+	NodeStopped    NodeStatus = "stopped"
+	NodeFailed     NodeStatus = "failed"
+	NodeRestarting NodeStatus = "restarting"
+	NodeSuspended  NodeStatus = "suspended"
+)
+
+// DecisionsData is the data of tree.decided, tree.escalated and tree.gave_up: what
+// a supervisor concluded from one or several inputs, stored before it acts.
+// The three types differ only in the gravest thing that was decided.
+type DecisionsData struct {
+	Tree string `json:"tree"`
+	// Number counts the tree's decisions from 1 without a gap.
+	Number uint64 `json:"number"`
+	// Supervisor is the instance that decided.
+	Supervisor string `json:"supervisor"`
+	// Cursor is the sequence, in the event stream, of the last event that is
+	// consumed into this state: a successor reads on from the next.
+	Cursor uint64 `json:"cursor"`
+	// Inputs are what was decided upon, in order.
+	Inputs []DecisionInput `json:"inputs,omitempty"`
+	// Effects are what will now be done, in order.
+	Effects []DecisionEffect `json:"effects,omitempty"`
+	// Changes hold the full new state of every node that changed, keyed by
+	// node; null removes it. The fold of all Changes is the tree. Their form
+	// is the supervisor's own.
+	Changes map[string]json.RawMessage `json:"changes,omitempty"`
+}
+
+// DecisionInput is one thing that the supervisor took into account.
+type DecisionInput struct {
+	// Kind is what it was: exit, verdict, start_result, stop_result, verified,
+	// timer, command or config.
+	Kind string `json:"kind"`
+	// Node is the agent or supervisor node concerned.
+	Node        string `json:"node,omitempty"`
+	Incarnation uint64 `json:"incarnation,omitempty"`
+	// Event is the id of the event that brought it, and Sequence its place.
+	Event    string    `json:"event,omitempty"`
+	Sequence uint64    `json:"sequence,omitempty"`
+	At       time.Time `json:"at"`
+	// Detail is the evidence in one sentence.
+	Detail string `json:"detail,omitempty"`
+	// Data is what a replay of the input needs beyond that.
+	Data json.RawMessage `json:"data,omitempty"`
+}
+
+// DecisionEffect is one thing that the supervisor ordered.
+type DecisionEffect struct {
+	// Kind is start, stop, delay, running, give_up, escalate, terminate,
+	// remove or emit.
+	Kind        string `json:"kind"`
+	Node        string `json:"node"`
+	Incarnation uint64 `json:"incarnation,omitempty"`
+	Runner      string `json:"runner,omitempty"`
+	// Due is when a delay ends.
+	Due *time.Time `json:"due,omitempty"`
+	// Event is the id of the event an emit publishes.
+	Event string `json:"event,omitempty"`
+	// Input is the index in Inputs of what led to this effect.
+	Input int `json:"input"`
+	// Detail says why, in one sentence.
+	Detail string `json:"detail,omitempty"`
+	// Correlation is the story this effect belongs to.
+	Correlation string `json:"correlation,omitempty"`
+}
+
+// ChildSpec says how an agent is run. It is what config files and
+// smith.supervisor.add give.
+type ChildSpec struct {
+	Name    string            `json:"name"`
+	Type    string            `json:"type,omitempty"`
+	Command []string          `json:"command"`
+	Env     map[string]string `json:"env,omitempty"`
+	Dir     string            `json:"dir,omitempty"`
+	// Restart is permanent (default), transient or temporary.
+	Restart           string   `json:"restart,omitempty"`
+	Significant       bool     `json:"significant,omitempty"`
+	Capabilities      []string `json:"capabilities,omitempty"`
+	Capacity          int      `json:"capacity,omitempty"`
+	HeartbeatInterval Duration `json:"heartbeat_interval,omitempty"`
+	StartDeadline     Duration `json:"start_deadline,omitempty"`
+	ShutdownTimeout   Duration `json:"shutdown_timeout,omitempty"`
+	Stabilisation     Duration `json:"stabilisation,omitempty"`
+	// Heartbeats says who beats: agent (default), or runner for commands that
+	// know nothing of heartbeats.
+	Heartbeats string `json:"heartbeats,omitempty"`
+	// Runner is the name of the runner that must start it, or any (default).
+	Runner string `json:"runner,omitempty"`
+	// Policy names the restart policy for the delay between its restarts;
+	// empty means its supervisor's.
+	Policy string `json:"policy,omitempty"`
+}
