@@ -1,0 +1,99 @@
+package procfs
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"syscall"
+	"testing"
+)
+
+func TestParseStat(t *testing.T) {
+	const tail = " 1 42 42 0 -1 4194560 0 0 0 0 0 0 0 0 20 0 1 0 987654 0 0 18446744073709551615 0 0 0 0 0 0 0 0 0 0 0 0 17 1 0 0 0 0 0 0 0 0 0 0 0 0 256\n"
+	tests := []struct {
+		name, in string
+		want     Stat
+		bad      bool
+	}{
+		{name: "plain", in: "42 (sh) S" + tail, want: Stat{PID: 42, State: 'S', ParentPID: 1, Group: 42, Session: 42, StartTime: 987654, ExitCode: 256}},
+		{name: "name with parentheses and spaces", in: "42 (a) R (b) Z" + tail, want: Stat{PID: 42, State: 'Z', ParentPID: 1, Group: 42, Session: 42, StartTime: 987654, ExitCode: 256}},
+		{name: "empty", in: "", bad: true},
+		{name: "cut short", in: "42 (sh) S 1 42", bad: true},
+		{name: "not a number", in: "42 (sh) S x" + tail, bad: true},
+		{name: "parentheses swapped", in: ")(", bad: true},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := ParseStat([]byte(tt.in))
+			if (err != nil) != tt.bad || got != tt.want {
+				t.Fatalf("ParseStat(%q) = %+v, %v; want %+v, error %v", tt.in, got, err, tt.want, tt.bad)
+			}
+		})
+	}
+}
+
+func FuzzParseStat(f *testing.F) {
+	if b, err := os.ReadFile("/proc/self/stat"); err == nil {
+		f.Add(b)
+	}
+	f.Add([]byte("1 (x) S 0"))
+	f.Add([]byte("1 ()) S"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		if s, err := ParseStat(b); err == nil && s.State == 0 {
+			t.Fatalf("ParseStat(%q) accepted a process without a state", b)
+		}
+	})
+}
+
+func TestReadingAProcess(t *testing.T) {
+	held := filepath.Join(t.TempDir(), "held")
+	f, err := os.Create(held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := exec.Command("/bin/sh", "-c", "echo up; read x")
+	cmd.Env = []string{"PROCFS_TEST=" + held}
+	cmd.ExtraFiles = []*os.File{f}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	in, _ := cmd.StdinPipe()
+	out, _ := cmd.StdoutPipe()
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	f.Close()
+	_, _ = out.Read(make([]byte, 8)) // the shell runs once it has spoken
+	pid := cmd.Process.Pid
+
+	s, err := ReadStat(pid)
+	if err != nil || !s.Alive() || s.Paused() || s.Session != pid || s.Group != pid || s.ParentPID != os.Getpid() || s.StartTime == 0 {
+		t.Errorf("ReadStat = %+v, %v", s, err)
+	}
+	one := func(what string, found []Stat) {
+		t.Helper()
+		if len(found) != 1 || found[0].PID != pid {
+			t.Errorf("%s found %+v, want only process %d", what, found, pid)
+		}
+	}
+	one("InSession", InSession(pid))
+	one("WithEnv", WithEnv("PROCFS_TEST="+held))
+	holders, err := Holders(held, held+".none")
+	if err != nil {
+		t.Error(err)
+	}
+	one("Holders", holders)
+
+	in.Close()
+	_ = cmd.Wait()
+	if _, err := ReadStat(pid); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("ReadStat of a reaped process: %v, want fs.ErrNotExist", err)
+	}
+}
+
+func TestBootID(t *testing.T) {
+	id, err := BootID()
+	if err != nil || len(id) != 36 {
+		t.Fatalf("BootID() = %q, %v", id, err)
+	}
+}

@@ -1,0 +1,102 @@
+package procfs
+
+import (
+	"fmt"
+	"iter"
+	"os"
+	"slices"
+	"strconv"
+
+	"golang.org/x/sys/unix"
+)
+
+// Processes yields the state of every process this one can see. Processes that
+// vanish during the walk are left out.
+func Processes() iter.Seq[Stat] {
+	return func(yield func(Stat) bool) {
+		for _, pid := range pids() {
+			if s, err := ReadStat(pid); err == nil && !yield(s) {
+				return
+			}
+		}
+	}
+}
+
+// InSession returns the processes of a session or process group (both have the
+// number of the process that began them), zombies included.
+func InSession(id int) []Stat {
+	var found []Stat
+	for s := range Processes() {
+		if s.Session == id || s.Group == id {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+// Holders returns the live processes that hold one of the files open, except
+// this process itself. Processes of other users whose descriptors may not be
+// read are left out.
+func Holders(files ...string) ([]Stat, error) {
+	wanted := make([]fileID, 0, len(files))
+	for _, f := range files {
+		var st unix.Stat_t
+		switch err := unix.Stat(f, &st); err {
+		case nil:
+			wanted = append(wanted, fileID{uint64(st.Dev), st.Ino})
+		case unix.ENOENT: // nobody can hold what never was
+		default:
+			return nil, fmt.Errorf("look at %s: %w", f, err)
+		}
+	}
+	var found []Stat
+	for s := range Processes() {
+		if s.PID != os.Getpid() && s.Alive() && holdsAny(s.PID, wanted) {
+			found = append(found, s)
+		}
+	}
+	return found, nil
+}
+
+// WithEnv returns the live processes whose start environment holds the entry
+// KEY=VALUE.
+func WithEnv(entry string) []Stat {
+	var found []Stat
+	for s := range Processes() {
+		if env, err := Env(s.PID); err == nil && s.Alive() && slices.Contains(env, entry) {
+			found = append(found, s)
+		}
+	}
+	return found
+}
+
+type fileID struct{ dev, ino uint64 }
+
+func holdsAny(pid int, wanted []fileID) bool {
+	dir := path(pid, "fd")
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return false
+	}
+	for _, e := range entries {
+		var st unix.Stat_t
+		if unix.Stat(dir+"/"+e.Name(), &st) == nil && slices.Contains(wanted, fileID{uint64(st.Dev), st.Ino}) {
+			return true
+		}
+	}
+	return false
+}
+
+func pids() []int {
+	entries, err := os.ReadDir("/proc")
+	if err != nil {
+		return nil
+	}
+	var out []int
+	for _, e := range entries {
+		if pid, err := strconv.Atoi(e.Name()); err == nil {
+			out = append(out, pid)
+		}
+	}
+	return out
+}

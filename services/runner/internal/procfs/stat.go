@@ -1,0 +1,141 @@
+// Package procfs reads what Linux tells about processes: state, start time,
+// group and session, environment, and who holds a file open.
+//
+// It only reads. A process that vanished meanwhile is reported as
+// fs.ErrNotExist, never as an empty answer, and one that may not be inspected
+// as fs.ErrPermission.
+package procfs
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strconv"
+	"strings"
+
+	"golang.org/x/sys/unix"
+)
+
+// States of a process as /proc/PID/stat spells them.
+const (
+	StateStopped = 'T' // stopped by a signal (SIGSTOP)
+	StateTraced  = 't' // stopped by a debugger
+	StateZombie  = 'Z' // dead, not yet reaped by its parent
+	StateDead    = 'X' // dead, about to vanish
+)
+
+// Stat is the part of /proc/PID/stat that supervision needs.
+type Stat struct {
+	PID       int
+	State     byte   // R, S, D, T, t, Z, X, I
+	ParentPID int    // 0 for the init process
+	Group     int    // process group id
+	Session   int    // session id
+	StartTime uint64 // clock ticks since boot; with the pid and the boot id it identifies a process
+	ExitCode  int    // wait status of a zombie; 0 where the reader may not know
+}
+
+// Alive reports whether the process can still run code.
+func (s Stat) Alive() bool { return s.State != StateZombie && s.State != StateDead }
+
+// Paused reports whether the process is stopped by a signal or a debugger.
+func (s Stat) Paused() bool { return s.State == StateStopped || s.State == StateTraced }
+
+// ReadStat reads the state of process pid.
+func ReadStat(pid int) (Stat, error) {
+	b, err := os.ReadFile(path(pid, "stat"))
+	if err != nil {
+		return Stat{}, vanished(pid, err)
+	}
+	s, err := ParseStat(b)
+	if err != nil {
+		return Stat{}, fmt.Errorf("state of process %d: %w", pid, err)
+	}
+	return s, nil
+}
+
+// ParseStat decodes the contents of /proc/PID/stat.
+func ParseStat(b []byte) (Stat, error) {
+	// The command name stands in parentheses and may itself hold spaces and
+	// parentheses, so the fields are counted from the last closing one.
+	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
+	if open < 1 || end < open {
+		return Stat{}, errors.New("no command name in parentheses")
+	}
+	fields := strings.Fields(string(b[end+1:]))
+	const stateField, lastField = 3, 22 // numbered as in proc(5)
+	if len(fields) <= lastField-stateField || len(fields[0]) != 1 {
+		return Stat{}, fmt.Errorf("%d fields after the command name, want at least %d", len(fields), lastField-stateField+1)
+	}
+	p := fieldParser{fields: fields}
+	s := Stat{
+		State:     fields[0][0],
+		ParentPID: p.int(4),
+		Group:     p.int(5),
+		Session:   p.int(6),
+		StartTime: p.uint(22),
+	}
+	if len(fields) > 52-stateField {
+		s.ExitCode = p.int(52)
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:open])))
+	if err = errors.Join(err, p.err); err != nil {
+		return Stat{}, err
+	}
+	s.PID = pid
+	return s, nil
+}
+
+// fieldParser reads fields by their number in proc(5) and keeps the first error.
+type fieldParser struct {
+	fields []string // the first is field 3
+	err    error
+}
+
+func (p *fieldParser) int(field int) int {
+	v, err := strconv.Atoi(p.fields[field-3])
+	p.fail(field, err)
+	return v
+}
+
+func (p *fieldParser) uint(field int) uint64 {
+	v, err := strconv.ParseUint(p.fields[field-3], 10, 64)
+	p.fail(field, err)
+	return v
+}
+
+func (p *fieldParser) fail(field int, err error) {
+	if p.err == nil && err != nil {
+		p.err = fmt.Errorf("field %d: %w", field, err)
+	}
+}
+
+// BootID identifies the running boot of this host's kernel.
+func BootID() (string, error) {
+	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return "", fmt.Errorf("boot id of this host: %w", err)
+	}
+	return strings.TrimSpace(string(b)), nil
+}
+
+// Env reads the environment process pid was started with, as KEY=VALUE.
+func Env(pid int) ([]string, error) {
+	b, err := os.ReadFile(path(pid, "environ"))
+	if err != nil {
+		return nil, vanished(pid, err)
+	}
+	return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00"), nil
+}
+
+func path(pid int, file string) string { return "/proc/" + strconv.Itoa(pid) + "/" + file }
+
+// vanished turns the kernel's several ways to say "no such process" into one.
+func vanished(pid int, err error) error {
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("process %d: %w", pid, fs.ErrNotExist)
+	}
+	return fmt.Errorf("process %d: %w", pid, err)
+}
