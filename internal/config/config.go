@@ -1,0 +1,357 @@
+// Package config loads supervision-config.yaml, the one file that describes a
+// supervision tree and the settings of the services that keep it alive.
+//
+// It promises three things. A file is either taken whole or refused whole. A
+// refusal names every problem at once, each with file:line:column, what is
+// wrong and what would be right. What a file leaves out has a default, so
+// [Default] is a complete configuration and the zero file is valid.
+//
+// The types here are data. What a restart policy means is the supervisor's
+// matter, what a breaker does is the guard's.
+package config
+
+import (
+	"slices"
+	"time"
+)
+
+// File is a whole configuration with every default filled in and every
+// reference resolved.
+type File struct {
+	// Path is where the file came from, empty for built-in defaults.
+	Path string
+	// Tree is what is supervised.
+	Tree Tree
+	// FailureDetection is the fleet's rule for finding dead agents.
+	FailureDetection FailureDetection
+	// Verification holds the defaults for judging a started agent.
+	Verification Verification
+	// RestartPolicies are the policies the file names. "default" is present
+	// only when the file has it.
+	RestartPolicies map[string]RestartPolicy
+	// CircuitBreakers, Bulkheads and Retries are by name; "default" is always
+	// there. See [File.Breaker], [File.Bulkhead] and [File.Retry].
+	CircuitBreakers map[string]CircuitBreaker
+	Bulkheads       map[string]Bulkhead
+	Retries         map[string]Retry
+	// Timeouts bound downstream calls.
+	Timeouts Timeouts
+	// Routing says which agents get which tasks.
+	Routing Routing
+	// EventStore shapes the event log's stream.
+	EventStore EventStore
+	// Shutdown bounds a service's orderly end.
+	Shutdown Shutdown
+	// Limits bound what the services hold in memory.
+	Limits Limits
+}
+
+// Tree is the whole supervision tree. Its root is a supervisor named "root".
+type Tree struct {
+	// Name is the tree's id on the wire, "main" unless set.
+	Name string
+	// Root is the top supervisor. Its Escalation says what happens when the
+	// root itself exceeds its limit (key root_policy); it is never
+	// [EscalationEscalate].
+	Root Node
+}
+
+// Node is a supervisor: a named place in the tree with ordered children.
+type Node struct {
+	// Name is unique among all nodes and agents of the tree.
+	Name string
+	// Strategy says which children a failed child takes along.
+	Strategy Strategy
+	// Restart is how the parent treats this supervisor's end.
+	Restart Restart
+	// Significant marks a child whose own end can end its parent, see
+	// AutoShutdown of the parent.
+	Significant bool
+	// AutoShutdown says whether the end of significant children ends this
+	// supervisor.
+	AutoShutdown AutoShutdown
+	// Policy is the resolved restart limit and delay; PolicyName is the named
+	// policy it came from, or "" when built in or written in place.
+	Policy     RestartPolicy
+	PolicyName string
+	// Escalation is what happens when the limit is exceeded; CoolOff is the
+	// wait before [EscalationRestart].
+	Escalation Escalation
+	CoolOff    time.Duration
+	// ShutdownTimeout bounds stopping the whole subtree. Zero: no bound.
+	ShutdownTimeout time.Duration
+	// Children in start order.
+	Children []Child
+	// Pos is where the file defines it.
+	Pos Position
+}
+
+// Child is one place under a node: exactly one of the two is set.
+type Child struct {
+	Node  *Node
+	Agent *Agent
+}
+
+// Agent is one supervised process. A template with `count: 3` has become
+// three of these.
+type Agent struct {
+	// Name is the agent's id, unique in the tree.
+	Name string
+	// Template is the name in the file; Index counts from 1 within it, or is
+	// 0 for an agent without a count.
+	Template string
+	Index    int
+	// Type is what tasks are routed by, "worker" unless set.
+	Type string
+	// Command is the program and its arguments, run without a shell. Empty
+	// only when Runner names a program that runs the agent in-process.
+	Command []string
+	// Env is added to the runner's environment.
+	Env map[string]string
+	// Dir is the working directory, the runner's own when empty.
+	Dir string
+	// Restart is what an end of the agent leads to.
+	Restart Restart
+	// Significant marks an agent whose own end can end its parent.
+	Significant bool
+	// Capabilities are what custom task types are matched against.
+	Capabilities []string
+	// Capacity is how many tasks it works on at once.
+	Capacity int
+	// HeartbeatInterval is how often it beats.
+	HeartbeatInterval time.Duration
+	// StartDeadline is how long the first heartbeat may take.
+	StartDeadline time.Duration
+	// ShutdownTimeout is how long it has between SIGTERM and SIGKILL.
+	ShutdownTimeout time.Duration
+	// Stabilisation is how long it must live before a start counts as good.
+	Stabilisation time.Duration
+	// Heartbeats says who beats: the agent, or its runner on its behalf.
+	Heartbeats Heartbeats
+	// Runner is the runner's id, or [AnyRunner].
+	Runner string
+	// Policy is the resolved policy, PolicyName as in [Node].
+	Policy     RestartPolicy
+	PolicyName string
+	// PhiThreshold and FailureThreshold are the fleet's unless set.
+	PhiThreshold     float64
+	FailureThreshold int
+	// Pos is where the file defines it.
+	Pos Position
+}
+
+// AnyRunner as an agent's runner lets the supervisor choose one.
+const AnyRunner = "any"
+
+// RestartPolicy bounds restarts in a sliding window and spaces them. The delay
+// before the first restart is Delay; later ones follow Backoff.
+type RestartPolicy struct {
+	// MaxRestarts within TimeWindow are allowed; one more exceeds the limit.
+	MaxRestarts int
+	TimeWindow  time.Duration
+	Delay       time.Duration
+	Backoff     Backoff
+}
+
+// Backoff says how the delay grows from one restart to the next.
+type Backoff struct {
+	Type BackoffType
+	// Increment is added each time (linear).
+	Increment time.Duration
+	// Base multiplies each time (exponential).
+	Base float64
+	// MaxDelay caps the delay (linear, exponential, fibonacci).
+	MaxDelay time.Duration
+	// Jitter is the share by which a delay may vary up and down, 0 to 1.
+	Jitter float64
+}
+
+// FailureDetection is how silence becomes a verdict.
+type FailureDetection struct {
+	// HeartbeatInterval is expected of agents that declare none.
+	HeartbeatInterval time.Duration
+	// FailureThreshold is how many missed beats make a failure until
+	// MinSamples intervals have been seen.
+	FailureThreshold int
+	// PhiThreshold is the suspicion level of a failure.
+	PhiThreshold float64
+	// SamplingWindowSize is how many intervals are remembered per agent.
+	SamplingWindowSize int
+	MinSamples         int
+	// MinStdDeviation and MaxStdDeviation bound the estimated deviation of
+	// the intervals. Zero: the detector's own, relative to the interval.
+	MinStdDeviation time.Duration
+	MaxStdDeviation time.Duration
+	// ProbeTimeout bounds a probe by request.
+	ProbeTimeout time.Duration
+}
+
+// Verification is the default for judging whether a start succeeded.
+type Verification struct {
+	// Stabilisation is how long a started agent must stay up.
+	Stabilisation time.Duration
+	// StartDeadline is how long the first heartbeat may take.
+	StartDeadline time.Duration
+	// AllowDegraded takes a degraded agent as started.
+	AllowDegraded bool
+}
+
+// CircuitBreaker is one breaker's setting; each service's guard applies it.
+type CircuitBreaker struct {
+	FailureThreshold int
+	SuccessThreshold int
+	Timeout          time.Duration
+	HalfOpenMaxCalls int
+}
+
+// Bulkhead bounds calls in flight.
+type Bulkhead struct {
+	MaxConcurrentCalls int
+	// MaxWaitDuration is how long a call may queue. Zero: not at all.
+	MaxWaitDuration time.Duration
+	// MaxWaiting is how many calls may queue.
+	MaxWaiting int
+}
+
+// Retry is how a failed downstream call is tried again.
+type Retry struct {
+	// MaxAttempts counts the first one too.
+	MaxAttempts  int
+	InitialDelay time.Duration
+	MaxDelay     time.Duration
+	Base         float64
+	Jitter       float64
+}
+
+// Timeouts of downstream calls; the nearest wins: operation, service, global.
+type Timeouts struct {
+	Global   time.Duration
+	Services map[string]time.Duration
+	// Operations is service -> operation -> timeout.
+	Operations map[string]map[string]time.Duration
+}
+
+// Routing is where tasks go.
+type Routing struct {
+	// Types maps a task type to the agents that may do it. A task type that
+	// is not here goes to agents with a capability of that name.
+	Types map[string]Route
+	// DefaultAgent gets tasks nobody else can do. Empty: they are refused.
+	DefaultAgent string
+	// MaxAttempts is how often a task is given out before it is dead.
+	MaxAttempts int
+	// MaxQueueAge is how long a task may wait. Zero: for ever.
+	MaxQueueAge time.Duration
+}
+
+// Route is which agents may do a task type: any of AgentTypes, or any agent
+// with all of Capabilities; both when both are set.
+type Route struct {
+	AgentTypes   []string
+	Capabilities []string
+}
+
+// EventStore shapes the stream that holds the log.
+type EventStore struct {
+	// MaxAge and MaxBytes bound the log; the oldest go first. Zero: unbounded.
+	MaxAge   time.Duration
+	MaxBytes int64
+	Replicas int
+}
+
+// Shutdown bounds an orderly end.
+type Shutdown struct {
+	// DrainTimeout is how long work in flight may take to finish.
+	DrainTimeout time.Duration
+}
+
+// Limits bound memory.
+type Limits struct {
+	// MaxAgents is how many agents the detector and the router remember.
+	MaxAgents int
+	// MaxOpenTasks is how many tasks the router tracks at once.
+	MaxOpenTasks int
+}
+
+// Position is a place in the file, counted from 1; the zero value is none.
+type Position struct {
+	Line, Column int
+}
+
+// Agents lists every agent of the tree in start order, depth first.
+func (t Tree) Agents() []Agent {
+	var out []Agent
+	t.Root.walk(func(c Child) {
+		if c.Agent != nil {
+			out = append(out, *c.Agent)
+		}
+	})
+	return out
+}
+
+// Nodes lists every supervisor below and including the root, parents first.
+func (t Tree) Nodes() []Node {
+	out := []Node{t.Root}
+	t.Root.walk(func(c Child) {
+		if c.Node != nil {
+			out = append(out, *c.Node)
+		}
+	})
+	return out
+}
+
+func (n *Node) walk(visit func(Child)) {
+	for _, c := range n.Children {
+		visit(c)
+		if c.Node != nil {
+			c.Node.walk(visit)
+		}
+	}
+}
+
+// Breaker gives the named breaker's setting, or the default's.
+func (f *File) Breaker(name string) CircuitBreaker { return named(f.CircuitBreakers, name) }
+
+// Bulkhead gives the named bulkhead's setting, or the default's.
+func (f *File) Bulkhead(name string) Bulkhead { return named(f.Bulkheads, name) }
+
+// Retry gives the named retry setting, or the default's.
+func (f *File) Retry(name string) Retry { return named(f.Retries, name) }
+
+func named[T any](m map[string]T, name string) T {
+	if v, ok := m[name]; ok {
+		return v
+	}
+	return m[DefaultName]
+}
+
+// For gives the timeout of an operation of a service: the operation's own,
+// else the service's, else the global one.
+func (t Timeouts) For(service, operation string) time.Duration {
+	if d, ok := t.Operations[service][operation]; ok {
+		return d
+	}
+	if d, ok := t.Services[service]; ok {
+		return d
+	}
+	return t.Global
+}
+
+// PolicyFor resolves the policy of a child of the given type that names none:
+// the policy named like the type, else the file's "default", else the one
+// built in for agents or supervisors. It serves children added at run time.
+func (f *File) PolicyFor(childType string, supervisor bool) (p RestartPolicy, name string) {
+	names := []string{childType, DefaultName}
+	if supervisor {
+		names = slices.Insert(names, 1, "supervisor", "agent_supervisor")
+	}
+	for _, name := range names {
+		if p, ok := f.RestartPolicies[name]; ok {
+			return p, name
+		}
+	}
+	if supervisor {
+		return DefaultSupervisorPolicy(), ""
+	}
+	return DefaultWorkerPolicy(), ""
+}

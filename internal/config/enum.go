@@ -1,0 +1,110 @@
+package config
+
+import (
+	"strings"
+)
+
+// Strategy says which siblings a failed child takes along.
+type Strategy string
+
+// The strategies. Escalate treats every failed child as the node's own
+// failure.
+const (
+	OneForOne        Strategy = "one_for_one"
+	OneForAll        Strategy = "one_for_all"
+	RestForOne       Strategy = "rest_for_one"
+	StrategyEscalate Strategy = "escalate"
+)
+
+// Restart says which ends of a child lead to a restart.
+type Restart string
+
+// Permanent children always restart, transient ones after an abnormal end,
+// temporary ones never.
+const (
+	Permanent Restart = "permanent"
+	Transient Restart = "transient"
+	Temporary Restart = "temporary"
+)
+
+// AutoShutdown says whether significant children end their supervisor when
+// they end by themselves.
+type AutoShutdown string
+
+// Never, when any of them ends, or when all have.
+const (
+	AutoShutdownNever AutoShutdown = "never"
+	AnySignificant    AutoShutdown = "any_significant"
+	AllSignificant    AutoShutdown = "all_significant"
+)
+
+// Escalation is what follows when a supervisor exceeds its restart limit.
+type Escalation string
+
+// Fail towards the parent; stop the subtree for good; stop it and start it
+// again after the cool-off; or record it and go on restarting.
+const (
+	EscalationEscalate  Escalation = "escalate"
+	EscalationTerminate Escalation = "terminate"
+	EscalationRestart   Escalation = "restart"
+	EscalationIgnore    Escalation = "ignore"
+)
+
+// Heartbeats says who beats for an agent.
+type Heartbeats string
+
+// The agent itself, or its runner for as long as the process lives.
+const (
+	ByAgent  Heartbeats = "agent"
+	ByRunner Heartbeats = "runner"
+)
+
+// BackoffType is the shape of growing restart delays.
+type BackoffType string
+
+// The shapes.
+const (
+	Fixed       BackoffType = "fixed"
+	Linear      BackoffType = "linear"
+	Exponential BackoffType = "exponential"
+	Fibonacci   BackoffType = "fibonacci"
+)
+
+var (
+	strategies    = []Strategy{OneForOne, OneForAll, RestForOne, StrategyEscalate}
+	restarts      = []Restart{Permanent, Transient, Temporary}
+	autoShutdowns = []AutoShutdown{AutoShutdownNever, AnySignificant, AllSignificant}
+	escalations   = []Escalation{EscalationEscalate, EscalationTerminate, EscalationRestart, EscalationIgnore}
+	rootPolicies  = []Escalation{EscalationTerminate, EscalationRestart, EscalationIgnore}
+	heartbeats    = []Heartbeats{ByAgent, ByRunner}
+	backoffTypes  = []BackoffType{Fixed, Linear, Exponential, Fibonacci}
+)
+
+// ParseStrategy reads a strategy in any spelling: OneForAll, one_for_all,
+// one-for-all.
+func ParseStrategy(s string) (Strategy, bool) { return parseEnum(strategies, s) }
+
+// ParseRestart reads a restart type in any case.
+func ParseRestart(s string) (Restart, bool) { return parseEnum(restarts, s) }
+
+func parseEnum[T ~string](all []T, s string) (T, bool) {
+	for _, v := range all {
+		if fold(string(v)) == fold(s) {
+			return v, true
+		}
+	}
+	return "", false
+}
+
+// fold makes the spellings of one word alike.
+func fold(s string) string {
+	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "").Replace(s))
+}
+
+func words[T ~string](all []T) []string {
+	out := make([]string, len(all))
+	for i, v := range all {
+		out[i] = string(v)
+	}
+	return out
+}
