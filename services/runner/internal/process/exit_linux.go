@@ -1,0 +1,65 @@
+package process
+
+import (
+	"errors"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
+)
+
+// exitStatus finds out how an ended process ended: by reaping it when it is a
+// child, otherwise by asking the kernel.
+func exitStatus(pidfd int, id Identity) Status {
+	err := ignoringEINTR(func() error {
+		return unix.Waitid(unix.P_PIDFD, pidfd, nil, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+	})
+	if err == nil {
+		// It is our zombie, so its number is still its own.
+		var ws unix.WaitStatus
+		err = ignoringEINTR(func() error {
+			_, err := unix.Wait4(id.PID, &ws, 0, nil)
+			return err
+		})
+		if err == nil {
+			return waitStatus(syscall.WaitStatus(ws))
+		}
+	}
+	return orphanStatus(pidfd, id)
+}
+
+// orphanStatus asks for the status of a process that is another's to reap. The
+// kernel tells once it is reaped, which the init process does at once; where it
+// never does, the zombie itself can be asked.
+func orphanStatus(pidfd int, id Identity) Status {
+	for wait := time.Millisecond; ; wait *= 2 {
+		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+		if err := unix.IoctlPidfdInfo(pidfd, &info); err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
+			return waitStatus(syscall.WaitStatus(info.Exit_code))
+		}
+		stat, err := procfs.ReadStat(id.PID)
+		if err != nil || stat.StartTime != id.StartTime || wait > 64*time.Millisecond {
+			return zombieStatus(stat, id)
+		}
+		time.Sleep(wait)
+	}
+}
+
+// zombieStatus trusts a zombie's status unless it is 0, which is also what a
+// reader without permission is told.
+func zombieStatus(stat procfs.Stat, id Identity) Status {
+	if stat.PID == id.PID && stat.StartTime == id.StartTime && stat.ExitCode != 0 {
+		return waitStatus(syscall.WaitStatus(stat.ExitCode))
+	}
+	return unknownStatus
+}
+
+func ignoringEINTR(f func() error) error {
+	for {
+		if err := f(); !errors.Is(err, unix.EINTR) {
+			return err
+		}
+	}
+}

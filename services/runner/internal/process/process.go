@@ -1,0 +1,54 @@
+// Package process starts, watches and ends the operating-system processes that
+// agents are made of.
+//
+// Each program runs in a session and process group of its own, writes to a
+// file rather than a pipe, and inherits an open lock. So it does not notice
+// when its runner dies, it can be found and watched by the next runner, and a
+// second copy can be refused as long as anything of it lives. A watched
+// process costs a descriptor and a goroutine, no thread.
+//
+// The package needs Linux 5.4; exact group signals need 6.9, and the exit
+// status of adopted processes 6.15 (before, it may read unknown).
+package process
+
+import (
+	"errors"
+	"os"
+	"syscall"
+)
+
+// ErrGone tells that a process no longer runs.
+var ErrGone = errors.New("process gone")
+
+// Identity names one process for as long as the host exists: pids are reused,
+// pids with start times within one boot are not.
+type Identity struct {
+	PID       int    `json:"pid"`
+	StartTime uint64 `json:"start_time"` // clock ticks since boot
+	BootID    string `json:"boot_id"`
+}
+
+// Command is a program to start.
+type Command struct {
+	Argv   []string // program and arguments; no shell sees them
+	Env    []string // KEY=VALUE; nothing of the runner's is added
+	Dir    string   // working directory, absolute
+	Output *os.File // stdout and stderr
+	Lock   *os.File // locked by the caller; becomes LockFD
+}
+
+// Status is how a program ended.
+type Status struct {
+	Known  bool
+	Code   int            // exit code; -1 when a signal ended it or it is not known
+	Signal syscall.Signal // 0 when it exited by itself
+}
+
+func waitStatus(ws syscall.WaitStatus) Status {
+	if ws.Signaled() {
+		return Status{Known: true, Code: -1, Signal: ws.Signal()}
+	}
+	return Status{Known: true, Code: ws.ExitStatus()}
+}
+
+var unknownStatus = Status{Code: -1}

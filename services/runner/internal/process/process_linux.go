@@ -1,0 +1,253 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
+)
+
+// LockFD is the file descriptor at which the program finds its lock. It must
+// leave it open; most programs never notice it.
+const LockFD = 3
+
+// Process is a running program, or what is left of it. Its methods may be used
+// from several goroutines.
+type Process struct {
+	id    Identity
+	pidfd *os.File
+
+	once   sync.Once // reaps
+	status Status
+}
+
+// Start runs a program. It returns once the kernel has accepted the program
+// (so a missing or unusable one is an error here), not when it works.
+func Start(c Command) (*Process, error) {
+	program, err := lookup(c.Argv[0], c.Dir, c.Env)
+	if err != nil {
+		return nil, err
+	}
+	bootID, err := procfs.BootID()
+	if err != nil {
+		return nil, err
+	}
+	null, err := os.Open(os.DevNull)
+	if err != nil {
+		return nil, err
+	}
+	defer null.Close()
+	// What this process itself was started with (sockets of a service manager,
+	// descriptors of a shell) is none of the agent's business.
+	_ = unix.CloseRange(LockFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+	pidfd := -1
+	pid, err := syscall.ForkExec(program, c.Argv, &syscall.ProcAttr{
+		Dir:   c.Dir,
+		Env:   c.Env,
+		Files: []uintptr{null.Fd(), c.Output.Fd(), c.Output.Fd(), c.Lock.Fd()},
+		// No Pdeathsig: it follows the thread that forked, not this process,
+		// and agents are meant to outlive their runner.
+		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("start %s: %w", program, err)
+	}
+	// Until it is reaped the child cannot vanish, dead or alive, so neither
+	// of these can meet a stranger.
+	stat, err := procfs.ReadStat(pid)
+	if err == nil && pidfd < 0 {
+		pidfd, err = unix.PidfdOpen(pid, 0)
+	}
+	if err != nil {
+		_ = unix.Kill(-pid, unix.SIGKILL)
+		_, _ = unix.Wait4(pid, nil, 0, nil)
+		return nil, fmt.Errorf("watch %s: %w", program, err)
+	}
+	return newProcess(Identity{PID: pid, StartTime: stat.StartTime, BootID: bootID}, pidfd)
+}
+
+// Adopt finds a process that an earlier runner started. ErrGone says that it
+// no longer runs, and its pid may be another's by now.
+func Adopt(id Identity) (*Process, error) {
+	bootID, err := procfs.BootID()
+	if err != nil {
+		return nil, err
+	}
+	if bootID != id.BootID {
+		return nil, fmt.Errorf("%w: the host has booted since", ErrGone)
+	}
+	pidfd, err := unix.PidfdOpen(id.PID, 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+		return nil, fmt.Errorf("%w: no process %d", ErrGone, id.PID)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("watch process %d: %w", id.PID, err)
+	}
+	// The descriptor pins the process; only now can its start time be
+	// compared without a race.
+	stat, err := procfs.ReadStat(id.PID)
+	if err == nil && stat.StartTime == id.StartTime {
+		return newProcess(id, pidfd)
+	}
+	unix.Close(pidfd)
+	if err == nil || errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("%w: process %d is another one", ErrGone, id.PID)
+	}
+	return nil, err
+}
+
+func newProcess(id Identity, pidfd int) (*Process, error) {
+	// Non-blocking descriptors are watched by the runtime's one poller
+	// instead of a thread each.
+	if err := unix.SetNonblock(pidfd, true); err != nil {
+		unix.Close(pidfd)
+		return nil, fmt.Errorf("watch process %d: %w", id.PID, err)
+	}
+	return &Process{id: id, pidfd: os.NewFile(uintptr(pidfd), fmt.Sprintf("pidfd:%d", id.PID))}, nil
+}
+
+// Identity tells this process from every other on this host.
+func (p *Process) Identity() Identity { return p.id }
+
+// Wait blocks until the program has ended, without using a thread, or until
+// ctx is done. It may be called once at a time.
+func (p *Process) Wait(ctx context.Context) error {
+	conn, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	_ = p.pidfd.SetReadDeadline(time.Time{})
+	stop := context.AfterFunc(ctx, func() { _ = p.pidfd.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	err = conn.Read(func(fd uintptr) bool { return readable(int(fd)) })
+	if err != nil && ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return err
+}
+
+func readable(fd int) bool {
+	n, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, 0)
+	return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
+}
+
+// Terminate asks the whole process group to end. A stopped process is
+// continued, because it would not see the request before.
+func (p *Process) Terminate() error {
+	return errors.Join(p.signal(unix.SIGTERM), p.signal(unix.SIGCONT))
+}
+
+// Kill ends the whole process group at once.
+func (p *Process) Kill() error { return p.signal(unix.SIGKILL) }
+
+// signal sends sig to the process group; a group that is gone is no error.
+func (p *Process) signal(sig unix.Signal) error {
+	err := p.signalGroup(sig)
+	if err == nil || errors.Is(err, unix.ESRCH) {
+		return nil
+	}
+	return fmt.Errorf("send %s to process group %d: %w", unix.SignalName(sig), p.id.PID, err)
+}
+
+func (p *Process) signalGroup(sig unix.Signal) error {
+	// The descriptor names the group beyond doubt, even if the number has
+	// been given to somebody else since (Linux 6.9).
+	err := p.withFD(func(fd int) error {
+		return unix.PidfdSendSignal(fd, sig, nil, unix.PIDFD_SIGNAL_PROCESS_GROUP)
+	})
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOSYS) {
+		return unix.Kill(-p.id.PID, sig)
+	}
+	return err
+}
+
+// Paused reports whether the program is stopped (SIGSTOP, a debugger) and so
+// cannot do anything.
+func (p *Process) Paused() bool {
+	stat, err := procfs.ReadStat(p.id.PID)
+	return err == nil && stat.StartTime == p.id.StartTime && stat.Paused()
+}
+
+// Reap collects the status of the program, which must have ended (see Wait),
+// after ending what is left of its group.
+func (p *Process) Reap() Status {
+	p.once.Do(func() {
+		// While the program is not reaped its number cannot be reused.
+		_ = p.signal(unix.SIGKILL)
+		_ = p.withFD(func(fd int) error {
+			p.status = exitStatus(fd, p.id)
+			return nil
+		})
+	})
+	return p.status
+}
+
+// GroupGone reports whether no process of the group is left.
+func (p *Process) GroupGone() bool { return errors.Is(p.signalGroup(0), unix.ESRCH) }
+
+// Close releases the watch; it does nothing to the process.
+func (p *Process) Close() error { return p.pidfd.Close() }
+
+// withFD keeps the descriptor open while f uses it.
+func (p *Process) withFD(f func(fd int) error) error {
+	conn, err := p.pidfd.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var inner error
+	if err := conn.Control(func(fd uintptr) { inner = f(int(fd)) }); err != nil {
+		return err
+	}
+	return inner
+}
+
+// lookup finds the program as execvp would with the agent's own PATH and
+// directory, because the runner's may differ.
+func lookup(name, dir string, env []string) (string, error) {
+	if strings.Contains(name, "/") {
+		if !filepath.IsAbs(name) {
+			name = filepath.Join(dir, name)
+		}
+		return name, executable(name)
+	}
+	var pathList string
+	for _, kv := range env {
+		if v, ok := strings.CutPrefix(kv, "PATH="); ok {
+			pathList = v
+		}
+	}
+	for _, d := range filepath.SplitList(pathList) {
+		if d == "" {
+			d = dir
+		}
+		if file := filepath.Join(d, name); filepath.IsAbs(file) && executable(file) == nil {
+			return file, nil
+		}
+	}
+	return "", fmt.Errorf("program %q: not found in the agent's PATH %q", name, pathList)
+}
+
+func executable(file string) error {
+	info, err := os.Stat(file)
+	if err != nil {
+		return fmt.Errorf("program: %w", err)
+	}
+	if info.IsDir() {
+		return fmt.Errorf("program %s: is a directory", file)
+	}
+	if info.Mode()&0o111 == 0 {
+		return fmt.Errorf("program %s: not executable (mode %s)", file, info.Mode())
+	}
+	return nil
+}

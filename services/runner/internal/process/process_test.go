@@ -1,0 +1,373 @@
+package process
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
+)
+
+// parentMode makes the test binary a parent that starts the script in its
+// argument, prints the identity and waits to be killed.
+const parentMode = "PROCESS_TEST_PARENT"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(parentMode); dir != "" {
+		p, err := Start(shell(dir, os.Args[1]))
+		if err != nil {
+			panic(err)
+		}
+		_ = json.NewEncoder(os.Stdout).Encode(p.Identity())
+		select {}
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const patience = 10 * time.Second
+
+// shell is a command that runs a script with its output and lock in dir.
+func shell(dir, script string) Command {
+	out, err := os.OpenFile(filepath.Join(dir, "out"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return Command{
+		Argv: []string{"sh", "-c", script}, Dir: dir, Output: out, Lock: lock,
+		Env: []string{"PATH=/usr/bin:/bin", "PROCESS_TEST=" + dir},
+	}
+}
+
+// start runs a script whose remains are swept when the test ends.
+func start(t *testing.T, script string) (*Process, string) {
+	t.Helper()
+	dir := t.TempDir()
+	c := shell(dir, script)
+	p, err := Start(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.Output.Close()
+	c.Lock.Close()
+	cleanup(t, p, dir)
+	return p, dir
+}
+
+func cleanup(t *testing.T, p *Process, dir string) {
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		if err := Sweep(ctx, p.Identity(), filepath.Join(dir, "lock")); err != nil {
+			t.Error(err)
+		}
+		p.Reap()
+		p.Close()
+	})
+}
+
+func wait(t *testing.T, p *Process) Status {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	if err := p.Wait(ctx); err != nil {
+		t.Fatalf("Wait: %v", err)
+	}
+	return p.Reap()
+}
+
+// eventually polls for what another process does.
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within %s: %s", patience, what)
+		case <-tick.C:
+		}
+	}
+}
+
+func outputOf(dir string) string {
+	b, _ := os.ReadFile(filepath.Join(dir, "out"))
+	return string(b)
+}
+
+// spokenPID waits for a pid that the script prints.
+func spokenPID(t *testing.T, dir string) int {
+	t.Helper()
+	var pid int
+	eventually(t, "a pid in the output", func() bool {
+		line, _, found := strings.Cut(outputOf(dir), "\n")
+		pid, _ = strconv.Atoi(line)
+		return found && pid > 0
+	})
+	return pid
+}
+
+func alive(pid int) bool {
+	s, err := procfs.ReadStat(pid)
+	return err == nil && s.Alive()
+}
+
+func TestStatusOfEnds(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		script string
+		want   Status
+	}{
+		{"exit 0", Status{Known: true}},
+		{"exit 7", Status{Known: true, Code: 7}},
+		{"kill -9 $$", Status{Known: true, Code: -1, Signal: syscall.SIGKILL}},
+		{"kill -TERM $$", Status{Known: true, Code: -1, Signal: syscall.SIGTERM}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.script, func(t *testing.T) {
+			t.Parallel()
+			p, _ := start(t, tt.script)
+			if got := wait(t, p); got != tt.want {
+				t.Errorf("status %+v, want %+v", got, tt.want)
+			}
+			if !p.GroupGone() {
+				t.Error("the group is not gone after the only process was reaped")
+			}
+		})
+	}
+}
+
+func TestStartGivesTheProgramItsOwnSessionAndOnlyItsEnvironment(t *testing.T) {
+	t.Parallel()
+	p, dir := start(t, `cut -d' ' -f5,6 /proc/$$/stat; pwd; env | sort; for fd in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$fd ] && echo $fd; done`)
+	wait(t, p)
+	got := outputOf(dir)
+	pid := p.Identity().PID
+	want := fmt.Sprintf("%d %d\n%s\nPATH=/usr/bin:/bin\nPROCESS_TEST=%s\nPWD=%s\n3\n", pid, pid, dir, dir, dir)
+	if got = strings.ReplaceAll(got, "_=/usr/bin/env\n", ""); got != want {
+		t.Errorf("the program saw\n%s\nwant\n%s", got, want)
+	}
+}
+
+func TestStartRefusesWhatCannotRun(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	plain := filepath.Join(dir, "plain")
+	if err := os.WriteFile(plain, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	for name, argv0 := range map[string]string{
+		"not in the PATH": "no-such-program", "no such file": dir + "/none",
+		"not executable": plain, "a directory": dir,
+	} {
+		c := shell(t.TempDir(), "")
+		c.Argv = []string{argv0}
+		if _, err := Start(c); err == nil || !strings.Contains(err.Error(), filepath.Base(argv0)) {
+			t.Errorf("%s: error %v does not name the program", name, err)
+		}
+		c.Output.Close()
+		c.Lock.Close()
+	}
+}
+
+func TestReapKillsGrandchildrenOfTheGroup(t *testing.T) {
+	t.Parallel()
+	p, dir := start(t, "sleep 1000 & echo $!; exit 3")
+	grandchild := spokenPID(t, dir)
+	if got := wait(t, p); got.Code != 3 {
+		t.Errorf("status %+v", got)
+	}
+	eventually(t, "the grandchild's death", func() bool { return !alive(grandchild) })
+}
+
+func TestSweepEndsWhatLeftTheGroup(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"another group of the session":   "bash -c 'set -m; sleep 1000 & echo $!'",
+		"another session, with the lock": "setsid sleep 1000 & echo $!; exit 0",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p, dir := start(t, script)
+			spokenPID(t, dir)
+			wait(t, p)
+			left, err := Remains(p.Identity(), filepath.Join(dir, "lock"))
+			if err != nil || len(left) == 0 {
+				t.Fatalf("Remains found %+v, %v; want the sleeper", left, err)
+			}
+			if err := Sweep(t.Context(), p.Identity(), filepath.Join(dir, "lock")); err != nil {
+				t.Fatal(err)
+			}
+			if alive(left[0].PID) {
+				t.Error("the sleeper lives")
+			}
+		})
+	}
+}
+
+func TestTerminateReachesAStoppedProcess(t *testing.T) {
+	t.Parallel()
+	p, dir := start(t, `trap 'exit 5' TERM; echo $$; while :; do sleep 0.01; done`)
+	spokenPID(t, dir)
+	if err := unix.Kill(p.Identity().PID, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stop", p.Paused)
+	if err := p.Terminate(); err != nil {
+		t.Fatal(err)
+	}
+	if got := wait(t, p); got.Code != 5 {
+		t.Errorf("status %+v, want exit code 5 from the handler", got)
+	}
+}
+
+func TestKillEndsAProcessThatIgnoresTERM(t *testing.T) {
+	t.Parallel()
+	p, dir := start(t, `trap '' TERM; echo $$; while :; do sleep 0.01; done`)
+	spokenPID(t, dir)
+	_ = p.Terminate()
+	if err := p.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	if got := wait(t, p); got.Signal != syscall.SIGKILL {
+		t.Errorf("status %+v", got)
+	}
+	if err := p.Kill(); err != nil {
+		t.Errorf("killing the dead: %v", err)
+	}
+}
+
+func TestWaitEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	p, _ := start(t, "sleep 1000")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := p.Wait(ctx); !errors.Is(err, context.Canceled) {
+		t.Errorf("Wait: %v", err)
+	}
+	_ = p.Kill()
+	if got := wait(t, p); got.Signal != syscall.SIGKILL {
+		t.Errorf("waiting again: %+v", got)
+	}
+}
+
+func TestWaitingTakesNoThreadPerProcess(t *testing.T) {
+	const children = 150
+	var ps []*Process
+	for range children {
+		p, _ := start(t, "exec sleep 1000")
+		ps = append(ps, p)
+	}
+	done := make(chan error)
+	for _, p := range ps {
+		go func() { done <- p.Wait(context.Background()) }()
+	}
+	for _, p := range ps {
+		_ = p.Kill()
+	}
+	for range ps {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+	entries, err := os.ReadDir("/proc/self/task")
+	if err != nil || len(entries) > children/2 {
+		t.Errorf("%d threads for %d processes, %v", len(entries), children, err)
+	}
+}
+
+// orphan starts a script through a parent that is then killed with -9.
+func orphan(t *testing.T, script string) (Identity, string) {
+	t.Helper()
+	dir := t.TempDir()
+	parent := exec.Command(os.Args[0], script)
+	parent.Env = append(os.Environ(), parentMode+"="+dir)
+	out, err := parent.StdoutPipe()
+	if err == nil {
+		err = parent.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadBytes('\n')
+	if err != nil {
+		t.Fatal(err)
+	}
+	var id Identity
+	if err := json.Unmarshal(line, &id); err != nil {
+		t.Fatal(err)
+	}
+	_ = parent.Process.Kill()
+	_ = parent.Wait()
+	return id, dir
+}
+
+func TestAdoptedOrphan(t *testing.T) {
+	t.Parallel()
+	id, dir := orphan(t, `echo $$; while [ ! -e go ]; do sleep 0.01; done; exit 9`)
+	if !alive(id.PID) {
+		t.Fatal("the orphan died with its parent")
+	}
+	p, err := Adopt(id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleanup(t, p, dir)
+	if found, err := Find("PROCESS_TEST="+dir, filepath.Join(dir, "lock")); err != nil || found != id {
+		t.Errorf("Find by environment = %+v, %v; want %+v", found, err, id)
+	}
+	if found, err := Find("NOBODY=HAS", filepath.Join(dir, "lock")); err != nil || found != id {
+		t.Errorf("Find by lock = %+v, %v; want %+v", found, err, id)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	// The kernel tells an orphan's status from Linux 6.15 on.
+	if got := wait(t, p); got.Known && got.Code != 9 || got.Signal != 0 {
+		t.Errorf("status %+v, want code 9 or unknown", got)
+	} else if !got.Known {
+		t.Log("the kernel does not tell an orphan's status")
+	}
+	if _, err := Find("PROCESS_TEST="+dir, filepath.Join(dir, "lock")); !errors.Is(err, ErrGone) {
+		t.Errorf("Find after the end: %v", err)
+	}
+}
+
+func TestAdoptRefusesStrangers(t *testing.T) {
+	t.Parallel()
+	p, _ := start(t, "sleep 1000")
+	id := p.Identity()
+	for name, other := range map[string]Identity{
+		"start time": {id.PID, id.StartTime + 1, id.BootID},
+		"boot":       {id.PID, id.StartTime, "another"},
+		"no such":    {1 << 30, id.StartTime, id.BootID},
+		"none":       {0, 0, id.BootID},
+	} {
+		if _, err := Adopt(other); !errors.Is(err, ErrGone) {
+			t.Errorf("%s: %v, want ErrGone", name, err)
+		}
+	}
+	if left, err := Remains(Identity{id.PID, id.StartTime + 1, id.BootID}); err != nil || len(left) != 0 {
+		t.Errorf("Remains of a stranger's session: %+v, %v", left, err)
+	}
+}

@@ -1,0 +1,107 @@
+package process
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
+)
+
+// Remains finds the live processes that belong to a program: those of its
+// session, and those that hold one of its files (its lock), also after they
+// left the session. Stopping at the program's own descendants that did both,
+// left the session and closed the lock, needs a cgroup.
+func Remains(id Identity, files ...string) ([]procfs.Stat, error) {
+	// A child of ours between fork and exec holds copies of all our
+	// descriptors; nobody forks while we look.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	found, err := procfs.Holders(files...)
+	if err != nil {
+		return nil, err
+	}
+	known := make(map[int]bool, len(found))
+	for _, s := range found {
+		known[s.PID] = true
+	}
+	for _, s := range sessionOf(id) {
+		if s.Alive() && !known[s.PID] && s.PID != os.Getpid() {
+			found = append(found, s)
+		}
+	}
+	return found, nil
+}
+
+// sessionOf lists the processes of the session that id began, unless its
+// number begins another session by now. Zombies among them that are ours to
+// reap are reaped.
+func sessionOf(id Identity) []procfs.Stat {
+	if id.PID == 0 {
+		return nil
+	}
+	bootID, err := procfs.BootID()
+	if err != nil || bootID != id.BootID {
+		return nil
+	}
+	members := procfs.InSession(id.PID)
+	for _, s := range members {
+		if s.PID == id.PID && s.StartTime != id.StartTime {
+			return nil
+		}
+		if s.State == procfs.StateZombie && s.ParentPID == os.Getpid() && s.PID != id.PID {
+			_, _ = unix.Wait4(s.PID, nil, unix.WNOHANG, nil)
+		}
+	}
+	return members
+}
+
+// Sweep ends everything that Remains finds and returns when nothing is left,
+// or when ctx is done: then the error names what would not die.
+func Sweep(ctx context.Context, id Identity, files ...string) error {
+	for wait := time.Millisecond; ; wait = min(2*wait, 100*time.Millisecond) {
+		left, err := Remains(id, files...)
+		if err != nil {
+			return err
+		}
+		if len(left) == 0 {
+			return nil
+		}
+		for _, s := range left {
+			err = errors.Join(err, killExactly(s))
+		}
+		timer := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			timer.Stop()
+			return fmt.Errorf("process %d of session %d is still there after SIGKILL: %w", left[0].PID, left[0].Session, errors.Join(ctx.Err(), err))
+		case <-timer.C:
+		}
+	}
+}
+
+// killExactly kills the process that was seen, not one that got its number.
+func killExactly(seen procfs.Stat) error {
+	fd, err := unix.PidfdOpen(seen.PID, 0)
+	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("kill process %d: %w", seen.PID, err)
+	}
+	defer unix.Close(fd)
+	now, err := procfs.ReadStat(seen.PID)
+	if errors.Is(err, fs.ErrNotExist) || err == nil && now.StartTime != seen.StartTime {
+		return nil
+	}
+	if err := unix.PidfdSendSignal(fd, unix.SIGKILL, nil, 0); err != nil && !errors.Is(err, unix.ESRCH) {
+		return fmt.Errorf("kill process %d: %w", seen.PID, err)
+	}
+	return nil
+}
