@@ -1,0 +1,152 @@
+package shell
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// APIError is an answer that says no: a code of package contracts and one
+// clear sentence.
+type APIError struct {
+	Code    string
+	Message string
+}
+
+func (e *APIError) Error() string { return e.Message }
+
+// Errorf makes an APIError.
+func Errorf(code, format string, args ...any) *APIError {
+	return &APIError{Code: code, Message: fmt.Sprintf(format, args...)}
+}
+
+// API is a service's set of endpoints, listed by `nats micro ls`.
+type API struct {
+	env Env
+	svc micro.Service
+	ctx context.Context
+}
+
+// NewAPI opens the micro service smith-<service>. Requests get a context that
+// ends with ctx. Stop it before the connection closes.
+func NewAPI(ctx context.Context, env Env, description string, metadata map[string]string) (*API, error) {
+	meta := map[string]string{"instance": env.Instance}
+	for k, v := range metadata {
+		meta[k] = v
+	}
+	svc, err := micro.AddService(env.NC, micro.Config{
+		Name: "smith-" + env.Service, Version: Version, Description: description, Metadata: meta,
+		ErrorHandler: func(_ micro.Service, e *micro.NATSError) {
+			env.Log.Warn("api", "subject", e.Subject, "error", e.Description)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("serve the API of %s: %w", env.Service, err)
+	}
+	return &API{env: env, svc: svc, ctx: ctx}, nil
+}
+
+// Stop ends all endpoints after the requests in hand.
+func (a *API) Stop() error { return a.svc.Stop() }
+
+// RequestTimeout bounds the work on one request.
+const RequestTimeout = 30 * time.Second
+
+// Handle serves smith.<service>.<verb>: JSON in, JSON out. Each request has its
+// own goroutine, of which at most 64 run at once for a verb; more are refused.
+// An *APIError becomes the answer's error headers, any other error code 500.
+func Handle[Req, Resp any](a *API, verb string, serve func(ctx context.Context, req Req) (Resp, error)) error {
+	return HandleOn(a, verb, contracts.ServiceSubject(a.env.Service, verb), serve)
+}
+
+// HandleOn is Handle for a subject of one's own choice.
+func HandleOn[Req, Resp any](a *API, name, subject string, serve func(ctx context.Context, req Req) (Resp, error)) error {
+	slots := make(chan struct{}, 64)
+	handler := func(r micro.Request) {
+		select {
+		case slots <- struct{}{}:
+		default:
+			refuse(a, r, Errorf(contracts.CodeNotReady, "%s: too many requests at once; try again", r.Subject()))
+			return
+		}
+		go func() {
+			defer func() { <-slots }()
+			answer(a, r, serve)
+		}()
+	}
+	// Other than the default queue group, none: names of runners differ, and
+	// the services' instances share the default.
+	if err := a.svc.AddEndpoint(name, micro.HandlerFunc(handler), micro.WithEndpointSubject(subject)); err != nil {
+		return fmt.Errorf("serve %s: %w", subject, err)
+	}
+	return nil
+}
+
+func answer[Req, Resp any](a *API, r micro.Request, serve func(context.Context, Req) (Resp, error)) {
+	ctx, cancel := context.WithTimeout(a.ctx, RequestTimeout)
+	defer cancel()
+	var req Req
+	if len(r.Data()) > contracts.MaxRequestBytes {
+		refuse(a, r, Errorf(contracts.CodeTooLarge, "%s: the request has %d bytes; at most %d", r.Subject(), len(r.Data()), contracts.MaxRequestBytes))
+		return
+	}
+	if len(r.Data()) > 0 {
+		if err := json.Unmarshal(r.Data(), &req); err != nil {
+			refuse(a, r, Errorf(contracts.CodeBadRequest, "%s: the request is not the JSON expected: %v", r.Subject(), err))
+			return
+		}
+	}
+	resp, err := serve(ctx, req)
+	if err != nil {
+		refuse(a, r, err)
+		return
+	}
+	if err := r.RespondJSON(resp); err != nil {
+		refuse(a, r, err)
+	}
+}
+
+func refuse(a *API, r micro.Request, err error) {
+	code := contracts.CodeInternal
+	var apiErr *APIError
+	if errors.As(err, &apiErr) {
+		code = apiErr.Code
+	} else {
+		a.env.Log.Warn("api request failed", "subject", r.Subject(), "error", err)
+	}
+	if err := r.Error(code, shorten(oneLine(err.Error()), 2048), nil); err != nil {
+		a.env.Log.Warn("api answer not sent", "subject", r.Subject(), "error", err)
+	}
+}
+
+// Call asks a service's API and decodes its answer. A refusal comes back as an
+// *APIError; nobody there as one with CodeNotReady.
+func Call[Resp any](ctx context.Context, nc *nats.Conn, subject string, req any) (Resp, error) {
+	var resp Resp
+	body, err := json.Marshal(req)
+	if err != nil {
+		return resp, fmt.Errorf("ask %s: %w", subject, err)
+	}
+	msg, err := nc.RequestWithContext(ctx, subject, body)
+	if errors.Is(err, nats.ErrNoResponders) {
+		return resp, Errorf(contracts.CodeNotReady, "nobody answers on %s; is that service running?", subject)
+	}
+	if err != nil {
+		return resp, fmt.Errorf("ask %s: %w", subject, err)
+	}
+	if text := msg.Header.Get(micro.ErrorHeader); text != "" {
+		return resp, &APIError{Code: msg.Header.Get(micro.ErrorCodeHeader), Message: text}
+	}
+	if err := json.Unmarshal(msg.Data, &resp); err != nil {
+		return resp, fmt.Errorf("ask %s: answer of %s bytes is not the JSON expected: %w", subject, strconv.Itoa(len(msg.Data)), err)
+	}
+	return resp, nil
+}

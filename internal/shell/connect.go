@@ -1,0 +1,187 @@
+package shell
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"time"
+
+	"github.com/nats-io/jsm.go/natscontext"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// DefaultServer is where a NATS server is looked for when nothing else is said.
+const DefaultServer = "nats://127.0.0.1:4222"
+
+// NATSFlags say how to reach NATS. They have the names, environment variables
+// and meaning that the nats CLI gives them; a context (--context) is one of
+// that tool's, and single flags override it.
+type NATSFlags struct {
+	Server      string        `short:"s" env:"NATS_URL" placeholder:"URL" help:"NATS server URLs, comma separated (default ${server})."`
+	Context     string        `env:"NATS_CONTEXT" placeholder:"NAME" help:"A context of the nats CLI."`
+	Creds       string        `env:"NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file."`
+	NKey        string        `name:"nkey" env:"NATS_NKEY" type:"path" placeholder:"FILE" help:"NKey seed file."`
+	User        string        `env:"NATS_USER" help:"User name, or token when there is no password."`
+	Password    string        `env:"NATS_PASSWORD" help:"Password."`
+	TLSCert     string        `name:"tlscert" env:"NATS_CERT" type:"path" placeholder:"FILE" help:"TLS client certificate."`
+	TLSKey      string        `name:"tlskey" env:"NATS_KEY" type:"path" placeholder:"FILE" help:"TLS private key."`
+	TLSCA       string        `name:"tlsca" env:"NATS_CA" type:"path" placeholder:"FILE" help:"TLS certificate authority."`
+	TLSFirst    bool          `name:"tlsfirst" help:"Do the TLS handshake before the NATS greeting."`
+	InboxPrefix string        `name:"inbox-prefix" env:"NATS_INBOX_PREFIX" placeholder:"PREFIX" help:"Prefix of inboxes (default _INBOX)."`
+	Timeout     time.Duration `env:"NATS_TIMEOUT" default:"10s" help:"How long connecting and one request may take."`
+}
+
+// Options are the flags, and the context they name, as client options, and the
+// servers to connect to.
+func (f NATSFlags) Options() (servers string, opts []nats.Option, err error) {
+	var over []natscontext.Option
+	set := func(v string, o func(string) natscontext.Option) {
+		if v != "" {
+			over = append(over, o(v))
+		}
+	}
+	set(f.Server, natscontext.WithServerURL)
+	set(f.Creds, natscontext.WithCreds)
+	set(f.NKey, natscontext.WithNKey)
+	set(f.User, natscontext.WithUser)
+	set(f.Password, natscontext.WithPassword)
+	set(f.TLSCert, natscontext.WithCertificate)
+	set(f.TLSKey, natscontext.WithKey)
+	set(f.TLSCA, natscontext.WithCA)
+	set(f.InboxPrefix, natscontext.WithInboxPrefix)
+	if f.TLSFirst {
+		over = append(over, natscontext.WithTLSHandshakeFirst())
+	}
+	nctx, err := natscontext.New(f.Context, f.Context != "", over...)
+	if err != nil {
+		return "", nil, fmt.Errorf("NATS context %q: %w; `nats context ls` lists those there are", f.Context, err)
+	}
+	opts, err = nctx.NATSOptions()
+	if err != nil {
+		return "", nil, fmt.Errorf("NATS options: %w", err)
+	}
+	servers = nctx.ServerURL()
+	if servers == "" || f.Server == "" && f.Context == "" {
+		servers = DefaultServer
+	}
+	return servers, opts, nil
+}
+
+// Connect opens a connection that reconnects for ever. Trouble on it is logged.
+func (f NATSFlags) Connect(ctx context.Context, name string, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
+	servers, opts, err := f.Options()
+	if err != nil {
+		return nil, err
+	}
+	timeout := f.Timeout
+	if timeout <= 0 {
+		timeout = 10 * time.Second
+	}
+	opts = append(opts, ConnectionOptions(name, log)...)
+	opts = append(opts, nats.Timeout(min(timeout, 5*time.Second)))
+	nc, err := connectWithin(ctx, timeout, servers, append(opts, more...), log)
+	if err != nil {
+		return nil, connectError(servers, err)
+	}
+	return nc, nil
+}
+
+// connectWithin retries, because services and their server often start
+// together.
+func connectWithin(ctx context.Context, within time.Duration, servers string, opts []nats.Option, log *slog.Logger) (*nats.Conn, error) {
+	end := time.Now().Add(within)
+	told := false
+	for {
+		nc, err := nats.Connect(servers, opts...)
+		if err == nil || errors.Is(err, nats.ErrAuthorization) || !time.Now().Before(end) || ctx.Err() != nil {
+			return nc, err
+		}
+		if !told {
+			told = true
+			log.Info("NATS server not reachable yet; trying again", "server", servers, "for", within, "error", err)
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(250 * time.Millisecond):
+		}
+	}
+}
+
+func connectError(servers string, err error) error {
+	switch {
+	case errors.Is(err, nats.ErrAuthorization), strings.Contains(err.Error(), "Authorization"):
+		return fmt.Errorf("NATS server %s refused the credentials: %w; check --creds, --user or the context", redact(servers), err)
+	case errors.Is(err, nats.ErrNoServers), strings.Contains(err.Error(), "refused"):
+		return fmt.Errorf("no NATS server answers at %s: %w; start one (smith up, or nats-server -js) or name another with --server", redact(servers), err)
+	}
+	return fmt.Errorf("connect to NATS at %s: %w", redact(servers), err)
+}
+
+// redact removes user information from URLs.
+func redact(servers string) string {
+	parts := strings.Split(servers, ",")
+	for i, p := range parts {
+		scheme, rest, ok := strings.Cut(p, "://")
+		if !ok {
+			scheme, rest = "", p
+		}
+		if _, host, has := strings.Cut(rest, "@"); has {
+			rest = "***@" + host
+		}
+		if ok {
+			rest = scheme + "://" + rest
+		}
+		parts[i] = rest
+	}
+	return strings.Join(parts, ",")
+}
+
+// ConnectionOptions are those every connection of a service has: it never
+// stops reconnecting, notices a dead server in 20 s, and logs what the client
+// reports asynchronously.
+func ConnectionOptions(name string, log *slog.Logger) []nats.Option {
+	return []nats.Option{
+		nats.Name(name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.PingInterval(10 * time.Second),
+		nats.MaxPingsOutstanding(2),
+		nats.PermissionErrOnSubscribe(true),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			log.Warn("NATS reports", "subject", subject, "error", err)
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				log.Warn("NATS connection lost", "error", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			log.Info("NATS connection restored", "server", nc.ConnectedUrlRedacted())
+		}),
+	}
+}
+
+// JetStream gives the JetStream interface of a connection, and an error that
+// says what to do when the server has none.
+func JetStream(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) {
+	js, err := jetstream.New(nc)
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if _, err := js.AccountInfo(ctx); err != nil {
+		if notEnabled(err) || errors.Is(err, nats.ErrNoResponders) {
+			return nil, fmt.Errorf("NATS server %s has no JetStream for this account: %w; start it with `nats-server -js`", nc.ConnectedUrlRedacted(), err)
+		}
+		return nil, fmt.Errorf("JetStream at %s: %w", nc.ConnectedUrlRedacted(), err)
+	}
+	return js, nil
+}
