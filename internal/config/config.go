@@ -10,10 +10,7 @@
 // matter, what a breaker does is the guard's.
 package config
 
-import (
-	"slices"
-	"time"
-)
+import "time"
 
 // File is a whole configuration with every default filled in and every
 // reference resolved.
@@ -74,6 +71,8 @@ type Node struct {
 	// policy it came from, or "" when built in or written in place.
 	Policy     RestartPolicy
 	PolicyName string
+	// policyGiven: the file gives this node a policy, which its agents share.
+	policyGiven bool
 	// Escalation is what happens when the limit is exceeded; CoolOff is the
 	// wait before [EscalationRestart].
 	Escalation Escalation
@@ -244,8 +243,8 @@ type Routing struct {
 	MaxQueueAge time.Duration
 }
 
-// Route is which agents may do a task type: any of AgentTypes, or any agent
-// with all of Capabilities; both when both are set.
+// Route is which agents may do a task type: those of any of AgentTypes that
+// have all of Capabilities. An empty list asks for nothing.
 type Route struct {
 	AgentTypes   []string
 	Capabilities []string
@@ -253,9 +252,11 @@ type Route struct {
 
 // EventStore shapes the stream that holds the log.
 type EventStore struct {
-	// MaxAge and MaxBytes bound the log; the oldest go first. Zero: unbounded.
+	// MaxAge and MaxBytes bound the log; the oldest go first. MaxBytes zero:
+	// no bound.
 	MaxAge   time.Duration
 	MaxBytes int64
+	// Replicas of every stream and bucket: 1, 3 or 5.
 	Replicas int
 }
 
@@ -269,8 +270,10 @@ type Shutdown struct {
 type Limits struct {
 	// MaxAgents is how many agents the detector and the router remember.
 	MaxAgents int
-	// MaxOpenTasks is how many tasks the router tracks at once.
+	// MaxOpenTasks is how many tasks may be given out at once.
 	MaxOpenTasks int
+	// MaxQueuedTasks is how many may wait in the queue; more are refused.
+	MaxQueuedTasks int
 }
 
 // Position is a place in the file, counted from 1; the zero value is none.
@@ -337,18 +340,26 @@ func (t Timeouts) For(service, operation string) time.Duration {
 	return t.Global
 }
 
-// PolicyFor resolves the policy of a child of the given type that names none:
-// the policy named like the type, else the file's "default", else the one
-// built in for agents or supervisors. It serves children added at run time.
-func (f *File) PolicyFor(childType string, supervisor bool) (p RestartPolicy, name string) {
-	names := []string{childType, DefaultName}
+// PolicyFor resolves the policy of a child that names none: the policy named
+// like its type, else the one its parent names (agents only), else the file's
+// "default", else the one built in for agents or supervisors. It serves
+// children added at run time too; parent may be nil. For supervisors the names
+// of the type are supervisor and agent_supervisor.
+func (f *File) PolicyFor(childType string, supervisor bool, parent *Node) (p RestartPolicy, name string) {
+	names := []string{childType}
 	if supervisor {
-		names = slices.Insert(names, 1, "supervisor", "agent_supervisor")
+		names = append(names, "supervisor", "agent_supervisor")
 	}
 	for _, name := range names {
 		if p, ok := f.RestartPolicies[name]; ok {
 			return p, name
 		}
+	}
+	if !supervisor && parent != nil && parent.policyGiven {
+		return parent.Policy, parent.PolicyName
+	}
+	if p, ok := f.RestartPolicies[DefaultName]; ok {
+		return p, DefaultName
 	}
 	if supervisor {
 		return DefaultSupervisorPolicy(), ""

@@ -54,9 +54,9 @@ func Default() *File {
 			Types:       defaultRoutes(),
 			MaxAttempts: 3,
 		},
-		EventStore: EventStore{Replicas: 1},
+		EventStore: EventStore{MaxAge: 30 * 24 * time.Hour, Replicas: 1},
 		Shutdown:   Shutdown{DrainTimeout: 30 * time.Second},
-		Limits:     Limits{MaxAgents: 100_000, MaxOpenTasks: 10_000},
+		Limits:     Limits{MaxAgents: 100_000, MaxOpenTasks: 10_000, MaxQueuedTasks: 1_000_000},
 	}
 }
 

@@ -3,6 +3,8 @@ package config
 import (
 	"fmt"
 	"os"
+
+	"go.yaml.in/yaml/v4"
 )
 
 // Load reads the file at path, applies overrides from the environment (see
@@ -22,10 +24,60 @@ func Load(path string) (*File, error) {
 // Parse checks the configuration in data; name stands in messages as its file.
 func Parse(name string, data []byte) (*File, error) { return ParseEnv(name, data, nil) }
 
-// ParseEnv is Parse with overrides: each of environ in the form
-// SMITH_<SECTION>_<KEY>=value replaces that setting of the file.
+// ParseEnv is Parse with overrides from environ, a list of NAME=value. A
+// scalar of a fixed section is overridden by SMITH_<SECTION>_<KEY>: so
+// SMITH_FAILURE_DETECTION_PHI_THRESHOLD=12 sets
+// supervision_tree.failure_detection.phi_threshold. Sections with free names
+// and the tree cannot be overridden. A variable that begins like a section but
+// names none of its keys is a problem; all others are none of ours.
 func ParseEnv(name string, data []byte, environ []string) (*File, error) {
+	f, d := parse(name, data, environ)
+	if len(d.problems) > 0 {
+		d.problems.sort()
+		return nil, d.problems
+	}
+	return f, nil
+}
+
+func parse(name string, data []byte, environ []string) (*File, *decoder) {
+	d := &decoder{file: name, env: newOverrides(environ), seen: map[string]bool{}}
 	f := Default()
 	f.Path = name
-	return f, nil
+	root := d.parse(data)
+	if len(d.problems) > 0 {
+		return f, d
+	}
+	if root == nil {
+		root = &yaml.Node{Kind: yaml.MappingNode, Line: 1, Column: 1}
+	}
+	d.read(root, f)
+	d.env.unused(d)
+	return f, d
+}
+
+// read fills f from the file's content.
+func (d *decoder) read(root *yaml.Node, f *File) {
+	file := value{d: d, node: root}.object()
+	top := file.section("supervision_tree")
+	readDetection(top.settings("failure_detection"), &f.FailureDetection)
+	readVerification(top.settings("verification"), f)
+	readPolicies(top.section("restart_policies"), f)
+	readNamed(top.section("circuit_breakers"), f.CircuitBreakers, readBreaker)
+	readNamed(top.section("bulkheads"), f.Bulkheads, readBulkhead)
+	readNamed(top.section("retries"), f.Retries, readRetry)
+	readTimeouts(top.settings("timeouts"), &f.Timeouts)
+	readRouting(top.settings("routing"), &f.Routing)
+	readEventStore(top.settings("event_store"), &f.EventStore)
+	readShutdown(top.settings("shutdown"), &f.Shutdown)
+	readLimits(top.settings("limits"), &f.Limits)
+	readTree(top, f)
+	top.done(nil)
+	file.done(func(key string) string {
+		for _, k := range top.known {
+			if fold(k) == fold(key) {
+				return fmt.Sprintf("%q belongs under supervision_tree", k)
+			}
+		}
+		return ""
+	})
 }

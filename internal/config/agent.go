@@ -1,0 +1,147 @@
+package config
+
+import (
+	"regexp"
+	"strings"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// maxAgents bounds one tree, maxCount one template.
+const (
+	maxAgents = 100_000
+	maxCount  = 10_000
+)
+
+var agentKeys = []string{
+	"type", "count", "command", "env", "dir", "capabilities", "capacity", "heartbeat_interval", "start_deadline",
+	"stabilisation", "heartbeats", "runner", "phi_threshold", "failure_threshold",
+}
+
+// agent reads an agent and gives as many as its count says.
+func (t *treeReader) agent(o *object, parent *Node) []*Agent {
+	f := t.f
+	a := Agent{
+		Name:              t.name(o),
+		Type:              DefaultType,
+		Restart:           Permanent,
+		Capacity:          1,
+		HeartbeatInterval: f.FailureDetection.HeartbeatInterval,
+		StartDeadline:     f.Verification.StartDeadline,
+		ShutdownTimeout:   contracts.DefaultShutdownTimeout,
+		Stabilisation:     f.Verification.Stabilisation,
+		Heartbeats:        ByAgent,
+		Runner:            AnyRunner,
+		PhiThreshold:      f.FailureDetection.PhiThreshold,
+		FailureThreshold:  f.FailureDetection.FailureThreshold,
+		Pos:               position(o.value),
+	}
+	count := 1
+	o.integer("count", &count, 1, maxCount)
+	o.id("type", &a.Type)
+	readRestart(o, &a.Restart, &a.Significant, parent)
+	o.ids("capabilities", "capabilities", &a.Capabilities, contracts.MaxCapabilities)
+	o.integer("capacity", &a.Capacity, 1, contracts.MaxCapacity)
+	o.number("phi_threshold", &a.PhiThreshold, 0.1, 300)
+	o.integer("failure_threshold", &a.FailureThreshold, 1, 1000)
+	enum(o, "heartbeats", heartbeats, &a.Heartbeats)
+	readTimes(o, &a)
+	if o.id("runner", &a.Runner) && a.Runner != AnyRunner {
+		t.runners = append(t.runners, runnerRef{a.Runner, o.at("runner")})
+	}
+	readCommand(o, &a)
+	explicit := false
+	if a.Policy, a.PolicyName, explicit = o.policy("policy", f, false); !explicit {
+		a.Policy, a.PolicyName = f.PolicyFor(a.Type, false, parent)
+	}
+	o.done(func(key string) string {
+		if contains(nodeKeys, key) {
+			return "it belongs to supervisors, and this is an agent because it has a command"
+		}
+		return ""
+	})
+	return t.expand(o, a, count)
+}
+
+func readTimes(o *object, a *Agent) {
+	o.duration("heartbeat_interval", &a.HeartbeatInterval, contracts.MinHeartbeatInterval, contracts.MaxHeartbeatInterval)
+	o.duration("start_deadline", &a.StartDeadline, time.Millisecond, longest)
+	o.duration("stabilisation", &a.Stabilisation, 0, longest)
+	if v, ok := o.scalar("shutdown_timeout", `a duration such as "5s"`); ok {
+		if d, err := time.ParseDuration(v.node.Value); err == nil && d == 0 {
+			v.fail("0 leaves an agent no time to stop; give it some, or 1ms to kill it at once")
+		} else {
+			v.duration(&a.ShutdownTimeout, time.Millisecond, longest)
+		}
+	}
+	if a.StartDeadline < a.HeartbeatInterval && (o.has("start_deadline") || o.has("heartbeat_interval")) {
+		place := o.at("start_deadline")
+		if !o.has("start_deadline") {
+			place = o.at("heartbeat_interval")
+		}
+		place.fail("an agent that beats every %v cannot be sure to beat within %v of its start; set start_deadline to at least %v", a.HeartbeatInterval, a.StartDeadline, a.HeartbeatInterval)
+	}
+}
+
+var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+
+// readCommand reads what to run, and with what around it.
+func readCommand(o *object, a *Agent) {
+	o.text("dir", &a.Dir)
+	readEnv(o.section("env"), a)
+	v, ok := o.get("command")
+	switch {
+	case !ok && (a.Runner == AnyRunner || a.Heartbeats == ByRunner):
+		o.fail("a command is missing; say what to run, such as command: [\"./my-agent\", \"--flag\"], or name with runner: the program that runs the agent within itself; a supervisor has children instead")
+		return
+	case !ok:
+		return
+	case v.node.Kind == yaml.ScalarNode && !v.isNull():
+		v.fail("a command is a list, run without a shell; write [%s]", quoteAll(strings.Fields(clip(v.node.Value))))
+		return
+	}
+	args := v.list("words")
+	if len(args) == 0 {
+		v.fail("the command is empty; its first word is the program to run")
+	}
+	if len(args) > contracts.MaxCommandArgs {
+		v.fail("%d words are too many; at most %d are allowed", len(args), contracts.MaxCommandArgs)
+		return
+	}
+	for i, arg := range args {
+		switch {
+		case !arg.clean("a word"):
+		case i == 0 && arg.node.Value == "":
+			arg.fail("the first word is the program to run, and it is empty")
+		default:
+			a.Command = append(a.Command, arg.node.Value)
+		}
+	}
+}
+
+func quoteAll(ws []string) string { return `"` + strings.Join(ws, `", "`) + `"` }
+
+func readEnv(o *object, a *Agent) {
+	if len(o.order) > contracts.MaxEnvVars {
+		o.fail("%d variables are too many; at most %d are allowed", len(o.order), contracts.MaxEnvVars)
+		return
+	}
+	for _, name := range o.order {
+		key := value{d: o.d, node: o.fields[name].key, path: o.child(name)}
+		v, _ := o.get(name)
+		switch {
+		case !envName.MatchString(name):
+			key.fail("%q cannot be a variable: letters, digits and _ only, no digit first", clip(name))
+		case strings.HasPrefix(name, envPrefix):
+			key.fail("variables that begin with %s are set by the runner; rename this one", envPrefix)
+		case v.node != nil && v.clean("text"):
+			if a.Env == nil {
+				a.Env = map[string]string{}
+			}
+			a.Env[name] = v.node.Value
+		}
+	}
+}

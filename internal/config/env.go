@@ -1,0 +1,57 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// envPrefix begins every override. The rest is the section and the key in
+// capitals: SMITH_FAILURE_DETECTION_PHI_THRESHOLD is
+// supervision_tree.failure_detection.phi_threshold.
+const envPrefix = "SMITH_"
+
+// overrides are the environment's settings.
+type overrides struct {
+	vars    map[string]string
+	used    map[string]bool
+	offered map[string][]string // section prefix -> every variable it knows
+}
+
+func newOverrides(environ []string) *overrides {
+	o := &overrides{vars: map[string]string{}, used: map[string]bool{}, offered: map[string][]string{}}
+	for _, kv := range environ {
+		if name, text, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(name, envPrefix) {
+			o.vars[name] = text
+		}
+	}
+	return o
+}
+
+// take gives the override of a key in the section with the prefix.
+func (o *overrides) take(prefix, key string) (text, name string, ok bool) {
+	name = prefix + strings.ToUpper(key)
+	text, ok = o.vars[name]
+	if ok {
+		o.used[name] = true
+	}
+	return text, name, ok
+}
+
+// offer notes which keys a section knows.
+func (o *overrides) offer(prefix string, keys []string) {
+	for _, k := range keys {
+		o.offered[prefix] = append(o.offered[prefix], prefix+strings.ToUpper(k))
+	}
+}
+
+// unused reports variables that look like overrides but are none: those that
+// begin like a section.
+func (o *overrides) unused(d *decoder) {
+	for prefix, known := range o.offered {
+		for name := range o.vars {
+			if strings.HasPrefix(name, prefix) && !slices.Contains(known, name) {
+				d.report(Problem{File: "environment", Path: name, Message: "sets nothing; " + didYouMean(name, known)})
+			}
+		}
+	}
+}

@@ -1,0 +1,193 @@
+package config
+
+import (
+	"fmt"
+	"math"
+	"time"
+
+	"go.yaml.in/yaml/v4"
+)
+
+// readPolicies reads the named restart policies. What one leaves out is as in
+// the file's "default", or else as built in for agents.
+func readPolicies(o *object, f *File) {
+	base := map[string]RestartPolicy{DefaultName: DefaultWorkerPolicy()}
+	readNamed(o, base, readPolicy)
+	if !o.has(DefaultName) {
+		delete(base, DefaultName)
+	}
+	f.RestartPolicies = base
+}
+
+func readPolicy(o *object, p *RestartPolicy) {
+	before := len(o.d.problems)
+	o.integer("max_restarts", &p.MaxRestarts, 0, 10_000)
+	o.duration("time_window", &p.TimeWindow, time.Millisecond, longest)
+	o.duration("restart_delay", &p.Delay, 0, longest)
+	readBackoff(o.section("backoff_strategy"), p)
+	o.done(nil)
+	if len(o.d.problems) == before {
+		checkReachable(o, *p)
+	}
+}
+
+// readBackoff reads the growth of delays. Keys that have no meaning for the
+// type are problems, since whoever wrote them expects something of them.
+func readBackoff(o *object, p *RestartPolicy) {
+	b := &p.Backoff
+	typ := b.Type
+	if enum(o, "type", backoffTypes, &typ) && typ != b.Type {
+		*b = Backoff{Type: typ, Jitter: b.Jitter}
+	}
+	for key, types := range map[string][]BackoffType{
+		"increment": {Linear},
+		"base":      {Exponential},
+		"max_delay": {Linear, Exponential, Fibonacci},
+	} {
+		if o.has(key) && !contains(types, b.Type) {
+			o.at(key).fail("%s has no meaning for %s backoff; remove it, or set type to %s", key, b.Type, orWords(types))
+		}
+	}
+	o.duration("increment", &b.Increment, 0, longest)
+	o.number("base", &b.Base, 1, 100)
+	o.duration("max_delay", &b.MaxDelay, time.Millisecond, longest)
+	o.number("jitter", &b.Jitter, 0, 1)
+	b.fill(p.Delay)
+	if !o.has("max_delay") && b.Type != Fixed {
+		b.MaxDelay = max(b.MaxDelay, p.Delay)
+	}
+	if b.Type != Fixed && b.MaxDelay < p.Delay {
+		o.at("max_delay").fail("max_delay %v is below restart_delay %v; raise it or lower the other", b.MaxDelay, p.Delay)
+	}
+	o.done(nil)
+}
+
+// fill gives what a type needs and the file left out.
+func (b *Backoff) fill(delay time.Duration) {
+	switch {
+	case b.Type == Linear && b.Increment == 0:
+		b.Increment = delay
+	case b.Type == Exponential && b.Base == 0:
+		b.Base = DefaultWorkerPolicy().Backoff.Base
+	}
+	if b.Type != Fixed && b.MaxDelay == 0 {
+		b.MaxDelay = DefaultWorkerPolicy().Backoff.MaxDelay
+	}
+	if b.Type == Fixed {
+		b.MaxDelay = 0
+	}
+}
+
+// checkReachable reports a limit that cannot be exceeded: a child that fails
+// at once after each restart waits for so long between them that never more
+// than max_restarts fall into one window. Such a limit looks like protection
+// and is none.
+func checkReachable(o *object, p RestartPolicy) {
+	possible := p.restartsIn(p.TimeWindow, p.MaxRestarts+1)
+	if possible > p.MaxRestarts {
+		return
+	}
+	place := o.at("time_window")
+	if !o.has("time_window") {
+		place = o.at("max_restarts")
+	}
+	place.fail("the limit can never be exceeded: at this backoff at most %d restarts fall into %v, and %d are allowed; "+
+		"widen time_window to %v, or lower max_restarts to %d, or shorten the delays",
+		possible, p.TimeWindow, p.MaxRestarts, p.quickest(p.MaxRestarts), possible-1)
+}
+
+// restartsIn counts the restarts of one child, failing at once after each,
+// that can fall into a window, counting no further than most.
+func (p RestartPolicy) restartsIn(window time.Duration, most int) int {
+	var at time.Duration
+	n := 1 // the first restart opens the window
+	for n < most {
+		at += p.shortest(n)
+		if at > window {
+			break
+		}
+		n++
+	}
+	return n
+}
+
+// quickest is how long n further restarts after a first one take at least.
+func (p RestartPolicy) quickest(n int) (sum time.Duration) {
+	for i := 1; i <= n && sum < longest; i++ {
+		sum += p.shortest(i)
+	}
+	return (sum + time.Millisecond - 1).Truncate(time.Millisecond)
+}
+
+// shortest is the least delay before the n-th restart, n counting from 1.
+func (p RestartPolicy) shortest(n int) time.Duration {
+	d, b := float64(p.Delay), p.Backoff
+	switch {
+	case b.Type == Linear:
+		d += float64(b.Increment) * float64(n-1)
+	case d == 0: // stays nothing however it is multiplied
+	case b.Type == Exponential:
+		d *= math.Pow(b.Base, float64(n-1))
+	case b.Type == Fibonacci:
+		last, next := 1.0, 1.0
+		for i := 1; i < n && d*last < float64(b.MaxDelay); i++ {
+			last, next = next, last+next
+		}
+		d *= last
+	}
+	if b.Type != Fixed {
+		d = min(d, float64(b.MaxDelay))
+	}
+	return time.Duration(d * (1 - b.Jitter))
+}
+
+// policy reads a node's or agent's policy: a name, or a mapping in place. It
+// tells whether there is one.
+func (o *object) policy(key string, f *File, supervisor bool) (p RestartPolicy, name string, ok bool) {
+	v, given := o.get(key)
+	if !given {
+		return p, "", false
+	}
+	if v.node.Kind == yaml.MappingNode {
+		p, _ = f.PolicyFor("", supervisor, nil)
+		readPolicy(v.object(), &p)
+		return p, "", true
+	}
+	if v.node.Kind != yaml.ScalarNode || v.isNull() {
+		v.fail("the name of a restart policy or a mapping is needed, not %s", v.kind())
+		return p, "", false
+	}
+	if p, ok := f.RestartPolicies[v.node.Value]; ok {
+		return p, v.node.Value, true
+	}
+	v.fail("there is no restart policy %q; %s", clip(v.node.Value), didYouMeanPolicy(v.node.Value, f))
+	return p, "", false
+}
+
+func didYouMeanPolicy(name string, f *File) string {
+	known := make([]string, 0, len(f.RestartPolicies))
+	for k := range f.RestartPolicies {
+		known = append(known, k)
+	}
+	if len(known) == 0 {
+		return "define it under supervision_tree.restart_policies"
+	}
+	return didYouMean(name, known)
+}
+
+func contains[T comparable](all []T, v T) bool {
+	for _, a := range all {
+		if a == v {
+			return true
+		}
+	}
+	return false
+}
+
+func orWords(types []BackoffType) string {
+	s := string(types[0])
+	for _, t := range types[1:] {
+		s = fmt.Sprintf("%s or %s", s, t)
+	}
+	return s
+}
