@@ -19,15 +19,19 @@ func (d Duration) String() string { return time.Duration(d).String() }
 // MarshalText implements encoding.TextMarshaler.
 func (d Duration) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
 
-// UnmarshalJSON accepts a duration string.
+// UnmarshalJSON accepts a duration string; null changes nothing, as with every
+// other type.
 func (d *Duration) UnmarshalJSON(b []byte) error {
+	if string(b) == "null" {
+		return nil
+	}
 	var s string
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("a duration is a string such as \"5s\", not %.32s", b)
 	}
 	v, err := time.ParseDuration(s)
 	if err != nil {
-		return fmt.Errorf("%q is not a duration; write it like \"5s\" or \"1m30s\"", s)
+		return fmt.Errorf("%q is not a duration; write it like \"5s\" or \"1m30s\"", clip(s))
 	}
 	*d = Duration(v)
 	return nil

@@ -131,8 +131,8 @@ func (e Event) Validate() error {
 	if _, err := uuid.Parse(e.ID); err != nil || len(e.ID) != 36 {
 		add("id: %.80q is not a UUID", e.ID)
 	}
-	if e.Source == "" || len(e.Source) > 256 {
-		add("source: must have 1 to 256 bytes, has %d", len(e.Source))
+	if e.Source == "" || len(e.Source) > MaxSourceBytes || !isPrintable(e.Source) {
+		add("source: %q must have 1 to %d characters of ASCII without spaces, such as agent/worker-1", clip(e.Source), MaxSourceBytes)
 	}
 	if err := e.Type.Validate(); err != nil {
 		add("type: %w", err)
@@ -142,10 +142,11 @@ func (e Event) Validate() error {
 	}
 	if e.Time.IsZero() {
 		add("time: missing; use RFC 3339 in UTC")
+	} else if y := e.Time.UTC().Year(); y < 0 || y > 9999 {
+		add("time: the year %d cannot be written in RFC 3339", y)
 	}
-	if len(e.CorrelationID) > 128 || len(e.CausationID) > 128 || len(e.TraceParent) > 128 {
-		add("correlationid, causationid and traceparent: at most 128 bytes each")
-	}
+	errs = append(errs, validateReference("correlationid", e.CorrelationID),
+		validateReference("causationid", e.CausationID), validateReference("traceparent", e.TraceParent))
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%w: %w", ErrEvent, err)
 	}
@@ -154,10 +155,15 @@ func (e Event) Validate() error {
 
 // Encode gives the event's JSON, or ErrEvent when it is too large.
 func (e Event) Encode() ([]byte, error) {
-	raw, err := json.Marshal(e)
-	if err != nil {
+	// Escaping for HTML would make six bytes of one and an event that came in
+	// could be too large to be passed on.
+	var buf bytes.Buffer
+	enc := json.NewEncoder(&buf)
+	enc.SetEscapeHTML(false)
+	if err := enc.Encode(e); err != nil {
 		return nil, fmt.Errorf("%w %s: %w", ErrEvent, e.ID, err)
 	}
+	raw := bytes.TrimSuffix(buf.Bytes(), []byte("\n"))
 	if len(raw) > MaxEventBytes {
 		return nil, fmt.Errorf("%w %s of type %s about %s: %d bytes; at most %d", ErrEvent, e.ID, e.Type, e.Entity, len(raw), MaxEventBytes)
 	}
@@ -168,19 +174,28 @@ func (e Event) Encode() ([]byte, error) {
 // entity are those the subject names; pass "" to skip that.
 func DecodeEvent(subject string, body []byte) (Event, error) {
 	if len(body) > MaxEventBytes {
-		return Event{}, fmt.Errorf("%w on %s: %d bytes; at most %d", ErrEvent, subject, len(body), MaxEventBytes)
+		return Event{}, fmt.Errorf("%w%s: %d bytes; at most %d", ErrEvent, on(subject), len(body), MaxEventBytes)
 	}
 	var e Event
-	if err := json.Unmarshal(body, &e); err != nil {
-		return Event{}, fmt.Errorf("%w on %s: not CloudEvents JSON: %w", ErrEvent, subject, err)
+	if err := decodeObject(body, &e); err != nil {
+		return Event{}, fmt.Errorf("%w%s: not CloudEvents JSON: %w", ErrEvent, on(subject), err)
 	}
 	if err := e.Validate(); err != nil {
-		return Event{}, fmt.Errorf("on %s: %w", subject, err)
+		return Event{}, fmt.Errorf("%w%s", err, on(subject))
 	}
 	if subject != "" && e.Subject() != subject {
-		return Event{}, fmt.Errorf("%w on %s: type %s and subject %s belong on %s", ErrEvent, subject, e.Type, e.Entity, e.Subject())
+		return Event{}, fmt.Errorf("%w%s: type %s and subject %s belong on %s", ErrEvent, on(subject), e.Type, e.Entity, e.Subject())
 	}
+	e.Time = e.Time.UTC()
 	return e, nil
+}
+
+// on names the subject in an error, if there is one.
+func on(subject string) string {
+	if subject == "" {
+		return ""
+	}
+	return " on " + clip(subject)
 }
 
 // DecodeData reads the event's payload into a T. Unknown fields are ignored.

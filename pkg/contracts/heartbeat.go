@@ -1,7 +1,6 @@
 package contracts
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -56,7 +55,7 @@ func DecodeHeartbeat(body []byte) (Heartbeat, error) {
 	if len(body) > MaxHeartbeatBytes {
 		return h, fmt.Errorf("%w: %d bytes; at most %d", ErrHeartbeat, len(body), MaxHeartbeatBytes)
 	}
-	if err := json.Unmarshal(body, &h); err != nil {
+	if err := decodeObject(body, &h); err != nil {
 		return Heartbeat{}, fmt.Errorf("%w: neither empty nor a JSON object: %w", ErrHeartbeat, err)
 	}
 	if err := h.Validate(); err != nil {

@@ -34,6 +34,25 @@ func isIDByte(c byte) bool {
 	return c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' || c >= '0' && c <= '9' || c == '_' || c == '-'
 }
 
+// validateReference checks a correlation id, causation id or trace context:
+// any short text that is safe in a header, a log line and an index key.
+func validateReference(name, s string) error {
+	if len(s) > MaxReferenceBytes || !isPrintable(s) {
+		return fmt.Errorf("%s: %q must have at most %d characters of ASCII without spaces", name, clip(s), MaxReferenceBytes)
+	}
+	return nil
+}
+
+// isPrintable tells whether s is ASCII without spaces and control characters.
+func isPrintable(s string) bool {
+	for i := range len(s) {
+		if s[i] <= ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
+}
+
 // validateIDs checks named ids and joins every complaint.
 func validateIDs(pairs ...string) error {
 	var errs []error

@@ -9,6 +9,11 @@ const (
 	MaxHeartbeatBytes = 4 << 10
 	// MaxEventBytes bounds an event's JSON, below the NATS default of 1 MiB.
 	MaxEventBytes = 768 << 10
+	// MaxSourceBytes bounds an event's source.
+	MaxSourceBytes = 256
+	// MaxReferenceBytes bounds what points elsewhere: correlation and causation
+	// ids and trace contexts.
+	MaxReferenceBytes = 128
 	// MaxTaskBytes bounds a task's JSON.
 	MaxTaskBytes = 256 << 10
 	// MaxResultBytes bounds a task result's value or error text.

@@ -39,7 +39,10 @@ type StartCommand struct {
 
 // Validate reports why the command is not valid, or nil.
 func (c StartCommand) Validate() error {
-	errs := []error{validateIDs("agent", c.Agent), validateCapabilities(c.Capabilities)}
+	errs := []error{
+		validateIDs("agent", c.Agent), validateCapabilities(c.Capabilities),
+		validateReference("causationid", c.CausationID), validateReference("correlationid", c.CorrelationID),
+	}
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Type != "" {
 		errs = append(errs, validateIDs("type", c.Type))
@@ -58,6 +61,9 @@ func (c StartCommand) Validate() error {
 			add("command[%d]: contains a NUL byte", i)
 		}
 	}
+	if strings.ContainsRune(c.Dir, 0) {
+		add("dir: contains a NUL byte")
+	}
 	if len(c.Env) > MaxEnvVars {
 		add("env: %d variables; at most %d", len(c.Env), MaxEnvVars)
 	}
@@ -72,8 +78,11 @@ func (c StartCommand) Validate() error {
 	if c.Capacity < 0 || c.Capacity > MaxCapacity {
 		add("capacity: %d is outside 0 to %d", c.Capacity, MaxCapacity)
 	}
-	if c.HeartbeatInterval < 0 || c.StartDeadline < 0 || c.ShutdownTimeout < 0 {
-		add("heartbeat_interval, start_deadline and shutdown_timeout: must not be negative")
+	if d := c.HeartbeatInterval.D(); d != 0 && (d < MinHeartbeatInterval || d > MaxHeartbeatInterval) {
+		add("heartbeat_interval: %s is outside %s to %s", d, MinHeartbeatInterval, MaxHeartbeatInterval)
+	}
+	if c.StartDeadline < 0 || c.ShutdownTimeout < 0 {
+		add("start_deadline and shutdown_timeout: must not be negative")
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("%w: start: %w", ErrRunnerCommand, err)
@@ -97,7 +106,10 @@ type StopCommand struct {
 
 // Validate reports why the command is not valid, or nil.
 func (c StopCommand) Validate() error {
-	errs := []error{validateIDs("agent", c.Agent)}
+	errs := []error{
+		validateIDs("agent", c.Agent),
+		validateReference("causationid", c.CausationID), validateReference("correlationid", c.CorrelationID),
+	}
 	if c.Incarnation == 0 {
 		errs = append(errs, errors.New("incarnation: must be at least 1"))
 	}

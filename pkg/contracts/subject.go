@@ -89,10 +89,13 @@ func ParseEventSubject(subject string) (t EventType, entity string, err error) {
 		return "", "", subjectError(subject, "smith.event.<family>.<name>.<entity>")
 	}
 	if err := validateIDs("family", parts[0], "name", parts[1], "entity", parts[2]); err != nil {
-		return "", "", fmt.Errorf("%w %q: %w", ErrSubject, subject, err)
+		return "", "", fmt.Errorf("%w %q: %w", ErrSubject, clip(subject), err)
 	}
 	t = MakeEventType(parts[0], parts[1])
-	return t, parts[2], t.Validate()
+	if err := t.Validate(); err != nil {
+		return "", "", fmt.Errorf("%w %q: %w", ErrSubject, clip(subject), err)
+	}
+	return t, parts[2], nil
 }
 
 func parseLast(subject, prefix string) (string, error) {
@@ -101,14 +104,20 @@ func parseLast(subject, prefix string) (string, error) {
 		return "", subjectError(subject, prefix+"<id>")
 	}
 	if err := ValidateID(id); err != nil {
-		return "", fmt.Errorf("%w %q: %w", ErrSubject, subject, err)
+		return "", fmt.Errorf("%w %q: %w", ErrSubject, clip(subject), err)
 	}
 	return id, nil
 }
 
 func subjectError(subject, want string) error {
-	if len(subject) > 160 {
-		subject = subject[:160] + "…"
+	return fmt.Errorf("%w %q: expected %s", ErrSubject, clip(subject), want)
+}
+
+// clip bounds what an error quotes of a hostile sender's text.
+func clip(s string) string {
+	const most = 160
+	if len(s) > most {
+		return s[:most] + "…"
 	}
-	return fmt.Errorf("%w %q: expected %s", ErrSubject, subject, want)
+	return s
 }

@@ -13,8 +13,7 @@ import (
 var ErrTask = errors.New("invalid task")
 
 // Task is a piece of work. It enters on smith.task.<type>, whose last token is
-// its type. A body that is a JSON object with "payload" is read as a Task; the
-// id may be left out.
+// its type. The body is empty or a JSON object; every field may be left out.
 type Task struct {
 	// ID is an id as ValidateID has it; a UUID if the sender gave none. The
 	// same id twice is the same task.
@@ -37,19 +36,22 @@ func DecodeTask(subject string, body []byte) (Task, error) {
 		return Task{}, fmt.Errorf("%w: %w", ErrTask, err)
 	}
 	if len(body) > MaxTaskBytes {
-		return Task{}, fmt.Errorf("%w on %s: %d bytes; at most %d", ErrTask, subject, len(body), MaxTaskBytes)
+		return Task{}, fmt.Errorf("%w%s: %d bytes; at most %d", ErrTask, on(subject), len(body), MaxTaskBytes)
 	}
 	var t Task
 	if len(body) > 0 {
-		if err := json.Unmarshal(body, &t); err != nil {
-			return Task{}, fmt.Errorf("%w on %s: not a JSON object such as {\"payload\": …}: %w", ErrTask, subject, err)
+		if err := decodeObject(body, &t); err != nil {
+			return Task{}, fmt.Errorf("%w%s: not a JSON object such as {\"payload\": …}: %w", ErrTask, on(subject), err)
 		}
 	}
 	if t.Type != "" && t.Type != taskType {
-		return Task{}, fmt.Errorf("%w on %s: type %.80q does not match the subject", ErrTask, subject, t.Type)
+		return Task{}, fmt.Errorf("%w%s: type %.80q does not match the subject", ErrTask, on(subject), t.Type)
 	}
 	t.Type = taskType
-	return t, t.Validate()
+	if err := t.Validate(); err != nil {
+		return Task{}, fmt.Errorf("%w%s", err, on(subject))
+	}
+	return t, nil
 }
 
 // WithID gives the task a new id if it has none.
@@ -66,7 +68,7 @@ func (t Task) Validate() error {
 	if t.ID != "" {
 		errs = append(errs, validateIDs("id", t.ID))
 	}
-	errs = append(errs, validateIDs("type", t.Type))
+	errs = append(errs, validateIDs("type", t.Type), validateReference("causationid", t.CausationID))
 	if t.Timeout < 0 {
 		errs = append(errs, fmt.Errorf("timeout: %s is negative", t.Timeout))
 	}
