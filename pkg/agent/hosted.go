@@ -1,0 +1,319 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// hosted is one incarnation of an agent on a host, or the memory of it.
+type hosted struct {
+	cmd     contracts.StartCommand
+	started time.Time
+	cancel  context.CancelFunc
+	abort   chan struct{}
+	once    sync.Once
+	done    chan struct{} // closed when its goroutine has ended
+
+	reported chan struct{} // closed when the log knows that, or never will
+	lost     bool          // that it never will; read after reported is closed
+
+	// Under hosting.mu; exit and failure are final once done is closed.
+	order *contracts.StopCommand // who ordered the end, if anybody
+	exit  *contracts.Exit
+	err   error
+}
+
+func (a *hosted) alive() bool {
+	select {
+	case <-a.done:
+		return false
+	default:
+		return true
+	}
+}
+
+func (a *hosted) viewLocked() contracts.RunnerAgent {
+	v := contracts.RunnerAgent{
+		Agent: a.cmd.Agent, Incarnation: a.cmd.Incarnation, State: "running", Started: &a.started, Exit: a.exit,
+	}
+	switch {
+	case a.exit != nil:
+		v.State = "exited"
+	case a.order != nil:
+		v.State = "stopping"
+	}
+	return v
+}
+
+// killGrace is how long a goroutine may take to end once all its contexts are
+// cancelled, before it counts as one that does not.
+const killGrace = time.Second
+
+// end asks the goroutine to end, politely for the timeout and then urgently;
+// it tells whether it did.
+func (a *hosted) end(timeout time.Duration, urgent bool) bool {
+	a.cancel()
+	if !urgent {
+		select {
+		case <-a.done:
+			return true
+		case <-time.After(orDefault(timeout, contracts.DefaultShutdownTimeout)):
+		}
+	}
+	a.once.Do(func() { close(a.abort) })
+	select {
+	case <-a.done:
+		return true
+	case <-time.After(killGrace):
+		return false
+	}
+}
+
+// start begins an incarnation, unless it or a newer one was here before or an
+// older one still lives.
+func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
+	no := func(code contracts.RunnerCode, format string, args ...any) contracts.RunnerReply {
+		return contracts.RunnerReply{Code: code, Error: fmt.Sprintf(format, args...), Agent: cmd.Agent, Incarnation: cmd.Incarnation}
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	known := r.agents[cmd.Agent]
+	if known != nil {
+		reply := contracts.RunnerReply{Agent: cmd.Agent, Incarnation: known.cmd.Incarnation, Started: &known.started, Exit: known.exit}
+		alive := known.exit == nil
+		switch {
+		case cmd.Incarnation < known.cmd.Incarnation:
+			reply.Code, reply.Error = contracts.RunnerStale, fmt.Sprintf("incarnation %d of agent %s is older than %d", cmd.Incarnation, cmd.Agent, known.cmd.Incarnation)
+			return reply
+		case cmd.Incarnation == known.cmd.Incarnation && alive:
+			reply.Code = contracts.RunnerOK
+			return reply
+		case cmd.Incarnation == known.cmd.Incarnation:
+			reply.Code, reply.Error = contracts.RunnerAlreadyExited, fmt.Sprintf("incarnation %d of agent %s has ended", cmd.Incarnation, cmd.Agent)
+			return reply
+		case alive:
+			reply.Code, reply.Error = contracts.RunnerStillRunning, fmt.Sprintf("incarnation %d of agent %s still runs; stop it first", known.cmd.Incarnation, cmd.Agent)
+			return reply
+		}
+	}
+	f, ok := r.Funcs[cmd.Command[0]]
+	switch {
+	case r.stopping:
+		return no(contracts.RunnerStopping, "host %s is shutting down", r.Name)
+	case !ok:
+		return no(contracts.RunnerStartFailed, "host %s has no function %.80q; it has: %s", r.Name, cmd.Command[0],
+			strings.Join(slices.Sorted(maps.Keys(r.Funcs)), ", "))
+	case r.living >= r.Capacity || known == nil && len(r.agents) >= maxHostNames:
+		return no(contracts.RunnerFull, "host %s runs %d agents and knows %d; it takes %d and remembers %d", r.Name, r.living, len(r.agents), r.Capacity, maxHostNames)
+	}
+	a := &hosted{cmd: cmd, started: time.Now().UTC(), abort: make(chan struct{}), done: make(chan struct{}), reported: make(chan struct{})}
+	o := r.optionsFor(a)
+	if err := o.withDefaults().Validate(); err != nil {
+		return no(contracts.RunnerInvalid, "%v", err)
+	}
+	r.agents[cmd.Agent] = a
+	r.living++
+	r.launch(a, f, o)
+	return contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation, Started: &a.started}
+}
+
+// optionsFor gives what Main reads from the environment of a process.
+func (r *hosting) optionsFor(a *hosted) Options {
+	o := r.base
+	o.Agent, o.Incarnation, o.Type = a.cmd.Agent, a.cmd.Incarnation, a.cmd.Type
+	o.Capabilities, o.Capacity = a.cmd.Capabilities, a.cmd.Capacity
+	o.HeartbeatInterval = a.cmd.HeartbeatInterval.D()
+	if d := a.cmd.ShutdownTimeout.D(); d > 0 {
+		o.DrainTimeout = d * 4 / 5
+	}
+	o.Args, o.link, o.abort = a.cmd.Command[1:], r.link, a.abort
+	own := map[string]string{
+		contracts.EnvAgent: o.Agent, contracts.EnvIncarnation: strconv.FormatUint(o.Incarnation, 10),
+		contracts.EnvRunner: r.Name, contracts.EnvType: o.Type, contracts.EnvNATSURL: o.URL,
+	}
+	o.Getenv = func(name string) string {
+		if v, ok := own[name]; ok {
+			return v
+		}
+		if v, ok := a.cmd.Env[name]; ok {
+			return v
+		}
+		return os.Getenv(name)
+	}
+	return o
+}
+
+// launch runs the agent in a goroutine and another that reports on it. The
+// report of its end comes after that of its start.
+func (r *hosting) launch(a *hosted, f Func, o Options) {
+	ctx, cancel := context.WithCancel(context.WithoutCancel(r.reports))
+	a.cancel = cancel
+	if a.cmd.Heartbeats == contracts.HeartbeatsByRunner {
+		r.helpers.Go(func() { r.beatFor(a, o.withDefaults().HeartbeatInterval) })
+	}
+	go catch(func() error { return f(ctx, o) }, func(err error) {
+		cancel()
+		r.mu.Lock()
+		a.err, a.exit = err, exitOf(err)
+		r.living--
+		r.mu.Unlock()
+		close(a.done)
+	})
+	r.helpers.Go(func() {
+		r.report(r.startedEvent(a))
+		<-a.done
+		a.lost = !r.report(r.endedEvent(a))
+		close(a.reported)
+	})
+}
+
+// beatFor beats for an agent that does not itself, as long as it lives.
+func (r *hosting) beatFor(a *hosted, interval time.Duration) {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	h := contracts.Heartbeat{
+		Incarnation: a.cmd.Incarnation, Interval: contracts.Duration(interval), Type: a.cmd.Type,
+		Capabilities: a.cmd.Capabilities, Capacity: a.cmd.Capacity, Status: contracts.StatusRunning,
+	}
+	for a.alive() {
+		h.Seq++
+		r.publish(contracts.HeartbeatSubject(a.cmd.Agent), h)
+		select {
+		case <-ticker.C:
+		case <-a.done:
+		}
+	}
+}
+
+// stop ends every incarnation up to the one named, and remembers that this one
+// must not start any more.
+func (r *hosting) stop(cmd contracts.StopCommand) contracts.RunnerReply {
+	reply := contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation}
+	r.mu.Lock()
+	a := r.agents[cmd.Agent]
+	switch {
+	case a == nil, a.exit != nil && a.cmd.Incarnation < cmd.Incarnation:
+		if a != nil || len(r.agents) < maxHostNames {
+			r.agents[cmd.Agent] = neverStarted(cmd)
+		}
+		r.mu.Unlock()
+		return reply
+	case a.cmd.Incarnation > cmd.Incarnation, a.exit != nil:
+		reply.Incarnation, reply.Exit = a.cmd.Incarnation, a.exit
+		if a.cmd.Incarnation > cmd.Incarnation {
+			reply.Exit = nil
+		}
+		r.mu.Unlock()
+		return reply
+	}
+	if a.order == nil {
+		a.order = &cmd
+	}
+	r.mu.Unlock()
+
+	stopped := a.end(cmd.Timeout.D(), cmd.Kill)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	reply.Incarnation, reply.Exit = a.cmd.Incarnation, a.exit
+	if !stopped {
+		reply.Code = contracts.RunnerNotStopped
+		reply.Error = fmt.Sprintf("agent %s, incarnation %d: its goroutine has not ended, and a goroutine cannot be killed; "+
+			"no other incarnation will start on host %s before it has; end the host's process to be rid of it", a.cmd.Agent, a.cmd.Incarnation, r.Name)
+	}
+	return reply
+}
+
+// neverStarted stands for an incarnation that was stopped before its start
+// came, so that a late start of it is refused.
+func neverStarted(cmd contracts.StopCommand) *hosted {
+	now := time.Now().UTC()
+	a := &hosted{
+		cmd:     contracts.StartCommand{Agent: cmd.Agent, Incarnation: cmd.Incarnation},
+		started: now, cancel: func() {}, abort: make(chan struct{}), done: make(chan struct{}), reported: make(chan struct{}),
+		order: &cmd, exit: &contracts.Exit{Code: 0, At: now, Tail: "stopped before it was started"},
+	}
+	close(a.done)
+	close(a.reported)
+	return a
+}
+
+func exitOf(err error) *contracts.Exit {
+	exit := &contracts.Exit{At: time.Now().UTC()}
+	var panicked *PanicError
+	switch {
+	case err == nil:
+	case errors.As(err, &panicked):
+		exit.Code = exitUsage // as a Go process that panics
+		exit.Tail = clip(panicked.Error()+"\n"+panicked.Stack, contracts.MaxOutputTail)
+	default:
+		exit.Code = exitFailed
+		exit.Tail = clip(err.Error(), contracts.MaxOutputTail)
+	}
+	return exit
+}
+
+// report tries until the log has the event; it tells whether it has.
+func (r *hosting) report(e contracts.Event, err error) bool {
+	msg, merr := eventMessage(e)
+	if err = errors.Join(err, merr); err == nil {
+		err = publishEvent(r.reports, r.link.js, r.log, msg)
+	}
+	if err != nil {
+		r.log.Error("event about an agent is lost", "agent", e.Entity, "type", e.Type, "error", err)
+	}
+	return err == nil
+}
+
+func (r *hosting) event(t contracts.EventType, a *hosted, at time.Time, stage string) *contracts.EventBuilder {
+	id := contracts.DerivedID(stage, r.Name, r.session, a.cmd.Agent, strconv.FormatUint(a.cmd.Incarnation, 10))
+	return contracts.NewEvent("runner/"+r.Name, t, a.cmd.Agent, at).ID(id)
+}
+
+func (r *hosting) startedEvent(a *hosted) (contracts.Event, error) {
+	c := a.cmd
+	return r.event(contracts.AgentStarted, a, a.started, "agent.started").
+		Causation(c.CausationID).Correlation(c.CorrelationID).
+		Data(contracts.AgentStartedData{
+			Agent: c.Agent, Incarnation: c.Incarnation, Runner: r.Name, Type: c.Type,
+			Capabilities: c.Capabilities, Capacity: c.Capacity, Interval: c.HeartbeatInterval, StartDeadline: c.StartDeadline,
+		}).Build()
+}
+
+// endedEvent says how the agent ended: as ordered, by itself, by failure, or
+// because its host shuts down, which nobody ordered for the agent.
+func (r *hosting) endedEvent(a *hosted) (contracts.Event, error) {
+	r.mu.Lock()
+	order, exit, err, shutdown := a.order, a.exit, a.err, r.stopping
+	r.mu.Unlock()
+	stopped := contracts.AgentStoppedData{Agent: a.cmd.Agent, Incarnation: a.cmd.Incarnation, Runner: r.Name, Exit: exit}
+	failed := contracts.AgentFailedData{
+		Agent: a.cmd.Agent, Incarnation: a.cmd.Incarnation, Runner: r.Name, Type: a.cmd.Type, Exit: exit, Reason: contracts.ReasonExited,
+	}
+	var panicked *PanicError
+	switch {
+	case order != nil:
+		stopped.Reason = contracts.StopRequested
+		return r.event(contracts.AgentStopped, a, exit.At, "agent.ended").
+			Causation(order.CausationID).Correlation(order.CorrelationID).Data(stopped).Build()
+	case errors.As(err, &panicked):
+		failed.Reason, failed.Detail = contracts.ReasonPanicked, clip(panicked.Error(), 512)
+	case err != nil:
+		failed.Detail = clip(err.Error(), 512)
+	case shutdown:
+		failed.Reason, failed.Detail = contracts.ReasonHostLost, "its host, a Go program, is shutting down"
+	default:
+		stopped.Reason = contracts.StopCompleted
+		return r.event(contracts.AgentStopped, a, exit.At, "agent.ended").Data(stopped).Build()
+	}
+	return r.event(contracts.AgentFailed, a, exit.At, "agent.ended").Data(failed).Build()
+}

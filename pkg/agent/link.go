@@ -1,0 +1,172 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/url"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// ErrConnect tells that NATS could not be reached at the start.
+var ErrConnect = errors.New("cannot connect to NATS")
+
+// link is how an agent reaches NATS: one connection for its work and one for
+// heartbeats alone, so that no beat waits behind work or is kept for later.
+type link struct {
+	work *nats.Conn
+	js   jetstream.JetStream
+	beat *nats.Conn
+}
+
+// dial connects twice. name is who connects; what it shows the operators.
+func dial(ctx context.Context, name string, o Options) (*link, error) {
+	l := &link{}
+	ctx, cancel := context.WithTimeout(ctx, o.ConnectTimeout)
+	defer cancel()
+	var err error
+	if l.work, err = connect(ctx, o, nats.Name(name)); err != nil {
+		return nil, err
+	}
+	l.beat, err = connect(ctx, o, nats.Name(name+" heartbeat"),
+		nats.ReconnectBufSize(-1), // a beat from before an outage must not be sent after it
+		nats.NoEcho())             // what comes on the own heartbeat subject is another's
+	if err != nil {
+		l.close()
+		return nil, err
+	}
+	if l.js, err = jetstream.New(l.work); err != nil {
+		l.close()
+		return nil, fmt.Errorf("%w: JetStream: %w", ErrConnect, err)
+	}
+	return l, nil
+}
+
+// connect tries until ctx ends, unless the server refuses the credentials.
+func connect(ctx context.Context, o Options, more ...nats.Option) (*nats.Conn, error) {
+	opts := []nats.Option{
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250 * time.Millisecond),
+		nats.PingInterval(10 * time.Second),
+		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
+			subject := ""
+			if sub != nil {
+				subject = sub.Subject
+			}
+			o.Log.Error("NATS reported an error", "agent", o.Agent, "subject", subject, "error", err)
+		}),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if err != nil {
+				o.Log.Warn("connection to NATS lost; reconnecting", "agent", o.Agent, "error", err)
+			}
+		}),
+	}
+	if o.Creds != "" {
+		opts = append(opts, nats.UserCredentials(o.Creds))
+	}
+	if o.CA != "" {
+		opts = append(opts, nats.RootCAs(o.CA))
+	}
+	opts = append(append(opts, more...), o.NATS...)
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
+		nc, err := nats.Connect(o.URL, opts...)
+		if err == nil {
+			return nc, nil
+		}
+		if refused(err) {
+			return nil, fmt.Errorf("%w at %s: %w; check the credentials and what they allow", ErrConnect, redact(o.URL), err)
+		}
+		if !pause(ctx, wait) {
+			return nil, fmt.Errorf("%w at %s: %w; is a server running there? `smith up` starts one", ErrConnect, redact(o.URL), err)
+		}
+	}
+}
+
+// redact hides passwords and tokens in a list of URLs.
+func redact(urls string) string {
+	out := strings.Split(urls, ",")
+	for i, s := range out {
+		u, err := url.Parse(strings.TrimSpace(s))
+		switch {
+		case err != nil:
+			out[i] = "(not a URL)"
+		case u.User != nil:
+			u.User = url.User("xxxxx")
+			out[i] = u.String()
+		}
+	}
+	return strings.Join(out, ",")
+}
+
+// refused tells errors that trying again will not cure.
+func refused(err error) bool {
+	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
+		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrInvalidArg) ||
+		errors.Is(err, nats.ErrSecureConnRequired)
+}
+
+// close flushes what is on its way, if the server is there, and disconnects.
+func (l *link) close() {
+	for _, nc := range []*nats.Conn{l.work, l.beat} {
+		if nc == nil {
+			continue
+		}
+		if nc.IsConnected() {
+			_ = flush(nc, time.Second) // what cannot be sent now is lost either way
+		}
+		nc.Close()
+	}
+}
+
+// The client's own Request and Flush share timers between all connections of
+// the process, which virtual time in tests does not allow; those with a
+// context do not.
+
+// ask sends an empty request that is answered soon or never.
+func ask(nc *nats.Conn, subject string) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)
+	defer cancel()
+	return nc.RequestWithContext(ctx, subject, nil)
+}
+
+func flush(nc *nats.Conn, timeout time.Duration) error {
+	ctx, cancel := context.WithTimeout(context.Background(), timeout)
+	defer cancel()
+	return nc.FlushWithContext(ctx)
+}
+
+// poke leaves a note in ch unless there is one already.
+func poke(ch chan<- struct{}) {
+	select {
+	case ch <- struct{}{}:
+	default:
+	}
+}
+
+// publishEvent publishes a message until the log has acknowledged it or ctx
+// ends, or it is such that it never will be.
+func publishEvent(ctx context.Context, js jetstream.JetStream, log *slog.Logger, msg *nats.Msg) error {
+	const attempt = 5 * time.Second
+	for wait, tries := 100*time.Millisecond, 1; ; wait, tries = min(2*wait, 2*time.Second), tries+1 {
+		one, cancel := context.WithTimeout(ctx, attempt)
+		_, err := js.PublishMsg(one, msg)
+		cancel()
+		if err == nil {
+			return nil
+		}
+		if errors.Is(err, nats.ErrMaxPayload) || errors.Is(err, nats.ErrConnectionClosed) || errors.Is(err, nats.ErrBadSubject) {
+			return fmt.Errorf("publish on %s: %w", msg.Subject, err)
+		}
+		if ctx.Err() == nil && (tries == 1 || tries%10 == 0) {
+			log.Warn("event not acknowledged yet; trying again", "subject", msg.Subject, "attempt", tries, "error", err)
+		}
+		if !pause(ctx, wait) {
+			return fmt.Errorf("publish on %s: gave up after %d attempts: %w", msg.Subject, tries, err)
+		}
+	}
+}
