@@ -1,0 +1,243 @@
+package tree
+
+// begin starts a node in answer to cause.
+func (t *Tree) begin(n *node, cause, chain string) {
+	n.st.Cause, n.st.Chain, n.st.Hold, n.st.Ended = cause, chain, false, 0
+	if n.spec.Supervisor != nil {
+		t.boot(n)
+		return
+	}
+	previous := n.st.Runner
+	n.st.Incarnation++
+	n.st.Runner, n.st.PID = "", 0
+	n.st.Beat, n.st.Unwell, n.st.Overdue, n.st.Kill, n.st.Then = false, false, false, false, ""
+	n.st.Decision = t.decision
+	t.setPhase(n, Starting, "")
+	t.place(n, previous)
+}
+
+// stop ends an agent's process; then says what follows.
+func (t *Tree) stop(n *node, then Then, why string, kill bool) {
+	t.setPhase(n, Stopping, why)
+	n.st.Then, n.st.Kill, n.st.Overdue, n.st.Decision = then, kill, false, t.decision
+	t.emit(n.stopEffect())
+}
+
+// ready tells a node's supervisor that it has come up.
+func (t *Tree) ready(n *node) {
+	if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
+		switch cmd.Kind {
+		case Add, StartChild, RestartIt:
+			t.answer(n, OK)
+		}
+	}
+	if n.spec.Agent != nil && n.st.Phase == Running {
+		t.emit(Effect{Kind: NoteRunning, Node: n.spec.ID, Incarnation: n.st.Incarnation, Event: n.st.Cause, Chain: n.st.Chain})
+	}
+	if p := n.parent; p.awaitsStart(n) {
+		t.advance(p)
+	}
+}
+
+// awaitsStart tells whether a supervisor's operation waits for n to come up.
+// A nil supervisor awaits nothing.
+func (p *node) awaitsStart(n *node) bool {
+	if p == nil {
+		return false
+	}
+	op := p.op()
+	return op != nil && op.Stage == StageStart && op.At == n.spec.Rank
+}
+
+func (p *node) awaitsStop(n *node) bool {
+	if p == nil {
+		return false
+	}
+	op := p.op()
+	return op != nil && op.Stage == StageStop && op.At == n.spec.Rank
+}
+
+// startFailed deals with a node that did not come up and is down.
+func (t *Tree) startFailed(n *node) {
+	p := n.parent
+	if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
+		kind := cmd.Kind
+		t.answer(n, CannotStart)
+		if kind != RestartIt && p != nil && !p.awaitsStart(n) {
+			if kind == Add {
+				t.remove(n)
+			}
+			return
+		}
+	}
+	if p == nil {
+		t.emit(Effect{Kind: NoteDown, Node: n.spec.ID, Reason: n.st.Why})
+		return
+	}
+	if !p.awaitsStart(n) {
+		t.ended(n, false, false)
+		return
+	}
+	op := p.op()
+	switch {
+	case op.Kind == OpBoot && t.opt.StrictBoot:
+		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
+		t.shutdown(p, BootFailed, WhyFailed)
+	case n.spec.Restart == Temporary:
+		t.finish(n)
+		t.advance(p)
+	default:
+		// The supervisor is up as far as it came; the failed child is
+		// restarted by its strategy.
+		p.st.Supervisor.Op = nil
+		t.touch(p)
+		t.settleLater(p)
+		if op.Kind == OpBoot {
+			t.up(p)
+		}
+		t.ended(n, false, true)
+	}
+}
+
+// ended decides what the end of a child leads to. Resume tells that the rest
+// of a group still waits to be started after it.
+func (t *Tree) ended(n *node, normal, resume bool) {
+	p := n.parent
+	if t.busy(p) {
+		t.seq++
+		n.st.Ended, n.st.Normal = t.seq, normal
+		p.queue = append(p.queue, queued{n, t.seq})
+		t.touch(n)
+		return
+	}
+	switch {
+	case n.spec.Restart == Temporary, n.spec.Restart == Transient && normal:
+		t.finish(n)
+		t.autoShutdown(p, n)
+	case p.spec.Supervisor.Strategy == Escalate:
+		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
+		t.emit(Effect{Kind: NoteEscalate, Node: p.spec.ID, Reason: "child " + n.spec.ID + " failed", Event: n.st.Cause, Chain: n.st.Chain})
+		t.shutdown(p, Escalated, "child "+n.spec.ID+" failed: "+n.st.Why)
+	case !t.allow(p):
+		t.exceeded(p, n, resume)
+	default:
+		t.restart(n)
+	}
+}
+
+// finish retires a child that is not to be restarted.
+func (t *Tree) finish(n *node) {
+	t.emit(Effect{Kind: NoteFinished, Node: n.spec.ID, Incarnation: n.st.Incarnation, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain})
+	if n.spec.Restart == Temporary {
+		t.retire(n)
+		return
+	}
+	if n.spec.Agent != nil {
+		n.st.Why = WhyFinished
+	}
+	t.setPhase(n, Idle, n.st.Why)
+}
+
+// retire takes a temporary child away. One from configuration comes back when
+// its supervisor starts anew, as in OTP.
+func (t *Tree) retire(n *node) {
+	if n.spec.Dynamic && !t.opt.Volatile {
+		t.remove(n)
+		return
+	}
+	t.setPhase(n, Gone, n.st.Why)
+}
+
+func (t *Tree) autoShutdown(p, n *node) {
+	if !n.spec.Significant {
+		return
+	}
+	switch p.spec.Supervisor.AutoShutdown {
+	case AnySignificant:
+	case AllSignificant:
+		for _, c := range p.kids {
+			if c.spec.Significant && c.st.Phase != Idle && c.st.Phase != Gone {
+				return
+			}
+		}
+	default:
+		return
+	}
+	t.shutdown(p, Shutdown, "significant child "+n.spec.ID+" ended")
+}
+
+// allow counts a restart against a supervisor's limit: those of the last
+// period, now included, must not be more than allowed.
+func (t *Tree) allow(p *node) bool {
+	s, spec := p.st.Supervisor, p.spec.Supervisor
+	old, from := 0, t.now.Add(-spec.Period)
+	for old < len(s.Window) && s.Window[old] < from {
+		old++
+	}
+	kept := copy(s.Window, s.Window[old:])
+	s.Window = append(s.Window[:kept], t.now)
+	t.touch(p)
+	return len(s.Window) <= spec.MaxRestarts
+}
+
+// exceeded applies the escalation policy of a supervisor whose child failed
+// once too often.
+func (t *Tree) exceeded(p, n *node, resume bool) {
+	why := "restart limit exceeded by child " + n.spec.ID + ": " + n.st.Why
+	note := Effect{Node: p.spec.ID, Reason: why, Event: n.st.Cause, Chain: n.st.Chain}
+	outcome := Shutdown
+	switch p.spec.Supervisor.Escalation {
+	case Ignore:
+		note.Kind, note.Node = NoteIgnore, n.spec.ID
+		t.emit(note)
+		w := p.st.Supervisor.Window
+		p.st.Supervisor.Window = w[:len(w)-1]
+		t.setPhase(n, Idle, WhyFailed)
+		if resume && !t.independent(p) {
+			p.st.Supervisor.Op = &Operation{Kind: OpGroup, Stage: StageStart, From: n.spec.Rank, At: n.spec.Rank, Cause: n.st.Cause, Chain: n.st.Chain}
+			t.advance(p)
+		}
+		return
+	case Terminate:
+		note.Kind, outcome = NoteTerminate, Terminated
+	case CoolOff:
+		note.Kind, outcome = NoteCoolOff, Cooling
+		note.Due = t.now.Add(p.spec.Supervisor.CoolOff)
+	default:
+		note.Kind = NoteEscalate
+	}
+	if p.parent == nil && outcome != Cooling {
+		note.Kind = NoteGiveUp
+	}
+	t.emit(note)
+	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
+	p.failures = remember(p.failures, Entry{At: t.now, Reason: why, Event: n.st.Cause})
+	p.newFailures = min(p.newFailures+1, MaxHistory)
+	t.shutdown(p, outcome, why)
+}
+
+// restart brings a child back after its delay, with the siblings that the
+// strategy takes along.
+func (t *Tree) restart(n *node) {
+	p := n.parent
+	delay := n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
+	due := t.now.Add(delay)
+	n.st.Attempts++
+	n.st.Restarts++
+	n.st.LastRestart = t.now
+	why := n.st.Why
+	n.restarts = remember(n.restarts, Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
+	n.newRestarts = min(n.newRestarts+1, MaxHistory)
+	t.emit(Effect{Kind: NoteRestart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Reason: why, Event: n.st.Cause, Chain: n.st.Chain})
+	if p.spec.Supervisor.Strategy == OneForOne {
+		if delay == 0 {
+			t.begin(n, n.st.Cause, n.st.Chain)
+			return
+		}
+		t.setPhase(n, Waiting, why)
+		t.arm(n, due)
+		return
+	}
+	t.setPhase(n, Waiting, why)
+	t.restartGroup(p, n, due)
+}

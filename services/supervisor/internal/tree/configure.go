@@ -1,0 +1,223 @@
+package tree
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"reflect"
+	"slices"
+	"sort"
+)
+
+// ValidateTree reports everything that is wrong with a configured tree: the
+// specs of all its nodes, parents first, the root among them.
+func ValidateTree(specs []*Spec) error {
+	var errs []error
+	byID := map[string]*Spec{}
+	roots := 0
+	for _, s := range specs {
+		errs = append(errs, s.Validate())
+		if byID[s.ID] != nil {
+			errs = append(errs, fmt.Errorf("%w %q: there is another of that name", ErrSpec, s.ID))
+			continue
+		}
+		byID[s.ID] = s
+		if s.Parent == "" {
+			if roots++; roots > 1 || s.Supervisor == nil {
+				errs = append(errs, fmt.Errorf("%w %q: a tree has one root, a supervisor", ErrSpec, s.ID))
+			}
+			continue
+		}
+		p := byID[s.Parent]
+		if p == nil || p.Supervisor == nil {
+			errs = append(errs, fmt.Errorf("%w %q: there is no supervisor %q before it", ErrSpec, s.ID, s.Parent))
+			continue
+		}
+		if why := significance(s, p); why != "" {
+			errs = append(errs, fmt.Errorf("%w %q: %s", ErrSpec, s.ID, why))
+		}
+	}
+	if roots == 0 {
+		errs = append(errs, fmt.Errorf("%w: a tree needs a root", ErrSpec))
+	}
+	return errors.Join(errs...)
+}
+
+// configure makes the tree the configured one: what is the same runs on, what
+// is new is added and started, what is gone is stopped and removed, what
+// changed takes effect with the next start. What was added at run time stays.
+func (t *Tree) configure(in *Input) {
+	if err := t.configurable(in.Specs); err != nil {
+		t.refuse(in, Invalid, err.Error())
+		return
+	}
+	wanted := make(map[string]bool, len(in.Specs))
+	order := map[string][]*node{}
+	var fresh []*node
+	for _, s := range in.Specs {
+		wanted[s.ID] = true
+		n := t.nodes[s.ID]
+		if n == nil {
+			spec := *s
+			// Last for now: ranks are settled below.
+			spec.Dynamic, spec.Rank = false, math.MaxInt64
+			n = t.insert(&spec)
+			fresh = append(fresh, n)
+		} else {
+			t.respecify(n, s)
+		}
+		order[s.Parent] = append(order[s.Parent], n)
+	}
+	for _, s := range in.Specs {
+		if s.Supervisor != nil {
+			t.arrange(t.nodes[s.ID], order[s.ID])
+		}
+	}
+	t.removeUnwanted(wanted)
+	if in.Boot && t.root.st.Phase == Idle {
+		t.begin(t.root, "", "")
+	}
+	for _, n := range fresh {
+		if p := n.parent; p != nil && n.st.Phase == Idle && p.up() && !t.willStart(p, n) {
+			t.begin(n, "", "")
+		}
+	}
+	t.refuse(in, OK, "")
+}
+
+// configurable reports why the tree cannot become the configured one.
+func (t *Tree) configurable(specs []*Spec) error {
+	if err := ValidateTree(specs); err != nil {
+		return err
+	}
+	var errs []error
+	for _, s := range specs {
+		n := t.nodes[s.ID]
+		switch {
+		case n == nil && s.Parent == "" && t.root != nil:
+			errs = append(errs, fmt.Errorf("%w %q: the tree's root is %q", ErrSpec, s.ID, t.root.spec.ID))
+		case n != nil && (n.spec.Supervisor == nil) != (s.Supervisor == nil):
+			errs = append(errs, fmt.Errorf("%w %q: an agent cannot become a supervisor nor the reverse; use another name", ErrSpec, s.ID))
+		case n != nil && n.spec.Parent != s.Parent:
+			errs = append(errs, fmt.Errorf("%w %q: it is under %q and cannot move to %q while the tree has it; remove it first or use another name", ErrSpec, s.ID, n.spec.Parent, s.Parent))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// respecify gives a node its configured spec, if that is another.
+func (t *Tree) respecify(n *node, s *Spec) {
+	spec := *s
+	spec.Dynamic, spec.Rank = false, n.spec.Rank
+	if !reflect.DeepEqual(&spec, n.spec) {
+		n.spec = &spec
+		t.mark(n, dirtyState|dirtySpec)
+	}
+}
+
+// removeUnwanted stops and removes configured nodes that are configured no more.
+func (t *Tree) removeUnwanted(wanted map[string]bool) {
+	var gone []*node
+	for id, n := range t.nodes {
+		if !n.spec.Dynamic && !wanted[id] && (n.parent == nil || n.parent.spec.Dynamic || wanted[n.parent.spec.ID]) {
+			gone = append(gone, n)
+		}
+	}
+	sort.Slice(gone, func(i, j int) bool { return gone[i].spec.ID > gone[j].spec.ID })
+	for _, n := range gone {
+		t.answer(n, Superseded)
+		n.st.Command = &Command{Kind: RemoveIt}
+		t.touch(n)
+		if t.busy(n.parent) {
+			t.enqueue(n)
+			continue
+		}
+		t.obey(n)
+	}
+}
+
+// arrange gives a supervisor's children the configured order; others follow
+// them in the order they had. Ranks that fit already stay as they are.
+func (t *Tree) arrange(p *node, configured []*node) {
+	old := slices.Clone(p.kids)
+	first := make(map[*node]bool, len(configured))
+	for _, n := range configured {
+		first[n] = true
+	}
+	next := slices.Clone(configured)
+	for _, n := range old {
+		if !first[n] {
+			next = append(next, n)
+		}
+	}
+	ranks := fit(next)
+	was := make([]int64, len(old))
+	for i, n := range old {
+		was[i] = n.spec.Rank
+	}
+	for i, n := range next {
+		if n.spec.Rank != ranks[i] {
+			spec := *n.spec
+			spec.Rank = ranks[i]
+			n.spec = &spec
+			t.mark(n, dirtyState|dirtySpec)
+		}
+	}
+	p.kids = next
+	if op := p.op(); op != nil {
+		op.At, op.From = translate(op.At, old, was), translate(op.From, old, was)
+		t.touch(p)
+	}
+}
+
+// fit gives ascending ranks, keeping those the nodes have where they ascend.
+func fit(nodes []*node) []int64 {
+	ranks, upper := make([]int64, len(nodes)), make([]int64, len(nodes))
+	for i, next := len(nodes)-1, int64(0); i >= 0; i-- {
+		upper[i] = next
+		if r := nodes[i].spec.Rank; r != math.MaxInt64 {
+			next = r
+		}
+	}
+	ascending, last := true, int64(0)
+	for i, n := range nodes {
+		ranks[i] = n.spec.Rank
+		switch {
+		case ranks[i] != math.MaxInt64:
+		case upper[i] == 0:
+			ranks[i] = last + rankGap
+		default:
+			ranks[i] = last + (upper[i]-last)/2
+		}
+		ascending = ascending && ranks[i] > last
+		last = ranks[i]
+	}
+	if !ascending {
+		for i := range ranks {
+			ranks[i] = int64(i+1) * rankGap
+		}
+	}
+	return ranks
+}
+
+// translate gives the new rank of the child that had a rank; 0 and the end
+// stay what they are.
+func translate(rank int64, old []*node, was []int64) int64 {
+	if i := slices.Index(was, rank); i >= 0 {
+		return old[i].spec.Rank
+	}
+	return rank
+}
+
+// adopt and abandon keep the children in order.
+func (p *node) adopt(c *node) {
+	i := sort.Search(len(p.kids), func(i int) bool { return p.kids[i].spec.Rank > c.spec.Rank })
+	p.kids = slices.Insert(p.kids, i, c)
+}
+
+func (p *node) abandon(c *node) {
+	i := sort.Search(len(p.kids), func(i int) bool { return p.kids[i].spec.Rank >= c.spec.Rank })
+	if i < len(p.kids) && p.kids[i] == c {
+		p.kids = slices.Delete(p.kids, i, i+1)
+	}
+}

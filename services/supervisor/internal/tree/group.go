@@ -1,0 +1,306 @@
+package tree
+
+import (
+	"math"
+	"sort"
+)
+
+// independent tells whether the children of a supervisor have nothing to do
+// with one another, so that none waits for another's start.
+func (t *Tree) independent(p *node) bool {
+	s := p.spec.Supervisor.Strategy
+	return (s == OneForOne || s == Escalate) && !t.opt.StrictBoot
+}
+
+// busy tells whether a supervisor is in the middle of something, so that what
+// happens to its children must wait.
+func (t *Tree) busy(p *node) bool {
+	op := p.op()
+	return op != nil && op.Stage != StageWait && !(op.Kind == OpBoot && t.independent(p))
+}
+
+// boot starts a supervisor and all its children.
+func (t *Tree) boot(s *node) {
+	t.setPhase(s, Starting, "")
+	s.st.Then, s.st.Decision = "", t.decision
+	s.st.Supervisor.Window = nil
+	s.queue = nil
+	t.emit(Effect{Kind: NoteBoot, Node: s.spec.ID, Event: s.st.Cause, Chain: s.st.Chain})
+	for _, c := range s.kids {
+		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Hold || c.st.Ended != 0 {
+			t.setPhase(c, Idle, "")
+			c.st.Attempts, c.st.Hold, c.st.Ended = 0, false, 0
+		}
+	}
+	s.st.Supervisor.Op = &Operation{Kind: OpBoot, Stage: StageStart, Cause: s.st.Cause, Chain: s.st.Chain}
+	if !t.independent(s) {
+		t.advance(s)
+		return
+	}
+	for _, c := range s.kids {
+		t.begin(c, s.st.Cause, s.st.Chain)
+	}
+	t.settleLater(s)
+}
+
+// up ends a supervisor's boot.
+func (t *Tree) up(s *node) {
+	s.st.Supervisor.Op = nil
+	s.st.Supervisor.Up = t.now
+	t.setPhase(s, Running, "")
+	t.ready(s)
+	t.settleLater(s)
+}
+
+// shutdown makes a supervisor stop its children in reverse order and then end
+// with the outcome.
+func (t *Tree) shutdown(s *node, outcome Outcome, why string) {
+	if s.st.Phase != Stopping {
+		t.setPhase(s, Stopping, why)
+	}
+	s.st.Supervisor.Op = &Operation{Kind: OpStop, Stage: StageStop, At: math.MaxInt64, Outcome: outcome, Cause: s.st.Cause, Chain: s.st.Chain}
+	t.touch(s)
+	t.advance(s)
+}
+
+// restartGroup stops what the strategy takes along with n, waits until due and
+// starts it again. While a group waits, another failure joins it: the wider
+// range and the longer wait apply.
+func (t *Tree) restartGroup(p, n *node, due Instant) {
+	var from int64
+	if p.spec.Supervisor.Strategy == RestForOne {
+		from = n.spec.Rank
+	}
+	op := &Operation{Kind: OpGroup, Stage: StageStop, From: from, At: math.MaxInt64, Due: due, Cause: n.st.Cause, Chain: n.st.Chain}
+	if was := p.op(); was != nil {
+		op.From, op.Due = min(op.From, was.From), max(op.Due, was.Due)
+	}
+	p.st.Supervisor.Op = op
+	t.touch(p)
+	t.emit(Effect{Kind: NoteGroup, Node: p.spec.ID, Due: op.Due, Reason: string(p.spec.Supervisor.Strategy) + " because of " + n.spec.ID, Event: op.Cause, Chain: op.Chain})
+	t.advance(p)
+}
+
+// advance takes a supervisor's operation as far as it goes without waiting.
+func (t *Tree) advance(p *node) {
+	for {
+		op := p.op()
+		t.touch(p)
+		switch op.Stage {
+		case StageStop:
+			c := p.before(op.At)
+			if c != nil && c.spec.Rank >= op.From {
+				op.At = c.spec.Rank
+				if t.stopped(c) {
+					continue
+				}
+				return
+			}
+			if op.Kind == OpStop {
+				t.end(p)
+				return
+			}
+			if op.Due > t.now {
+				op.Stage, op.At = StageWait, 0
+				t.timers.push(op.Due, p)
+				t.settleLater(p)
+				return
+			}
+			op.Stage, op.At = StageStart, op.From-1
+		case StageStart:
+			c := p.after(op.At)
+			if c == nil {
+				t.finishOp(p)
+				return
+			}
+			op.At = c.spec.Rank
+			if c.st.Phase != Idle && c.st.Phase != Waiting || c.st.Hold {
+				if c.st.Hold {
+					c.st.Hold = false
+					t.touch(c)
+				}
+				continue
+			}
+			t.begin(c, op.Cause, op.Chain)
+			return
+		default:
+			return
+		}
+	}
+}
+
+// startStage ends the wait of an operation.
+func (t *Tree) startStage(p *node) {
+	op := p.op()
+	op.Stage, op.At = StageStart, op.From-1
+	t.advance(p)
+}
+
+func (t *Tree) finishOp(p *node) {
+	if p.op().Kind == OpBoot {
+		t.up(p)
+		return
+	}
+	p.st.Supervisor.Op = nil
+	t.touch(p)
+	t.settleLater(p)
+}
+
+// before and after give the next child in either direction of a rank.
+func (n *node) before(rank int64) *node {
+	i := sort.Search(len(n.kids), func(i int) bool { return n.kids[i].spec.Rank >= rank })
+	if i == 0 {
+		return nil
+	}
+	return n.kids[i-1]
+}
+
+func (n *node) after(rank int64) *node {
+	i := sort.Search(len(n.kids), func(i int) bool { return n.kids[i].spec.Rank > rank })
+	if i == len(n.kids) {
+		return nil
+	}
+	return n.kids[i]
+}
+
+// stopped makes sure that a child is down or on its way. It is true when there
+// is nothing to wait for.
+func (t *Tree) stopped(c *node) bool {
+	if c.st.Ended > 0 {
+		c.st.Ended, c.st.Normal = 0, false
+		t.touch(c)
+	}
+	switch {
+	case c.st.Phase == Gone:
+		return true
+	case !c.st.Phase.live() || c.needsRunner():
+		if c.st.Phase != Idle {
+			t.setPhase(c, Idle, WhyOrdered)
+		}
+		if c.spec.Restart == Temporary {
+			t.retire(c)
+		}
+		return true
+	case c.spec.Supervisor != nil:
+		if op := c.op(); op != nil && op.Kind == OpStop {
+			op.Outcome = Ordered
+			t.touch(c)
+		} else {
+			t.shutdown(c, Ordered, WhyOrdered)
+		}
+		return false
+	case c.st.Phase == Stopping:
+		if c.st.Then == ThenFail || c.st.Then == ThenStartFailed {
+			c.st.Then = ""
+			t.touch(c)
+		}
+		return false
+	default:
+		t.stop(c, "", WhyOrdered, false)
+		return false
+	}
+}
+
+// down deals with an agent, or a supervisor stopped by order, that is now down.
+func (t *Tree) down(n *node) {
+	then := n.st.Then
+	n.st.Then, n.st.Kill = "", false
+	t.setPhase(n, Idle, n.st.Why)
+	p := n.parent
+	if p.awaitsStop(n) {
+		t.afterStop(n, then)
+		t.advance(p)
+		return
+	}
+	switch then {
+	case ThenFail:
+		t.ended(n, false, false)
+	case ThenStartFailed:
+		t.startFailed(n)
+	case ThenRestart:
+		n.st.Attempts = 0
+		if p == nil || !p.stops(n) {
+			t.begin(n, n.st.Cause, n.st.Chain)
+		}
+	default:
+		t.afterStop(n, then)
+	}
+}
+
+// afterStop completes a stop that nothing else follows.
+func (t *Tree) afterStop(n *node, then Then) {
+	switch then {
+	case ThenRemove:
+		t.answer(n, OK)
+		t.remove(n)
+		return
+	case ThenTerminate:
+		n.st.Why = WhyTerminated
+		t.answer(n, OK)
+	}
+	if n.spec.Restart == Temporary {
+		t.retire(n)
+	}
+}
+
+// willStart tells whether an operation is going to start n, which is down.
+func (t *Tree) willStart(p, n *node) bool {
+	op := p.op()
+	if op == nil || op.Kind == OpBoot && t.independent(p) {
+		return false
+	}
+	return n.spec.Rank >= op.From && (op.Stage != StageStart || n.spec.Rank > op.At)
+}
+
+// up tells whether a supervisor takes care of its children.
+func (p *node) up() bool { return p.st.Phase == Running || p.st.Phase == Starting }
+
+// stops tells whether an operation is about to stop, or has just stopped, n.
+func (p *node) stops(n *node) bool {
+	op := p.op()
+	return op != nil && op.Stage == StageStop && n.spec.Rank >= op.From
+}
+
+// end deals with a supervisor whose children are all down.
+func (t *Tree) end(s *node) {
+	outcome := s.op().Outcome
+	s.st.Supervisor.Op = nil
+	s.queue = nil
+	for _, c := range s.kids {
+		t.answer(c, Superseded)
+	}
+	if outcome == Ordered {
+		t.down(s)
+		return
+	}
+	if s.st.Supervisor.Up > 0 {
+		t.steady(s, s.st.Supervisor.Up)
+	}
+	why := s.st.Why
+	t.setPhase(s, Idle, why)
+	p := s.parent
+	switch outcome {
+	case Cooling:
+		t.setPhase(s, Waiting, why)
+		t.arm(s, t.now.Add(s.spec.Supervisor.CoolOff))
+		t.ready(s)
+	case BootFailed:
+		t.startFailed(s)
+	case Terminated:
+		s.st.Why = WhyGaveUp
+		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
+		if p.awaitsStart(s) {
+			t.advance(p)
+		}
+	default:
+		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
+		switch {
+		case p == nil:
+			s.st.Why = WhyGaveUp
+		case p.awaitsStart(s):
+			t.startFailed(s)
+		default:
+			t.ended(s, outcome == Shutdown, false)
+		}
+	}
+}

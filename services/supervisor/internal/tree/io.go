@@ -1,0 +1,159 @@
+package tree
+
+import "time"
+
+// InputKind is what happened.
+type InputKind string
+
+// Kinds of inputs.
+const (
+	// Started: the start of an incarnation was acknowledged.
+	Started InputKind = "started"
+	// StartFailed: there is no process of that incarnation, and none will come.
+	StartFailed InputKind = "start_failed"
+	// Stopped: the end of an incarnation was confirmed.
+	Stopped InputKind = "stopped"
+	// Exited: an incarnation ended by itself.
+	Exited InputKind = "exited"
+	// Failed: somebody concluded that an incarnation is no good. It may live.
+	Failed InputKind = "failed"
+	// Beat: an incarnation said that it lives.
+	Beat InputKind = "beat"
+	// Tick: time has passed.
+	Tick InputKind = "tick"
+	// Order: an operator wants something done.
+	Order InputKind = "order"
+	// Configure: this is the configured tree.
+	Configure InputKind = "configure"
+	// Runners: these runners are there. It changes no state by itself.
+	Runners InputKind = "runners"
+)
+
+// CommandKind is what an operator wants done with a node.
+type CommandKind string
+
+// Commands. StartChild and DeleteChild are OTP's restart_child and
+// delete_child.
+const (
+	Add         CommandKind = "add"
+	StartChild  CommandKind = "start"
+	DeleteChild CommandKind = "delete"
+	TerminateIt CommandKind = "terminate"
+	// RestartIt stops and starts; it costs nothing of the limit.
+	RestartIt CommandKind = "restart"
+	// RemoveIt terminates and deletes.
+	RemoveIt CommandKind = "remove"
+)
+
+// Input is one thing that the tree takes into account. Which fields matter
+// depends on Kind.
+type Input struct {
+	Kind InputKind
+	// Node is the agent or supervisor concerned.
+	Node string
+	// Incarnation is the one concerned; a Failed or Beat of 0 means the
+	// current one.
+	Incarnation uint64
+	// Normal tells an Exited that was no failure.
+	Normal bool
+	// Unwell tells a Beat whose status is not healthy.
+	Unwell bool
+	// At is when it happened; it matters for Failed with incarnation 0.
+	At Instant
+	// Reason is what happened, for people.
+	Reason string
+	// Event is the id of the event that brought it, Chain the first event of
+	// its story.
+	Event, Chain string
+	PID          int
+	// Command and Token belong to Order; Spec to an Order to add.
+	Command CommandKind
+	Token   string
+	Spec    *Spec
+	// Specs are the whole configured tree, parents first, and Boot starts a
+	// tree that is down.
+	Specs []*Spec
+	Boot  bool
+	// Runners are all that are available now.
+	Runners []Runner
+}
+
+// Runner is a runner that takes starts.
+type Runner struct {
+	Name string
+	// Capacity is how many agents it takes; 0 means no bound.
+	Capacity int
+	// Named runners take only the agents that name them.
+	Named bool
+}
+
+// EffectKind is what is to be done, or what was concluded.
+type EffectKind string
+
+// Effects to perform. Their results come back as inputs.
+const (
+	// DoStart: start the agent; answered by Started or StartFailed.
+	DoStart EffectKind = "start"
+	// DoStop: stop the agent and make sure; answered by Stopped.
+	DoStop EffectKind = "stop"
+	// DoReport: report that the agent's start could not be verified; answered
+	// by Failed.
+	DoReport EffectKind = "report"
+	// DoReply: answer an operator.
+	DoReply EffectKind = "reply"
+)
+
+// Conclusions that need nothing to be done.
+const (
+	NoteBoot      EffectKind = "boot"
+	NoteDelay     EffectKind = "delay"
+	NoteRunning   EffectKind = "running"
+	NoteFinished  EffectKind = "finished"
+	NoteRestart   EffectKind = "restart"
+	NoteGroup     EffectKind = "group"
+	NoteGiveUp    EffectKind = "give_up"
+	NoteEscalate  EffectKind = "escalate"
+	NoteTerminate EffectKind = "terminate"
+	NoteCoolOff   EffectKind = "cool_off"
+	NoteIgnore    EffectKind = "ignore"
+	NoteDown      EffectKind = "down"
+	NoteRemove    EffectKind = "remove"
+	NoteAdd       EffectKind = "add"
+)
+
+// Result answers an Order.
+type Result string
+
+// Results. All but OK mean that nothing was changed.
+const (
+	OK             Result = "ok"
+	IsRunning      Result = "running"
+	NotFound       Result = "not_found"
+	Restarting     Result = "restarting"
+	CannotStart    Result = "start_failed"
+	NoSupervisor   Result = "no_supervisor"
+	AlreadyStarted Result = "already_started"
+	AlreadyPresent Result = "already_present"
+	Invalid        Result = "invalid"
+	Busy           Result = "busy"
+	Superseded     Result = "superseded"
+)
+
+// Effect is one thing to do, or one conclusion.
+type Effect struct {
+	Kind        EffectKind
+	Node        string
+	Incarnation uint64
+	Runner      string
+	// Timeout and Kill belong to DoStop.
+	Timeout time.Duration
+	Kill    bool
+	// Due is when a wait ends.
+	Due Instant
+	// Reason says why.
+	Reason string
+	// Event caused it and Chain is its story.
+	Event, Chain string
+	Token        string
+	Result       Result
+}

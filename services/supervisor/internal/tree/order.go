@@ -1,0 +1,241 @@
+package tree
+
+// order deals with an operator's command.
+func (t *Tree) order(in *Input) {
+	if in.Command == Add {
+		t.add(in)
+		return
+	}
+	n := t.nodes[in.Node]
+	if n == nil {
+		t.refuse(in, NotFound, "")
+		return
+	}
+	p := n.parent
+	if p == nil && (in.Command == RemoveIt || in.Command == DeleteChild) {
+		t.refuse(in, Invalid, "the root cannot be removed")
+		return
+	}
+	if n.st.Command != nil {
+		t.refuse(in, Busy, "command "+string(n.st.Command.Kind)+" is in progress")
+		return
+	}
+	if p != nil && !p.up() && !(in.Command == RemoveIt && !n.st.Phase.live()) {
+		t.refuse(in, NoSupervisor, "its supervisor "+p.spec.ID+" is "+string(p.st.Phase))
+		return
+	}
+	n.st.Command = &Command{Kind: in.Command, Token: in.Token}
+	t.touch(n)
+	if p != nil && t.busy(p) {
+		t.enqueue(n)
+		return
+	}
+	t.obey(n)
+}
+
+// enqueue lets a node's command wait until its supervisor is free.
+func (t *Tree) enqueue(n *node) {
+	t.seq++
+	n.st.Command.Queued = t.seq
+	n.parent.queue = append(n.parent.queue, queued{n, t.seq})
+}
+
+func (t *Tree) refuse(in *Input, r Result, why string) {
+	t.emit(Effect{Kind: DoReply, Node: in.Node, Token: in.Token, Result: r, Reason: why})
+}
+
+// answer ends a node's command, if there is one.
+func (t *Tree) answer(n *node, r Result) {
+	if n.st.Command == nil {
+		return
+	}
+	t.emit(Effect{Kind: DoReply, Node: n.spec.ID, Token: n.st.Command.Token, Incarnation: n.st.Incarnation, Result: r, Reason: n.st.Why})
+	n.st.Command = nil
+	t.touch(n)
+}
+
+// obey carries out a node's command; its supervisor is free.
+func (t *Tree) obey(n *node) {
+	kind, phase := n.st.Command.Kind, n.st.Phase
+	if phase == Gone && kind != RemoveIt {
+		t.answer(n, NotFound)
+		return
+	}
+	switch kind {
+	case TerminateIt:
+		t.terminate(n, ThenTerminate)
+	case RemoveIt:
+		t.terminate(n, ThenRemove)
+	case DeleteChild:
+		switch {
+		case phase == Waiting:
+			t.answer(n, Restarting)
+		case phase != Idle:
+			t.answer(n, IsRunning)
+		default:
+			t.answer(n, OK)
+			t.delete(n)
+		}
+	case StartChild:
+		switch {
+		case phase == Waiting:
+			t.answer(n, Restarting)
+		case phase != Idle:
+			t.answer(n, IsRunning)
+		default:
+			t.launch(n)
+		}
+	case RestartIt:
+		switch {
+		case !phase.live():
+			t.launch(n)
+		default:
+			t.terminate(n, ThenRestart)
+		}
+	case Add:
+		t.launch(n)
+	}
+}
+
+// delete takes a child away as OTP's delete_child does.
+func (t *Tree) delete(n *node) {
+	if t.opt.Volatile {
+		t.setPhase(n, Gone, "deleted")
+		return
+	}
+	t.remove(n)
+}
+
+// launch starts a child that is down, or lets the group that it belongs to
+// come up now.
+func (t *Tree) launch(n *node) {
+	n.st.Hold = false
+	if p := n.parent; p != nil {
+		if op := p.op(); op != nil && op.Stage == StageWait && n.spec.Rank >= op.From {
+			t.startStage(p)
+			return
+		}
+	}
+	t.begin(n, "", "")
+}
+
+// terminate brings a node down by order; then says what follows.
+func (t *Tree) terminate(n *node, then Then) {
+	switch {
+	case !n.st.Phase.live() || n.needsRunner():
+		if n.st.Phase != Gone {
+			t.setPhase(n, Idle, WhyTerminated)
+		}
+		if then == ThenRestart {
+			t.launch(n)
+			return
+		}
+		if p := n.parent; p != nil && p.op() != nil && p.op().Stage == StageWait {
+			n.st.Hold = true
+		}
+		t.afterStop(n, then)
+	case n.spec.Supervisor != nil:
+		n.st.Then = then
+		if op := n.op(); op != nil && op.Kind == OpStop {
+			op.Outcome = Ordered
+			t.touch(n)
+			return
+		}
+		t.shutdown(n, Ordered, WhyTerminated)
+	case n.st.Phase == Stopping:
+		n.st.Then = then
+		t.touch(n)
+	default:
+		t.stop(n, then, WhyTerminated, false)
+	}
+}
+
+// rankGap leaves room to put children between others.
+const rankGap = 1 << 20
+
+// add puts a child last under its supervisor and starts it. A child that
+// cannot be started is discarded, as in OTP.
+func (t *Tree) add(in *Input) {
+	if in.Spec == nil {
+		t.refuse(in, Invalid, "no specification")
+		return
+	}
+	spec := *in.Spec
+	if err := spec.Validate(); err != nil {
+		t.refuse(in, Invalid, err.Error())
+		return
+	}
+	p := t.nodes[spec.Parent]
+	if p == nil || p.spec.Supervisor == nil {
+		t.refuse(in, NotFound, "there is no supervisor "+spec.Parent)
+		return
+	}
+	if n := t.nodes[spec.ID]; n != nil {
+		if n.st.Phase.live() {
+			t.refuse(in, AlreadyStarted, "")
+		} else {
+			t.refuse(in, AlreadyPresent, "")
+		}
+		return
+	}
+	if why := significance(&spec, p.spec); why != "" {
+		t.refuse(in, Invalid, why)
+		return
+	}
+	spec.Dynamic, spec.Rank = true, rankGap
+	if len(p.kids) > 0 {
+		spec.Rank += p.kids[len(p.kids)-1].spec.Rank
+	}
+	n := t.insert(&spec)
+	t.emit(Effect{Kind: NoteAdd, Node: spec.ID, Reason: "under " + spec.Parent})
+	n.st.Command = &Command{Kind: Add, Token: in.Token}
+	if !p.up() || t.willStart(p, n) {
+		// It starts together with its siblings.
+		t.answer(n, OK)
+		return
+	}
+	t.obey(n)
+}
+
+// significance reports why a significant child cannot be under a parent.
+func significance(s, parent *Spec) string {
+	if a := parent.Supervisor.AutoShutdown; s.Significant && (a == "" || a == Never) {
+		return "significant: supervisor " + parent.ID + " has auto_shutdown never"
+	}
+	return ""
+}
+
+// insert puts a new node into the tree, down.
+func (t *Tree) insert(s *Spec) *node {
+	n := &node{spec: s, parent: t.nodes[s.Parent]}
+	n.st.Phase, n.st.Since = Idle, t.now
+	n.st.Incarnation = t.tombs[s.ID]
+	delete(t.tombs, s.ID)
+	if s.Supervisor != nil {
+		n.st.Supervisor = &Supervised{}
+	}
+	t.nodes[s.ID] = n
+	if n.parent == nil {
+		t.root = n
+	} else {
+		n.parent.adopt(n)
+	}
+	t.mark(n, dirtyState|dirtySpec)
+	return n
+}
+
+// remove takes a node that is down out of the tree with everything below it.
+func (t *Tree) remove(n *node) {
+	for len(n.kids) > 0 {
+		t.remove(n.kids[len(n.kids)-1])
+	}
+	t.answer(n, Superseded)
+	t.setPhase(n, Idle, n.st.Why)
+	n.parent.abandon(n)
+	n.removed = true
+	delete(t.nodes, n.spec.ID)
+	if n.st.Incarnation > 0 {
+		t.tombs[n.spec.ID] = n.st.Incarnation
+	}
+	t.emit(Effect{Kind: NoteRemove, Node: n.spec.ID, Incarnation: n.st.Incarnation})
+}

@@ -1,0 +1,185 @@
+package tree
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+)
+
+// Instant is a point in time in nanoseconds since 1970 UTC.
+type Instant int64
+
+// Add gives the instant d later.
+func (i Instant) Add(d time.Duration) Instant { return i + Instant(d) }
+
+// Time gives the instant as a time in UTC.
+func (i Instant) Time() time.Time { return time.Unix(0, int64(i)).UTC() }
+
+// Restart says which ends of a child lead to its restart.
+type Restart string
+
+// Restart types.
+const (
+	// Permanent children are restarted whatever ended them.
+	Permanent Restart = "permanent"
+	// Transient children are restarted after an abnormal end only.
+	Transient Restart = "transient"
+	// Temporary children are never restarted.
+	Temporary Restart = "temporary"
+)
+
+// Strategy says which children a failed child takes along.
+type Strategy string
+
+// Strategies.
+const (
+	OneForOne  Strategy = "one_for_one"
+	OneForAll  Strategy = "one_for_all"
+	RestForOne Strategy = "rest_for_one"
+	// Escalate restarts nothing: the supervisor stops its children and fails
+	// abnormally towards its parent.
+	Escalate Strategy = "escalate"
+)
+
+// AutoShutdown says whether the end of significant children ends their
+// supervisor.
+type AutoShutdown string
+
+// Values of AutoShutdown.
+const (
+	Never          AutoShutdown = "never"
+	AnySignificant AutoShutdown = "any_significant"
+	AllSignificant AutoShutdown = "all_significant"
+)
+
+// Escalation says what a supervisor does that exceeds its restart limit.
+type Escalation string
+
+// Escalation policies.
+const (
+	// ToParent stops the children and ends with `shutdown` towards the parent,
+	// as OTP does. At the root the tree is then down.
+	ToParent Escalation = "escalate"
+	// Terminate stops the children and stays down until an operator starts it.
+	Terminate Escalation = "terminate"
+	// CoolOff stops the children and starts afresh after a pause.
+	CoolOff Escalation = "restart"
+	// Ignore leaves the failed child down and everything else as it is.
+	Ignore Escalation = "ignore"
+)
+
+// AnyRunner lets the tree choose the least loaded runner.
+const AnyRunner = "any"
+
+// Spec says what a node of the tree is. Exactly one of Agent and Supervisor is
+// set. A Spec is never changed once it is in a tree; it is replaced.
+type Spec struct {
+	ID     string `json:"id"`
+	Parent string `json:"parent,omitempty"`
+	// Rank orders the children of one parent: they start in this order.
+	Rank int64 `json:"rank,omitempty"`
+	// Dynamic marks what was added at run time instead of by configuration.
+	Dynamic     bool    `json:"dynamic,omitempty"`
+	Restart     Restart `json:"restart,omitempty"`
+	Significant bool    `json:"significant,omitempty"`
+	// Backoff spaces the restarts of this node.
+	Backoff Backoff `json:"backoff,omitzero"`
+	// ShutdownTimeout is how long an agent may take to end by itself.
+	ShutdownTimeout time.Duration `json:"shutdown_timeout,omitempty"`
+	Agent           *Agent        `json:"agent,omitempty"`
+	Supervisor      *Supervisor   `json:"supervisor,omitempty"`
+}
+
+// Agent is the part of a spec that only agents have.
+type Agent struct {
+	// Runner is the runner that must start it, AnyRunner, or empty when
+	// placement is nobody's concern.
+	Runner string `json:"runner,omitempty"`
+	// Verify makes a start succeed only after a heartbeat within
+	// StartDeadline and Stabilisation without a failure after it.
+	Verify        bool          `json:"verify,omitempty"`
+	StartDeadline time.Duration `json:"start_deadline,omitempty"`
+	Stabilisation time.Duration `json:"stabilisation,omitempty"`
+	// Start is what a runner needs to know; the tree does not look inside.
+	Start json.RawMessage `json:"start,omitempty"`
+}
+
+// Supervisor is the part of a spec that only supervisors have.
+type Supervisor struct {
+	Strategy Strategy `json:"strategy"`
+	// MaxRestarts within Period are allowed for all children together.
+	MaxRestarts  int           `json:"max_restarts"`
+	Period       time.Duration `json:"period"`
+	AutoShutdown AutoShutdown  `json:"auto_shutdown,omitempty"`
+	Escalation   Escalation    `json:"escalation,omitempty"`
+	// CoolOff is the pause before a restart by the CoolOff policy.
+	CoolOff time.Duration `json:"cool_off,omitempty"`
+}
+
+// ErrSpec tells that a spec cannot be.
+var ErrSpec = errors.New("invalid child specification")
+
+// Validate reports everything that is wrong with the spec by itself. Fields
+// left empty are valid: permanent, never, escalate.
+func (s *Spec) Validate() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	if s.ID == "" {
+		add("name: missing")
+	}
+	if s.Parent == s.ID && s.ID != "" {
+		add("parent: a node cannot be its own parent")
+	}
+	if (s.Agent == nil) == (s.Supervisor == nil) {
+		add("must be either an agent or a supervisor")
+	}
+	switch s.Restart {
+	case "", Permanent, Transient, Temporary:
+	default:
+		add("restart: %.32q; use permanent, transient or temporary", string(s.Restart))
+	}
+	if s.Significant && (s.Restart == Permanent || s.Restart == "") {
+		add("significant: a permanent child never ends by itself for good; make it transient or temporary")
+	}
+	if s.ShutdownTimeout < 0 {
+		add("shutdown_timeout: %s is negative", s.ShutdownTimeout)
+	}
+	if err := s.Backoff.Validate(); err != nil {
+		errs = append(errs, err)
+	}
+	if a := s.Agent; a != nil && (a.StartDeadline < 0 || a.Stabilisation < 0) {
+		add("start_deadline and stabilisation: must not be negative")
+	}
+	if s.Supervisor != nil {
+		errs = append(errs, s.Supervisor.validate())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w %q: %w", ErrSpec, s.ID, err)
+	}
+	return nil
+}
+
+func (s *Supervisor) validate() error {
+	var errs []error
+	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
+	switch s.Strategy {
+	case OneForOne, OneForAll, RestForOne, Escalate:
+	default:
+		add("strategy: %.32q; use one_for_one, one_for_all, rest_for_one or escalate", string(s.Strategy))
+	}
+	switch s.AutoShutdown {
+	case "", Never, AnySignificant, AllSignificant:
+	default:
+		add("auto_shutdown: %.32q; use never, any_significant or all_significant", string(s.AutoShutdown))
+	}
+	switch s.Escalation {
+	case "", ToParent, Terminate, CoolOff, Ignore:
+	default:
+		add("escalation: %.32q; use escalate, terminate, restart or ignore", string(s.Escalation))
+	}
+	if s.MaxRestarts < 0 || s.Period < 0 || s.CoolOff < 0 {
+		add("max_restarts, time_window and cool_off: must not be negative")
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,192 @@
+package tree
+
+// Phase is where a node is in its life.
+type Phase string
+
+// Phases. Supervisors pass through Idle, Starting, Running, Stopping, Waiting.
+const (
+	// Idle: not running; it starts with the next group restart that covers it,
+	// or when it is told to.
+	Idle Phase = "idle"
+	// Gone: a configured temporary child that ended. It is no child any more
+	// until its supervisor starts anew.
+	Gone Phase = "gone"
+	// Starting: the start was ordered. An agent without a runner waits for
+	// one here.
+	Starting Phase = "starting"
+	// Verifying: the process runs; its first heartbeat is awaited.
+	Verifying Phase = "verifying"
+	// Stabilising: it beats; it must go on for a while.
+	Stabilising Phase = "stabilising"
+	// Running: up, and verified where that was asked for.
+	Running Phase = "running"
+	// Stopping: the stop was ordered and is not yet confirmed.
+	Stopping Phase = "stopping"
+	// Waiting: down, to be started at Due.
+	Waiting Phase = "waiting"
+)
+
+// live tells whether there may be a process (or a subtree) to stop.
+func (p Phase) live() bool {
+	switch p {
+	case Starting, Verifying, Stabilising, Running, Stopping:
+		return true
+	}
+	return false
+}
+
+// coming tells whether a start has begun whose success is not yet known.
+func (p Phase) coming() bool { return p == Starting || p == Verifying }
+
+// Reasons for being in a phase that the tree itself gives.
+const (
+	WhyFinished   = "finished"
+	WhyTerminated = "terminated"
+	WhyFailed     = "failed"
+	WhyGaveUp     = "gave_up"
+	WhyShutdown   = "shutdown"
+	WhyNoRunner   = "no_runner"
+	WhyOrdered    = "ordered"
+)
+
+// Then is what follows a stop that is not part of a group operation.
+type Then string
+
+// What may follow.
+const (
+	// ThenFail: it was killed because of a verdict; treat it as crashed.
+	ThenFail Then = "fail"
+	// ThenStartFailed: it was killed because its start could not be verified.
+	ThenStartFailed Then = "start_failed"
+	ThenTerminate   Then = "terminate"
+	ThenRemove      Then = "remove"
+	ThenRestart     Then = "restart"
+)
+
+// State is where a node is: everything the tree must remember of it.
+type State struct {
+	Phase Phase `json:"phase"`
+	// Why says in a word or a sentence how it came into the phase.
+	Why string `json:"why,omitempty"`
+	// Incarnation is the number of the last start ordered; it only grows.
+	Incarnation uint64 `json:"incarnation,omitempty"`
+	Runner      string `json:"runner,omitempty"`
+	PID         int    `json:"pid,omitempty"`
+	// Since is when it came into the phase, Due when a wait ends.
+	Since Instant `json:"since,omitempty"`
+	Due   Instant `json:"due,omitempty"`
+	Then  Then    `json:"then,omitempty"`
+	// Beat is set when this incarnation's first heartbeat came before the
+	// start's result, Unwell while its last word was an unhealthy status.
+	Beat   bool `json:"beat,omitempty"`
+	Unwell bool `json:"unwell,omitempty"`
+	// Overdue is set when it is to be reported as unverified.
+	Overdue bool `json:"overdue,omitempty"`
+	// Kill is set when a stop is to be forced.
+	Kill bool `json:"kill,omitempty"`
+	// Hold keeps it down for the group operation in progress.
+	Hold bool `json:"hold,omitempty"`
+	// Attempts counts restarts for the backoff, Restarts all of them.
+	Attempts    int     `json:"attempts,omitempty"`
+	Restarts    uint64  `json:"restarts,omitempty"`
+	LastRestart Instant `json:"last_restart,omitempty"`
+	// Ended orders ends that the supervisor has not yet dealt with.
+	Ended  uint64 `json:"ended,omitempty"`
+	Normal bool   `json:"normal,omitempty"`
+	// Command is the operator's command in progress.
+	Command *Command `json:"command,omitempty"`
+	// Cause is the event that led here, Chain the first event of the story,
+	// Decision the message in which the last start or stop was decided.
+	Cause      string      `json:"cause,omitempty"`
+	Chain      string      `json:"chain,omitempty"`
+	Decision   string      `json:"decision,omitempty"`
+	Supervisor *Supervised `json:"supervisor,omitempty"`
+}
+
+// Supervised is the part of a state that only supervisors have.
+type Supervised struct {
+	// Window holds the times of the restarts that count against the limit.
+	Window []Instant `json:"window,omitempty"`
+	// Up is when it last came up.
+	Up Instant    `json:"up,omitempty"`
+	Op *Operation `json:"op,omitempty"`
+}
+
+// Command is an operator's command about a node.
+type Command struct {
+	Kind CommandKind `json:"kind"`
+	// Token tells the caller which command a reply belongs to.
+	Token string `json:"token,omitempty"`
+	// Queued orders commands that wait for the supervisor; 0 means begun.
+	Queued uint64 `json:"queued,omitempty"`
+}
+
+// OpKind is what an operation is for.
+type OpKind string
+
+// Stage is how far an operation is.
+type Stage string
+
+// Kinds and stages of operations.
+const (
+	OpBoot  OpKind = "boot"
+	OpGroup OpKind = "group"
+	OpStop  OpKind = "stop"
+
+	StageStop  Stage = "stop"
+	StageWait  Stage = "wait"
+	StageStart Stage = "start"
+)
+
+// Outcome is how a supervisor ends.
+type Outcome string
+
+// Outcomes of a stop operation.
+const (
+	// Ordered by its parent or an operator.
+	Ordered Outcome = "ordered"
+	// Shutdown: it gave up, or a significant child ended.
+	Shutdown Outcome = "shutdown"
+	// Escalated: an abnormal end, by the escalate strategy.
+	Escalated Outcome = "escalated"
+	// BootFailed: a child could not be started.
+	BootFailed Outcome = "start_failed"
+	// Terminated by its escalation policy.
+	Terminated Outcome = "terminated"
+	// Cooling: it will start afresh after a pause.
+	Cooling Outcome = "cool_off"
+)
+
+// Operation is what a supervisor is doing with several children one after the
+// other: it stops them in reverse order, waits, and starts them in order.
+type Operation struct {
+	Kind  OpKind `json:"kind"`
+	Stage Stage  `json:"stage"`
+	// From is the rank of the first child concerned; 0 means all.
+	From int64 `json:"from,omitempty"`
+	// At is the rank of the child whose stop or start is awaited.
+	At int64 `json:"at,omitempty"`
+	// Due is when the wait between stopping and starting ends.
+	Due     Instant `json:"due,omitempty"`
+	Outcome Outcome `json:"outcome,omitempty"`
+	Cause   string  `json:"cause,omitempty"`
+	Chain   string  `json:"chain,omitempty"`
+}
+
+func (s *State) clone() *State {
+	c := *s
+	if s.Command != nil {
+		cmd := *s.Command
+		c.Command = &cmd
+	}
+	if s.Supervisor != nil {
+		sup := *s.Supervisor
+		sup.Window = append([]Instant(nil), sup.Window...)
+		if sup.Op != nil {
+			op := *sup.Op
+			sup.Op = &op
+		}
+		c.Supervisor = &sup
+	}
+	return &c
+}

@@ -1,0 +1,241 @@
+package tree
+
+// Step takes one input into account and appends to out what is to be done and
+// what was concluded. Inputs about unknown nodes, older incarnations or things
+// that are no longer awaited change nothing.
+func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
+	t.now, t.out = now, out
+	switch in.Kind {
+	case Tick:
+		t.tick()
+	case Order:
+		t.order(in)
+	case Configure:
+		t.configure(in)
+	case Runners:
+		t.setRunners(in.Runners)
+	default:
+		if n := t.nodes[in.Node]; n != nil && n.spec.Agent != nil {
+			t.heard(n, in)
+		}
+	}
+	t.settleAll()
+	out, t.out = t.out, nil
+	return out
+}
+
+// Deciding names the message that the next steps' changes are stored in.
+func (t *Tree) Deciding(message string) { t.decision = message }
+
+// heard deals with an input about an agent.
+func (t *Tree) heard(n *node, in *Input) {
+	if in.Incarnation != n.st.Incarnation {
+		// Somebody who does not know incarnations speaks of the current one,
+		// unless what they say is older than it.
+		if in.Incarnation != 0 || in.Kind != Failed && in.Kind != Beat || in.At != 0 && in.At < n.st.Since {
+			return
+		}
+	}
+	switch in.Kind {
+	case Started:
+		if n.st.Phase == Starting {
+			t.started(n, in)
+		}
+	case StartFailed:
+		if n.st.Phase == Starting {
+			t.blame(n, in)
+			t.setPhase(n, Idle, in.Reason)
+			t.startFailed(n)
+		}
+	case Stopped:
+		if n.st.Phase == Stopping {
+			t.down(n)
+		}
+	case Exited:
+		t.exited(n, in)
+	case Failed:
+		t.condemned(n, in)
+	case Beat:
+		t.beat(n, in)
+	}
+}
+
+// blame notes who or what ended a node.
+func (t *Tree) blame(n *node, in *Input) {
+	n.st.Cause, n.st.Chain = in.Event, in.Chain
+	if in.Chain == "" {
+		n.st.Chain = in.Event
+	}
+	if !in.Normal {
+		n.failures = remember(n.failures, Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: in.Reason, Event: in.Event})
+		n.newFailures = min(n.newFailures+1, MaxHistory)
+	}
+	t.touch(n)
+}
+
+func (t *Tree) started(n *node, in *Input) {
+	n.st.PID = in.PID
+	a := n.spec.Agent
+	switch {
+	case !a.Verify:
+		t.setPhase(n, Running, "")
+		t.ready(n)
+	case n.st.Beat:
+		t.stabilise(n)
+	default:
+		t.setPhase(n, Verifying, "")
+		if a.StartDeadline > 0 {
+			t.arm(n, t.now.Add(a.StartDeadline))
+		}
+	}
+}
+
+func (t *Tree) beat(n *node, in *Input) {
+	switch n.st.Phase {
+	case Starting:
+		n.st.Beat, n.st.Unwell = true, in.Unwell
+		t.touch(n)
+	case Verifying:
+		if !n.st.Overdue {
+			n.st.Unwell = in.Unwell
+			t.stabilise(n)
+		}
+	case Stabilising:
+		if n.st.Unwell != in.Unwell {
+			n.st.Unwell = in.Unwell
+			t.touch(n)
+		}
+	}
+}
+
+// stabilise begins the last part of verification. What depends on the agent
+// need not wait for its end: it beats, so it serves.
+func (t *Tree) stabilise(n *node) {
+	t.setPhase(n, Stabilising, "")
+	t.arm(n, t.now.Add(n.spec.Agent.Stabilisation))
+	t.ready(n)
+}
+
+func (t *Tree) exited(n *node, in *Input) {
+	phase := n.st.Phase
+	switch phase {
+	case Starting, Verifying, Stabilising, Running:
+	default:
+		return
+	}
+	if phase == Running {
+		t.steady(n, n.st.Since)
+	}
+	t.blame(n, in)
+	t.setPhase(n, Idle, in.Reason)
+	finished := in.Normal && n.spec.Restart != Permanent && n.spec.Restart != ""
+	if phase.coming() && !finished {
+		t.startFailed(n)
+		return
+	}
+	if phase.coming() {
+		t.answer(n, OK)
+		if p := n.parent; p.awaitsStart(n) {
+			t.finish(n)
+			t.advance(p)
+			return
+		}
+	}
+	t.ended(n, in.Normal, false)
+}
+
+// condemned deals with a verdict: whatever still lives of the incarnation is
+// killed first, so that nothing runs twice.
+func (t *Tree) condemned(n *node, in *Input) {
+	then := ThenFail
+	switch n.st.Phase {
+	case Starting, Verifying:
+		if n.needsRunner() {
+			return
+		}
+		then = ThenStartFailed
+	case Running:
+		t.steady(n, n.st.Since)
+	case Stabilising:
+	default:
+		return
+	}
+	t.blame(n, in)
+	t.stop(n, then, in.Reason, true)
+}
+
+// steady resets the backoff of a node that had run long enough.
+func (t *Tree) steady(n *node, since Instant) {
+	if r := n.spec.Backoff.Reset; r > 0 && t.now >= since.Add(r) {
+		n.st.Attempts = 0
+	}
+}
+
+// tick deals with every wait that is over.
+func (t *Tree) tick() {
+	for {
+		due, ok := t.Next()
+		if !ok || due > t.now {
+			return
+		}
+		n := t.timers.pop().n
+		switch {
+		case n.op() != nil && n.op().Stage == StageWait:
+			t.startStage(n)
+		case n.st.Phase == Waiting && n.parent != nil && n.parent.stops(n):
+			t.setPhase(n, Idle, WhyOrdered)
+		case n.st.Phase == Waiting:
+			t.begin(n, n.st.Cause, n.st.Chain)
+		case n.st.Phase == Verifying:
+			t.overdue(n, "no heartbeat of the new incarnation within its start deadline")
+		case n.st.Phase == Stabilising && n.st.Unwell:
+			t.overdue(n, "it reported an unhealthy status at the end of its stabilisation period")
+		case n.st.Phase == Stabilising:
+			t.setPhase(n, Running, "")
+			t.emit(Effect{Kind: NoteRunning, Node: n.spec.ID, Incarnation: n.st.Incarnation, Event: n.st.Cause, Chain: n.st.Chain})
+		}
+	}
+}
+
+func (t *Tree) overdue(n *node, why string) {
+	n.st.Overdue, n.st.Why = true, why
+	t.touch(n)
+	t.emit(n.reportEffect())
+}
+
+// settleAll lets supervisors that have become free go on with what waits.
+func (t *Tree) settleAll() {
+	for len(t.settle) > 0 {
+		p := t.settle[0]
+		t.settle = t.settle[1:]
+		if p.removed {
+			continue
+		}
+		if op := p.op(); op != nil && op.Kind == OpBoot && t.independent(p) && p.coming == 0 {
+			t.up(p)
+		}
+		for len(p.queue) > 0 && !t.busy(p) {
+			q := p.queue[0]
+			p.queue = p.queue[1:]
+			t.unqueue(q)
+		}
+	}
+	t.settle = nil
+}
+
+// unqueue deals with one thing that waited for its supervisor.
+func (t *Tree) unqueue(q queued) {
+	n := q.n
+	switch {
+	case n.removed:
+	case n.st.Ended == q.seq:
+		normal := n.st.Normal
+		n.st.Ended, n.st.Normal = 0, false
+		t.touch(n)
+		t.ended(n, normal, false)
+	case n.st.Command != nil && n.st.Command.Queued == q.seq:
+		n.st.Command.Queued = 0
+		t.touch(n)
+		t.obey(n)
+	}
+}

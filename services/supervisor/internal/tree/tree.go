@@ -1,0 +1,326 @@
+package tree
+
+import (
+	"fmt"
+	"slices"
+	"sort"
+)
+
+// Tree is a supervision tree in memory. It is not safe for concurrent use.
+type Tree struct {
+	opt   Options
+	nodes map[string]*node
+	root  *node
+	tombs map[string]uint64
+	// seq orders what waits in the supervisors' queues.
+	seq    uint64
+	timers timers
+	dirty  []*node
+	// settle holds supervisors that may have something to do next.
+	settle   []*node
+	unplaced []*node
+	runners  []Runner
+	load     map[string]int
+	// now, out and decision belong to the step in progress.
+	now      Instant
+	out      []Effect
+	decision string
+}
+
+// node is a place in the tree.
+type node struct {
+	spec   *Spec
+	st     State
+	parent *node
+	// kids are ordered by rank.
+	kids []*node
+	// queue holds ended children and commands that wait.
+	queue []queued
+	// coming counts children whose start has begun.
+	coming  int
+	dirty   dirt
+	removed bool
+	// listed is set while it is in the tree's list of unplaced agents.
+	listed bool
+	// failures and restarts are the whole histories; the last new… of them
+	// are not yet in Changes.
+	failures, restarts       []Entry
+	newFailures, newRestarts int
+}
+
+type queued struct {
+	n   *node
+	seq uint64
+}
+
+type dirt uint8
+
+const (
+	dirtyState dirt = 1 << iota
+	dirtySpec
+)
+
+// New gives an empty tree.
+func New(opt Options) *Tree {
+	return &Tree{opt: opt, nodes: map[string]*node{}, tombs: map[string]uint64{}, load: map[string]int{}}
+}
+
+// Load gives the tree of a snapshot, which it may keep parts of.
+func Load(opt Options, s Snapshot) (*Tree, error) {
+	if err := s.check(); err != nil {
+		return nil, err
+	}
+	t := New(opt)
+	for id, inc := range s.Tombstones {
+		t.tombs[id] = inc
+	}
+	for id, r := range s.Nodes {
+		n := &node{spec: r.Spec, st: *r.State.clone()}
+		n.failures, n.restarts = slices.Clone(r.Failures), slices.Clone(r.Restarts)
+		t.nodes[id] = n
+	}
+	for _, n := range t.nodes {
+		if n.spec.Parent == "" {
+			if t.root != nil {
+				return nil, fmt.Errorf("%w: two roots, %q and %q", ErrSnapshot, t.root.spec.ID, n.spec.ID)
+			}
+			t.root = n
+			continue
+		}
+		n.parent = t.nodes[n.spec.Parent]
+		n.parent.kids = append(n.parent.kids, n)
+	}
+	if t.root == nil && len(t.nodes) > 0 {
+		return nil, fmt.Errorf("%w: it has no root", ErrSnapshot)
+	}
+	for _, n := range t.nodes {
+		t.derive(n)
+	}
+	// Map order must not show in what is done next.
+	sort.Slice(t.unplaced, func(i, j int) bool { return t.unplaced[i].spec.ID < t.unplaced[j].spec.ID })
+	sort.Slice(t.settle, func(i, j int) bool { return t.settle[i].spec.ID < t.settle[j].spec.ID })
+	return t, nil
+}
+
+// derive rebuilds what is not stored of a node.
+func (t *Tree) derive(n *node) {
+	sort.Slice(n.kids, func(i, j int) bool { return n.kids[i].spec.Rank < n.kids[j].spec.Rank })
+	for _, c := range n.kids {
+		if c.st.Phase.coming() {
+			n.coming++
+		}
+		if c.st.Ended > 0 {
+			n.queue = append(n.queue, queued{c, c.st.Ended})
+			t.seq = max(t.seq, c.st.Ended)
+		}
+		if cmd := c.st.Command; cmd != nil && cmd.Queued > 0 {
+			n.queue = append(n.queue, queued{c, cmd.Queued})
+			t.seq = max(t.seq, cmd.Queued)
+		}
+	}
+	sort.Slice(n.queue, func(i, j int) bool { return n.queue[i].seq < n.queue[j].seq })
+	if len(n.queue) > 0 {
+		t.settle = append(t.settle, n)
+	}
+	if n.spec.Agent != nil && n.st.Phase.live() && n.st.Runner != "" {
+		t.load[n.st.Runner]++
+	}
+	if n.needsRunner() {
+		n.listed = true
+		t.unplaced = append(t.unplaced, n)
+	}
+	if due := n.due(); due > 0 {
+		t.timers.push(due, n)
+	}
+}
+
+// Snapshot gives the whole tree as data. It shares specs and histories with
+// the tree and must not be changed.
+func (t *Tree) Snapshot() Snapshot {
+	s := Snapshot{Nodes: make(map[string]*Record, len(t.nodes)), Tombstones: make(map[string]uint64, len(t.tombs))}
+	for id, n := range t.nodes {
+		s.Nodes[id] = &Record{Spec: n.spec, State: n.st.clone(), Failures: slices.Clone(n.failures), Restarts: slices.Clone(n.restarts)}
+	}
+	for id, inc := range t.tombs {
+		s.Tombstones[id] = inc
+	}
+	return s
+}
+
+// Changes appends to dst what changed since it was last called.
+func (t *Tree) Changes(dst []Change) []Change {
+	for _, n := range t.dirty {
+		c := Change{ID: n.spec.ID}
+		switch {
+		case n.removed:
+			c.Removed, c.Tombstone = true, n.st.Incarnation
+		default:
+			if n.dirty&dirtySpec != 0 {
+				c.Spec = n.spec
+			}
+			c.State = n.st.clone()
+			c.Failures = slices.Clone(n.failures[len(n.failures)-n.newFailures:])
+			c.Restarts = slices.Clone(n.restarts[len(n.restarts)-n.newRestarts:])
+		}
+		n.dirty, n.newFailures, n.newRestarts = 0, 0, 0
+		dst = append(dst, c)
+	}
+	t.dirty = t.dirty[:0]
+	return dst
+}
+
+// Dirty tells how many nodes changed since Changes was last called.
+func (t *Tree) Dirty() int { return len(t.dirty) }
+
+// Len is the number of nodes.
+func (t *Tree) Len() int { return len(t.nodes) }
+
+// Next gives the instant of the next due Tick, if any.
+func (t *Tree) Next() (Instant, bool) {
+	for len(t.timers) > 0 {
+		top := t.timers[0]
+		if !top.n.removed && top.n.due() == top.due {
+			return top.due, true
+		}
+		t.timers.pop()
+	}
+	return 0, false
+}
+
+// Outstanding gives the effects whose results are awaited, in the order of
+// their nodes' names: what a successor performs (again) first.
+func (t *Tree) Outstanding() []Effect {
+	var out []Effect
+	for _, n := range t.nodes {
+		if n.spec.Agent == nil {
+			continue
+		}
+		switch {
+		case n.st.Phase == Stopping:
+			out = append(out, n.stopEffect())
+		case n.st.Phase == Starting && !n.needsRunner():
+			out = append(out, n.startEffect())
+		case n.st.Overdue:
+			out = append(out, n.reportEffect())
+		}
+	}
+	sort.Slice(out, func(i, j int) bool { return out[i].Node < out[j].Node })
+	return out
+}
+
+// Lookup gives what is known of a node. The state is a copy.
+func (t *Tree) Lookup(id string) (*Spec, State, bool) {
+	n := t.nodes[id]
+	if n == nil {
+		return nil, State{}, false
+	}
+	return n.spec, *n.st.clone(), true
+}
+
+// Has tells whether there is a node of that name.
+func (t *Tree) Has(id string) bool { return t.nodes[id] != nil }
+
+// Root is the name of the root, empty for an empty tree.
+func (t *Tree) Root() string {
+	if t.root == nil {
+		return ""
+	}
+	return t.root.spec.ID
+}
+
+// Children gives the names of a node's children in start order.
+func (t *Tree) Children(id string) []string {
+	n := t.nodes[id]
+	if n == nil {
+		return nil
+	}
+	out := make([]string, 0, len(n.kids))
+	for _, c := range n.kids {
+		out = append(out, c.spec.ID)
+	}
+	return out
+}
+
+// History gives a node's failures and restarts, oldest first.
+func (t *Tree) History(id string) (failures, restarts []Entry) {
+	n := t.nodes[id]
+	if n == nil {
+		return nil, nil
+	}
+	return slices.Clone(n.failures), slices.Clone(n.restarts)
+}
+
+func (t *Tree) touch(n *node) { t.mark(n, dirtyState) }
+
+func (t *Tree) mark(n *node, d dirt) {
+	if n.dirty == 0 {
+		t.dirty = append(t.dirty, n)
+	}
+	n.dirty |= d
+}
+
+func (t *Tree) emit(e Effect) { t.out = append(t.out, e) }
+
+// settleLater makes the step in progress look at a supervisor before it ends.
+func (t *Tree) settleLater(p *node) { t.settle = append(t.settle, p) }
+
+// setPhase moves a node on and keeps what is derived from phases right.
+func (t *Tree) setPhase(n *node, phase Phase, why string) {
+	was := n.st.Phase
+	n.st.Phase, n.st.Why, n.st.Since, n.st.Due = phase, why, t.now, 0
+	t.touch(n)
+	if p := n.parent; p != nil && was.coming() != phase.coming() {
+		if phase.coming() {
+			p.coming++
+		} else if p.coming--; p.coming == 0 {
+			t.settleLater(p)
+		}
+	}
+	if n.spec.Agent != nil && n.st.Runner != "" && was.live() && !phase.live() {
+		t.load[n.st.Runner]--
+	}
+}
+
+// arm makes a node's wait end at due.
+func (t *Tree) arm(n *node, due Instant) {
+	n.st.Due = due
+	t.touch(n)
+	t.timers.push(due, n)
+}
+
+// due is when a node wants to be looked at, or 0.
+func (n *node) due() Instant {
+	if op := n.op(); op != nil && op.Stage == StageWait {
+		return op.Due
+	}
+	switch n.st.Phase {
+	case Waiting:
+		return n.st.Due
+	case Verifying, Stabilising:
+		if !n.st.Overdue {
+			return n.st.Due
+		}
+	}
+	return 0
+}
+
+// op is what a supervisor is doing with its children, or nil.
+func (n *node) op() *Operation {
+	if n.st.Supervisor == nil {
+		return nil
+	}
+	return n.st.Supervisor.Op
+}
+
+func (n *node) startEffect() Effect {
+	return Effect{Kind: DoStart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner, Event: n.st.Cause, Chain: n.st.Chain}
+}
+
+func (n *node) stopEffect() Effect {
+	return Effect{Kind: DoStop, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner,
+		Timeout: n.spec.ShutdownTimeout, Kill: n.st.Kill, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain}
+}
+
+func (n *node) reportEffect() Effect {
+	return Effect{Kind: DoReport, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain}
+}
