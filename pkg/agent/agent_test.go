@@ -17,7 +17,7 @@ import (
 )
 
 func TestBeats(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		o.Capabilities, o.Capacity = []string{"web"}, 4
@@ -53,7 +53,7 @@ func TestBeats(t *testing.T) {
 // No beat from before an outage may arrive after it, and the first after it
 // comes as soon as the connection is back.
 func TestOutageSendsNoStaleBeats(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		end := w.run(w.options("w1"))
 		beats := w.subscribe(contracts.HeartbeatSubject("w1"))
@@ -77,7 +77,7 @@ func TestOutageSendsNoStaleBeats(t *testing.T) {
 }
 
 func TestPing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		o.Health = func(context.Context) error { return errors.New("disk is full") }
@@ -92,7 +92,7 @@ func TestPing(t *testing.T) {
 }
 
 func TestStopRequest(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		ended := make(chan error, 1)
@@ -121,7 +121,7 @@ func TestStopRequest(t *testing.T) {
 }
 
 func TestNewerIncarnationEndsTheOlder(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		aborted := make(chan error, 1)
@@ -164,7 +164,7 @@ func TestNewerIncarnationEndsTheOlder(t *testing.T) {
 }
 
 func TestNameTaken(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		end := w.run(w.options("w1"))
 		if err := agent.Run(t.Context(), w.options("w1")); !errors.Is(err, agent.ErrNameTaken) {
@@ -182,7 +182,7 @@ func TestNameTaken(t *testing.T) {
 }
 
 func TestHealth(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		answers := make(chan func() error, 1)
@@ -217,7 +217,7 @@ func TestWork(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				w := newWorld(t)
 				o := w.options("w1")
 				o.Work = tt.work
@@ -232,7 +232,7 @@ func TestWork(t *testing.T) {
 }
 
 func TestPublish(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		o.Work = func(ctx context.Context, a *agent.Agent) error {

@@ -123,10 +123,6 @@ func (l *link) close() {
 	}
 }
 
-// The client's own Request and Flush share timers between all connections of
-// the process, which virtual time in tests does not allow; those with a
-// context do not.
-
 // ask sends an empty request that is answered soon or never.
 func ask(nc *nats.Conn, subject string) (*nats.Msg, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), claimTimeout)

@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/pkg/agent"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -24,7 +25,7 @@ func dispatchOf(task string, number int) contracts.TaskDispatch {
 }
 
 func TestTaskIsReported(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		o.Handle = func(_ context.Context, task *agent.Task) (any, error) {
@@ -77,7 +78,7 @@ func TestFailures(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			synctest.Test(t, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
 				w := newWorld(t)
 				o := w.options("w1")
 				o.Handle = tt.handle
@@ -100,7 +101,7 @@ func TestFailures(t *testing.T) {
 }
 
 func TestSameAttemptRunsOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		o.Capacity = 2
@@ -133,7 +134,7 @@ func TestSameAttemptRunsOnce(t *testing.T) {
 }
 
 func TestRejections(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		idle := w.run(w.options("idle"))
 		o := w.options("w1")
@@ -189,7 +190,7 @@ func TestRejections(t *testing.T) {
 // The router hears of a result before the agent hears that the log has it; it
 // may give the place away at once.
 func TestPlaceIsFreeWhenTheResultIsKnown(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		o.Handle = func(context.Context, *agent.Task) (any, error) { return nil, nil }
@@ -208,7 +209,7 @@ func TestPlaceIsFreeWhenTheResultIsKnown(t *testing.T) {
 }
 
 func TestResultSurvivesAnOutage(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		o.Handle = func(context.Context, *agent.Task) (any, error) {
@@ -235,7 +236,7 @@ func TestResultSurvivesAnOutage(t *testing.T) {
 }
 
 func TestDrain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		o.Capacity, o.DrainTimeout = 2, 10*time.Second
@@ -267,7 +268,7 @@ func TestDrain(t *testing.T) {
 }
 
 func TestDrainWhileNATSIsAway(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		o.Handle = func(context.Context, *agent.Task) (any, error) { <-time.After(time.Second); return nil, nil }
@@ -281,7 +282,7 @@ func TestDrainWhileNATSIsAway(t *testing.T) {
 }
 
 func TestBusyUntilAndProgress(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
 		o := w.options("w1")
 		then := time.Now().Add(time.Hour).UTC()
