@@ -12,8 +12,9 @@ import (
 // Bounds on what a file may make the decoder do.
 const (
 	maxFileBytes = 4 << 20
-	maxValues    = 500_000 // aliases can multiply what is read
+	maxValues    = 200_000 // aliases can multiply what is read
 	maxDepth     = 64
+	maxPath      = 160 // of a setting's path, as messages show it
 )
 
 // decoder walks the nodes of one file and collects every problem.
@@ -42,7 +43,11 @@ func (v value) fail(format string, args ...any) { v.failAt(v.node, format, args.
 
 // failAt reports a problem of v at the place of another node.
 func (v value) failAt(n *yaml.Node, format string, args ...any) {
-	p := Problem{File: v.d.file, Line: max(1, n.Line), Column: max(1, n.Column), Path: v.path, Message: fmt.Sprintf(format, args...)}
+	path := v.path
+	if cut := len(path) - maxPath; cut > 0 {
+		path = "…" + path[cut:]
+	}
+	p := Problem{File: v.d.file, Line: max(1, n.Line), Column: max(1, n.Column), Path: path, Message: fmt.Sprintf(format, args...)}
 	if v.env != "" {
 		p = Problem{File: "environment", Path: v.env, Message: p.Message}
 	}

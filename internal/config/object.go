@@ -114,14 +114,14 @@ func (o *object) settings(key string) *object {
 	return s
 }
 
-// entries gives the values of a mapping with free keys, each an id, in the
-// order of the file.
+// entries gives the values of a mapping with free keys, in the order of the
+// file. A key that is no id is reported, and its value read all the same for
+// the problems it may have.
 func (o *object) entries(yield func(name string, v value)) {
 	for _, key := range o.order {
 		f := o.fields[key]
 		if err := checkID(key); err != "" {
 			o.failAt(f.key, "%s", err)
-			continue
 		}
 		if v, ok := (value{d: o.d, node: f.val, path: o.child(key), depth: o.depth + 1}).resolve(); ok {
 			yield(key, v)

@@ -36,7 +36,8 @@ func readPolicy(o *object, p *RestartPolicy) {
 func readBackoff(o *object, p *RestartPolicy) {
 	b := &p.Backoff
 	typ := b.Type
-	if enum(o, "type", backoffTypes, &typ) && typ != b.Type {
+	known := enum(o, "type", backoffTypes, &typ)
+	if known && typ != b.Type {
 		*b = Backoff{Type: typ, Jitter: b.Jitter}
 	}
 	for key, types := range map[string][]BackoffType{
@@ -44,7 +45,7 @@ func readBackoff(o *object, p *RestartPolicy) {
 		"base":      {Exponential},
 		"max_delay": {Linear, Exponential, Fibonacci},
 	} {
-		if o.has(key) && !contains(types, b.Type) {
+		if o.has(key) && !contains(types, b.Type) && (known || !o.has("type")) {
 			o.at(key).fail("%s has no meaning for %s backoff; remove it, or set type to %s", key, b.Type, orWords(types))
 		}
 	}
@@ -91,9 +92,9 @@ func checkReachable(o *object, p RestartPolicy) {
 	if !o.has("time_window") {
 		place = o.at("max_restarts")
 	}
-	place.fail("the limit can never be exceeded: at this backoff at most %d restarts fall into %v, and %d are allowed; "+
+	place.fail("the limit can never be exceeded: %d restarts are allowed in %v, and at this backoff only %d can happen; "+
 		"widen time_window to %v, or lower max_restarts to %d, or shorten the delays",
-		possible, p.TimeWindow, p.MaxRestarts, p.quickest(p.MaxRestarts), possible-1)
+		p.MaxRestarts, p.TimeWindow, possible, p.quickest(p.MaxRestarts), possible-1)
 }
 
 // restartsIn counts the restarts of one child, failing at once after each,

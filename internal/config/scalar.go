@@ -254,7 +254,11 @@ func enum[T ~string](o *object, key string, all []T, dst *T) bool {
 	}
 	got, ok := parseEnum(all, v.node.Value)
 	if !ok {
-		v.fail("%s is not one of %s; %s", v.kind(), strings.Join(words(all), ", "), didYouMean(v.node.Value, words(all)))
+		advice := ""
+		if near := nearest(v.node.Value, words(all)); near != "" {
+			advice = fmt.Sprintf("; did you mean %q?", near)
+		}
+		v.fail("%s is not one of %s%s", v.kind(), strings.Join(words(all), ", "), advice)
 		return false
 	}
 	*dst = got

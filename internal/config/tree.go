@@ -27,6 +27,7 @@ func readTree(top *object, f *File) {
 	if v, ok := top.get("tree"); ok {
 		root.Children = t.children(v, root)
 	}
+	t.checkPace(top.at("tree"), root)
 	t.checkRunners()
 }
 
@@ -195,7 +196,7 @@ func (t *treeReader) checkNode(o *object, n *Node) {
 			break
 		}
 	}
-	t.checkPace(o, n)
+	t.checkPace(o.value, n)
 }
 
 func anySignificant(n *Node) bool {
@@ -210,7 +211,7 @@ func anySignificant(n *Node) bool {
 // checkPace reports a supervisor whose agents, all failing as fast as their
 // delays let them, cannot exceed its limit. Supervisors among the children
 // fail at no pace that is known here.
-func (t *treeReader) checkPace(o *object, n *Node) {
+func (t *treeReader) checkPace(place value, n *Node) {
 	possible, slowest := 0, ""
 	for _, c := range n.Children {
 		if c.Node != nil {
@@ -226,7 +227,7 @@ func (t *treeReader) checkPace(o *object, n *Node) {
 		}
 	}
 	if slowest != "" {
-		o.fail("supervisor %q can never exceed its limit of %d restarts in %v: at their restart delays its agents make at most %d; shorten the delays of agents such as %q, widen time_window or lower max_restarts",
+		place.fail("supervisor %q can never exceed its limit of %d restarts in %v: at their restart delays its agents make at most %d; shorten the delays of agents such as %q, widen time_window or lower max_restarts",
 			n.Name, n.Policy.MaxRestarts, n.Policy.TimeWindow, possible, slowest)
 	}
 }
