@@ -90,6 +90,16 @@ func HandleOn[Req, Resp any](a *API, name, subject string, serve func(ctx contex
 	return nil
 }
 
+// HandleRaw serves smith.<service>.<verb> with a handler of one's own, for
+// endpoints that answer with more than one message. The handler must not block.
+func (a *API) HandleRaw(verb string, h micro.Handler) error {
+	subject := contracts.ServiceSubject(a.env.Service, verb)
+	if err := a.svc.AddEndpoint(verb, h, micro.WithEndpointSubject(subject)); err != nil {
+		return fmt.Errorf("serve %s: %w", subject, err)
+	}
+	return nil
+}
+
 func answer[Req, Resp any](a *API, r micro.Request, serve func(context.Context, Req) (Resp, error)) {
 	ctx, cancel := context.WithTimeout(a.ctx, RequestTimeout)
 	defer cancel()

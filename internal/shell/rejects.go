@@ -52,6 +52,9 @@ type Message struct {
 	// SetAsideOn is the subject under smith.dead. that shall hold it; empty
 	// keeps no copy.
 	SetAsideOn string
+	// SetAside is the subject under smith.dead. that already holds it, for
+	// those who set aside themselves.
+	SetAside string
 }
 
 // Reject takes note of a message that could not be understood because of
@@ -77,7 +80,7 @@ func (r *Rejects) Reject(ctx context.Context, m Message, cause error) {
 // setAside stores a copy and gives its subject, or "" when none is kept.
 func (r *Rejects) setAside(ctx context.Context, m Message, origin string, cause error) string {
 	if m.SetAsideOn == "" {
-		return ""
+		return m.SetAside
 	}
 	msg := nats.NewMsg(m.SetAsideOn)
 	msg.Data = m.Body

@@ -265,7 +265,8 @@ type EventFilter struct {
 type QueryRequest struct {
 	EventFilter
 	// Cursor is the Next of the page before; Limit defaults to 100, at most
-	// 1,000.
+	// 1,000. A page ends early where it would exceed the message size or the
+	// search takes too long, so it may be empty and still have a Next.
 	Cursor uint64 `json:"cursor,omitempty"`
 	Limit  int    `json:"limit,omitempty"`
 	// Last asks for the newest Limit events instead, still oldest first.
@@ -299,15 +300,22 @@ type CorrelationRequest struct {
 
 // ReplayRequest asks for events to be sent again to the request's reply
 // subject: each as an event message with the header Smith-Sequence, then an
-// empty message with the header Smith-End whose value is the count, or
-// Smith-Error. Every 256 events the store waits for an empty message on the
-// subject named by the header Smith-Flow.
+// empty message with the header Smith-End whose value is the count, or with
+// Smith-Error. At least every 256 events one carries the header Smith-Flow: the
+// store goes on when an empty message comes on the subject it names. While it
+// waits for an event's time the store sends empty messages with the header
+// Smith-Idle, whose value is that time. Unsubscribing ends a replay.
 type ReplayRequest struct {
 	EventFilter
 	// Speed is the pace against the original: 1 as it was, 10 ten times as
-	// fast, 0 at once.
+	// fast, 0 at once. Events come as far apart as they were stored.
 	Speed float64 `json:"speed,omitempty"`
-	Limit int     `json:"limit,omitempty"`
+	// Limit ends the replay after so many events; 0 means all that are stored
+	// when it begins.
+	Limit int `json:"limit,omitempty"`
+	// Cursor is the last sequence already received, to take up a replay that
+	// broke off.
+	Cursor uint64 `json:"cursor,omitempty"`
 }
 
 // Headers of replayed events.
@@ -316,6 +324,7 @@ const (
 	HeaderEnd      = "Smith-End"
 	HeaderError    = "Smith-Error"
 	HeaderFlow     = "Smith-Flow"
+	HeaderIdle     = "Smith-Idle"
 )
 
 // WhyReply is the causal chain of an agent's last restart, oldest first.
