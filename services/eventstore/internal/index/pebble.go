@@ -46,6 +46,8 @@ type Options struct {
 	// MemTableBytes is how much is collected in memory before it is written;
 	// 0 is 16 MiB. Three such tables exist at most.
 	MemTableBytes uint64
+	// Discard removes what is there first.
+	Discard bool
 	// Log receives what the database has to say; nil is silent.
 	Log *slog.Logger
 }
@@ -61,6 +63,11 @@ func Open(o Options) (ix *Pebble, rebuilt bool, err error) {
 	lock, err := lockDir(o)
 	if err != nil {
 		return nil, false, err
+	}
+	if o.Discard {
+		if err := clear(o); err != nil {
+			return nil, false, errors.Join(placeError(o.Dir, err), lock.Close())
+		}
 	}
 	damaged := new(atomic.Bool)
 	db, position, err := open(o, lock, damaged)

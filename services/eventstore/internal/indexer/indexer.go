@@ -1,0 +1,221 @@
+// Package indexer keeps an index up with the event stream.
+//
+// It follows the stream through an ordered consumer from where the index is,
+// and applies what comes in batches. From time to time, and whenever somebody
+// finds the index at odds with the stream, it checks that the index is still of
+// this stream: a stream that was made anew, that ends before the index does, or
+// that has another event where the index saw one, makes it start afresh. What
+// is no event is handed to a Rejecter and passed over.
+package indexer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/eventstore/internal/eventlog"
+	"github.com/mistersmith/mistersmith/services/eventstore/internal/index"
+	"github.com/mistersmith/mistersmith/services/eventstore/internal/intake"
+)
+
+// MisdatedBy is how much an event's own time may differ from the time it was
+// stored before the index remembers the difference. A search by time looks this
+// much further on both sides.
+const MisdatedBy = 2 * time.Second
+
+const (
+	batchSize  = 512
+	checkEvery = 5 * time.Second
+	// retryFirst and retryMost space attempts to follow the stream.
+	retryFirst, retryMost = 100 * time.Millisecond, 5 * time.Second
+)
+
+// ErrBehind tells that the index did not reach a sequence in time.
+var ErrBehind = errors.New("the index is behind the stream")
+
+// Rejecter takes note of messages that are no events.
+type Rejecter interface {
+	Reject(ctx context.Context, stream time.Time, r eventlog.Record, why *intake.Rejection)
+}
+
+// Observer is told what the indexer does, for metrics.
+type Observer interface {
+	// Stored is called for each event that was indexed.
+	Stored(t contracts.EventType)
+	// Duplicates is called with how many events had been stored before.
+	Duplicates(n int)
+	// At tells where the index is and where the stream ends.
+	At(reached, last uint64)
+	// Rebuilt is called when the index starts afresh.
+	Rebuilt()
+}
+
+// Opener opens the index, which the indexer closes. It is called again, with
+// discard, when the index proves corrupt: then nothing of it may be kept.
+type Opener func(discard bool) (index.Index, error)
+
+// Indexer is made by New and works while Run runs.
+type Indexer struct {
+	js       jetstream.JetStream
+	log      *eventlog.Log
+	open     Opener
+	rejecter Rejecter
+	observer Observer
+	slog     *slog.Logger
+	doubt    chan struct{} // asks for a check now
+
+	mu      sync.Mutex
+	index   index.Index
+	corrupt bool          // as a user of it found
+	stale   bool          // until the index has been compared with the stream
+	changed chan struct{} // closed at the next change of the position
+	users   sync.WaitGroup
+}
+
+// New makes an indexer of an event stream.
+func New(js jetstream.JetStream, log *eventlog.Log, open Opener, r Rejecter, o Observer, logger *slog.Logger) (*Indexer, error) {
+	ix, err := open(false)
+	if err != nil {
+		return nil, err
+	}
+	return &Indexer{
+		js: js, log: log, open: open, rejecter: r, observer: o, slog: logger,
+		doubt: make(chan struct{}, 1), index: ix, stale: true, changed: make(chan struct{}),
+	}, nil
+}
+
+// Position is how far the index is.
+func (x *Indexer) Position() index.Position {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.index.Position()
+}
+
+// Use calls f with the index, which stays open meanwhile; f must not call the
+// indexer. An index found corrupt is replaced.
+func (x *Indexer) Use(f func(index.Index) error) error {
+	x.mu.Lock()
+	ix := x.index
+	x.users.Add(1)
+	x.mu.Unlock()
+	err := f(ix)
+	x.users.Done()
+	if errors.Is(err, index.ErrCorrupt) {
+		x.mu.Lock()
+		x.corrupt = x.index == ix
+		x.mu.Unlock()
+		x.Doubt()
+	}
+	return err
+}
+
+func (x *Indexer) isCorrupt() bool {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return x.corrupt
+}
+
+// Doubt has the index compared with the stream soon.
+func (x *Indexer) Doubt() {
+	select {
+	case x.doubt <- struct{}{}:
+	default:
+	}
+}
+
+// Wait waits until the index has reached what the stream holds, or until ctx
+// ends, which is ErrBehind.
+func (x *Indexer) Wait(ctx context.Context, s eventlog.State) error {
+	for {
+		x.mu.Lock()
+		at, stale, changed := x.index.Position(), x.stale, x.changed
+		x.mu.Unlock()
+		if !stale && at.Stream.Equal(s.Created) && at.Reached >= s.Last {
+			return nil
+		}
+		if !at.Stream.Equal(s.Created) {
+			x.Doubt()
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: it has reached sequence %d of %d; try again", ErrBehind, at.Reached, s.Last)
+		}
+	}
+}
+
+// Run follows the stream until ctx ends, and then closes the index.
+func (x *Indexer) Run(ctx context.Context) error {
+	wait := retryFirst
+	for ctx.Err() == nil {
+		begin := time.Now()
+		err := x.follow(ctx)
+		if ctx.Err() != nil {
+			break
+		}
+		if errors.Is(err, index.ErrCorrupt) {
+			if err := x.reopen(); err != nil {
+				return err
+			}
+		}
+		if time.Since(begin) > 2*retryMost {
+			wait = retryFirst
+		}
+		x.slog.Warn("indexing interrupted", "error", err, "again_in", wait)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, retryMost)
+	}
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.users.Wait()
+	return x.index.Close()
+}
+
+// reopen replaces a corrupt index by an empty one.
+func (x *Indexer) reopen() error {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.users.Wait() // nobody comes in: that takes the lock
+	x.slog.Error("the event index is corrupt and is built anew")
+	x.stale, x.corrupt = true, false
+	if err := x.index.Close(); err != nil {
+		x.slog.Warn("closing the corrupt event index", "error", err)
+	}
+	ix, err := x.open(true)
+	if err != nil {
+		return err
+	}
+	x.index = ix
+	return nil
+}
+
+// advance applies a batch.
+func (x *Indexer) advance(entries []index.Entry, reached uint64) error {
+	duplicates, err := x.index.Apply(entries, reached)
+	if err != nil {
+		return err
+	}
+	if duplicates > 0 {
+		x.observer.Duplicates(duplicates)
+	}
+	x.announce(false)
+	return nil
+}
+
+// announce wakes those who wait for a change.
+func (x *Indexer) announce(stale bool) {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.stale = stale
+	close(x.changed)
+	x.changed = make(chan struct{})
+}
