@@ -20,6 +20,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -144,6 +145,10 @@ func (l *Ledger) Lock(agent string) (*os.File, error) {
 	if err := os.MkdirAll(l.path(agent, ""), 0o700); err != nil {
 		return nil, fmt.Errorf("directory of agent %s: %w", agent, err)
 	}
+	// A child of ours that is on its way into another program holds a copy of
+	// every lock we have open; wait until it has arrived.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	f, err := os.OpenFile(l.LockPath(agent), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, fmt.Errorf("lock of agent %s: %w", agent, err)
@@ -226,3 +231,22 @@ const tokenVar = "SMITH_START"
 
 // IsTokenVar reports whether an environment variable is the ledger's own.
 func IsTokenVar(name string) bool { return strings.EqualFold(name, tokenVar) }
+
+// Free reports whether the agent's lock is free, without a moment in which a
+// child of ours could inherit it: nil, ErrHeld or what kept it from looking.
+func (l *Ledger) Free(agent string) error {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	f, err := os.OpenFile(l.LockPath(agent), os.O_RDWR, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("lock of agent %s: %w", agent, err)
+	}
+	defer f.Close()
+	if err := tryLock(f); err != nil {
+		return fmt.Errorf("lock of agent %s: %w", agent, err)
+	}
+	return nil
+}

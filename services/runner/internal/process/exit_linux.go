@@ -31,29 +31,26 @@ func exitStatus(pidfd int, id Identity) Status {
 }
 
 // orphanStatus asks for the status of a process that is another's to reap. The
-// kernel tells once it is reaped, which the init process does at once; where it
-// never does, the zombie itself can be asked.
+// kernel tells once it is reaped, which the init process mostly does at once.
+// Before that the zombie itself tells, but its 0 is also what a reader without
+// permission is told, so a 0 waits for the kernel's word.
 func orphanStatus(pidfd int, id Identity) Status {
+	const patience = 200 * time.Millisecond
 	for wait := time.Millisecond; ; wait *= 2 {
+		stat, err := procfs.ReadStat(id.PID)
+		zombie := err == nil && stat.StartTime == id.StartTime
+		if zombie && stat.ExitCode != 0 {
+			return waitStatus(syscall.WaitStatus(stat.ExitCode))
+		}
 		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 		if err := unix.IoctlPidfdInfo(pidfd, &info); err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
 			return waitStatus(syscall.WaitStatus(info.Exit_code))
 		}
-		stat, err := procfs.ReadStat(id.PID)
-		if err != nil || stat.StartTime != id.StartTime || wait > 64*time.Millisecond {
-			return zombieStatus(stat, id)
+		if !zombie || wait > patience {
+			return unknownStatus
 		}
 		time.Sleep(wait)
 	}
-}
-
-// zombieStatus trusts a zombie's status unless it is 0, which is also what a
-// reader without permission is told.
-func zombieStatus(stat procfs.Stat, id Identity) Status {
-	if stat.PID == id.PID && stat.StartTime == id.StartTime && stat.ExitCode != 0 {
-		return waitStatus(syscall.WaitStatus(stat.ExitCode))
-	}
-	return unknownStatus
 }
 
 func ignoringEINTR(f func() error) error {

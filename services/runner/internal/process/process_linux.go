@@ -172,11 +172,11 @@ func (p *Process) signalGroup(sig unix.Signal) error {
 	return err
 }
 
-// Paused reports whether the program is stopped (SIGSTOP, a debugger) and so
-// cannot do anything.
-func (p *Process) Paused() bool {
+// Active reports whether the program can act: it has neither ended nor been
+// stopped (SIGSTOP, a debugger).
+func (p *Process) Active() bool {
 	stat, err := procfs.ReadStat(p.id.PID)
-	return err == nil && stat.StartTime == p.id.StartTime && stat.Paused()
+	return err == nil && stat.StartTime == p.id.StartTime && stat.Alive() && !stat.Paused()
 }
 
 // Reap collects the status of the program, which must have ended (see Wait),

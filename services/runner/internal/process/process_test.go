@@ -204,7 +204,7 @@ func TestSweepEndsWhatLeftTheGroup(t *testing.T) {
 	t.Parallel()
 	for name, script := range map[string]string{
 		"another group of the session":   "bash -c 'set -m; sleep 1000 & echo $!'",
-		"another session, with the lock": "setsid sleep 1000 & echo $!; exit 0",
+		"another session, with the lock": "setsid sh -c 'echo $$; exec sleep 1000' & while [ ! -s out ]; do sleep 0.01; done",
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -232,7 +232,7 @@ func TestTerminateReachesAStoppedProcess(t *testing.T) {
 	if err := unix.Kill(p.Identity().PID, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}
-	eventually(t, "the stop", p.Paused)
+	eventually(t, "the stop", func() bool { return !p.Active() })
 	if err := p.Terminate(); err != nil {
 		t.Fatal(err)
 	}

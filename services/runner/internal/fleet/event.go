@@ -1,0 +1,100 @@
+package fleet
+
+import (
+	"fmt"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+)
+
+// startedEvent tells that a process was started.
+func (f *Fleet) startedEvent(rec ledger.Record) *contracts.EventBuilder {
+	c := rec.Start
+	return contracts.NewEvent(f.source(), contracts.AgentStarted, rec.Agent, rec.Started).
+		ID(contracts.DerivedID("agent started", rec.Token)).
+		Causation(c.CausationID).Correlation(c.CorrelationID).
+		Data(contracts.AgentStartedData{
+			Agent: rec.Agent, Incarnation: c.Incarnation, Runner: f.o.Runner, PID: rec.Process.PID,
+			Type: c.Type, Capabilities: c.Capabilities, Capacity: c.Capacity,
+			Interval: c.HeartbeatInterval, StartDeadline: c.StartDeadline,
+		})
+}
+
+// exitEvent tells how an agent ended: as ordered, by itself and well, or not.
+func (f *Fleet) exitEvent(rec ledger.Record) (kind string, _ *contracts.EventBuilder) {
+	exit := *rec.Exit
+	event := func(t contracts.EventType) *contracts.EventBuilder {
+		return contracts.NewEvent(f.source(), t, rec.Agent, exit.At).ID(contracts.DerivedID("agent ended", rec.Token))
+	}
+	stopped := func(reason contracts.StopReason) *contracts.EventBuilder {
+		return event(contracts.AgentStopped).Data(contracts.AgentStoppedData{
+			Agent: rec.Agent, Incarnation: rec.Incarnation(), Runner: f.o.Runner, Reason: reason, Exit: &exit,
+		})
+	}
+	switch {
+	case rec.Stop != nil:
+		return "requested", stopped(contracts.StopRequested).
+			Causation(rec.Stop.CausationID).Correlation(rec.Stop.CorrelationID)
+	case !exit.Unknown && exit.Signal == "" && exit.Code == 0:
+		return "completed", stopped(contracts.StopCompleted)
+	}
+	return "failed", event(contracts.AgentFailed).Data(contracts.AgentFailedData{
+		Agent: rec.Agent, Incarnation: rec.Incarnation(), Reason: contracts.ReasonExited,
+		Type: rec.Start.Type, Runner: f.o.Runner, Detail: detail(rec), Exit: &exit,
+	})
+}
+
+// detail is the evidence in one sentence.
+func detail(rec ledger.Record) string {
+	who := fmt.Sprintf("process %d", rec.Process.PID)
+	if rec.Process.PID == 0 {
+		who = "the process"
+	}
+	switch {
+	case rec.Exit.Unknown:
+		return who + " ended while its runner was away; how is not known"
+	case rec.Exit.Signal != "":
+		return fmt.Sprintf("%s was ended by %s", who, rec.Exit.Signal)
+	}
+	return fmt.Sprintf("%s exited with code %d", who, rec.Exit.Code)
+}
+
+func (f *Fleet) source() string { return contracts.ServiceRunner + "/" + f.o.Runner }
+
+// tell adds an event to the outbox; a.mu is held, and the record is saved and
+// announced by the caller.
+func (f *Fleet) tell(a *agent, b *contracts.EventBuilder) {
+	event, err := b.Build()
+	if err == nil {
+		_, err = event.Encode()
+	}
+	if err != nil {
+		f.o.Log.Error("event lost", "agent", a.name, "error", err)
+		return
+	}
+	a.rec.Outbox = append(a.rec.Outbox, event)
+}
+
+// Pending gives the oldest event of an agent that is not acknowledged.
+func (f *Fleet) Pending(name string) (contracts.Event, bool) {
+	a := f.agent(name)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.rec.Outbox) == 0 {
+		return contracts.Event{}, false
+	}
+	return a.rec.Outbox[0], true
+}
+
+// Acknowledge removes an event from an agent's outbox: it is stored. If the
+// runner dies before that is on disk, the successor publishes it again, with
+// the same id.
+func (f *Fleet) Acknowledge(name, id string) {
+	a := f.agent(name)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if len(a.rec.Outbox) > 0 && a.rec.Outbox[0].ID == id {
+		a.rec.Outbox = append([]contracts.Event(nil), a.rec.Outbox[1:]...)
+		f.save(a)
+	}
+}

@@ -1,0 +1,239 @@
+// Package fleet keeps the agents of one host: it starts, watches and ends
+// their processes and remembers, through every crash of the runner, what it
+// has started.
+//
+// # Never a second copy
+//
+// Two processes of one agent never run at once. A start goes ahead only when
+// all of these agree that nothing of an earlier start lives:
+//
+//  1. One runner at a time: it holds the state directory (package ledger).
+//     Holding it also proves that no child of a killed predecessor is still
+//     on its way into its program.
+//  2. One command at a time for an agent, and none for an incarnation below
+//     the highest ever named, also by a stop that came before its start.
+//  3. The record, written before the start and completed with pid, start time
+//     and boot id after it. A runner that died in between left the state
+//     "starting"; its successor looks for the process by the token in its
+//     environment and by the files it holds, and reports an unknown end when
+//     there is none, rather than to start that incarnation again.
+//  4. The lock, locked before the fork and inherited by the program and what
+//     it starts. It needs neither record nor memory: as long as any of them
+//     lives and has not closed it, the next start is refused, whatever else
+//     was lost.
+//
+// An end counts only when the whole process group, the rest of its session and
+// every holder of the lock are gone; what is left after the program itself
+// ended is killed first. What escapes is a descendant that has left the
+// session and closed the lock.
+//
+// # Events
+//
+// What must be told is put into the agent's record together with the change it
+// tells of, and stays there until it is acknowledged. Its id is derived from
+// the start it belongs to, so it is the same however often it is found anew.
+package fleet
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/process"
+)
+
+// Options of a Fleet. All are needed unless they say otherwise.
+type Options struct {
+	// Runner is this runner's id.
+	Runner string
+	Ledger *ledger.Ledger
+	Log    *slog.Logger
+	Env    Env
+	// WorkDir is where programs run whose command names no directory, and
+	// what relative directories are relative to. It is absolute.
+	WorkDir string
+	// MaxAgents bounds how many run at once.
+	MaxAgents int
+	// MaxOutput is how many bytes of an agent's output are kept.
+	MaxOutput int64
+	// Notify is told that an agent has events to publish. It must not block.
+	Notify func(agent string)
+	// Beat publishes the heartbeat of an agent that does not beat itself.
+	Beat func(agent string, h contracts.Heartbeat)
+	// Observe counts what happens.
+	Observe Observer
+}
+
+// Observer counts what happens to agents.
+type Observer interface {
+	Start(code contracts.RunnerCode, took time.Duration)
+	Stop(code contracts.RunnerCode, took time.Duration)
+	// Exit tells of an end: failed, requested or completed.
+	Exit(kind string)
+	// Adopted tells that a process of a predecessor was found.
+	Adopted()
+	Running(n int)
+}
+
+// Fleet is the agents of a runner. Its methods may be used concurrently; those
+// on different agents do not wait for each other.
+type Fleet struct {
+	o      Options
+	ctx    context.Context // ends when the runner leaves its agents alone
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	mu      sync.Mutex
+	agents  map[string]*agent
+	live    int
+	closing bool
+}
+
+// agent is one agent; mu guards all but its name.
+type agent struct {
+	name string
+	mu   sync.Mutex
+	rec  ledger.Record
+	proc *process.Process // while rec.Live()
+	done chan struct{}    // closed when proc has ended and that is recorded
+}
+
+// New makes a fleet that knows nothing yet; call Recover before anything else.
+func New(o Options) *Fleet {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Fleet{o: o, ctx: ctx, cancel: cancel, agents: map[string]*agent{}}
+}
+
+// Close stops watching; the agents run on.
+func (f *Fleet) Close() {
+	f.Refuse()
+	f.cancel()
+	f.wg.Wait()
+}
+
+// Refuse makes every further start fail with RunnerStopping.
+func (f *Fleet) Refuse() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closing = true
+}
+
+// agent gives the named agent, known or new.
+func (f *Fleet) agent(name string) *agent {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	a := f.agents[name]
+	if a == nil {
+		a = &agent{name: name, rec: ledger.Record{Agent: name}}
+		f.agents[name] = a
+	}
+	return a
+}
+
+func (f *Fleet) all() []*agent {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	all := make([]*agent, 0, len(f.agents))
+	for _, a := range f.agents {
+		all = append(all, a)
+	}
+	slices.SortFunc(all, func(a, b *agent) int { return cmp.Compare(a.name, b.name) })
+	return all
+}
+
+// reserve takes one of the places for running agents.
+func (f *Fleet) reserve() contracts.RunnerCode {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.closing {
+		return contracts.RunnerStopping
+	}
+	if f.live >= f.o.MaxAgents {
+		return contracts.RunnerFull
+	}
+	f.count(+1)
+	return contracts.RunnerOK
+}
+
+func (f *Fleet) release() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.count(-1)
+}
+
+// count changes the number of running agents; f.mu is held.
+func (f *Fleet) count(delta int) {
+	f.live += delta
+	f.o.Observe.Running(f.live)
+}
+
+// Running is how many agents run.
+func (f *Fleet) Running() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.live
+}
+
+// List tells of every agent that ever ran here, ordered by name.
+func (f *Fleet) List() []contracts.RunnerAgent {
+	list := []contracts.RunnerAgent{}
+	for _, a := range f.all() {
+		a.mu.Lock()
+		if v, ok := a.view(); ok {
+			list = append(list, v)
+		}
+		a.mu.Unlock()
+	}
+	return list
+}
+
+func (a *agent) view() (contracts.RunnerAgent, bool) {
+	v := contracts.RunnerAgent{Agent: a.name, Incarnation: a.rec.Incarnation(), Started: a.started()}
+	switch {
+	case a.rec.Live():
+		v.PID, v.State = a.rec.Process.PID, "running"
+		if a.rec.Stop != nil {
+			v.State = "stopping"
+		}
+	case a.rec.State == ledger.Exited:
+		v.State, v.Exit = "exited", a.rec.Exit
+	default:
+		return v, false
+	}
+	return v, true
+}
+
+func (a *agent) started() *time.Time {
+	if a.rec.Started.IsZero() {
+		return nil
+	}
+	t := a.rec.Started
+	return &t
+}
+
+// save writes the record. What it cannot write is still true in memory, and
+// said in the log: an agent that ended has ended, disk or no disk.
+func (f *Fleet) save(a *agent) {
+	if err := f.o.Ledger.Save(a.rec); err != nil {
+		f.o.Log.Error("record not saved; a crash of the runner now would forget it", "agent", a.name, "incarnation", a.rec.Incarnation(), "error", err)
+	}
+}
+
+// sweep ends everything that is left of an agent.
+func (f *Fleet) sweep(ctx context.Context, a *agent, id process.Identity) error {
+	err := process.Sweep(ctx, id, f.o.Ledger.LockPath(a.name))
+	if err != nil {
+		return fmt.Errorf("agent %s: %w", a.name, err)
+	}
+	if err := f.o.Ledger.Free(a.name); errors.Is(err, ledger.ErrHeld) {
+		return fmt.Errorf("agent %s: %w by a process that this runner may not see; end it by hand: fuser -k %s", a.name, err, f.o.Ledger.LockPath(a.name))
+	}
+	return nil
+}

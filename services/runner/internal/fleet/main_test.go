@@ -1,0 +1,267 @@
+package fleet
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
+)
+
+// runnerMode makes the test binary a runner process on the named state
+// directory, which takes start commands as lines of JSON until it is killed.
+const runnerMode = "FLEET_TEST_RUNNER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(runnerMode); dir != "" {
+		serveLines(dir)
+		return
+	}
+	goleak.VerifyTestMain(m)
+}
+
+func serveLines(dir string) {
+	r, err := newRig(context.Background(), dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		panic(err)
+	}
+	in, out := bufio.NewScanner(os.Stdin), json.NewEncoder(os.Stdout)
+	for in.Scan() {
+		var cmd contracts.StartCommand
+		if err := json.Unmarshal(in.Bytes(), &cmd); err != nil {
+			panic(err)
+		}
+		_ = out.Encode(r.Start(cmd))
+	}
+}
+
+const patience = 15 * time.Second
+
+// rig is a fleet whose events and beats are kept for the test.
+type rig struct {
+	*Fleet
+	ledger *ledger.Ledger
+	dir    string
+
+	mu     sync.Mutex
+	events []contracts.Event
+	beats  map[string]int
+	notify chan string
+	wg     sync.WaitGroup
+}
+
+func newRig(ctx context.Context, dir string, log *slog.Logger) (*rig, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	l, err := ledger.Open(ctx, dir, "r1")
+	if err != nil {
+		return nil, err
+	}
+	r := &rig{ledger: l, dir: dir, beats: map[string]int{}, notify: make(chan string, 4096)}
+	r.Fleet = New(Options{
+		Runner: "r1", Ledger: l, Log: log, WorkDir: dir, MaxAgents: 50, MaxOutput: 1 << 20,
+		Env:    Env{Base: Inherit(os.Environ(), "PATH")},
+		Notify: func(agent string) { r.notify <- agent },
+		Beat: func(agent string, _ contracts.Heartbeat) {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.beats[agent]++
+		},
+		Observe: noObserver{},
+	})
+	return r, r.Recover(ctx)
+}
+
+type noObserver struct{}
+
+func (noObserver) Start(contracts.RunnerCode, time.Duration) {}
+func (noObserver) Stop(contracts.RunnerCode, time.Duration)  {}
+func (noObserver) Exit(string)                               {}
+func (noObserver) Adopted()                                  {}
+func (noObserver) Running(int)                               {}
+
+// open makes a rig on dir that acknowledges its events and is closed, its
+// agents swept, when the test ends.
+func open(t *testing.T, dir string) *rig {
+	t.Helper()
+	r, err := newRig(t.Context(), dir, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.wg.Go(func() {
+		for agent := range r.notify {
+			r.collect(agent)
+		}
+	})
+	t.Cleanup(func() { r.leave(t, true) })
+	return r
+}
+
+func (r *rig) collect(agent string) {
+	for {
+		ev, ok := r.Pending(agent)
+		if !ok {
+			return
+		}
+		r.mu.Lock()
+		r.events = append(r.events, ev)
+		r.mu.Unlock()
+		r.Acknowledge(agent, ev.ID)
+	}
+}
+
+// leave ends the rig once; its agents are ended too, or left alone.
+func (r *rig) leave(t *testing.T, stopAgents bool) {
+	if r.Fleet == nil {
+		return
+	}
+	if stopAgents {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		for _, a := range r.List() {
+			if reply := r.Stop(ctx, contracts.StopCommand{Agent: a.Agent, Incarnation: 1 << 40, Kill: true}); reply.Code != contracts.RunnerOK {
+				t.Errorf("cleaning up: %+v", reply)
+			}
+		}
+	}
+	r.Close()
+	close(r.notify)
+	r.wg.Wait()
+	r.ledger.Close()
+	r.Fleet = nil
+}
+
+// killedRunner runs the commands in a runner process, which is then killed
+// with -9, and gives its replies.
+func killedRunner(t *testing.T, dir string, cmds ...contracts.StartCommand) []contracts.RunnerReply {
+	t.Helper()
+	runner := exec.Command(os.Args[0])
+	runner.Env = append(os.Environ(), runnerMode+"="+dir)
+	runner.Stderr = t.Output()
+	in, err := runner.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := runner.StdoutPipe()
+	if err == nil {
+		err = runner.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = runner.Process.Kill()
+		_ = runner.Wait()
+	}()
+	var replies []contracts.RunnerReply
+	dec := json.NewDecoder(out)
+	for _, cmd := range cmds {
+		line, err := json.Marshal(cmd)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := in.Write(append(line, '\n')); err != nil {
+			t.Fatal(err)
+		}
+		var reply contracts.RunnerReply
+		if err := dec.Decode(&reply); err != nil {
+			t.Fatalf("runner process: %v", err)
+		}
+		replies = append(replies, reply)
+	}
+	return replies
+}
+
+func script(agent string, incarnation uint64, text string) contracts.StartCommand {
+	return contracts.StartCommand{Agent: agent, Incarnation: incarnation, Command: []string{"/bin/sh", "-c", text}}
+}
+
+// mustStart starts and gives the pid.
+func (r *rig) mustStart(t *testing.T, cmd contracts.StartCommand) int {
+	t.Helper()
+	reply := r.Start(cmd)
+	if reply.Code != contracts.RunnerOK || reply.PID == 0 {
+		t.Fatalf("start %s %d: %+v", cmd.Agent, cmd.Incarnation, reply)
+	}
+	return reply.PID
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within %s: %s", patience, what)
+		case <-tick.C:
+		}
+	}
+}
+
+// eventsOf waits for n events about an agent.
+func (r *rig) eventsOf(t *testing.T, agent string, n int) []contracts.Event {
+	t.Helper()
+	var found []contracts.Event
+	eventually(t, fmt.Sprintf("%d events about %s", n, agent), func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		found = nil
+		for _, ev := range r.events {
+			if ev.Entity == agent {
+				found = append(found, ev)
+			}
+		}
+		return len(found) >= n
+	})
+	return found
+}
+
+// outputOf waits for a whole line in an agent's output and gives all of it.
+func (r *rig) outputOf(t *testing.T, agent string) string {
+	t.Helper()
+	var text string
+	eventually(t, "output of "+agent, func() bool {
+		b, _ := os.ReadFile(r.ledger.OutputPath(agent))
+		text = string(b)
+		return strings.HasSuffix(text, "\n")
+	})
+	return text
+}
+
+func data[T any](t *testing.T, ev contracts.Event) T {
+	t.Helper()
+	v, err := contracts.DecodeData[T](ev)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+// alive tells the living from the dead and from zombies, which for orphans are
+// the init process's to reap.
+func alive(pid int) bool {
+	s, err := procfs.ReadStat(pid)
+	return err == nil && s.Alive()
+}
+
+func touch(t *testing.T, dir, name string) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+}

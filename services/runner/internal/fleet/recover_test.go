@@ -1,0 +1,272 @@
+package fleet
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
+)
+
+// waits until a file is there, then exits with 9.
+const untilGo = `echo up; while [ ! -e go ]; do sleep 0.01; done; exit 9`
+
+func TestKilledRunnersSuccessorAdopts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	before := killedRunner(t, dir, script("a", 2, untilGo))[0]
+
+	r := open(t, dir)
+	agents := r.List()
+	if len(agents) != 1 || agents[0].PID != before.PID || agents[0].State != "running" || agents[0].Incarnation != 2 {
+		t.Fatalf("agents %+v, want process %d adopted", agents, before.PID)
+	}
+	if reply := r.Start(script("a", 2, untilGo)); reply.Code != contracts.RunnerOK || reply.PID != before.PID {
+		t.Errorf("the same start again: %+v", reply)
+	}
+	if reply := r.Start(script("a", 3, untilGo)); reply.Code != contracts.RunnerStillRunning {
+		t.Errorf("start of a newer incarnation: %+v", reply)
+	}
+	touch(t, dir, "go")
+	evs := r.eventsOf(t, "a", 2)
+	exit := data[contracts.AgentFailedData](t, evs[1]).Exit
+	if evs[0].Type != contracts.AgentStarted || evs[1].Type != contracts.AgentFailed || exit.Tail != "up" || !exit.Unknown && exit.Code != 9 {
+		t.Errorf("events %+v, exit %+v", evs, exit)
+	}
+	if reply := r.Start(script("a", 1, untilGo)); reply.Code != contracts.RunnerStale {
+		t.Errorf("start of an older incarnation: %+v", reply)
+	}
+}
+
+func TestEndWhileTheRunnerIsAwayIsReported(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	before := killedRunner(t, dir, script("a", 1, "sleep 1000 & "+untilGo))[0]
+	touch(t, dir, "go")
+	eventually(t, "the end", func() bool { return !alive(before.PID) })
+
+	r := open(t, dir)
+	evs := r.eventsOf(t, "a", 2)
+	failed := data[contracts.AgentFailedData](t, evs[1])
+	if evs[1].Type != contracts.AgentFailed || !failed.Exit.Unknown && failed.Exit.Code != 9 || failed.Incarnation != 1 {
+		t.Errorf("event %+v, data %+v", evs[1], failed)
+	}
+	for _, left := range procfs.InSession(before.PID) {
+		if left.Alive() {
+			t.Errorf("what the agent had started still runs: %+v", left)
+		}
+	}
+	if reply := r.Start(script("a", 1, forever)); reply.Code != contracts.RunnerAlreadyExited {
+		t.Errorf("the same start again: %+v", reply)
+	}
+	r.mustStart(t, script("a", 2, forever))
+}
+
+// The record says "starting": its writer died between fork and the next write.
+func TestRunnerDiedBetweenForkAndRecord(t *testing.T) {
+	t.Parallel()
+	forget := func(t *testing.T, dir string) {
+		t.Helper()
+		l, err := ledger.Open(t.Context(), dir, "r1")
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer l.Close()
+		rec, err := l.Load("a")
+		if err != nil {
+			t.Fatal(err)
+		}
+		rec.State, rec.Process.PID, rec.Outbox = ledger.Starting, 0, nil
+		if err := l.Save(rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Run("alive", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		before := killedRunner(t, dir, script("a", 1, forever))[0]
+		forget(t, dir)
+		r := open(t, dir)
+		if reply := r.Start(script("a", 1, forever)); reply.PID != before.PID {
+			t.Errorf("the same start again: %+v, want process %d", reply, before.PID)
+		}
+		if d := data[contracts.AgentStartedData](t, r.eventsOf(t, "a", 1)[0]); d.PID != before.PID {
+			t.Errorf("started event %+v", d)
+		}
+	})
+	t.Run("alive without its lock", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		before := killedRunner(t, dir, script("a", 1, "exec 3>&-; "+forever))[0]
+		eventually(t, "the closing of the lock", func() bool {
+			_, err := os.Stat(fmt.Sprintf("/proc/%d/fd/3", before.PID))
+			return os.IsNotExist(err)
+		})
+		forget(t, dir)
+		r := open(t, dir)
+		if reply := r.Start(script("a", 1, forever)); reply.PID != before.PID {
+			t.Errorf("the same start again: %+v, want process %d", reply, before.PID)
+		}
+	})
+	t.Run("gone", func(t *testing.T) {
+		t.Parallel()
+		dir := t.TempDir()
+		before := killedRunner(t, dir, script("a", 1, forever))[0]
+		_ = syscall.Kill(before.PID, syscall.SIGKILL)
+		eventually(t, "the end", func() bool { return !alive(before.PID) })
+		forget(t, dir)
+		r := open(t, dir)
+		if ev := r.eventsOf(t, "a", 1)[0]; ev.Type != contracts.AgentFailed {
+			t.Errorf("event %+v", ev)
+		}
+	})
+}
+
+func TestLostRecordStillRefusesASecondCopy(t *testing.T) {
+	t.Parallel()
+	for name, lose := range map[string]func(path string) error{
+		"deleted": os.Remove,
+		"corrupt": func(path string) error { return os.WriteFile(path, []byte("{"), 0o600) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			before := killedRunner(t, dir, script("a", 1, forever))[0]
+			if err := lose(filepath.Join(dir, "agents", "a", "record.json")); err != nil {
+				t.Fatal(err)
+			}
+			r := open(t, dir)
+			if reply := r.Start(script("a", 2, forever)); reply.Code != contracts.RunnerStillRunning {
+				t.Fatalf("start: %+v", reply)
+			}
+			if reply := r.Stop(t.Context(), contracts.StopCommand{Agent: "a", Incarnation: 1}); reply.Code != contracts.RunnerOK {
+				t.Errorf("stop: %+v", reply)
+			}
+			if alive(before.PID) {
+				t.Error("the old process lives")
+			}
+			r.mustStart(t, script("a", 2, forever))
+		})
+	}
+}
+
+func TestSuccessorCarriesOnAStop(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	before := killedRunner(t, dir, script("a", 1, forever))[0]
+	l, err := ledger.Open(t.Context(), dir, "r1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := l.Load("a")
+	rec.Stop = &contracts.StopCommand{Agent: "a", Incarnation: 1}
+	if err == nil {
+		err = l.Save(rec)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.Close()
+	r := open(t, dir)
+	if ev := r.eventsOf(t, "a", 2)[1]; ev.Type != contracts.AgentStopped {
+		t.Errorf("event %+v", ev)
+	}
+	if alive(before.PID) {
+		t.Error("the process lives")
+	}
+}
+
+func TestSuccessorInTheSameProcess(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := open(t, dir)
+	pid := first.mustStart(t, script("a", 1, forever))
+	first.leave(t, false)
+	_ = syscall.Kill(pid, syscall.SIGKILL)
+
+	second := open(t, dir)
+	evs := second.eventsOf(t, "a", 1)
+	// It is still this process's child, so nothing is unknown.
+	if exit := data[contracts.AgentFailedData](t, evs[len(evs)-1]).Exit; exit.Signal != "SIGKILL" {
+		t.Errorf("exit %+v", exit)
+	}
+}
+
+// Runners are killed at random moments of starting agents; the agents check
+// for themselves that none is ever there twice.
+func TestNeverASecondCopyWhileRunnersAreKilled(t *testing.T) {
+	t.Parallel()
+	const agents, rounds = 4, 12
+	dir := t.TempDir()
+	// "pid" names the last copy. A copy that finds another alive complains.
+	const exclusive = `n=$SMITH_AGENT
+		if [ -e $n.pid ] && grep -q '^State:.[^ZX]' /proc/$(cat $n.pid)/status; then echo "$n $SMITH_INCARNATION $$ and $(cat $n.pid)" >>double; fi
+		echo $$ >$n.pid; echo $SMITH_INCARNATION >>$n.ran; exec sleep 1000`
+	next := map[string]uint64{}
+	for round := range rounds {
+		runner := exec.Command(os.Args[0])
+		runner.Env = append(os.Environ(), runnerMode+"="+dir)
+		var input strings.Builder
+		for i := range agents {
+			name := fmt.Sprintf("a%d", i)
+			next[name]++
+			// Each runner is told of the last incarnation again and of a
+			// new one; the new one waits for the old one's end.
+			for _, inc := range []uint64{max(1, next[name]-1), next[name]} {
+				fmt.Fprintf(&input, `{"agent":%q,"incarnation":%d,"command":["/bin/sh","-c",%q]}`+"\n", name, inc, exclusive)
+			}
+		}
+		in, err := runner.StdinPipe() // left open, so it waits for its death
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := runner.StdoutPipe()
+		if err == nil {
+			err = runner.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, _ = in.Write([]byte(input.String()))
+		_, _ = out.Read(make([]byte, 1)) // it is at work
+		kill := time.NewTimer(time.Duration(rand.IntN(12000)) * time.Microsecond)
+		<-kill.C
+		_ = runner.Process.Kill()
+		_ = runner.Wait()
+		for i := range agents { // some agents die, mostly unseen
+			b, err := os.ReadFile(filepath.Join(dir, fmt.Sprintf("a%d.pid", i)))
+			var pid int
+			if _, scanErr := fmt.Sscan(string(b), &pid); err == nil && scanErr == nil && (round+i)%2 == 0 {
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		}
+	}
+	open(t, dir) // recovers, and ends what runs at the end of the test
+	if b, err := os.ReadFile(filepath.Join(dir, "double")); err == nil {
+		t.Errorf("second copies:\n%s", b)
+	}
+	starts := 0
+	for i := range agents {
+		b, _ := os.ReadFile(filepath.Join(dir, fmt.Sprintf("a%d.ran", i)))
+		starts += strings.Count(string(b), "\n")
+		last := ""
+		for _, inc := range strings.Fields(string(b)) {
+			if inc == last {
+				t.Errorf("a%d: incarnation %s ran twice", i, inc)
+			}
+			last = inc
+		}
+	}
+	if starts < agents {
+		t.Errorf("only %d starts; the test tests nothing", starts)
+	}
+	t.Logf("%d starts under %d runners", starts, rounds)
+}

@@ -1,0 +1,132 @@
+package fleet
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/output"
+	"github.com/mistersmith/mistersmith/services/runner/internal/process"
+)
+
+// Start carries out a valid start command. It is idempotent by agent and
+// incarnation.
+func (f *Fleet) Start(cmd contracts.StartCommand) contracts.RunnerReply {
+	begin := time.Now()
+	a := f.agent(cmd.Agent)
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	reply := admit(a.rec, cmd)
+	if reply.Code == contracts.RunnerOK && reply.PID == 0 {
+		reply = f.start(a, cmd, reply)
+		if reply.Code == contracts.RunnerOK {
+			f.o.Log.Info("agent started", "agent", a.name, "incarnation", cmd.Incarnation, "pid", reply.PID)
+		} else {
+			f.o.Log.Warn("agent not started", "agent", a.name, "incarnation", cmd.Incarnation, "code", string(reply.Code), "error", reply.Error)
+		}
+	}
+	f.o.Observe.Start(reply.Code, time.Since(begin))
+	return reply
+}
+
+// start starts the process; a.mu is held and nothing of the agent runs, unless
+// its lock says otherwise.
+func (f *Fleet) start(a *agent, cmd contracts.StartCommand, reply contracts.RunnerReply) contracts.RunnerReply {
+	fail := func(code contracts.RunnerCode, err error) contracts.RunnerReply {
+		reply.Code, reply.Error = code, fmt.Sprintf("agent %s incarnation %d: %v", a.name, cmd.Incarnation, err)
+		return reply
+	}
+	switch code := f.reserve(); code {
+	case contracts.RunnerFull:
+		return fail(code, fmt.Errorf("runner %s runs %d agents already, its limit", f.o.Runner, f.o.MaxAgents))
+	case contracts.RunnerStopping:
+		return fail(code, fmt.Errorf("runner %s is shutting down", f.o.Runner))
+	}
+	before := a.rec
+	err := f.launch(a, cmd)
+	if err == nil {
+		reply.PID, reply.Started = a.rec.Process.PID, a.started()
+		return reply
+	}
+	f.release()
+	code := contracts.RunnerStartFailed
+	switch {
+	case errors.Is(err, ledger.ErrHeld):
+		reply.Incarnation = max(before.Incarnation(), 1)
+		code = contracts.RunnerStillRunning
+	case errors.Is(err, errRecord):
+		code = contracts.RunnerInternal
+	}
+	return fail(code, err)
+}
+
+// errRecord tells that the start could not be written down, so it was not made.
+var errRecord = errors.New("not recorded")
+
+// launch goes from record to process to completed record.
+func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
+	dir, err := f.workDir(cmd.Dir)
+	if err != nil {
+		return err
+	}
+	lock, err := f.o.Ledger.Lock(a.name)
+	if err != nil {
+		return err
+	}
+	defer lock.Close() // from here on the program itself holds it
+	out, err := output.Create(f.o.Ledger.OutputPath(a.name))
+	if err != nil {
+		return fmt.Errorf("%w: %w", errRecord, err)
+	}
+	defer out.Close()
+
+	token := uuid.NewString()
+	argv, env := cmd.Command, f.o.Env.For(cmd, f.o.Runner, token)
+	cmd.Env = nil // it may hold secrets and is not needed again
+	rec := ledger.Record{
+		Agent: a.name, Highest: cmd.Incarnation, State: ledger.Starting,
+		Start: cmd, Token: token, Started: time.Now().UTC(), Outbox: a.rec.Outbox,
+	}
+	if err := f.o.Ledger.Save(rec); err != nil {
+		return fmt.Errorf("%w: %w", errRecord, err)
+	}
+	a.rec = rec
+	p, err := process.Start(process.Command{Argv: argv, Env: env, Dir: dir, Output: out, Lock: lock})
+	if err != nil {
+		a.rec.State = ledger.Idle // nothing ran: the same incarnation may be tried again
+		f.save(a)
+		return err
+	}
+	f.running(a, p)
+	return nil
+}
+
+// running completes the record of a process that was started, and watches it;
+// a.mu is held.
+func (f *Fleet) running(a *agent, p *process.Process) {
+	a.rec.State, a.rec.Process = ledger.Running, p.Identity()
+	f.tell(a, f.startedEvent(a.rec))
+	f.save(a)
+	f.watch(a, p)
+	f.o.Notify(a.name)
+}
+
+func (f *Fleet) workDir(dir string) (string, error) {
+	if !filepath.IsAbs(dir) {
+		dir = filepath.Join(f.o.WorkDir, dir)
+	}
+	info, err := os.Stat(dir)
+	if err != nil {
+		return "", fmt.Errorf("working directory: %w", err)
+	}
+	if !info.IsDir() {
+		return "", fmt.Errorf("working directory %s: not a directory", dir)
+	}
+	return dir, nil
+}

@@ -1,0 +1,141 @@
+package fleet
+
+import (
+	"context"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/output"
+	"github.com/mistersmith/mistersmith/services/runner/internal/process"
+)
+
+// tailLines is how many of the last lines of output an exit event carries.
+const tailLines = 20
+
+// watch follows a process until it ends or the runner leaves; a.mu is held and
+// the record is complete.
+func (f *Fleet) watch(a *agent, p *process.Process) {
+	a.proc, a.done = p, make(chan struct{})
+	done, start := a.done, a.rec.Start
+	f.wg.Go(func() {
+		defer p.Close() // after done is closed, see end
+		if err := p.Wait(f.ctx); err != nil {
+			if f.ctx.Err() == nil {
+				f.o.Log.Error("cannot watch agent; restart the runner to adopt it anew", "agent", a.name, "pid", p.Identity().PID, "error", err)
+			}
+			return
+		}
+		status := p.Reap()
+		if !p.GroupGone() || f.o.Ledger.Free(a.name) != nil {
+			f.confirm(a, p)
+		}
+		if f.ctx.Err() != nil {
+			return // the successor confirms and reports
+		}
+		f.ended(a, status)
+	})
+	if start.Heartbeats == contracts.HeartbeatsByRunner {
+		f.wg.Go(func() { f.beat(a, p, done, start) })
+	}
+}
+
+// confirm ends what is left of an agent whose program has ended, however long
+// that takes.
+func (f *Fleet) confirm(a *agent, p *process.Process) {
+	for f.ctx.Err() == nil {
+		ctx, cancel := context.WithTimeout(f.ctx, killPatience)
+		err := f.sweep(ctx, a, p.Identity())
+		if err == nil {
+			cancel()
+			return
+		}
+		<-ctx.Done()
+		cancel()
+		if f.ctx.Err() == nil {
+			f.o.Log.Error("agent ended, but not all of it; trying on", "agent", a.name, "error", err)
+		}
+	}
+}
+
+// ended records that nothing of the agent lives, and tells.
+func (f *Fleet) ended(a *agent, status process.Status) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	f.record(a, status)
+	f.release()
+	close(a.done)
+	a.proc = nil
+	f.o.Notify(a.name)
+}
+
+// record writes an end down; a.mu is held.
+func (f *Fleet) record(a *agent, status process.Status) {
+	tail, err := output.Tail(f.o.Ledger.OutputPath(a.name), tailLines, contracts.MaxOutputTail)
+	if err != nil {
+		f.o.Log.Warn("no output for the exit event", "agent", a.name, "error", err)
+	}
+	exit := contracts.Exit{Code: status.Code, Unknown: !status.Known, Tail: tail, At: time.Now().UTC()}
+	if status.Signal != 0 {
+		exit.Signal = unix.SignalName(status.Signal)
+	}
+	a.rec.State, a.rec.Exit = ledger.Exited, &exit
+	kind, event := f.exitEvent(a.rec)
+	f.tell(a, event)
+	f.save(a)
+	f.o.Observe.Exit(kind)
+	f.o.Log.Info("agent ended", "agent", a.name, "incarnation", a.rec.Incarnation(), "kind", kind,
+		"code", exit.Code, "signal", exit.Signal, "unknown", exit.Unknown)
+}
+
+// beat speaks for an agent that does not beat itself, as long as its process
+// is there and not stopped.
+func (f *Fleet) beat(a *agent, p *process.Process, done <-chan struct{}, start contracts.StartCommand) {
+	interval := start.HeartbeatInterval.D()
+	if interval == 0 {
+		interval = contracts.DefaultHeartbeatInterval
+	}
+	h := contracts.Heartbeat{
+		Incarnation: start.Incarnation, Interval: contracts.Duration(interval), Type: start.Type,
+		Capabilities: start.Capabilities, Capacity: start.Capacity, Status: contracts.StatusRunning,
+	}
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		if p.Active() {
+			h.Seq++
+			f.o.Beat(a.name, h)
+		}
+		select {
+		case <-tick.C:
+		case <-done:
+			return
+		case <-f.ctx.Done():
+			return
+		}
+	}
+}
+
+// TrimOutput bounds the output of every running agent once per interval, until
+// ctx is done.
+func (f *Fleet) TrimOutput(ctx context.Context, interval time.Duration) {
+	tick := time.NewTicker(interval)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		for _, v := range f.List() {
+			if v.State == "exited" {
+				continue
+			}
+			if err := output.Trim(f.o.Ledger.OutputPath(v.Agent), f.o.MaxOutput); err != nil {
+				f.o.Log.Warn("output not bounded", "agent", v.Agent, "error", err)
+			}
+		}
+	}
+}
