@@ -39,6 +39,9 @@ const MaxTransitions = 100
 // breaker adds to gobreaker what it lacks: a limit on half-open calls in
 // flight, results that cannot get lost, reasons, and notices outside its lock.
 //
+// In one half-open period no more calls are let in than it takes to close, so
+// fewer than HalfOpenMaxCalls may be in flight at once, never more.
+//
 // Every use of the library's breaker happens under mu. So its state changes
 // only there, and its OnStateChange, which runs under the library's own lock,
 // may touch the fields mu guards.
@@ -70,7 +73,7 @@ func newBreaker(name string, opts config.CircuitBreaker, notify func(Transition)
 		MaxRequests: uint32(opts.SuccessThreshold),
 		// It leaves the open state strictly after its timeout; ours has
 		// passed when it has passed.
-		Timeout:       max(opts.Timeout, minTimeout) - 1,
+		Timeout:       max(opts.Timeout-1, 1),
 		ReadyToTrip:   func(c gobreaker.Counts) bool { return c.ConsecutiveFailures >= uint32(opts.FailureThreshold) },
 		IsExcluded:    func(err error) bool { return errors.Is(err, errNeither) },
 		OnStateChange: func(_ string, from, to gobreaker.State) { b.changed(states[from], states[to]) },

@@ -85,31 +85,39 @@ func (g *Guard) Run(ctx context.Context, op string, fn func(context.Context) err
 //
 // Every error is an [*Error] that wraps what happened.
 func Do[T any](ctx context.Context, g *Guard, op string, fn func(context.Context) (T, error)) (v T, err error) {
-	call := g.metrics.begin(g.name, op)
-	defer call.end()
-	attempts := 0
+	c := g.metrics.begin(g.name, op)
+	defer c.end()
 	release, err := g.bulkhead.acquire(ctx)
-	if err == nil {
-		defer release()
-		worth := func(err error) bool { return again(ctx, g.opts.Transient, err) }
-		v, err = retry(ctx, g.opts.Retry, worth, call.retried, func() (T, error) {
-			attempts++
-			return attempt(ctx, g, op, fn)
-		})
-	}
-	call.outcome = outcome(err)
 	if err != nil {
-		return v, &Error{Service: g.name, Operation: op, Attempts: attempts, Err: err}
+		c.outcome = rejection(err)
+		return v, &Error{Service: g.name, Operation: op, Err: err}
+	}
+	defer release()
+	tries, admitted := 0, false
+	attempt := func() (v T, err error) {
+		var p *pass
+		if p, err = g.breaker.admit(); err != nil {
+			admitted = false
+			return v, err
+		}
+		tries, admitted = tries+1, true
+		return attempt(ctx, g, op, p, fn)
+	}
+	worth := func(err error) bool { return admitted && again(ctx, g.opts.Transient, err) }
+	v, err = retry(ctx, g.opts.Retry, worth, c.retried, attempt)
+	c.outcome = ending(err)
+	if !admitted {
+		c.outcome = rejection(err)
+	}
+	if err != nil {
+		return v, &Error{Service: g.name, Operation: op, Attempts: tries, Err: err}
 	}
 	return v, nil
 }
 
-// attempt is one pass through breaker and timeout.
-func attempt[T any](ctx context.Context, g *Guard, op string, fn func(context.Context) (T, error)) (v T, err error) {
-	pass, err := g.breaker.admit()
-	if err != nil {
-		return v, err
-	}
+// attempt makes one admitted call within its timeout and tells the breaker how
+// it ended.
+func attempt[T any](ctx context.Context, g *Guard, op string, p *pass, fn func(context.Context) (T, error)) (v T, err error) {
 	limit := g.opts.Timeouts.For(g.name, op)
 	callCtx, cancel := context.WithTimeoutCause(ctx, limit, errLimit)
 	defer cancel()
@@ -117,12 +125,12 @@ func attempt[T any](ctx context.Context, g *Guard, op string, fn func(context.Co
 	// breaker's place for ever: it has failed when its time is up.
 	stop := context.AfterFunc(callCtx, func() {
 		if ctx.Err() == nil {
-			pass.done(failure, timeoutError(limit))
+			p.done(failure, timeoutError(limit))
 		}
 	})
 	defer stop()
 	err = errAborted // what remains when fn panics or calls Goexit
-	defer func() { pass.done(g.opts.judge(ctx, err), err) }()
+	defer func() { p.done(g.opts.judge(ctx, err), err) }()
 	v, err = fn(callCtx)
 	if err != nil && context.Cause(callCtx) == errLimit && ctx.Err() == nil {
 		err = &limitError{limit: limit, err: err}

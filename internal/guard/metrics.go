@@ -119,26 +119,34 @@ func (c *call) end() {
 	c.m.seconds.WithLabelValues(c.guard, c.op).Observe(time.Since(c.started).Seconds())
 }
 
-// outcome names an error for the metrics.
-func outcome(err error) string {
-	for _, o := range []struct {
+// ending names the end of a call that was made.
+func ending(err error) string {
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.Is(err, ErrTimeout):
+		return "timeout"
+	case isContextError(err):
+		return "cancelled"
+	}
+	return "error"
+}
+
+// rejection names why a call was not made.
+func rejection(err error) string {
+	for _, r := range []struct {
 		err  error
 		name string
 	}{
-		{nil, "ok"},
 		{ErrOpen, "open"},
 		{ErrHalfOpenLimit, "half_open_limit"},
 		{ErrQueueFull, "queue_full"},
 		{ErrQueueTimeout, "queue_timeout"},
 		{ErrClosed, "closed"},
-		{ErrTimeout, "timeout"},
 	} {
-		if errors.Is(err, o.err) {
-			return o.name
+		if errors.Is(err, r.err) {
+			return r.name
 		}
 	}
-	if isContextError(err) {
-		return "cancelled"
-	}
-	return "error"
+	return "cancelled"
 }

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
 
@@ -20,12 +19,12 @@ type Options struct {
 	Timeouts config.Timeouts
 
 	// Transient says which errors are worth another attempt. Nil: all but
-	// those marked [Permanent]. Rejections, the caller's own cancellation and
-	// panics are never tried again.
+	// those marked [Permanent]. Timeouts always are; what the guard itself
+	// refused, what the caller cancelled, and panics never are.
 	Transient func(error) bool
 	// Counts says which errors count as failures of the service. Nil: all but
-	// those marked [Permanent], which are answers. The caller's own
-	// cancellation counts neither way; timeouts and panics always count.
+	// those marked [Permanent], which are answers. Timeouts and panics always
+	// count. The end of the caller's own context counts neither way.
 	Counts func(error) bool
 	// OnTransition is told each breaker state change, one at a time and in
 	// order, from a goroutine of its own; it may call through this guard. At
@@ -139,7 +138,7 @@ func (o Options) judge(ctx context.Context, err error) verdict {
 // again decides whether err, the result of an attempt, deserves another one.
 func again(ctx context.Context, transient func(error) bool, err error) bool {
 	switch {
-	case ctx.Err() != nil, Rejected(err), IsPermanent(err):
+	case ctx.Err() != nil, IsPermanent(err):
 		return false
 	case errors.Is(err, ErrTimeout):
 		return true
@@ -152,6 +151,3 @@ func again(ctx context.Context, transient func(error) bool, err error) bool {
 func isContextError(err error) bool {
 	return errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded)
 }
-
-// minTimeout keeps a breaker's arithmetic on its timeout above zero.
-const minTimeout = 2 * time.Nanosecond
