@@ -306,7 +306,7 @@ func (r *hosting) endedEvent(a *hosted) (contracts.Event, error) {
 		return r.event(contracts.AgentStopped, a, exit.At, "agent.ended").
 			Causation(order.CausationID).Correlation(order.CorrelationID).Data(stopped).Build()
 	case errors.As(err, &panicked):
-		failed.Reason, failed.Detail = contracts.ReasonPanicked, clip(panicked.Error(), 512)
+		failed.Reason, failed.Detail = contracts.ReasonPanicked, clip(fmt.Sprint(panicked.Value), 512)
 	case err != nil:
 		failed.Detail = clip(err.Error(), 512)
 	case shutdown:
