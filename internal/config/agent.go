@@ -70,7 +70,7 @@ func readTimes(o *object, a *Agent) {
 	o.duration("heartbeat_interval", &a.HeartbeatInterval, contracts.MinHeartbeatInterval, contracts.MaxHeartbeatInterval)
 	o.duration("start_deadline", &a.StartDeadline, time.Millisecond, longest)
 	o.duration("stabilisation", &a.Stabilisation, 0, longest)
-	if v, ok := o.scalar("shutdown_timeout", `a duration such as "5s"`); ok {
+	if v, ok := o.scalar("shutdown_timeout", aDuration); ok {
 		if d, err := time.ParseDuration(v.node.Value); err == nil && d == 0 {
 			v.fail("0 leaves an agent no time to stop; give it some, or 1ms to kill it at once")
 		} else {
@@ -129,19 +129,18 @@ func readEnv(o *object, a *Agent) {
 		o.fail("%d variables are too many; at most %d are allowed", len(o.order), contracts.MaxEnvVars)
 		return
 	}
-	for _, name := range o.order {
-		key := value{d: o.d, node: o.fields[name].key, path: o.child(name)}
-		v, _ := o.get(name)
+	o.pairs(func(key, v value) {
+		name := key.node.Value
 		switch {
 		case !envName.MatchString(name):
 			key.fail("%q cannot be a variable: letters, digits and _ only, no digit first", clip(name))
 		case strings.HasPrefix(name, envPrefix):
 			key.fail("variables that begin with %s are set by the runner; rename this one", envPrefix)
-		case v.node != nil && v.clean("text"):
+		case v.clean("text"):
 			if a.Env == nil {
 				a.Env = map[string]string{}
 			}
 			a.Env[name] = v.node.Value
 		}
-	}
+	})
 }

@@ -79,3 +79,26 @@ func TestTreeFile(t *testing.T) {
 		t.Fatalf("nodes: %+v", nodes)
 	}
 }
+
+// Anchors, aliases and merges work, and own keys win over merged ones.
+func TestMergedAgents(t *testing.T) {
+	f := load(t, "testdata/good/everything.yaml")
+	agents := f.Tree.Agents()
+	if len(agents) != 2 || agents[1].Name != "two" || agents[1].Capacity != 2 || agents[1].Command[0] != "one" || agents[0].Capacity != 1 {
+		t.Fatalf("got %+v", agents)
+	}
+}
+
+// No file, an empty one and one that says nothing are the defaults.
+func TestNothingIsTheDefaults(t *testing.T) {
+	for _, text := range []string{"", "\n# nothing\n", "{}", "~", "supervision_tree:\n", "supervision_tree: {tree: , routing: ~}"} {
+		f, err := Parse("", []byte(text))
+		if err != nil {
+			t.Errorf("%q: %v", text, err)
+			continue
+		}
+		if diff := cmp.Diff(Default(), f, cmpopts.IgnoreUnexported(Node{})); diff != "" {
+			t.Errorf("%q: %s", text, diff)
+		}
+	}
+}

@@ -114,19 +114,29 @@ func (o *object) settings(key string) *object {
 	return s
 }
 
-// entries gives the values of a mapping with free keys, in the order of the
-// file. A key that is no id is reported, and its value read all the same for
-// the problems it may have.
-func (o *object) entries(yield func(name string, v value)) {
-	for _, key := range o.order {
-		f := o.fields[key]
-		if err := checkID(key); err != "" {
-			o.failAt(f.key, "%s", err)
-		}
-		if v, ok := (value{d: o.d, node: f.val, path: o.child(key), depth: o.depth + 1}).resolve(); ok {
+// pairs gives the keys and values of a mapping with free keys, in the order of
+// the file.
+func (o *object) pairs(yield func(key, v value)) {
+	for _, name := range o.order {
+		f := o.fields[name]
+		key := value{d: o.d, node: f.key, path: o.child(name)}
+		if v, ok := (value{d: o.d, node: f.val, path: o.child(name), depth: o.depth + 1}).resolve(); ok {
 			yield(key, v)
 		}
 	}
+}
+
+// entries gives the names and values of a mapping whose free keys are ids. A
+// key that is none is reported, and its value read all the same for the
+// problems it may have.
+func (o *object) entries(yield func(name string, v value)) {
+	o.pairs(func(key, v value) {
+		name := key.node.Value
+		if err := checkID(name); err != "" {
+			key.fail("%s", err)
+		}
+		yield(name, v)
+	})
 }
 
 // has tells whether the file gives the key.

@@ -18,17 +18,21 @@ import (
 // are reported as not being the wanted thing.
 func (o *object) scalar(key, want string) (value, bool) {
 	v, ok := o.get(key)
+	return v, ok && v.isScalar(want)
+}
+
+// isScalar tells whether something is written that is neither list nor
+// mapping, and reports it when not.
+func (v value) isScalar(want string) bool {
 	switch {
-	case !ok:
-		return v, false
 	case v.isNull() && v.env == "":
 		v.fail("%s is needed, but nothing is written; remove the key to get its default", want)
-		return v, false
+		return false
 	case v.node.Kind != yaml.ScalarNode:
 		v.fail("%s is needed, not %s", want, v.kind())
-		return v, false
+		return false
 	}
-	return v, true
+	return true
 }
 
 // quoted tells that the file marks a value as text.
@@ -36,10 +40,12 @@ func (v value) quoted() bool { return v.env == "" && v.node.ShortTag() == "!!str
 
 // duration reads a Go duration within [low, high].
 func (o *object) duration(key string, dst *time.Duration, low, high time.Duration) {
-	if v, ok := o.scalar(key, `a duration such as "5s"`); ok {
+	if v, ok := o.scalar(key, aDuration); ok {
 		v.duration(dst, low, high)
 	}
 }
+
+const aDuration = `a duration such as "5s"`
 
 var (
 	bareNumber = regexp.MustCompile(`^[+-]?[0-9]+(\.[0-9]+)?$`)

@@ -103,9 +103,11 @@ func readTimeouts(o *object, c *Timeouts) {
 }
 
 func readDurations(o *object, into map[string]time.Duration) {
-	o.entries(func(name string, _ value) {
+	o.entries(func(name string, v value) {
 		var d time.Duration
-		o.duration(name, &d, time.Millisecond, longest)
+		if v.isScalar(aDuration) {
+			v.duration(&d, time.Millisecond, longest)
+		}
 		into[name] = d
 	})
 }

@@ -92,12 +92,16 @@ func TestClose(t *testing.T) {
 		go func() { waiting <- g.Run(t.Context(), "op", succeeds) }()
 		synctest.Wait()
 
+		started := time.Now()
 		ctx, cancel := context.WithTimeout(t.Context(), second)
 		defer cancel()
 		if err := g.Close(ctx); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("closed with a call in flight: %v", err)
 		}
 		wantErr(t, <-waiting, ErrClosed)
+		if took := time.Since(started); took != second {
+			t.Errorf("the waiting call was kept for %v", took)
+		}
 		wantErr(t, g.Run(t.Context(), "op", succeeds), ErrClosed)
 
 		closed := make(chan error, 1)
