@@ -81,7 +81,7 @@ type AgentStoppedData struct {
 	Agent       string     `json:"agent"`
 	Incarnation uint64     `json:"incarnation"`
 	Runner      string     `json:"runner,omitempty"`
-	Reason      StopReason `json:"reason" jsonschema:"enum=requested,enum=completed"`
+	Reason      StopReason `json:"reason"`
 	Exit        *Exit      `json:"exit,omitempty"`
 }
 
@@ -142,8 +142,8 @@ type AgentRecoveredData struct {
 type AgentStateChangedData struct {
 	Agent       string  `json:"agent"`
 	Incarnation uint64  `json:"incarnation"`
-	From        Health  `json:"from" jsonschema:"enum=unknown,enum=healthy,enum=degraded,enum=unhealthy"`
-	To          Health  `json:"to" jsonschema:"enum=unknown,enum=healthy,enum=degraded,enum=unhealthy"`
+	From        Health  `json:"from"`
+	To          Health  `json:"to"`
 	Phi         float64 `json:"phi,omitempty"`
 }
 

@@ -36,7 +36,7 @@ type Heartbeat struct {
 	Interval     Duration    `json:"interval,omitempty"`
 	Type         string      `json:"type,omitempty"`
 	Capabilities []string    `json:"capabilities,omitempty"`
-	Status       AgentStatus `json:"status,omitempty" jsonschema:"enum=running,enum=busy,enum=degraded,enum=stopping,enum=stopped"`
+	Status       AgentStatus `json:"status,omitempty"`
 	// InFlight is the number of tasks in work, Capacity how many may be.
 	InFlight int `json:"in_flight,omitempty"`
 	Capacity int `json:"capacity,omitempty"`

@@ -1,0 +1,91 @@
+package contracts
+
+// dataOf maps every event type to a value of the type of its data.
+var dataOf = map[EventType]any{
+	SystemStarted:              SystemLifecycleData{},
+	SystemStopping:             SystemLifecycleData{},
+	SystemStopped:              SystemLifecycleData{},
+	SystemHealthCheckPassed:    SystemHealthData{},
+	SystemHealthCheckFailed:    SystemHealthData{},
+	SystemConfigurationChanged: SystemConfigurationData{},
+	SystemPoolExhausted:        SystemPoolData{},
+	SystemBreakerOpen:          SystemBreakerData{},
+	SystemBreakerClosed:        SystemBreakerData{},
+	SystemMessageRejected:      SystemRejectedData{},
+
+	AgentCreated:          AgentCreatedData{},
+	AgentStarted:          AgentStartedData{},
+	AgentStopped:          AgentStoppedData{},
+	AgentFailed:           AgentFailedData{},
+	AgentRecovered:        AgentRecoveredData{},
+	AgentMessageReceived:  AgentMessageData{},
+	AgentMessageProcessed: AgentMessageData{},
+	AgentStateChanged:     AgentStateChangedData{},
+
+	ToolRegistered:         ToolData{},
+	ToolUnregistered:       ToolData{},
+	ToolExecutionStarted:   ToolData{},
+	ToolExecutionCompleted: ToolData{},
+	ToolExecutionFailed:    ToolData{},
+	ToolPermissionDenied:   ToolData{},
+
+	TaskSubmitted:    TaskSubmittedData{},
+	TaskAssigned:     TaskAssignedData{},
+	TaskReassigned:   TaskAssignedData{},
+	TaskCompleted:    TaskResultData{},
+	TaskFailed:       TaskResultData{},
+	TaskDeadLettered: TaskDeadData{},
+
+	TreeDecided:   DecisionsData{},
+	TreeEscalated: DecisionsData{},
+	TreeGaveUp:    DecisionsData{},
+}
+
+// message is what goes over a subject, and the reply to it, if any.
+type message struct {
+	subject     string
+	body, reply any
+}
+
+// messages lists everything that crosses the wire and is not an event's data.
+var messages = []message{
+	{"smith.heartbeat.<agent>", Heartbeat{}, nil},
+	{"smith.event.<family>.<name>.<entity>", Event{}, nil},
+	{"smith.task.<type>", Task{}, nil},
+	{"smith.dead.task.<type>", TaskDeadData{}, nil},
+
+	{"smith.agent.<agent>.ping", nil, PingReply{}},
+	{"smith.agent.<agent>.task", TaskDispatch{}, TaskReply{}},
+	{"smith.agent.<agent>.stop", AgentStopRequest{}, OK{}},
+
+	{"smith.runner.<runner>.start", StartCommand{}, RunnerReply{}},
+	{"smith.runner.<runner>.stop", StopCommand{}, RunnerReply{}},
+	{"smith.runner.<runner>.list", nil, RunnerList{}},
+	{"smith.runner.<runner>.announce", RunnerAnnouncement{}, nil},
+
+	{"smith.detector.status", AgentRequest{}, AgentView{}},
+	{"smith.detector.agents", AgentsRequest{}, AgentsReply{}},
+	{"smith.detector.monitor", MonitorRequest{}, OK{}},
+	{"smith.detector.unmonitor", AgentRequest{}, OK{}},
+	{"smith.detector.probe", AgentRequest{}, ProbeReply{}},
+
+	{"smith.supervisor.tree", TreeRequest{}, TreeReply{}},
+	{"smith.supervisor.status", NodeRequest{}, NodeView{}},
+	{"smith.supervisor.add", AddRequest{}, OK{}},
+	{"smith.supervisor.remove", NodeRequest{}, OK{}},
+	{"smith.supervisor.restart", NodeRequest{}, OK{}},
+	{"smith.supervisor.terminate", NodeRequest{}, OK{}},
+	{"smith.supervisor.suspend", NodeRequest{}, OK{}},
+	{"smith.supervisor.resume", NodeRequest{}, OK{}},
+
+	{"smith.router.submit", Task{}, SubmitReply{}},
+	{"smith.router.status", TaskRequest{}, TaskView{}},
+	{"smith.router.agents", nil, RouterView{}},
+
+	{"smith.eventstore.query", QueryRequest{}, EventsReply{}},
+	{"smith.eventstore.get", EventRequest{}, StoredEvent{}},
+	{"smith.eventstore.correlation", CorrelationRequest{}, EventsReply{}},
+	{"smith.eventstore.replay", ReplayRequest{}, Event{}},
+	{"smith.eventstore.why", AgentRequest{}, WhyReply{}},
+	{"smith.eventstore.stats", nil, StoreStats{}},
+}
