@@ -124,6 +124,10 @@ type Beat struct {
 }
 
 func (in Beat) apply(s *Scheduler, now time.Time) {
+	if _, known := s.agents[in.Agent]; !known && len(s.agents) >= s.cfg.MaxAgents {
+		s.stale("agent over the limit", "", in.Agent)
+		return
+	}
 	a := s.agent(in.Agent, now)
 	if in.Incarnation != 0 && in.Incarnation < a.incarnation {
 		s.stale("heartbeat", "", in.Agent)
@@ -170,9 +174,11 @@ type AgentUp struct {
 	Type         string
 	Capabilities []string
 	Capacity     int
+	Cause        string
 }
 
 func (in AgentUp) apply(s *Scheduler, now time.Time) {
+	s.cause = in.Cause
 	a := s.agent(in.Agent, now)
 	if in.Incarnation < a.incarnation {
 		s.stale("agent start", "", in.Agent)
@@ -193,9 +199,11 @@ type AgentDown struct {
 	// is known to be gone, so that only a new incarnation comes back.
 	Stopped, Exited bool
 	Detail          string
+	Cause           string
 }
 
 func (in AgentDown) apply(s *Scheduler, now time.Time) {
+	s.cause = in.Cause
 	a := s.agent(in.Agent, now)
 	if in.Incarnation < a.incarnation {
 		s.stale("agent end", "", in.Agent)

@@ -38,6 +38,9 @@ type Config struct {
 	// DoneMemory and QueueMemory bound how many finished and how many queued
 	// tasks are remembered by id; defaults 10,000 and 50,000.
 	DoneMemory, QueueMemory int
+	// MaxAgents bounds the agents that are known from heartbeats; default
+	// 100,000.
+	MaxAgents int
 }
 
 // Route is who can do a type of task: agents of any of Types, with all of
@@ -70,6 +73,7 @@ func (c Config) withDefaults() Config {
 	orInt(&c.MaxAttempts, 3)
 	orInt(&c.DoneMemory, 10_000)
 	orInt(&c.QueueMemory, 50_000)
+	orInt(&c.MaxAgents, 100_000)
 	return c
 }
 
@@ -85,8 +89,8 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s: %s is negative", name, d))
 		}
 	}
-	if c.MaxAttempts < 0 || c.DoneMemory < 0 || c.QueueMemory < 0 {
-		errs = append(errs, errors.New("max_attempts, done_memory and queue_memory: must not be negative"))
+	if c.MaxAttempts < 0 || c.DoneMemory < 0 || c.QueueMemory < 0 || c.MaxAgents < 0 {
+		errs = append(errs, errors.New("max_attempts, max_agents, done_memory and queue_memory: must not be negative"))
 	}
 	for taskType, r := range c.Routes {
 		if len(r.Types) == 0 && len(r.Capabilities) == 0 {

@@ -33,6 +33,7 @@ type DeadLetter struct {
 	Sequence   uint64
 	Reason     string
 	History    []Failure
+	Cause      string
 }
 
 // Discard: the message repeats a task that is open or done; take it off the
@@ -63,6 +64,8 @@ type Attempt struct {
 	// PreviousAgent and Reason say who had it before and why no longer.
 	PreviousAgent string
 	Reason        Reason
+	// Cause is the id of the event that took it from the previous agent.
+	Cause string
 }
 
 // Failure is an attempt that ended without a result.
@@ -72,6 +75,7 @@ type Failure struct {
 	Incarnation uint64    `json:"incarnation,omitempty"`
 	Reason      Reason    `json:"reason"`
 	Detail      string    `json:"detail,omitempty"`
+	Cause       string    `json:"cause,omitempty"`
 	Ended       time.Time `json:"ended"`
 }
 

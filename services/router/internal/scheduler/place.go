@@ -267,7 +267,8 @@ func (s *Scheduler) attempt(t *task) Attempt {
 		Agent: t.agent.id, Incarnation: t.incarnation, Number: t.attempt,
 	}
 	if n := len(t.history); n > 0 {
-		at.PreviousAgent, at.Reason = t.history[n-1].Agent, t.history[n-1].Reason
+		last := t.history[n-1]
+		at.PreviousAgent, at.Reason, at.Cause = last.Agent, last.Reason, last.Cause
 	}
 	return at
 }

@@ -21,7 +21,7 @@ func (in TaskAssigned) apply(s *Scheduler, now time.Time) {
 	t, ok := s.tasks[in.Task]
 	if !ok {
 		t = &task{Task: Task{ID: in.Task, Type: in.Type, Sequence: in.Sequence, Submitted: in.At}}
-		s.tasks[in.Task] = t
+		s.open(t)
 		s.queued.remove(in.Task)
 	}
 	same := ok && in.Number == t.attempt && t.state == assigned &&
@@ -156,11 +156,13 @@ type TaskResult struct {
 	// Retry tells that trying again may help; Error why it failed.
 	Retry bool
 	Error string
-	// Logged is the log's sequence.
+	// Logged is the log's sequence, Cause the event's id.
 	Logged uint64
+	Cause  string
 }
 
 func (in TaskResult) apply(s *Scheduler, now time.Time) {
+	s.cause = in.Cause
 	if in.Failed {
 		s.counts.Failed++
 	}
@@ -220,7 +222,7 @@ func (in TaskDeadLettered) apply(s *Scheduler, now time.Time) {
 	if t, ok := s.tasks[in.ID]; ok {
 		s.take(t, now)
 		s.unqueue(t)
-		delete(s.tasks, in.ID)
+		s.close(t)
 		d.Attempts, d.Sequence = t.attempt, t.Sequence
 		if t.held {
 			s.emit(Discard{Task: in.ID, Sequence: t.Sequence})

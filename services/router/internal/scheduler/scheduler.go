@@ -25,12 +25,14 @@ type Scheduler struct {
 	agents  map[string]*agent
 	types   map[string]*taskType
 	tasks   map[string]*task
+	unheld  map[string]*task // those whose message is not in our hands
 	queued  *memory[queuedTask]
 	done    *memory[Done]
 	timers  timerHeap
 	waiting map[*taskType]struct{}
 	counts  Counts
 	order   uint64
+	cause   string // the event that the current input is
 	out     []Effect
 }
 
@@ -54,6 +56,7 @@ func New(cfg Config, now time.Time) *Scheduler {
 		agents:  map[string]*agent{},
 		types:   map[string]*taskType{},
 		tasks:   map[string]*task{},
+		unheld:  map[string]*task{},
 		queued:  newMemory[queuedTask](cfg.QueueMemory),
 		done:    newMemory[Done](cfg.DoneMemory),
 		waiting: map[*taskType]struct{}{},
@@ -63,7 +66,7 @@ func New(cfg Config, now time.Time) *Scheduler {
 // Step takes one input in and gives what must be done about it, in order. The
 // slice is valid until the next Step.
 func (s *Scheduler) Step(now time.Time, in Input) []Effect {
-	s.out = s.out[:0]
+	s.out, s.cause = s.out[:0], ""
 	in.apply(s, now)
 	s.place(now)
 	return s.out
@@ -82,4 +85,16 @@ func (s *Scheduler) emit(e Effect) { s.out = append(s.out, e) }
 func (s *Scheduler) stale(what, task, agent string) {
 	s.counts.Stale++
 	s.emit(Stale{What: what, Task: task, Agent: agent})
+}
+
+func (s *Scheduler) open(t *task) {
+	s.tasks[t.ID] = t
+	if !t.held {
+		s.unheld[t.ID] = t
+	}
+}
+
+func (s *Scheduler) close(t *task) {
+	delete(s.tasks, t.ID)
+	delete(s.unheld, t.ID)
 }

@@ -125,7 +125,7 @@ func Restore(cfg Config, snap Snapshot, now time.Time) *Scheduler {
 
 func (s *Scheduler) restoreTask(r TaskRecord, now time.Time) {
 	t := &task{Task: r.Task, failures: r.Failures, history: r.History, lapsed: r.Lapsed}
-	s.tasks[t.ID] = t
+	s.open(t)
 	if r.Agent != "" {
 		s.bind(t, s.agent(r.Agent, now), r.Attempt, r.Incarnation, now)
 		t.logged, t.accepted, t.since = r.Logged, r.Accepted, r.Since

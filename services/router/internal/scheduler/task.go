@@ -123,13 +123,14 @@ func (in TaskArrived) apply(s *Scheduler, now time.Time) {
 	switch {
 	case !ok:
 		t = &task{Task: in.Task, held: true}
-		s.tasks[in.ID] = t
+		s.open(t)
 		s.enqueue(t, now)
 	case t.Sequence != in.Sequence:
 		s.counts.Duplicates++
 		s.emit(Discard{Task: in.ID, Sequence: in.Sequence})
 	case !t.held:
 		t.Task, t.held = in.Task, true
+		delete(s.unheld, t.ID)
 		s.adopt(t, now)
 	}
 }
@@ -156,7 +157,7 @@ func (in TaskGone) apply(s *Scheduler, now time.Time) {
 	if t, ok := s.tasks[in.ID]; ok && !t.held {
 		s.take(t, now)
 		s.unqueue(t)
-		delete(s.tasks, in.ID)
+		s.close(t)
 	}
 }
 
@@ -179,7 +180,7 @@ func (s *Scheduler) take(t *task, now time.Time) *agent {
 func (s *Scheduler) release(t *task, reason Reason, detail string, now time.Time) {
 	a := s.take(t, now)
 	t.history = append(t.history, Failure{
-		Attempt: t.attempt, Agent: a.id, Incarnation: t.incarnation, Reason: reason, Detail: detail, Ended: now,
+		Attempt: t.attempt, Agent: a.id, Incarnation: t.incarnation, Reason: reason, Detail: detail, Cause: s.cause, Ended: now,
 	})
 	if len(t.history) > historyLimit {
 		t.history = t.history[1:]
@@ -220,7 +221,7 @@ func (s *Scheduler) complete(t *task, agent string, logged uint64, now time.Time
 	if a != nil && a.id == agent {
 		a.observe(took)
 	}
-	delete(s.tasks, t.ID)
+	s.close(t)
 	s.counts.Completed++
 	s.done.put(t.ID, Done{
 		Type: t.Type, Outcome: Completed, Agent: agent, Attempts: t.attempt, Sequence: t.Sequence, Logged: logged,
@@ -234,9 +235,9 @@ func (s *Scheduler) deadLetter(t *task, reason string, _ time.Time) {
 		t.state = doomed
 		return
 	}
-	delete(s.tasks, t.ID)
+	s.close(t)
 	s.done.put(t.ID, Done{
 		Type: t.Type, Outcome: DeadLettered, Attempts: t.attempt, Sequence: t.Sequence, Reason: reason,
 	}, true)
-	s.emit(DeadLetter{Task: t.ID, Type: t.Type, Sequence: t.Sequence, Reason: reason, History: t.history})
+	s.emit(DeadLetter{Task: t.ID, Type: t.Type, Sequence: t.Sequence, Reason: reason, History: t.history, Cause: s.cause})
 }

@@ -127,10 +127,22 @@ func (s *Scheduler) Types(now time.Time) []TypeView {
 	return views
 }
 
-// Room is how many more tasks of a type should be taken off the queue.
+// Room is how many more tasks of a type could be placed now.
 func (s *Scheduler) Room(taskType string, now time.Time) int {
 	ty := s.taskType(taskType)
 	return max(0, s.room(ty, now)-len(ty.queue))
+}
+
+// Want is how many messages of a type should be asked of the queue: those
+// there is room for, and those of open tasks that are not in our hands.
+func (s *Scheduler) Want(taskType string, now time.Time) int {
+	n := s.Room(taskType, now)
+	for _, t := range s.unheld {
+		if t.Type == taskType {
+			n++
+		}
+	}
+	return n
 }
 
 // Able is how many agents that can do a type of task are alive.
@@ -152,11 +164,9 @@ func (s *Scheduler) Open() int { return len(s.tasks) }
 
 // Unheld lists the open tasks whose message is not in the router's hands.
 func (s *Scheduler) Unheld() []Task {
-	var ts []Task
-	for _, t := range s.tasks {
-		if !t.held {
-			ts = append(ts, t.Task)
-		}
+	ts := make([]Task, 0, len(s.unheld))
+	for _, t := range s.unheld {
+		ts = append(ts, t.Task)
 	}
 	return ts
 }
