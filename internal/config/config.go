@@ -150,6 +150,9 @@ type RestartPolicy struct {
 	TimeWindow  time.Duration
 	Delay       time.Duration
 	Backoff     Backoff
+	// ResetAfter is how long a child must have run for its next delay to be
+	// the first again. Zero: never.
+	ResetAfter time.Duration
 }
 
 // Backoff says how the delay grows from one restart to the next.
@@ -159,7 +162,8 @@ type Backoff struct {
 	Increment time.Duration
 	// Base multiplies each time (exponential).
 	Base float64
-	// MaxDelay caps the delay (linear, exponential, fibonacci).
+	// MaxDelay caps the delay, jitter included (linear, exponential,
+	// fibonacci).
 	MaxDelay time.Duration
 	// Jitter is the share by which a delay may vary up and down, 0 to 1.
 	Jitter float64

@@ -72,6 +72,7 @@ func DefaultWorkerPolicy() RestartPolicy {
 		TimeWindow:  time.Minute,
 		Delay:       100 * time.Millisecond,
 		Backoff:     Backoff{Type: Exponential, Base: 2, MaxDelay: 30 * time.Second, Jitter: 0.1},
+		ResetAfter:  time.Minute,
 	}
 }
 
@@ -83,6 +84,7 @@ func DefaultSupervisorPolicy() RestartPolicy {
 		TimeWindow:  5 * time.Minute,
 		Delay:       time.Second,
 		Backoff:     Backoff{Type: Exponential, Base: 1.5, MaxDelay: time.Minute, Jitter: 0.1},
+		ResetAfter:  5 * time.Minute,
 	}
 }
 

@@ -23,10 +23,10 @@ func TestRequirementsFile(t *testing.T) {
 	want := Default()
 	want.Path = "testdata/good/requirements.yaml"
 	supervisor := RestartPolicy{MaxRestarts: 10, TimeWindow: 300 * time.Second, Delay: 500 * time.Millisecond,
-		Backoff: Backoff{Type: Fibonacci, MaxDelay: time.Minute, Jitter: 0.1}}
+		Backoff: Backoff{Type: Fibonacci, MaxDelay: time.Minute, Jitter: 0.1}, ResetAfter: 300 * time.Second}
 	want.RestartPolicies = map[string]RestartPolicy{
 		"default": {MaxRestarts: 5, TimeWindow: time.Minute, Delay: 100 * time.Millisecond,
-			Backoff: Backoff{Type: Exponential, Base: 2, MaxDelay: 30 * time.Second, Jitter: 0.1}},
+			Backoff: Backoff{Type: Exponential, Base: 2, MaxDelay: 30 * time.Second, Jitter: 0.1}, ResetAfter: time.Minute},
 		"agent_supervisor": supervisor,
 	}
 	want.Tree.Root.Strategy = OneForAll

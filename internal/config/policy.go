@@ -24,6 +24,8 @@ func readPolicy(o *object, p *RestartPolicy) {
 	o.integer("max_restarts", &p.MaxRestarts, 0, 10_000)
 	o.duration("time_window", &p.TimeWindow, time.Millisecond, longest)
 	o.duration("restart_delay", &p.Delay, 0, longest)
+	p.ResetAfter = p.TimeWindow
+	o.duration("reset_after", &p.ResetAfter, 0, longest)
 	readBackoff(o.section("backoff_strategy"), p)
 	o.done(nil)
 	if len(o.d.problems) == before {
@@ -131,15 +133,16 @@ func (p RestartPolicy) shortest(n int) time.Duration {
 		d *= math.Pow(b.Base, float64(n-1))
 	case b.Type == Fibonacci:
 		last, next := 1.0, 1.0
-		for i := 1; i < n && d*last < float64(b.MaxDelay); i++ {
+		for i := 1; i < n && last < math.MaxFloat64/4; i++ {
 			last, next = next, last+next
 		}
 		d *= last
 	}
+	d *= 1 - b.Jitter
 	if b.Type != Fixed {
 		d = min(d, float64(b.MaxDelay))
 	}
-	return time.Duration(d * (1 - b.Jitter))
+	return time.Duration(d)
 }
 
 // policy reads a node's or agent's policy: a name, or a mapping in place. It
