@@ -1,0 +1,197 @@
+package fleet
+
+import (
+	"time"
+
+	"github.com/mistersmith/mistersmith/services/detector/internal/suspicion"
+)
+
+// Beat is a heartbeat.
+type Beat struct {
+	Agent string
+	// Incarnation and Seq are 0 when the agent does not tell.
+	Incarnation, Seq uint64
+	// About.Interval is 0 when the agent declares none; About.Runner is not
+	// read.
+	About    About
+	Progress uint64
+	// Busy: the agent says that its work may stand still until BusyUntil.
+	Busy      bool
+	BusyUntil Instant
+}
+
+// Beat takes note of a heartbeat that arrived at now.
+func (f *Fleet) Beat(now Instant, b Beat) []Finding {
+	trusted := f.begin(now, false)
+	i, known := f.index[b.Agent]
+	if !known {
+		if !f.room() {
+			f.stats.Refused++
+			f.out = append(f.out, Finding{Kind: Full, Agent: b.Agent})
+			return f.out
+		}
+		i = f.discover(b, trusted)
+	}
+	a := &f.agents[i]
+	switch {
+	case a.state == ignored:
+		a.heard = now
+		return f.out
+	case b.Incarnation != 0 && (b.Incarnation < a.incarnation || b.Incarnation <= a.over):
+		f.stats.Stale++
+		return f.out
+	case b.Incarnation > a.incarnation:
+		f.renew(i, b.Incarnation, trusted)
+	}
+	if a.state == gone && !f.revive(i, b, now, trusted) {
+		return f.out
+	}
+	if !known {
+		a.about = b.About
+		f.find(a, Finding{Kind: Created})
+	}
+	f.hear(i, b, now, trusted)
+	return f.out
+}
+
+// revive decides about a heartbeat of an agent that is gone: a straggler, or a
+// new life that nobody announced.
+func (f *Fleet) revive(i uint32, b Beat, now, trusted Instant) bool {
+	a := &f.agents[i]
+	if a.ended {
+		quiet := f.interval(a)
+		if a.incarnation > 0 {
+			// Its successor is announced by a start event, so that only
+			// somebody else under the same name can beat for long.
+			quiet = max(10*quiet, 10*time.Second)
+		}
+		if b.Incarnation != 0 || now-a.since <= quiet {
+			f.stats.Stale++
+			return false
+		}
+		f.renew(i, 0, trusted)
+		f.find(a, Finding{Kind: Created})
+		return true
+	}
+	if b.About.Status == Stopping || b.About.Status == Stopped {
+		a.heard, a.about.Status = now, b.About.Status
+		return false
+	}
+	a.unclean = true
+	a.state = watched
+	return true
+}
+
+// hear is a heartbeat of the agent's present life.
+func (f *Fleet) hear(i uint32, b Beat, now, trusted Instant) {
+	a := &f.agents[i]
+	first := !a.beaten
+	rearm := a.state != watched || a.band != Healthy
+	if f.declare(a, b.About.Interval) {
+		rearm = true
+	} else if a.beaten {
+		f.learn(a, b.Seq, now)
+		rearm = f.assume(a) || rearm
+	}
+	a.last, a.heard, a.lost, a.seq = trusted, now, f.clock.lost, b.Seq
+	a.beaten, a.unclean, a.cleared = true, false, 0
+	hung := f.hung(a, b, now)
+	note(&a.about, b.About)
+
+	switch {
+	case b.About.Status == Stopping || b.About.Status == Stopped:
+		f.depart(i, false, now, trusted)
+		return
+	case hung:
+		if a.state != failed {
+			f.fail(i, Hung, RuleProgress, now, trusted)
+		}
+		return
+	case a.state == failed:
+		a.state = watched
+		f.find(a, Finding{Kind: Recovered, For: now - a.since})
+	}
+	a.state = watched
+	f.become(a, Healthy, f.evidence(a, now, trusted, ""))
+	if first {
+		f.find(a, Finding{Kind: ProbeWanted})
+	}
+	if rearm || !f.wheel.Has(i) {
+		f.arm(i)
+	}
+}
+
+// declare takes the interval the agent tells, if it is another than before.
+func (f *Fleet) declare(a *agent, interval time.Duration) bool {
+	if interval <= 0 || interval == a.declared {
+		return false
+	}
+	a.declared = suspicion.Clamp(interval)
+	a.est.Declare(a.declared)
+	return true
+}
+
+// learn gives the gap before this heartbeat to the estimator, if it was the
+// agent's own doing.
+func (f *Fleet) learn(a *agent, seq uint64, now Instant) {
+	gap := now - a.heard
+	beats := 1
+	switch {
+	case seq == 0 || a.seq == 0:
+	case seq <= a.seq: // another process, or out of order
+		return
+	case seq-a.seq < 1000:
+		beats = int(seq - a.seq)
+	}
+	if a.unclean || a.last <= f.graceFrom || f.clock.lost-a.lost > f.interval(a)/stallShare {
+		return
+	}
+	if a.state == failed {
+		// What ends a suspicion is no normal gap. It is learned as one just
+		// beyond the limit, so that the limit gives way to an agent that
+		// changed its habits, but not to one that was away.
+		full, _ := f.limit(a, 1)
+		gap = min(gap, full+full/4)
+	}
+	a.est.Observe(gap, beats)
+	a.longest = max(a.longest, now-a.heard)
+}
+
+// assume guesses the interval of an agent that declares none from its first
+// gaps, and tells whether it changed.
+func (f *Fleet) assume(a *agent) bool {
+	samples := a.est.Samples()
+	if a.declared > 0 || samples == 0 || samples > f.cfg.MinSamples {
+		return false
+	}
+	if samples < assumeAfter && a.longest <= f.interval(a) {
+		return false
+	}
+	guess := min(max(a.longest, minAssumed), maxAssumed)
+	if guess == a.assumed {
+		return false
+	}
+	a.assumed = guess
+	a.est.Declare(guess)
+	return true
+}
+
+// hung tells whether the agent beats though its work stands still past the
+// time it gave itself.
+func (f *Fleet) hung(a *agent, b Beat, now Instant) bool {
+	if b.Progress != a.progress || a.moved == 0 || !b.Busy {
+		a.progress, a.moved = b.Progress, now
+	}
+	interval := f.interval(a)
+	return b.Busy && now > b.BusyUntil+interval && (a.moved < b.BusyUntil || now-a.moved > patience*interval)
+}
+
+// note takes over what the agent says of itself; what it leaves out stays.
+func note(to *About, from About) {
+	to.Status, to.InFlight, to.Capacity = from.Status, from.InFlight, from.Capacity
+	to.Type = or(from.Type, to.Type)
+	to.Interval = or(from.Interval, to.Interval)
+	if from.Capabilities != nil {
+		to.Capabilities = from.Capabilities
+	}
+}

@@ -1,0 +1,87 @@
+package fleet
+
+import "time"
+
+// Kind is what a finding says.
+type Kind uint8
+
+// The kinds of findings.
+const (
+	// Created: an agent nobody announced beats.
+	Created Kind = iota + 1
+	// Failed: an agent is taken for dead or hung.
+	Failed
+	// Recovered: an agent taken for dead lives, in the same incarnation.
+	Recovered
+	// BandChanged: the health band is another.
+	BandChanged
+	// ProbeWanted: a ping could tell more.
+	ProbeWanted
+	// Stalled: the detector itself stood still.
+	Stalled
+	// Full: an unannounced agent was refused or another forgotten for it.
+	Full
+)
+
+// Band is the health band of an agent.
+type Band uint8
+
+// The bands: Unknown before any evidence, Healthy below half the threshold,
+// Degraded from half, Unhealthy at the threshold.
+const (
+	Unknown Band = iota
+	Healthy
+	Degraded
+	Unhealthy
+	bands
+)
+
+// Reason is why an agent was found failed.
+type Reason string
+
+// The detector's reasons.
+const (
+	HeartbeatTimeout  Reason = "heartbeat_timeout"
+	NoFirstHeartbeat  Reason = "no_first_heartbeat"
+	HealthCheckFailed Reason = "health_check_failed"
+	Hung              Reason = "hung"
+)
+
+// Rule is what spoke.
+type Rule string
+
+// The rules.
+const (
+	RulePhi           Rule = "phi"
+	RuleMissedBeats   Rule = "missed_beats"
+	RuleStartDeadline Rule = "start_deadline"
+	RuleProgress      Rule = "progress"
+	RuleProbe         Rule = "probe"
+)
+
+// Evidence is what was known when a finding was made.
+type Evidence struct {
+	Phi, Threshold float64
+	// Elapsed is the time since the last heartbeat, or since the start when
+	// there was none, by the detector's clock and including its own stalls.
+	Elapsed time.Duration
+	// Beaten tells whether there was a heartbeat.
+	Beaten   bool
+	Interval time.Duration
+	Samples  int
+	Rule     Rule
+}
+
+// Finding is something the detector concluded.
+type Finding struct {
+	Kind        Kind
+	Agent       string
+	Incarnation uint64
+	About       About
+	Reason      Reason   // Failed
+	Evidence    Evidence // Failed, BandChanged
+	From, To    Band     // BandChanged
+	// For is how long the agent was taken for dead (Recovered), or the
+	// detector stood still (Stalled).
+	For time.Duration
+}
