@@ -75,7 +75,7 @@ func (t *Tree) startFailed(n *node) {
 		return
 	}
 	if !p.awaitsStart(n) {
-		t.ended(n, false, false)
+		t.ended(n, false)
 		return
 	}
 	op := p.op()
@@ -95,13 +95,12 @@ func (t *Tree) startFailed(n *node) {
 		if op.Kind == OpBoot {
 			t.up(p)
 		}
-		t.ended(n, false, true)
+		t.ended(n, false)
 	}
 }
 
-// ended decides what the end of a child leads to. Resume tells that the rest
-// of a group still waits to be started after it.
-func (t *Tree) ended(n *node, normal, resume bool) {
+// ended decides what the end of a child leads to.
+func (t *Tree) ended(n *node, normal bool) {
 	p := n.parent
 	if t.busy(p) {
 		t.seq++
@@ -119,7 +118,7 @@ func (t *Tree) ended(n *node, normal, resume bool) {
 		t.emit(Effect{Kind: NoteEscalate, Node: p.spec.ID, Reason: "child " + n.spec.ID + " failed", Event: n.st.Cause, Chain: n.st.Chain})
 		t.shutdown(p, Escalated, "child "+n.spec.ID+" failed: "+n.st.Why)
 	case !t.allow(p):
-		t.exceeded(p, n, resume)
+		t.exceeded(p, n)
 	default:
 		t.restart(n)
 	}
@@ -141,6 +140,7 @@ func (t *Tree) finish(n *node) {
 // retire takes a temporary child away. One from configuration comes back when
 // its supervisor starts anew, as in OTP.
 func (t *Tree) retire(n *node) {
+	t.answer(n, Superseded)
 	if n.spec.Dynamic && !t.opt.Volatile {
 		t.remove(n)
 		return
@@ -182,21 +182,17 @@ func (t *Tree) allow(p *node) bool {
 
 // exceeded applies the escalation policy of a supervisor whose child failed
 // once too often.
-func (t *Tree) exceeded(p, n *node, resume bool) {
+func (t *Tree) exceeded(p, n *node) {
 	why := "restart limit exceeded by child " + n.spec.ID + ": " + n.st.Why
 	note := Effect{Node: p.spec.ID, Reason: why, Event: n.st.Cause, Chain: n.st.Chain}
 	outcome := Shutdown
 	switch p.spec.Supervisor.Escalation {
 	case Ignore:
-		note.Kind, note.Node = NoteIgnore, n.spec.ID
+		note.Kind = NoteIgnore
 		t.emit(note)
 		w := p.st.Supervisor.Window
 		p.st.Supervisor.Window = w[:len(w)-1]
-		t.setPhase(n, Idle, WhyFailed)
-		if resume && !t.independent(p) {
-			p.st.Supervisor.Op = &Operation{Kind: OpGroup, Stage: StageStart, From: n.spec.Rank, At: n.spec.Rank, Cause: n.st.Cause, Chain: n.st.Chain}
-			t.advance(p)
-		}
+		t.restart(n)
 		return
 	case Terminate:
 		note.Kind, outcome = NoteTerminate, Terminated

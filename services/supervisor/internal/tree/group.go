@@ -214,7 +214,7 @@ func (t *Tree) down(n *node) {
 	}
 	switch then {
 	case ThenFail:
-		t.ended(n, false, false)
+		t.ended(n, false)
 	case ThenStartFailed:
 		t.startFailed(n)
 	case ThenRestart:
@@ -278,6 +278,9 @@ func (t *Tree) end(s *node) {
 	}
 	why := s.st.Why
 	t.setPhase(s, Idle, why)
+	if cmd := s.st.Command; cmd != nil && cmd.Queued == 0 && outcome != Cooling && outcome != BootFailed {
+		t.answer(s, CannotStart)
+	}
 	p := s.parent
 	switch outcome {
 	case Cooling:
@@ -300,7 +303,7 @@ func (t *Tree) end(s *node) {
 		case p.awaitsStart(s):
 			t.startFailed(s)
 		default:
-			t.ended(s, outcome == Shutdown, false)
+			t.ended(s, outcome == Shutdown)
 		}
 	}
 }

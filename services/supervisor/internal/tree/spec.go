@@ -65,7 +65,7 @@ const (
 	Terminate Escalation = "terminate"
 	// CoolOff stops the children and starts afresh after a pause.
 	CoolOff Escalation = "restart"
-	// Ignore leaves the failed child down and everything else as it is.
+	// Ignore records it and goes on restarting.
 	Ignore Escalation = "ignore"
 )
 

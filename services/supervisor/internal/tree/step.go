@@ -141,7 +141,7 @@ func (t *Tree) exited(n *node, in *Input) {
 			return
 		}
 	}
-	t.ended(n, in.Normal, false)
+	t.ended(n, in.Normal)
 }
 
 // condemned deals with a verdict: whatever still lives of the incarnation is
@@ -232,7 +232,7 @@ func (t *Tree) unqueue(q queued) {
 		normal := n.st.Normal
 		n.st.Ended, n.st.Normal = 0, false
 		t.touch(n)
-		t.ended(n, normal, false)
+		t.ended(n, normal)
 	case n.st.Command != nil && n.st.Command.Queued == q.seq:
 		n.st.Command.Queued = 0
 		t.touch(n)

@@ -15,7 +15,9 @@ type Tree struct {
 	// seq orders what waits in the supervisors' queues.
 	seq    uint64
 	timers timers
-	dirty  []*node
+	// touches counts calls of mark.
+	touches uint64
+	dirty   []*node
 	// settle holds supervisors that may have something to do next.
 	settle   []*node
 	unplaced []*node
@@ -252,7 +254,11 @@ func (t *Tree) History(id string) (failures, restarts []Entry) {
 
 func (t *Tree) touch(n *node) { t.mark(n, dirtyState) }
 
+// Touches counts changes, so that a caller can tell whether a step made any.
+func (t *Tree) Touches() uint64 { return t.touches }
+
 func (t *Tree) mark(n *node, d dirt) {
+	t.touches++
 	if n.dirty == 0 {
 		t.dirty = append(t.dirty, n)
 	}

@@ -1,0 +1,259 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/guard"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Command is a decided start, stop or report.
+type Command struct {
+	tree.Effect
+	// Spec is the agent's, and Decision the event in which it was decided.
+	Spec     *tree.Spec
+	Decision string
+}
+
+// Commander carries out commands: those of one agent one after the other, those
+// of different agents at the same time. It goes on until each is done, over
+// outages of NATS and of runners; a later command for the same agent ends an
+// earlier start that was never answered. Results go to Post.
+type Commander struct {
+	env  shell.Env
+	file *config.File
+	post func(tree.Input)
+	ctx  context.Context
+	done sync.WaitGroup
+
+	mu     sync.Mutex
+	lanes  map[string][]Command
+	guards map[string]*guard.Guard
+}
+
+// NewCommander makes a commander that works until ctx ends. Post must not
+// block for long after that.
+func NewCommander(ctx context.Context, env shell.Env, f *config.File, post func(tree.Input)) *Commander {
+	return &Commander{env: env, file: f, post: post, ctx: ctx, lanes: map[string][]Command{}, guards: map[string]*guard.Guard{}}
+}
+
+// Do takes a command on.
+func (c *Commander) Do(cmd Command) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	queue, busy := c.lanes[cmd.Node]
+	c.lanes[cmd.Node] = append(queue, cmd)
+	if !busy {
+		c.done.Go(func() { c.work(cmd.Node) })
+	}
+}
+
+// Pending is the number of agents with commands under way.
+func (c *Commander) Pending() int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.lanes)
+}
+
+// Wait waits until every lane has ended, after the end of the context.
+func (c *Commander) Wait() { c.done.Wait() }
+
+// work carries out an agent's commands until none is left.
+func (c *Commander) work(agent string) {
+	for {
+		c.mu.Lock()
+		queue := c.lanes[agent]
+		if len(queue) == 0 || c.ctx.Err() != nil {
+			delete(c.lanes, agent)
+			c.mu.Unlock()
+			return
+		}
+		cmd := queue[0]
+		c.lanes[agent] = queue[1:]
+		c.mu.Unlock()
+		c.carryOut(cmd)
+	}
+}
+
+// overtaken tells whether a later command waits for the same agent.
+func (c *Commander) overtaken(agent string) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.lanes[agent]) > 0
+}
+
+// carryOut repeats a command until it is done.
+func (c *Commander) carryOut(cmd Command) {
+	const first, most = 50 * time.Millisecond, time.Second
+	told := false
+	for wait := first; c.ctx.Err() == nil; wait = min(2*wait, most) {
+		done, err := c.try(cmd)
+		if done || cmd.Kind == tree.DoStart && c.overtaken(cmd.Node) {
+			return
+		}
+		if !told && c.ctx.Err() == nil {
+			told = true
+			c.env.Log.Warn("command not carried out yet; it is repeated", "command", string(cmd.Kind), "agent", cmd.Node,
+				"incarnation", cmd.Incarnation, "runner", cmd.Runner, "error", err)
+		}
+		t := time.NewTimer(wait)
+		select {
+		case <-c.ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+func (c *Commander) try(cmd Command) (done bool, err error) {
+	switch cmd.Kind {
+	case tree.DoStart:
+		return c.start(cmd)
+	case tree.DoStop:
+		return c.stop(cmd, cmd.Incarnation, cmd.Kill)
+	case tree.DoReport:
+		err := c.report(cmd, contracts.ReasonUnverified, cmd.Reason)
+		return err == nil, err
+	}
+	return true, nil
+}
+
+func (c *Commander) start(cmd Command) (done bool, err error) {
+	var body contracts.StartCommand
+	if err := json.Unmarshal(cmd.Spec.Agent.Start, &body); err != nil {
+		return c.failed(cmd, fmt.Sprintf("its specification cannot be read: %v", err))
+	}
+	body.Agent, body.Incarnation = cmd.Node, cmd.Incarnation
+	body.CausationID, body.CorrelationID = cmd.Decision, cmd.Chain
+	reply, err := c.ask(cmd.Runner, "start", body, startTimeout)
+	if err != nil {
+		return false, err
+	}
+	switch reply.Code {
+	case contracts.RunnerOK:
+		c.post(tree.Input{Kind: tree.Started, Node: cmd.Node, Incarnation: cmd.Incarnation, PID: reply.PID, Reason: "runner " + cmd.Runner + " started it"})
+		return true, nil
+	case contracts.RunnerAlreadyExited:
+		in := tree.Input{Kind: tree.Exited, Node: cmd.Node, Incarnation: cmd.Incarnation, Chain: cmd.Chain, Reason: "it had already ended"}
+		if reply.Exit != nil {
+			in.Normal = reply.Exit.Code == 0
+			in.Reason = DescribeExit(*reply.Exit)
+		}
+		c.post(in)
+		return true, nil
+	case contracts.RunnerStillRunning:
+		// An older one lives, though its end was confirmed or it was never
+		// known: it ends first.
+		stopped, err := c.stop(Command{Effect: tree.Effect{Node: cmd.Node, Runner: cmd.Runner, Chain: cmd.Chain, Timeout: cmd.Spec.ShutdownTimeout}, Decision: cmd.Decision}, reply.Incarnation, false)
+		if err != nil || !stopped {
+			return false, err
+		}
+		return false, fmt.Errorf("incarnation %d was still running and had to be stopped", reply.Incarnation)
+	case contracts.RunnerStopping, contracts.RunnerFull, contracts.RunnerInternal:
+		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
+	default:
+		return c.failed(cmd, fmt.Sprintf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error))
+	}
+}
+
+// failed reports a start that failed to the log, from where it comes back.
+func (c *Commander) failed(cmd Command, why string) (done bool, err error) {
+	err = c.report(cmd, contracts.ReasonStartFailed, why)
+	return err == nil, err
+}
+
+func (c *Commander) stop(cmd Command, incarnation uint64, kill bool) (done bool, err error) {
+	reply, err := c.ask(cmd.Runner, "stop", contracts.StopCommand{
+		Agent: cmd.Node, Incarnation: incarnation, Timeout: contracts.Duration(cmd.Timeout), Kill: kill,
+		CausationID: cmd.Decision, CorrelationID: cmd.Chain,
+	}, cmd.Timeout+stopMargin)
+	if err != nil {
+		return false, err
+	}
+	if reply.Code != contracts.RunnerOK {
+		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
+	}
+	if cmd.Kind == tree.DoStop {
+		c.post(tree.Input{Kind: tree.Stopped, Node: cmd.Node, Incarnation: incarnation, Reason: "runner " + cmd.Runner + " confirmed its end"})
+	}
+	return true, nil
+}
+
+const (
+	// startTimeout bounds one start request; starting a process takes
+	// milliseconds.
+	startTimeout = 5 * time.Second
+	// stopMargin is what a runner may need beyond an agent's own timeout to
+	// kill it and make sure.
+	stopMargin = 12 * time.Second
+)
+
+// ask sends a command to a runner, through that runner's guard.
+func (c *Commander) ask(runner, verb string, body any, timeout time.Duration) (contracts.RunnerReply, error) {
+	raw, err := json.Marshal(body)
+	if err != nil {
+		return contracts.RunnerReply{}, fmt.Errorf("%s at runner %s: %w", verb, runner, err)
+	}
+	return guard.Do(c.ctx, c.guard(runner), verb, func(ctx context.Context) (contracts.RunnerReply, error) {
+		var reply contracts.RunnerReply
+		ctx, cancel := context.WithTimeout(ctx, timeout)
+		defer cancel()
+		msg, err := c.env.NC.RequestWithContext(ctx, contracts.RunnerSubject(runner, verb), raw)
+		switch {
+		case errors.Is(err, nats.ErrNoResponders):
+			return reply, guard.Permanent(fmt.Errorf("runner %s does not answer: %w", runner, err))
+		case err != nil:
+			return reply, err
+		}
+		if err := json.Unmarshal(msg.Data, &reply); err != nil {
+			return reply, guard.Permanent(fmt.Errorf("answer of runner %s: %w", runner, err))
+		}
+		return reply, nil
+	})
+}
+
+// guard gives each runner its own breaker and bulkhead, all with the settings
+// named runner, so that one that is down does not keep others from being used.
+func (c *Commander) guard(runner string) *guard.Guard {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	g := c.guards[runner]
+	if g == nil {
+		g = newGuard(c.env, c.file, runner)
+		c.guards[runner] = g
+	}
+	return g
+}
+
+func newGuard(env shell.Env, f *config.File, runner string) *guard.Guard {
+	opts := guard.FromFile(f, contracts.ServiceRunner)
+	if env.Metrics != nil {
+		opts.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"caller": env.Service}, env.Metrics)
+	}
+	opts.OnTransition = func(t guard.Transition) {
+		kind := contracts.SystemBreakerOpen
+		switch t.To {
+		case guard.Open:
+		case guard.Closed:
+			kind = contracts.SystemBreakerClosed
+		default:
+			return
+		}
+		env.Log.Warn("circuit breaker", "runner", runner, "from", string(t.From), "to", string(t.To), "reason", t.Reason)
+		env.Emit(context.Background(), env.Event(kind, env.Service).Data(contracts.SystemBreakerData{
+			Service: env.Service, Breaker: contracts.ServiceRunner + "/" + runner, From: string(t.From), To: string(t.To), Reason: t.Reason,
+		}))
+	}
+	return guard.New(contracts.ServiceRunner+"/"+runner, opts)
+}

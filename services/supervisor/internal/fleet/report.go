@@ -1,0 +1,63 @@
+package fleet
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// report stores an agent.failed event about what the supervisor itself found.
+// It comes back from the log like everybody else's evidence, so it is decided
+// upon once, whoever decides. Its id is derived from what it says: told again
+// after a crash it is the same event.
+func (c *Commander) report(cmd Command, reason contracts.FailureReason, detail string) error {
+	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
+	defer cancel()
+	id := contracts.DerivedID("supervisor", string(reason), cmd.Node, fmt.Sprint(cmd.Incarnation))
+	if c.stored(ctx, cmd.Node, id) {
+		return nil
+	}
+	ev, err := c.env.Event(contracts.AgentFailed, cmd.Node).ID(id).Correlation(cmd.Chain).Causation(cmd.Decision).
+		Data(contracts.AgentFailedData{
+			Agent: cmd.Node, Incarnation: cmd.Incarnation, Reason: reason, Runner: cmd.Runner, Detail: detail,
+		}).Build()
+	if err != nil {
+		return err
+	}
+	_, err = shell.PublishEvent(ctx, c.env.JS, ev)
+	return err
+}
+
+// stored tells whether the agent's last failure in the log is the event with
+// this id: the server's own memory of ids is short.
+func (c *Commander) stored(ctx context.Context, agent, id string) bool {
+	stream, err := c.env.JS.Stream(ctx, contracts.EventStream)
+	if err != nil {
+		return false
+	}
+	msg, err := stream.GetLastMsgForSubject(ctx, contracts.EventSubject(contracts.AgentFailed, agent))
+	return err == nil && !errors.Is(err, jetstream.ErrMsgNotFound) && msg.Header.Get(jetstream.MsgIDHeader) == id
+}
+
+// DescribeExit says in a sentence how a process ended.
+func DescribeExit(e contracts.Exit) string {
+	s := fmt.Sprintf("exited with code %d", e.Code)
+	switch {
+	case e.Unknown:
+		s = "ended; how is not known"
+	case e.Signal != "":
+		s = "ended by " + e.Signal
+	}
+	lines := strings.Split(strings.TrimSpace(e.Tail), "\n")
+	if last := lines[len(lines)-1]; last != "" {
+		s += ": " + strings.ToValidUTF8(last[:min(len(last), 200)], "")
+	}
+	return s
+}

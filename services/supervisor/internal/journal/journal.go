@@ -1,0 +1,227 @@
+// Package journal keeps a tree's state in the event log. Every decision is one
+// message (or, when large, several that count together) on the tree's subjects;
+// the fold of their changes is the tree. Appending is fenced: a supervisor that
+// has missed a decision of another is refused.
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strconv"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/internal/guard"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// ErrSuperseded tells that another supervisor has decided about the tree since
+// this one last read it.
+var ErrSuperseded = errors.New("superseded: another supervisor decides about this tree")
+
+// Journal is one tree's part of the log. It is not safe for concurrent use.
+type Journal struct {
+	env    shell.Env
+	tree   string
+	stream jetstream.Stream
+	bucket jetstream.KeyValue
+	guard  *guard.Guard
+
+	// number is that of the last decision, last its place in the stream.
+	number, last uint64
+	// revision is that of the snapshot, saved the decision it holds.
+	revision, saved uint64
+}
+
+// Open waits for the log and the bucket of snapshots, which the event store
+// creates.
+func Open(ctx context.Context, env shell.Env, treeName string, g *guard.Guard) (*Journal, error) {
+	stream, err := shell.WaitStream(ctx, env, contracts.EventStream, contracts.ServiceEventStore)
+	if err != nil {
+		return nil, err
+	}
+	bucket, err := shell.WaitBucket(ctx, env, contracts.StateBucket, contracts.ServiceEventStore)
+	if err != nil {
+		return nil, err
+	}
+	return &Journal{env: env, tree: treeName, stream: stream, bucket: bucket, guard: g}, nil
+}
+
+// Decision is what is appended: the event it becomes has the given id.
+type Decision struct {
+	ID   string
+	Type contracts.EventType
+	// Cause and Chain are the event's causation and correlation.
+	Cause, Chain string
+	At           time.Time
+	Cursor       uint64
+	Inputs       []contracts.DecisionInput
+	Effects      []contracts.DecisionEffect
+	Changes      []tree.Change
+}
+
+// Number is that of the last decision, Sequence its place in the stream.
+func (j *Journal) Number() uint64   { return j.number }
+func (j *Journal) Sequence() uint64 { return j.last }
+
+// Append stores a decision. It tries until it succeeds, ctx ends, or it gets
+// ErrSuperseded.
+func (j *Journal) Append(ctx context.Context, d Decision) error {
+	parts, err := split(d)
+	if err != nil {
+		return err
+	}
+	for i, data := range parts {
+		data.Tree, data.Supervisor = j.tree, j.env.Instance
+		data.Number, data.Cursor = j.number+1, d.Cursor
+		data.More = i < len(parts)-1
+		id := d.ID
+		if i > 0 {
+			id = partID(d.ID, i)
+		}
+		ev, err := contracts.NewEvent(j.env.Source(), d.Type, j.tree, d.At).ID(id).
+			Causation(d.Cause).Correlation(d.Chain).Data(data).Build()
+		if err != nil {
+			return fmt.Errorf("decision %d of tree %s: %w", data.Number, j.tree, err)
+		}
+		if err := j.store(ctx, ev); err != nil {
+			return fmt.Errorf("decision %d of tree %s: %w", data.Number, j.tree, err)
+		}
+	}
+	j.number++
+	return nil
+}
+
+// partID is the id of a decision's further messages.
+func partID(first string, i int) string { return contracts.DerivedID(first, strconv.Itoa(i)) }
+
+// store publishes one message until it is in the stream.
+func (j *Journal) store(ctx context.Context, ev contracts.Event) error {
+	const first, most = 10 * time.Millisecond, time.Second
+	for wait := first; ; wait = min(2*wait, most) {
+		seq, err := guard.Do(ctx, j.guard, "append", func(ctx context.Context) (uint64, error) {
+			seq, err := shell.PublishEvent(ctx, j.env.JS, ev,
+				jetstream.WithExpectLastSequenceForSubject(j.last, contracts.TreeWildcard(j.tree)),
+				jetstream.WithRetryAttempts(0))
+			if refused(err) {
+				return 0, guard.Permanent(err)
+			}
+			return seq, err
+		})
+		switch {
+		case err == nil:
+			j.last = seq
+			return nil
+		case refused(err):
+			return j.settle(ctx, ev)
+		case ctx.Err() != nil:
+			return ctx.Err()
+		}
+		j.env.Log.Warn("decision not stored yet", "tree", j.tree, "event", ev.ID, "error", err)
+		if err := pause(ctx, wait); err != nil {
+			return err
+		}
+	}
+}
+
+// settle finds out whether a refusal is only due to an earlier try of the same
+// message whose answer was lost.
+func (j *Journal) settle(ctx context.Context, ev contracts.Event) error {
+	last, err := j.lastMessage(ctx)
+	if err != nil {
+		return err
+	}
+	if last != nil && last.Header.Get(jetstream.MsgIDHeader) == ev.ID {
+		j.last = last.Sequence
+		return nil
+	}
+	return ErrSuperseded
+}
+
+// Current tells whether nobody else has decided since the last Append or Load.
+func (j *Journal) Current(ctx context.Context) (bool, error) {
+	last, err := j.lastMessage(ctx)
+	return err == nil && (last == nil || last.Sequence <= j.last), err
+}
+
+// refused tells whether the log has moved on; a replicated stream says so with
+// a code of its own.
+func refused(err error) bool {
+	var api *jetstream.APIError
+	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
+}
+
+// lastMessage gives the tree's last message, nil when there is none. It tries
+// until it knows.
+func (j *Journal) lastMessage(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+	for {
+		try, cancel := context.WithTimeout(ctx, 5*time.Second)
+		msg, err := j.stream.GetLastMsgForSubject(try, contracts.TreeWildcard(j.tree))
+		cancel()
+		switch {
+		case err == nil:
+			return msg, nil
+		case errors.Is(err, jetstream.ErrMsgNotFound):
+			return nil, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		}
+		j.env.Log.Warn("log not readable yet", "tree", j.tree, "error", err)
+		if err := pause(ctx, 200*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
+}
+
+func pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
+
+// partBytes is how much of a decision goes into one message.
+const partBytes = contracts.MaxEventBytes * 2 / 3
+
+// split cuts a decision into messages that each fit.
+func split(d Decision) ([]contracts.DecisionsData, error) {
+	parts := []contracts.DecisionsData{{}}
+	size := 0
+	room := func(n int) *contracts.DecisionsData {
+		if size > 0 && size+n > partBytes {
+			parts = append(parts, contracts.DecisionsData{})
+			size = 0
+		}
+		size += n
+		return &parts[len(parts)-1]
+	}
+	for _, in := range d.Inputs {
+		p := room(300 + len(in.Detail) + len(in.Data))
+		p.Inputs = append(p.Inputs, in)
+	}
+	for _, e := range d.Effects {
+		p := room(400 + len(e.Detail))
+		p.Effects = append(p.Effects, e)
+	}
+	for _, c := range d.Changes {
+		raw, err := json.Marshal(c)
+		if err != nil {
+			return nil, fmt.Errorf("change of %s: %w", c.ID, err)
+		}
+		p := room(len(raw) + 80)
+		if p.Changes == nil {
+			p.Changes = map[string]json.RawMessage{}
+		}
+		p.Changes[c.ID] = raw
+	}
+	return parts, nil
+}

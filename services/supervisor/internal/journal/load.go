@@ -1,0 +1,134 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// State is what the log says of a tree.
+type State struct {
+	Tree tree.Snapshot
+	// Cursor is the sequence of the last event that the tree has taken into
+	// account; the next is the first that it has not.
+	Cursor uint64
+	// Fresh is set when the log knows nothing of the tree.
+	Fresh bool
+	// Folded is how many decisions were read beyond the snapshot.
+	Folded int
+}
+
+// Load reads the tree: the last snapshot, and every decision since. From then
+// on Append continues there. A snapshot that cannot be read is ignored with a
+// warning and the log is read from its beginning.
+func (j *Journal) Load(ctx context.Context) (State, error) {
+	s := j.readSnapshot(ctx)
+	j.number, j.last, j.saved = s.Number, s.Sequence, s.Number
+	st := State{Tree: s.Tree, Cursor: s.Cursor}
+	last, err := j.lastMessage(ctx)
+	if err != nil {
+		return State{}, err
+	}
+	if last == nil || last.Sequence <= s.Sequence {
+		st.Fresh = s.Number == 0
+		if st.Fresh {
+			st.Cursor, err = j.end(ctx)
+		}
+		return st, err
+	}
+	if err := j.fold(ctx, &st, last.Sequence); err != nil {
+		return State{}, err
+	}
+	return st, nil
+}
+
+// end is the sequence of the stream's last message: a new tree has no past.
+func (j *Journal) end(ctx context.Context) (uint64, error) {
+	info, err := j.stream.Info(ctx)
+	if err != nil {
+		return 0, fmt.Errorf("read the state of stream %s: %w", contracts.EventStream, err)
+	}
+	return info.State.LastSeq, nil
+}
+
+// fold applies the tree's messages up to and including a sequence.
+func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
+	cons, err := j.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{contracts.TreeWildcard(j.tree)},
+		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy, OptStartSeq: j.last + 1,
+	})
+	if err != nil {
+		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
+	}
+	msgs, err := cons.Messages()
+	if err != nil {
+		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
+	}
+	defer msgs.Stop()
+	var parts []contracts.DecisionsData
+	first := "" // the id of the message that parts begin with
+	for j.last < until {
+		msg, err := msgs.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
+		}
+		j.last = meta.Sequence.Stream
+		id, d, err := decode(msg.Subject(), msg.Data())
+		if err != nil {
+			j.env.Log.Error("a decision in the log cannot be read and is left out", "tree", j.tree, "sequence", j.last, "error", err)
+			continue
+		}
+		if len(parts) == 0 || id != partID(first, len(parts)) {
+			parts, first = nil, id // what was not completed was never acted on
+		}
+		if parts = append(parts, d); d.More {
+			continue
+		}
+		j.apply(st, parts)
+		parts = nil
+	}
+	return nil
+}
+
+// apply takes a whole decision into account.
+func (j *Journal) apply(st *State, parts []contracts.DecisionsData) {
+	d := parts[0]
+	if d.Number != j.number+1 {
+		j.env.Log.Error("decisions are missing from the log; the tree may lack changes", "tree", j.tree, "after", j.number, "next", d.Number)
+	}
+	j.number, st.Cursor = d.Number, d.Cursor
+	st.Folded++
+	for _, p := range parts {
+		for id, raw := range p.Changes {
+			c := tree.Change{ID: id}
+			if err := json.Unmarshal(raw, &c); err != nil {
+				j.env.Log.Error("a change in the log cannot be read and is left out", "tree", j.tree, "node", id, "decision", d.Number, "error", err)
+				continue
+			}
+			c.Removed = c.Removed || string(raw) == "null"
+			st.Tree.Apply(c)
+		}
+	}
+}
+
+func decode(subject string, body []byte) (id string, d contracts.DecisionsData, err error) {
+	ev, err := contracts.DecodeEvent(subject, body)
+	if err != nil {
+		return "", d, err
+	}
+	d, err = contracts.DecodeData[contracts.DecisionsData](ev)
+	return ev.ID, d, err
+}
+
+// loadTimeout bounds one request to the bucket.
+const loadTimeout = 5 * time.Second
