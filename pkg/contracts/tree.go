@@ -31,6 +31,10 @@ type DecisionsData struct {
 	// Cursor is the sequence, in the event stream, of the last event that is
 	// consumed into this state: a successor reads on from the next.
 	Cursor uint64 `json:"cursor"`
+	// More is set when the decision was too large for one message and goes on
+	// in the next of its tree, under the same number. It counts once its last
+	// part is stored; without that, none of it was acted on.
+	More bool `json:"more,omitempty"`
 	// Inputs are what was decided upon, in order.
 	Inputs []DecisionInput `json:"inputs,omitempty"`
 	// Effects are what will now be done, in order.
