@@ -94,10 +94,11 @@ func decodeDispatch(agent string, body []byte, d *contracts.TaskDispatch) error 
 	if err := json.Unmarshal(body, d); err != nil {
 		return fmt.Errorf("dispatch is not JSON: %w", err)
 	}
-	for name, id := range map[string]string{"task": d.Task, "type": d.Type} {
-		if err := contracts.ValidateID(id); err != nil {
-			return fmt.Errorf("dispatch: %s: %w", name, err)
-		}
+	if d.Task == "" {
+		return errors.New("dispatch: task: missing")
+	}
+	if err := (contracts.Task{ID: d.Task, Type: d.Type, CausationID: d.CausationID}).Validate(); err != nil {
+		return fmt.Errorf("dispatch: %w", err)
 	}
 	if d.Agent != "" && d.Agent != agent {
 		return fmt.Errorf("dispatch of task %s: is for agent %.64q", d.Task, d.Agent)

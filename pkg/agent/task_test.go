@@ -149,6 +149,8 @@ func TestRejections(t *testing.T) {
 		stale.Incarnation = 2
 		dots := dispatchOf("a.b", 1)
 		unnumbered := dispatchOf("t0", 0)
+		badCause := dispatchOf("t0", 1)
+		badCause.CausationID = strings.Repeat("x", 200)
 		steps := []struct {
 			name, to string
 			d        contracts.TaskDispatch
@@ -158,6 +160,7 @@ func TestRejections(t *testing.T) {
 			{"older incarnation", "w1", stale, "stale_incarnation"},
 			{"id with a dot", "w1", dots, "invalid"},
 			{"no attempt", "w1", unnumbered, "invalid"},
+			{"huge causation id", "w1", badCause, "invalid"},
 			{"fits", "w1", dispatchOf("t1", 1), ""},
 			{"full", "w1", dispatchOf("t2", 1), "full"},
 		}
