@@ -18,6 +18,27 @@ import (
 // ErrGone tells that a sequence is not in the stream: not yet, or no longer.
 var ErrGone = errors.New("not in the stream")
 
+// ErrDisconnected tells that there is no connection to the server now.
+var ErrDisconnected = errors.New("not connected to the NATS server")
+
+// askTimeout bounds one try of a request, unless the guard's is nearer: a
+// request that was under way when its server died gets no answer.
+const askTimeout = 5 * time.Second
+
+// ask makes a request through the guard. While there is no connection none is
+// made, so that an outage which the client sees itself opens no breaker.
+func ask[T any](ctx context.Context, l *Log, op string, request func(context.Context) (T, error)) (T, error) {
+	if !l.js.Conn().IsConnected() {
+		var none T
+		return none, ErrDisconnected
+	}
+	return guard.Do(ctx, l.guard, op, func(ctx context.Context) (T, error) {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
+		return request(ctx)
+	})
+}
+
 // Record is a stored message.
 type Record struct {
 	Sequence uint64
@@ -52,7 +73,7 @@ func New(js jetstream.JetStream, stream jetstream.Stream, g *guard.Guard) *Log {
 
 // State asks the stream's leader how it stands.
 func (l *Log) State(ctx context.Context) (State, error) {
-	return guard.Do(ctx, l.guard, "state", func(ctx context.Context) (State, error) {
+	return ask(ctx, l, "state", func(ctx context.Context) (State, error) {
 		// A handle of its own: Info changes the handle it is called on.
 		s, err := l.js.Stream(ctx, l.name())
 		if err != nil {
@@ -100,7 +121,7 @@ func (l *Log) Last(ctx context.Context, subject string) (Record, error) {
 }
 
 func (l *Log) direct(ctx context.Context, op string, get func(context.Context) (*jetstream.RawStreamMsg, error)) (Record, error) {
-	return guard.Do(ctx, l.guard, op, func(ctx context.Context) (Record, error) {
+	return ask(ctx, l, op, func(ctx context.Context) (Record, error) {
 		m, err := get(ctx)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			return Record{}, guard.Permanent(ErrGone)

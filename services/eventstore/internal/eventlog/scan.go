@@ -7,8 +7,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/mistersmith/mistersmith/internal/guard"
 )
 
 // Range is a part of the stream.
@@ -125,7 +123,7 @@ func (l *Log) consumer(ctx context.Context, cfg jetstream.ConsumerConfig) (jetst
 	cfg.MemoryStorage = true
 	cfg.Replicas = 1
 	cfg.InactiveThreshold = consumerLife
-	return guard.Do(ctx, l.guard, "consumer", func(ctx context.Context) (jetstream.Consumer, error) {
+	return ask(ctx, l, "consumer", func(ctx context.Context) (jetstream.Consumer, error) {
 		cons, err := l.js.CreateConsumer(ctx, l.name(), cfg)
 		if err != nil {
 			return nil, fmt.Errorf("stream %s: create a consumer: %w", l.name(), err)

@@ -114,9 +114,9 @@ func (x *Indexer) check(ctx context.Context) error {
 		return index.ErrCorrupt
 	}
 	state, err := x.log.State(ctx)
-	if err != nil {
-		x.slog.Warn("the event stream cannot be asked", "error", err)
-		return nil // the consumer copes by itself
+	if err != nil { // the consumer copes by itself
+		x.slog.Debug("the event stream cannot be asked", "error", err)
+		return nil
 	}
 	odd, err := x.odds(ctx, state)
 	if err != nil {

@@ -31,6 +31,9 @@ const (
 	HeaderCause    = "Smith-Cause"
 )
 
+// askTimeout bounds one try of a request, unless the guard's is nearer.
+const askTimeout = 5 * time.Second
+
 // Shelf sets messages aside. Each is set aside, counted and reported once, even
 // if the index is rebuilt and it comes by again.
 type Shelf struct {
@@ -93,6 +96,8 @@ func (s *Shelf) put(ctx context.Context, stream time.Time, subject string, r eve
 	msg.Header.Set(HeaderStored, r.Time.UTC().Format(time.RFC3339Nano))
 	msg.Header.Set(HeaderCause, oneLine(why.Error()))
 	return s.guard.Run(ctx, "set_aside", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, askTimeout)
+		defer cancel()
 		_, err := s.env.JS.PublishMsg(ctx, msg)
 		return err
 	})
@@ -103,6 +108,8 @@ func (s *Shelf) reached(ctx context.Context, stream time.Time) (done uint64, err
 	for _, reason := range intake.Reasons() {
 		subject := contracts.DeadEventSubject(string(reason))
 		seq, e := guard.Do(ctx, s.guard, "last", func(ctx context.Context) (uint64, error) {
+			ctx, cancel := context.WithTimeout(ctx, askTimeout)
+			defer cancel()
 			m, err := s.dead.GetLastMsgForSubject(ctx, subject)
 			if errors.Is(err, jetstream.ErrMsgNotFound) {
 				return 0, nil

@@ -1,0 +1,137 @@
+package replay
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/eventstore/internal/query"
+)
+
+// MaxSessions is how many replays run at once; more are refused.
+const MaxSessions = 16
+
+// Observer is told what is replayed, for metrics.
+type Observer interface {
+	// Replaying is called with 1 when a replay begins and -1 when it ends.
+	Replaying(change int)
+	// Replayed is called for each event sent.
+	Replayed()
+}
+
+// Server serves replays. Each runs by itself until its end, until its requester
+// unsubscribes or stops answering, or until Close.
+type Server struct {
+	nc       *nats.Conn
+	store    *query.Store
+	log      *slog.Logger
+	observer Observer
+
+	ctx    context.Context
+	cancel context.CancelFunc
+	slots  chan struct{}
+	mu     sync.Mutex // guards closed and running.Add
+	closed bool
+	all    sync.WaitGroup
+}
+
+// NewServer makes a Server that sends on nc.
+func NewServer(nc *nats.Conn, store *query.Store, o Observer, log *slog.Logger) *Server {
+	ctx, cancel := context.WithCancel(context.Background())
+	return &Server{nc: nc, store: store, log: log, observer: o, ctx: ctx, cancel: cancel, slots: make(chan struct{}, MaxSessions)}
+}
+
+// Close ends all replays, each with a word to its requester, and waits for
+// them.
+func (s *Server) Close(ctx context.Context) error {
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	s.cancel()
+	done := make(chan struct{})
+	go func() {
+		s.all.Wait()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("replays still running: %w", ctx.Err())
+	}
+}
+
+// refusal is a request that is not served.
+type refusal struct{ code, text string }
+
+// Handle begins the replay that a request asks for. It does not block.
+func (s *Server) Handle(r micro.Request) {
+	job, no := s.prepare(r)
+	if no == nil {
+		no = s.begin(job)
+	}
+	if no == nil {
+		return
+	}
+	if err := r.Error(no.code, no.text, nil); err != nil {
+		s.log.Debug("replay refused, but its requester cannot be told", "error", err)
+	}
+}
+
+// prepare reads a request.
+func (s *Server) prepare(r micro.Request) (*session, *refusal) {
+	if len(r.Data()) > contracts.MaxRequestBytes {
+		return nil, &refusal{contracts.CodeTooLarge, fmt.Sprintf("%s: the request has %d bytes; at most %d", r.Subject(), len(r.Data()), contracts.MaxRequestBytes)}
+	}
+	var req contracts.ReplayRequest
+	if len(r.Data()) > 0 {
+		if err := json.Unmarshal(r.Data(), &req); err != nil {
+			return nil, &refusal{contracts.CodeBadRequest, fmt.Sprintf("%s: the request is not the JSON expected: %v", r.Subject(), err)}
+		}
+	}
+	filter, err := query.NewFilter(req.EventFilter)
+	pace, paceErr := NewPace(req.Speed)
+	err = errors.Join(err, paceErr)
+	if req.Limit < 0 {
+		err = errors.Join(err, fmt.Errorf("limit: %d is negative; use 0 for all", req.Limit))
+	}
+	// The store may publish where a requester may not: never into the system.
+	if to := r.Reply(); to == "" || strings.HasPrefix(to, "smith.") || strings.HasPrefix(to, "$") {
+		err = errors.Join(err, fmt.Errorf("reply subject %.80q: use an inbox", to))
+	}
+	if err != nil {
+		return nil, &refusal{contracts.CodeBadRequest, fmt.Sprintf("%s: %s", r.Subject(), strings.ReplaceAll(err.Error(), "\n", "; "))}
+	}
+	return &session{server: s, to: r.Reply(), filter: filter, pace: pace, limit: req.Limit, cursor: req.Cursor}, nil
+}
+
+// begin runs a session by itself.
+func (s *Server) begin(job *session) *refusal {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed {
+		return &refusal{contracts.CodeNotReady, "the event store is stopping; try again"}
+	}
+	select {
+	case s.slots <- struct{}{}:
+	default:
+		return &refusal{contracts.CodeNotReady, fmt.Sprintf("%d replays are running, which is the most; try again later", MaxSessions)}
+	}
+	s.all.Add(1)
+	s.observer.Replaying(1)
+	go func() {
+		defer s.all.Done()
+		defer func() { <-s.slots }()
+		defer s.observer.Replaying(-1)
+		job.run(s.ctx)
+	}()
+	return nil
+}

@@ -1,0 +1,78 @@
+package eventstore
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// streams are what the service owns.
+type streams struct {
+	events, dead jetstream.Stream
+}
+
+// ensureStreams creates the streams and the bucket, or brings them to their
+// definition. A server that is away or electing is tried again until ctx ends;
+// one that refuses is an error.
+func ensureStreams(ctx context.Context, env shell.Env, o contracts.StreamOptions) (streams, error) {
+	const first, most = 100 * time.Millisecond, 5 * time.Second
+	for wait := first; ; wait = min(2*wait, most) {
+		s, err := tryStreams(ctx, env.JS, o)
+		if err == nil {
+			return s, nil
+		}
+		if ctx.Err() != nil {
+			return s, fmt.Errorf("create the event streams: %w", ctx.Err())
+		}
+		if refused(err) {
+			return s, err
+		}
+		env.Log.Warn("the event streams cannot be made yet", "error", err, "again_in", wait)
+		select {
+		case <-ctx.Done():
+		case <-time.After(wait):
+		}
+	}
+}
+
+func tryStreams(ctx context.Context, js jetstream.JetStream, o contracts.StreamOptions) (s streams, err error) {
+	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+	defer cancel()
+	if s.events, err = js.CreateOrUpdateStream(ctx, contracts.EventStreamConfig(o)); err != nil {
+		return s, streamError(contracts.EventStream, err)
+	}
+	if s.dead, err = js.CreateOrUpdateStream(ctx, contracts.DeadStreamConfig(o)); err != nil {
+		return s, streamError(contracts.DeadStream, err)
+	}
+	if _, err = js.CreateOrUpdateKeyValue(ctx, contracts.StateBucketConfig(o)); err != nil {
+		return s, streamError("bucket "+contracts.StateBucket, err)
+	}
+	return s, nil
+}
+
+func streamError(name string, err error) error {
+	hint := "check the NATS server's storage limits and the event_store settings"
+	switch {
+	case errors.Is(err, jetstream.ErrJetStreamNotEnabled), errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount):
+		hint = "the NATS server needs JetStream (nats-server -js)"
+	case errors.Is(err, context.DeadlineExceeded):
+		hint = "is the NATS server up, and may this user manage streams?"
+	}
+	return fmt.Errorf("create stream %s: %w; %s", name, err, hint)
+}
+
+// refused tells whether the server has answered, and will answer the same
+// again. Codes of 500 and above tell of a passing state, such as an election.
+func refused(err error) bool {
+	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
+		return true
+	}
+	var api *jetstream.APIError
+	return errors.As(err, &api) && api.Code >= 400 && api.Code < 500 && api.Code != 408
+}
