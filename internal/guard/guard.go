@@ -30,7 +30,8 @@ type Guard struct {
 
 // New makes the guard of the downstream service called name, which is also
 // its name in timeouts ("name::operation"), metrics and transitions. It panics
-// when the options are invalid, see [Options.Validate].
+// when the options are invalid, see [Options.Validate], or when the registerer
+// holds other metrics of the same names.
 func New(name string, opts Options) *Guard {
 	opts = opts.withDefaults()
 	if err := opts.Validate(); err != nil {
@@ -80,8 +81,9 @@ func (g *Guard) Run(ctx context.Context, op string, fn func(context.Context) err
 
 // Do makes the call fn as operation op of g's service: at most once at a time
 // per free place of the bulkhead, up to Retry.MaxAttempts times, not while the
-// breaker is open, each attempt with the context of its own timeout. fn must
-// heed its context. op becomes a metric label: take it from a fixed set.
+// breaker is open, each attempt with the context of its own timeout. So fn must
+// heed its context, and bear being called again after an attempt whose outcome
+// is unknown. op becomes a metric label: take it from a fixed set.
 //
 // Every error is an [*Error] that wraps what happened.
 func Do[T any](ctx context.Context, g *Guard, op string, fn func(context.Context) (T, error)) (v T, err error) {

@@ -1,6 +1,7 @@
 package guard
 
 import (
+	"math"
 	"testing"
 	"time"
 
@@ -30,7 +31,7 @@ func TestDelaysStayInBounds(t *testing.T) {
 			if got < low || got > high {
 				t.Fatalf("delay %d is %v, not within [%v, %v]", i, got, low, high)
 			}
-			nominal = min(nominal*o.Base, float64(o.MaxDelay))
+			nominal = min(math.Trunc(nominal*o.Base), float64(o.MaxDelay)) // whole nanoseconds
 		}
 	})
 }
