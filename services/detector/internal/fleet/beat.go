@@ -95,11 +95,16 @@ func (f *Fleet) hear(i uint32, b Beat, now, trusted Instant) {
 	}
 	a.last, a.heard, a.lost, a.seq = trusted, now, f.clock.lost, b.Seq
 	a.beaten, a.unclean, a.cleared = true, false, 0
-	hung := f.hung(a, b, now)
+	leaving := b.About.Status == Stopping || b.About.Status == Stopped
+	hung := f.hung(a, b, now) && !leaving
 	note(&a.about, b.About)
+	if a.state == failed && !hung {
+		a.state = watched
+		f.find(a, Finding{Kind: Recovered, For: now - a.since})
+	}
 
 	switch {
-	case b.About.Status == Stopping || b.About.Status == Stopped:
+	case leaving:
 		f.depart(i, false, now, trusted)
 		return
 	case hung:
@@ -107,9 +112,6 @@ func (f *Fleet) hear(i uint32, b Beat, now, trusted Instant) {
 			f.fail(i, Hung, RuleProgress, now, trusted)
 		}
 		return
-	case a.state == failed:
-		a.state = watched
-		f.find(a, Finding{Kind: Recovered, For: now - a.since})
 	}
 	a.state = watched
 	f.become(a, Healthy, f.evidence(a, now, trusted, ""))

@@ -74,14 +74,28 @@ func square(g uint32) uint64 { s := uint64(g >> 4); return s * s }
 func (n *normal) moments() (mean, dev float64) {
 	if len(n.ring) == 0 {
 		mean = float64(n.interval)
-		return mean, mean * n.settings.MinDeviation
+		low, _ := n.bounds(mean / 1e3)
+		return mean, low * 1e3
 	}
 	count := float64(len(n.ring))
 	mean = float64(n.sum) / count
 	variance := float64(n.squares)*256/count - mean*mean
 	dev = math.Sqrt(max(variance, 0))
-	dev = min(max(dev, mean*n.settings.MinDeviation, 1), max(mean*n.settings.MaxDeviation, 1))
-	return mean * 1e3, dev * 1e3
+	low, high := n.bounds(mean)
+	return mean * 1e3, min(max(dev, low), high) * 1e3
+}
+
+// bounds are those of the deviation, in microseconds like the mean.
+func (n *normal) bounds(mean float64) (low, high float64) {
+	low, high = mean*n.settings.MinDeviation, mean*n.settings.MaxDeviation
+	if n.settings.Floor > 0 {
+		low = float64(n.settings.Floor) / 1e3
+	}
+	if n.settings.Ceiling > 0 {
+		high = float64(n.settings.Ceiling) / 1e3
+	}
+	low = max(low, 1)
+	return low, max(high, low)
 }
 
 func (n *normal) Phi(silence time.Duration) float64 {

@@ -97,6 +97,8 @@ type Settings struct {
 	// MinDeviation and MaxDeviation bound Normal's standard deviation, as
 	// shares of the mean (defaults 0.05 and 1).
 	MinDeviation, MaxDeviation float64
+	// Floor and Ceiling, where not 0, bound it absolutely instead.
+	Floor, Ceiling time.Duration
 }
 
 // New makes an estimator for an agent that is expected to beat at interval.
