@@ -134,7 +134,7 @@ func (r *hosting) optionsFor(a *hosted) Options {
 	o.Capabilities, o.Capacity = a.cmd.Capabilities, a.cmd.Capacity
 	o.HeartbeatInterval = a.cmd.HeartbeatInterval.D()
 	if d := a.cmd.ShutdownTimeout.D(); d > 0 {
-		o.DrainTimeout = d * 4 / 5
+		o.DrainTimeout = drainWithin(d)
 	}
 	o.Args, o.link, o.abort = a.cmd.Command[1:], r.link, a.abort
 	own := map[string]string{

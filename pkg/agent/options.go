@@ -57,8 +57,9 @@ type Options struct {
 	// returned, the agent says that it is degraded.
 	Health func(ctx context.Context) error
 	// DrainTimeout is how long tasks in flight may take to end once the agent
-	// shall stop, before their contexts are cancelled; 4 s by default, so
-	// that the agent ends before the 5 s that a runner waits.
+	// shall stop, before their contexts are cancelled. Main and Host make it
+	// four fifths of the time after which the agent would be killed; without
+	// them it is 4 s.
 	DrainTimeout time.Duration
 	// ConnectTimeout is how long the first connection may take; 30 s by
 	// default. Later ones are tried for ever.
@@ -73,16 +74,17 @@ type Options struct {
 	stuck func(error)     // called when handlers outlive their contexts
 }
 
-const (
-	defaultDrainTimeout   = contracts.DefaultShutdownTimeout * 4 / 5
-	defaultConnectTimeout = 30 * time.Second
-)
+const defaultConnectTimeout = 30 * time.Second
+
+// drainWithin leaves of the time after which an agent is killed some for
+// cancelled work to end and be reported.
+func drainWithin(shutdown time.Duration) time.Duration { return shutdown * 4 / 5 }
 
 func (o Options) withDefaults() Options {
 	o.Capacity = orDefault(o.Capacity, 1)
 	o.HeartbeatInterval = orDefault(o.HeartbeatInterval, contracts.DefaultHeartbeatInterval)
 	o.URL = orDefault(o.URL, nats.DefaultURL)
-	o.DrainTimeout = orDefault(o.DrainTimeout, defaultDrainTimeout)
+	o.DrainTimeout = orDefault(o.DrainTimeout, drainWithin(contracts.DefaultShutdownTimeout))
 	o.ConnectTimeout = orDefault(o.ConnectTimeout, defaultConnectTimeout)
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
@@ -159,6 +161,13 @@ func FromEnv(getenv func(string) string) (Options, error) {
 				s, contracts.MinHeartbeatInterval, contracts.MaxHeartbeatInterval)
 		}
 		o.HeartbeatInterval = d
+	}
+	if s := getenv(contracts.EnvShutdownTimeout); s != "" {
+		d, err := time.ParseDuration(s)
+		if err != nil || d < 0 {
+			add(contracts.EnvShutdownTimeout, "%.40q is not a duration, such as 5s", s)
+		}
+		o.DrainTimeout = drainWithin(d)
 	}
 	if len(errs) == 0 {
 		errs = append(errs, o.Validate())

@@ -19,6 +19,7 @@ func TestFromEnv(t *testing.T) {
 		contracts.EnvAgent: "w1", contracts.EnvIncarnation: "7", contracts.EnvType: "coder", contracts.EnvCapabilities: "go,web",
 		contracts.EnvCapacity: "4", contracts.EnvHeartbeatInterval: "1s", contracts.EnvNATSURL: "nats://a:1,nats://b:2",
 		contracts.EnvNATSCreds: "/c", contracts.EnvNATSCA: "/ca",
+		contracts.EnvShutdownTimeout: "10s",
 	}))
 	if err != nil {
 		t.Fatal(err)
@@ -27,6 +28,7 @@ func TestFromEnv(t *testing.T) {
 	want := agent.Options{
 		Agent: "w1", Incarnation: 7, Type: "coder", Capabilities: []string{"go", "web"}, Capacity: 4,
 		HeartbeatInterval: time.Second, URL: "nats://a:1,nats://b:2", Creds: "/c", CA: "/ca",
+		DrainTimeout: 8 * time.Second,
 	}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(agent.Options{})); d != "" {
 		t.Error(d)
@@ -41,9 +43,9 @@ func TestFromEnvSaysWhatIsWrong(t *testing.T) {
 		"nothing set": {nil, []string{"SMITH_AGENT", "not set"}},
 		"all wrong": {
 			map[string]string{
-				contracts.EnvAgent: "w1", contracts.EnvIncarnation: "-1", contracts.EnvCapacity: "many", contracts.EnvHeartbeatInterval: "5",
+				contracts.EnvAgent: "w1", contracts.EnvIncarnation: "-1", contracts.EnvCapacity: "many", contracts.EnvHeartbeatInterval: "5", contracts.EnvShutdownTimeout: "soon",
 			},
-			[]string{"SMITH_INCARNATION", "SMITH_CAPACITY", "SMITH_HEARTBEAT_INTERVAL"},
+			[]string{"SMITH_INCARNATION", "SMITH_CAPACITY", "SMITH_HEARTBEAT_INTERVAL", "SMITH_SHUTDOWN_TIMEOUT"},
 		},
 		"name with a dot":    {map[string]string{contracts.EnvAgent: "a.b"}, []string{"Agent", `'.'`}},
 		"name of 10 KB":      {map[string]string{contracts.EnvAgent: strings.Repeat("x", 10<<10)}, []string{"10240 bytes"}},

@@ -12,4 +12,6 @@ const (
 	EnvCapabilities      = "SMITH_CAPABILITIES"
 	EnvCapacity          = "SMITH_CAPACITY"
 	EnvHeartbeatInterval = "SMITH_HEARTBEAT_INTERVAL"
+	// EnvShutdownTimeout is how long after SIGTERM the agent is killed.
+	EnvShutdownTimeout = "SMITH_SHUTDOWN_TIMEOUT"
 )

@@ -66,6 +66,9 @@ func (e Env) For(cmd contracts.StartCommand, runner, token string) []string {
 	if cmd.HeartbeatInterval > 0 {
 		set(contracts.EnvHeartbeatInterval, cmd.HeartbeatInterval.String())
 	}
+	if cmd.ShutdownTimeout > 0 {
+		set(contracts.EnvShutdownTimeout, cmd.ShutdownTimeout.String())
+	}
 	env := []string{ledger.TokenEnv(token)}
 	for k, v := range vars {
 		if !ledger.IsTokenVar(k) {
