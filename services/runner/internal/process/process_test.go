@@ -272,7 +272,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 }
 
 func TestWaitingTakesNoThreadPerProcess(t *testing.T) {
-	const children = 150
+	const children = 60
 	var ps []*Process
 	for range children {
 		p, _ := start(t, "exec sleep 1000")

@@ -1,0 +1,215 @@
+// Package api is a runner on NATS: it answers start, stop and list, announces
+// itself and beats, and makes sure that its name is its own.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"sync"
+
+	"github.com/nats-io/nats.go/micro"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// Agents is what the commands are about.
+type Agents interface {
+	Start(contracts.StartCommand) contracts.RunnerReply
+	Stop(context.Context, contracts.StopCommand) contracts.RunnerReply
+	List() []contracts.RunnerAgent
+	Running() int
+}
+
+// Bounds on requests in hand; more are refused at once. A stop lasts as long as
+// its agent takes to end, a start some milliseconds.
+const (
+	maxStarts = 256
+	maxStops  = 4096
+	maxLists  = 16
+)
+
+// API serves a runner's commands.
+type API struct {
+	env     shell.Env
+	runner  string
+	agents  Agents
+	rejects *shell.Rejects
+	svc     micro.Service
+	ctx     context.Context
+	cancel  context.CancelFunc
+
+	mu     sync.Mutex
+	closed bool
+	wg     sync.WaitGroup
+}
+
+// Serve begins to answer.
+func Serve(env shell.Env, self contracts.RunnerAnnouncement, agents Agents) (*API, error) {
+	meta := map[string]string{}
+	maps.Copy(meta, self.Labels)
+	meta["runner"], meta["host"], meta["instance"], meta["session"] = self.Runner, self.Host, env.Instance, self.Session
+	svc, err := micro.AddService(env.NC, micro.Config{
+		Name: "smith-" + contracts.ServiceRunner, Version: shell.Version, Metadata: meta,
+		Description: "Starts and stops the agents of a host",
+		ErrorHandler: func(_ micro.Service, e *micro.NATSError) {
+			env.Log.Warn("api", "subject", e.Subject, "error", e.Description)
+		},
+	})
+	if err != nil {
+		return nil, fmt.Errorf("serve runner %s: %w", self.Runner, err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	a := &API{env: env, runner: self.Runner, agents: agents, rejects: shell.NewRejects(env), svc: svc, ctx: ctx, cancel: cancel}
+	for _, e := range []struct {
+		verb  string
+		slots int
+		serve func(body []byte) (any, error)
+	}{
+		{"start", maxStarts, a.start},
+		{"stop", maxStops, a.stop},
+		{"list", maxLists, a.list},
+	} {
+		subject := contracts.RunnerSubject(self.Runner, e.verb)
+		if err := svc.AddEndpoint(e.verb, a.handler(e.slots, e.serve), micro.WithEndpointSubject(subject)); err != nil {
+			return nil, errors.Join(fmt.Errorf("serve %s: %w", subject, err), svc.Stop())
+		}
+	}
+	return a, nil
+}
+
+// Close stops taking commands and lets go of those in hand: starts are
+// completed, stops under way answer that the runner is stopping.
+func (a *API) Close() error {
+	err := a.svc.Stop()
+	a.mu.Lock()
+	a.closed = true
+	a.mu.Unlock()
+	a.cancel()
+	a.wg.Wait()
+	return err
+}
+
+// handler gives every request a goroutine of its own, of which only so many
+// may run at once.
+func (a *API) handler(slots int, serve func([]byte) (any, error)) micro.Handler {
+	free := make(chan struct{}, slots)
+	return micro.HandlerFunc(func(r micro.Request) {
+		select {
+		case free <- struct{}{}:
+		default:
+			a.answer(r, contracts.RunnerReply{
+				Code: contracts.RunnerInternal, Error: fmt.Sprintf("runner %s has %d such requests in hand; try again", a.runner, slots),
+			}, nil)
+			return
+		}
+		a.spawn(func() {
+			defer func() { <-free }()
+			reply, err := serve(r.Data())
+			a.answer(r, reply, err)
+			if err != nil {
+				// No copy is kept: commands may hold secrets.
+				a.rejects.Reject(a.ctx, shell.Message{Kind: "command", Subject: r.Subject(), Body: r.Data()}, err)
+			}
+		})
+	})
+}
+
+// spawn runs f unless the API is closed: requests may arrive until the last
+// moment.
+func (a *API) spawn(f func()) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.closed {
+		a.wg.Go(f)
+	}
+}
+
+// answer sends the reply; a malformed command also counts as a failed request.
+func (a *API) answer(r micro.Request, reply any, bad error) {
+	body, err := json.Marshal(reply)
+	if err == nil && bad != nil {
+		err = r.Error(contracts.CodeBadRequest, headerLine(bad), body)
+	} else if err == nil {
+		err = r.Respond(body)
+	}
+	if err != nil {
+		a.env.Log.Warn("answer not sent", "subject", r.Subject(), "error", err)
+	}
+}
+
+// headerLine makes an error fit for a message header.
+func headerLine(err error) string {
+	b := []byte(err.Error())
+	for i, c := range b {
+		if c < ' ' {
+			b[i] = ' '
+		}
+	}
+	return string(b[:min(len(b), 1024)])
+}
+
+func (a *API) start(body []byte) (any, error) {
+	cmd, err := decode[contracts.StartCommand](body)
+	if err != nil {
+		return invalid(cmd.Agent, cmd.Incarnation, err), err
+	}
+	return a.agents.Start(cmd), nil
+}
+
+func (a *API) stop(body []byte) (any, error) {
+	cmd, err := decode[contracts.StopCommand](body)
+	if err != nil {
+		return invalid(cmd.Agent, cmd.Incarnation, err), err
+	}
+	return a.agents.Stop(a.ctx, cmd), nil
+}
+
+// list answers within what one message may hold: output is left out, and of
+// the agents that have ended, those beyond the bound.
+func (a *API) list([]byte) (any, error) {
+	const most = 700 << 10
+	all := a.agents.List()
+	list := contracts.RunnerList{Runner: a.runner, Agents: []contracts.RunnerAgent{}}
+	size := 0
+	for _, ended := range []bool{false, true} {
+		for _, agent := range all {
+			if (agent.State == "exited") != ended {
+				continue
+			}
+			if agent.Exit != nil {
+				exit := *agent.Exit
+				exit.Tail = ""
+				agent.Exit = &exit
+			}
+			b, err := json.Marshal(agent)
+			if size += len(b) + 1; err != nil || size > most {
+				break
+			}
+			list.Agents = append(list.Agents, agent)
+		}
+	}
+	return list, nil
+}
+
+func decode[C interface{ Validate() error }](body []byte) (C, error) {
+	var cmd C
+	if len(body) > contracts.MaxRequestBytes {
+		return cmd, fmt.Errorf("%w: %d bytes; at most %d", contracts.ErrRunnerCommand, len(body), contracts.MaxRequestBytes)
+	}
+	if err := json.Unmarshal(body, &cmd); err != nil {
+		return cmd, fmt.Errorf("%w: not the JSON expected: %w", contracts.ErrRunnerCommand, err)
+	}
+	return cmd, cmd.Validate()
+}
+
+func invalid(agent string, incarnation uint64, err error) contracts.RunnerReply {
+	reply := contracts.RunnerReply{Code: contracts.RunnerInvalid, Error: err.Error(), Incarnation: incarnation}
+	if contracts.ValidateID(agent) == nil {
+		reply.Agent = agent
+	}
+	return reply
+}
