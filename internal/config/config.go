@@ -176,7 +176,10 @@ type FailureDetection struct {
 	// FailureThreshold is how many missed beats make a failure until
 	// MinSamples intervals have been seen.
 	FailureThreshold int
-	// PhiThreshold is the suspicion level of a failure.
+	// Algorithm estimates suspicion.
+	Algorithm Algorithm
+	// PhiThreshold is the suspicion level of a failure. Zero: the algorithm's
+	// own.
 	PhiThreshold float64
 	// SamplingWindowSize is how many intervals are remembered per agent.
 	SamplingWindowSize int

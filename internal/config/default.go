@@ -31,7 +31,7 @@ func Default() *File {
 		FailureDetection: FailureDetection{
 			HeartbeatInterval:  contracts.DefaultHeartbeatInterval,
 			FailureThreshold:   3,
-			PhiThreshold:       8,
+			Algorithm:          AlgorithmTail,
 			SamplingWindowSize: 100,
 			MinSamples:         10,
 			ProbeTimeout:       time.Second,

@@ -59,6 +59,17 @@ const (
 	ByRunner Heartbeats = "runner"
 )
 
+// Algorithm is how silence becomes suspicion; see the detector.
+type Algorithm string
+
+// Each agent's own empirical tail; a normal distribution (Hayashibara et al.
+// 2004); a fixed number of missed beats.
+const (
+	AlgorithmTail   Algorithm = "tail"
+	AlgorithmNormal Algorithm = "normal"
+	AlgorithmFixed  Algorithm = "fixed"
+)
+
 // BackoffType is the shape of growing restart delays.
 type BackoffType string
 
@@ -77,6 +88,7 @@ var (
 	escalations   = []Escalation{EscalationEscalate, EscalationTerminate, EscalationRestart, EscalationIgnore}
 	rootPolicies  = []Escalation{EscalationTerminate, EscalationRestart, EscalationIgnore}
 	heartbeats    = []Heartbeats{ByAgent, ByRunner}
+	algorithms    = []Algorithm{AlgorithmTail, AlgorithmNormal, AlgorithmFixed}
 	backoffTypes  = []BackoffType{Fixed, Linear, Exponential, Fibonacci}
 )
 

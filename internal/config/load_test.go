@@ -31,7 +31,7 @@ func TestRequirementsFile(t *testing.T) {
 	}
 	want.Tree.Root.Strategy = OneForAll
 	want.Tree.Root.Policy, want.Tree.Root.PolicyName = supervisor, "agent_supervisor"
-	want.FailureDetection = FailureDetection{HeartbeatInterval: 5 * time.Second, FailureThreshold: 3, PhiThreshold: 8,
+	want.FailureDetection = FailureDetection{HeartbeatInterval: 5 * time.Second, FailureThreshold: 3, Algorithm: AlgorithmTail, PhiThreshold: 8,
 		SamplingWindowSize: 100, MinSamples: 10, ProbeTimeout: time.Second}
 	want.CircuitBreakers = map[string]CircuitBreaker{
 		"default":      {FailureThreshold: 5, SuccessThreshold: 3, Timeout: 30 * time.Second, HalfOpenMaxCalls: 3},
@@ -69,7 +69,7 @@ func TestTreeFile(t *testing.T) {
 		HeartbeatInterval: time.Second, StartDeadline: 30 * time.Second, ShutdownTimeout: 5 * time.Second,
 		Stabilisation: 500 * time.Millisecond, Heartbeats: ByAgent, Runner: AnyRunner,
 		Policy: f.RestartPolicies["agent_supervisor"], PolicyName: "agent_supervisor",
-		PhiThreshold: 8, FailureThreshold: 3, Pos: Position{15, 11},
+		FailureThreshold: 3, Pos: Position{15, 11},
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatal(diff)

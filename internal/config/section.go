@@ -17,6 +17,7 @@ const (
 func readDetection(o *object, c *FailureDetection) {
 	o.duration("heartbeat_interval", &c.HeartbeatInterval, contracts.MinHeartbeatInterval, contracts.MaxHeartbeatInterval)
 	o.integer("failure_threshold", &c.FailureThreshold, 1, 1000)
+	enum(o, "algorithm", algorithms, &c.Algorithm)
 	o.number("phi_threshold", &c.PhiThreshold, 0.1, 300)
 	o.integer("sampling_window_size", &c.SamplingWindowSize, 2, 100_000)
 	o.integer("min_samples", &c.MinSamples, 1, 100_000)
