@@ -58,23 +58,25 @@ type Message struct {
 }
 
 // Reject takes note of a message that could not be understood because of
-// cause. It never fails: what cannot be reported is logged.
-func (r *Rejects) Reject(ctx context.Context, m Message, cause error) {
+// cause, and gives the subject under which a copy is safe now, or "". It never
+// fails: what cannot be reported is logged.
+func (r *Rejects) Reject(ctx context.Context, m Message, cause error) (setAside string) {
 	r.counter.WithLabelValues(m.Kind).Inc()
 	origin := m.Subject
 	if len(origin) > 256 {
 		origin = origin[:256]
 	}
 	r.env.Log.Debug("message rejected", "kind", m.Kind, "subject", origin, "sequence", m.Sequence, "error", cause)
-	setAside := r.setAside(ctx, m, origin, cause)
+	setAside = r.setAside(ctx, m, origin, cause)
 	suppressed, report := r.due(m.Kind)
 	if !report {
-		return
+		return setAside
 	}
 	r.env.Emit(ctx, r.env.Event(contracts.SystemMessageRejected, r.env.Service).Data(contracts.SystemRejectedData{
 		Service: r.env.Service, Origin: origin, Sequence: m.Sequence, Size: len(m.Body),
 		Cause: shorten(cause.Error(), 1024), SetAside: setAside, Suppressed: suppressed,
 	}))
+	return setAside
 }
 
 // setAside stores a copy and gives its subject, or "" when none is kept.
