@@ -160,12 +160,13 @@ await nc.flush(); // the server knows the subscriptions: now it may be told
 beat();
 const beats = setInterval(beat, milliseconds(interval));
 
-// stop lets tasks in flight end, for at most 4 s, and then ends the process.
+// stop lets tasks in flight end, if they do in good time, and then ends the
+// process.
 async function stop() {
   if (status !== "running") return;
   status = "stopping";
   beat();
-  await Promise.race([Promise.allSettled([...reports]), pause(4000)]);
+  await Promise.race([Promise.allSettled([...reports]), pause(milliseconds(env.SMITH_SHUTDOWN_TIMEOUT ?? "5s") * 0.75)]);
   clearInterval(beats);
   status = "stopped";
   beat();

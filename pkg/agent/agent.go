@@ -187,6 +187,7 @@ func (a *Agent) windDown() error {
 	a.mu.Lock()
 	cause, drain := a.cause, a.drain
 	a.mu.Unlock()
+	grace := min(stopGrace, drain/8)
 	idle := make(chan struct{})
 	go func() { a.running.Wait(); close(idle) }()
 
@@ -202,14 +203,14 @@ func (a *Agent) windDown() error {
 			a.endTasks(errDrain)
 		}
 		// What was cancelled just now still gets a moment to be reported.
-		late := time.AfterFunc(stopGrace, func() { a.endReports(errDrain) })
+		late := time.AfterFunc(grace, func() { a.endReports(errDrain) })
 		defer late.Stop()
 	}
 	select {
 	case <-idle:
-	case <-time.After(stopGrace):
+	case <-time.After(grace):
 		if n := a.handlers.Load(); n > 0 {
-			err := fmt.Errorf("agent %s: %d handlers still run %s after their contexts ended", a.o.Agent, n, stopGrace)
+			err := fmt.Errorf("agent %s: %d handlers still run %s after their contexts ended", a.o.Agent, n, grace)
 			a.log.Error("handlers do not end; waiting for them", "handlers", n)
 			if a.o.stuck != nil {
 				a.o.stuck(err)
@@ -223,8 +224,8 @@ func (a *Agent) windDown() error {
 	return cause
 }
 
-// stopGrace is how long after the drain timeout code may take to notice that
-// its context has ended, and results may take to be acknowledged.
+// stopGrace is how long after the drain timeout, at most, code may take to
+// notice that its context has ended, and results to be acknowledged.
 const stopGrace = 500 * time.Millisecond
 
 func (a *Agent) sayStopped() {

@@ -58,8 +58,8 @@ type Options struct {
 	Health func(ctx context.Context) error
 	// DrainTimeout is how long tasks in flight may take to end once the agent
 	// shall stop, before their contexts are cancelled. Main and Host make it
-	// four fifths of the time after which the agent would be killed; without
-	// them it is 4 s.
+	// three quarters of the time after which the agent would be killed;
+	// without them it is 3.75 s.
 	DrainTimeout time.Duration
 	// ConnectTimeout is how long the first connection may take; 30 s by
 	// default. Later ones are tried for ever.
@@ -78,7 +78,7 @@ const defaultConnectTimeout = 30 * time.Second
 
 // drainWithin leaves of the time after which an agent is killed some for
 // cancelled work to end and be reported.
-func drainWithin(shutdown time.Duration) time.Duration { return shutdown * 4 / 5 }
+func drainWithin(shutdown time.Duration) time.Duration { return shutdown * 3 / 4 }
 
 func (o Options) withDefaults() Options {
 	o.Capacity = orDefault(o.Capacity, 1)

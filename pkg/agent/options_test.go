@@ -28,7 +28,7 @@ func TestFromEnv(t *testing.T) {
 	want := agent.Options{
 		Agent: "w1", Incarnation: 7, Type: "coder", Capabilities: []string{"go", "web"}, Capacity: 4,
 		HeartbeatInterval: time.Second, URL: "nats://a:1,nats://b:2", Creds: "/c", CA: "/ca",
-		DrainTimeout: 8 * time.Second,
+		DrainTimeout: 7500 * time.Millisecond,
 	}
 	if d := cmp.Diff(want, got, cmpopts.IgnoreUnexported(agent.Options{})); d != "" {
 		t.Error(d)
