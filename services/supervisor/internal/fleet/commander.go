@@ -34,6 +34,8 @@ type Commander struct {
 	env  shell.Env
 	file *config.File
 	post func(tree.Input)
+	// envs hold environments of agents beyond what their specs say.
+	envs map[string]map[string]string
 	ctx  context.Context
 	done sync.WaitGroup
 
@@ -44,8 +46,8 @@ type Commander struct {
 
 // NewCommander makes a commander that works until ctx ends. Post must not
 // block for long after that.
-func NewCommander(ctx context.Context, env shell.Env, f *config.File, post func(tree.Input)) *Commander {
-	return &Commander{env: env, file: f, post: post, ctx: ctx, lanes: map[string][]Command{}, guards: map[string]*guard.Guard{}}
+func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, post func(tree.Input)) *Commander {
+	return &Commander{env: env, file: f, envs: envs, post: post, ctx: ctx, lanes: map[string][]Command{}, guards: map[string]*guard.Guard{}}
 }
 
 // Do takes a command on.
@@ -135,6 +137,9 @@ func (c *Commander) start(cmd Command) (done bool, err error) {
 		return c.failed(cmd, fmt.Sprintf("its specification cannot be read: %v", err))
 	}
 	body.Agent, body.Incarnation = cmd.Node, cmd.Incarnation
+	if body.Env == nil {
+		body.Env = c.envs[cmd.Node]
+	}
 	body.CausationID, body.CorrelationID = cmd.Decision, cmd.Chain
 	reply, err := c.ask(cmd.Runner, "start", body, startTimeout)
 	if err != nil {

@@ -35,6 +35,11 @@ func (p Phase) live() bool {
 	return false
 }
 
+// Up tells whether a process of the node exists as far as is known.
+func (p Phase) Up() bool {
+	return p == Verifying || p == Stabilising || p == Running || p == Stopping
+}
+
 // coming tells whether a start has begun whose success is not yet known.
 func (p Phase) coming() bool { return p == Starting || p == Verifying }
 

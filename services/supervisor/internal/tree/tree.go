@@ -330,3 +330,14 @@ func (n *node) stopEffect() Effect {
 func (n *node) reportEffect() Effect {
 	return Effect{Kind: DoReport, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain}
 }
+
+// Active is the number of agents that run and are verified.
+func (t *Tree) Active() int {
+	count := 0
+	for _, n := range t.nodes {
+		if n.spec.Agent != nil && n.st.Phase == Running {
+			count++
+		}
+	}
+	return count
+}

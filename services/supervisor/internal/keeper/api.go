@@ -1,0 +1,204 @@
+package keeper
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// LeadVerb is the endpoint on which whoever decides about the tree says so.
+const LeadVerb = "lead"
+
+// LeadReply is its answer.
+type LeadReply struct {
+	Tree       string `json:"tree"`
+	Supervisor string `json:"supervisor"`
+	Decision   uint64 `json:"decision"`
+}
+
+// answerWithin is how long an order is waited for before the caller is told
+// that it goes on.
+const answerWithin = 20 * time.Second
+
+// Serve opens the API; it answers while the keeper runs.
+func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
+	api, err := shell.NewAPI(ctx, k.env, "decides what is started and stopped in the supervision tree", map[string]string{"tree": k.opt.Tree})
+	if err != nil {
+		return nil, err
+	}
+	order := func(verb string, kind tree.CommandKind) error {
+		return shell.Handle(api, verb, func(ctx context.Context, req contracts.NodeRequest) (contracts.OK, error) {
+			if err := contracts.ValidateID(req.Node); err != nil {
+				return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
+			}
+			return k.order(ctx, tree.Input{Command: kind, Node: req.Node, Reason: because(string(kind), req.Reason)})
+		})
+	}
+	for _, err := range []error{
+		shell.Handle(api, "tree", k.serveTree),
+		shell.Handle(api, "status", k.serveStatus),
+		shell.Handle(api, "add", k.serveAdd),
+		order("remove", tree.RemoveIt),
+		order("restart", tree.RestartIt),
+		order("terminate", tree.TerminateIt),
+		shell.Handle(api, "drain", func(ctx context.Context, req contracts.NodeRequest) (contracts.OK, error) {
+			return k.Drain(ctx, req.Reason)
+		}),
+		shell.Handle(api, LeadVerb, k.serveLead),
+	} {
+		if err != nil {
+			// The error is what matters; the API never served.
+			_ = api.Stop()
+			return nil, err
+		}
+	}
+	return api, nil
+}
+
+func because(what, reason string) string {
+	if reason == "" {
+		return what
+	}
+	return what + ": " + shorten(reason)
+}
+
+// Drain stops the whole tree in reverse order; it stays down until its root is
+// restarted or a supervisor starts.
+func (k *Keeper) Drain(ctx context.Context, reason string) (contracts.OK, error) {
+	var root string
+	if err := k.ask(ctx, func() { root = k.tree.Root() }); err != nil {
+		return contracts.OK{}, err
+	}
+	return k.order(ctx, tree.Input{Command: tree.TerminateIt, Node: root, Reason: because("drain", reason)})
+}
+
+// ask runs f in the keeper's loop.
+func (k *Keeper) ask(ctx context.Context, f func()) error {
+	done := make(chan struct{})
+	select {
+	case k.queries <- func() { f(); close(done) }:
+		<-done
+		return nil
+	case <-ctx.Done():
+		return shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; try again", k.opt.Tree)
+	}
+}
+
+// order has an operator's command decided and waits for its result.
+func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OK, error) {
+	ctx, cancel := context.WithTimeout(ctx, answerWithin)
+	defer cancel()
+	in.Kind, in.Token = tree.Order, newID()
+	in.Event, in.Chain = "", in.Token
+	reply := make(chan answer, 1)
+	select {
+	case k.inbox <- arrival{Input: in, reply: reply}:
+	case <-ctx.Done():
+		return contracts.OK{}, shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; try again", k.opt.Tree)
+	}
+	select {
+	case a := <-reply:
+		return verdict(in, a)
+	case <-ctx.Done():
+		return contracts.OK{OK: true, Warning: fmt.Sprintf("%s of %s is under way; it takes longer than %s", in.Command, in.Node, answerWithin)}, nil
+	}
+}
+
+// await remembers who waits for an order's result.
+func (k *Keeper) await(a arrival) {
+	if len(k.waiting) >= maxWaiting {
+		// Callers that have given up leave their place behind.
+		clear(k.waiting)
+	}
+	k.waiting[a.Token] = a.reply
+}
+
+func (k *Keeper) reply(e tree.Effect) {
+	if ch := k.waiting[e.Token]; ch != nil {
+		delete(k.waiting, e.Token)
+		ch <- answer{e.Result, e.Reason}
+	}
+}
+
+// verdict turns a result into an answer for the operator.
+func verdict(in tree.Input, a answer) (contracts.OK, error) {
+	no := func(code, format string, args ...any) (contracts.OK, error) {
+		return contracts.OK{}, shell.Errorf(code, format, args...)
+	}
+	switch a.result {
+	case tree.OK:
+		return contracts.OK{OK: true}, nil
+	case tree.NotFound:
+		if in.Command == tree.Add {
+			return no(contracts.CodeNotFound, "parent: %s", a.reason)
+		}
+		return no(contracts.CodeNotFound, "the tree has no node %s", in.Node)
+	case tree.Invalid:
+		return no(contracts.CodeBadRequest, "%s of %s: %s", in.Command, in.Node, a.reason)
+	case tree.AlreadyStarted:
+		return no(contracts.CodeConflict, "%s is already there and runs; choose another name", in.Node)
+	case tree.AlreadyPresent:
+		return no(contracts.CodeConflict, "%s is already there, though it does not run; restart or remove it", in.Node)
+	case tree.CannotStart:
+		return no(contracts.CodeConflict, "%s could not be started: %s", in.Node, a.reason)
+	case tree.NoSupervisor, tree.Busy:
+		return no(contracts.CodeConflict, "%s of %s: %s", in.Command, in.Node, a.reason)
+	case tree.Superseded:
+		return no(contracts.CodeConflict, "%s of %s was overtaken by a stop of its supervisor", in.Command, in.Node)
+	}
+	return no(contracts.CodeConflict, "%s is %s", in.Node, a.result)
+}
+
+func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (contracts.TreeReply, error) {
+	var reply contracts.TreeReply
+	found := false
+	err := k.ask(ctx, func() {
+		node := req.Node
+		if node == "" {
+			node = k.tree.Root()
+		}
+		reply = contracts.TreeReply{
+			Tree: k.opt.Tree, Supervisor: k.env.Instance, Decision: k.journal.Number(),
+			Sequence: k.journal.Sequence(), Runners: k.registry.Views(),
+		}
+		reply.Root, found = k.view(node, true)
+	})
+	if err == nil && !found {
+		err = shell.Errorf(contracts.CodeNotFound, "tree %s has no node %.80q", k.opt.Tree, req.Node)
+	}
+	return reply, err
+}
+
+func (k *Keeper) serveStatus(ctx context.Context, req contracts.NodeRequest) (contracts.NodeView, error) {
+	var v contracts.NodeView
+	found := false
+	err := k.ask(ctx, func() { v, found = k.view(req.Node, false) })
+	if err == nil && !found {
+		err = shell.Errorf(contracts.CodeNotFound, "tree %s has no node %.80q", k.opt.Tree, req.Node)
+	}
+	return v, err
+}
+
+func (k *Keeper) serveAdd(ctx context.Context, req contracts.AddRequest) (contracts.OK, error) {
+	spec, err := k.opt.Child(req)
+	if err != nil {
+		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "add: %v", err)
+	}
+	return k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Reason: "add under " + spec.Parent})
+}
+
+func (k *Keeper) serveLead(ctx context.Context, _ struct{}) (LeadReply, error) {
+	var reply LeadReply
+	err := k.ask(ctx, func() {
+		reply = LeadReply{Tree: k.opt.Tree, Supervisor: k.env.Instance, Decision: k.journal.Number()}
+	})
+	return reply, err
+}
+
+// Close waits for the commands under way to end, after the end of the context
+// that the keeper was opened with.
+func (k *Keeper) Close() { k.commands.Wait() }

@@ -1,0 +1,178 @@
+package keeper
+
+import (
+	"context"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// decide takes a batch of arrivals into account: all are decided together and
+// stored before any effect. A batch that changes too much at once is stored in
+// several decisions.
+func (k *Keeper) decide(ctx context.Context, batch []arrival) (effects []tree.Effect, err error) {
+	for len(batch) > 0 {
+		n, out, err := k.decideSome(ctx, batch)
+		if err != nil {
+			return nil, err
+		}
+		effects = append(effects, out...)
+		batch = batch[n:]
+	}
+	return effects, nil
+}
+
+// decideSome decides upon the first arrivals of a batch and tells how many.
+func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effects []tree.Effect, err error) {
+	now := k.now()
+	d := journal.Decision{ID: newID(), At: now.Time()}
+	k.tree.Deciding(d.ID)
+	var oldest tree.Instant
+	for n < len(batch) && (n == 0 || k.tree.Dirty() < maxChanged) {
+		a := batch[n]
+		n++
+		k.cursor = max(k.cursor, a.seq)
+		if a.Kind == "" {
+			continue
+		}
+		if a.reply != nil {
+			k.await(a)
+		}
+		touches, before := k.tree.Touches(), len(effects)
+		effects = k.tree.Step(&a.Input, now, effects)
+		if k.tree.Touches() == touches && len(effects) == before {
+			continue
+		}
+		if a.At > 0 && (oldest == 0 || a.At < oldest) {
+			oldest = a.At
+		}
+		k.describe(&d, a, effects[before:])
+	}
+	k.opt.Metrics.inputs(n)
+	changes := k.tree.Changes(nil)
+	if len(changes) > 0 {
+		d.Cursor, d.Changes = k.cursor, changes
+		if err := k.journal.Append(ctx, d); err != nil {
+			return n, nil, err
+		}
+		k.opt.Metrics.decided(k, d, effects, changes, oldest)
+	}
+	k.watch(changes)
+	for _, e := range effects {
+		k.perform(e)
+	}
+	if k.journal.Unsaved() >= k.opt.SnapshotEvery {
+		if err := k.save(ctx); err != nil {
+			k.env.Log.Warn("snapshot not stored", "tree", k.opt.Tree, "error", err)
+		}
+	}
+	return n, effects, nil
+}
+
+// describe adds an input and what it led to to a decision.
+func (k *Keeper) describe(d *journal.Decision, a arrival, effects []tree.Effect) {
+	if d.Cause == "" {
+		d.Cause, d.Chain = a.Event, a.Chain
+	}
+	in := contracts.DecisionInput{
+		Kind: inputWord(a.Input), Node: a.Node, Incarnation: a.Incarnation, Event: a.Event,
+		Sequence: a.seq, At: d.At, Detail: a.Reason,
+	}
+	if a.At > 0 {
+		in.At = a.At.Time()
+	}
+	d.Inputs = append(d.Inputs, in)
+	for _, e := range effects {
+		if d.Cause == "" {
+			// A timer or a result goes on with the story of what it moves.
+			d.Cause, d.Chain = e.Event, e.Chain
+		}
+		if e.Kind == tree.DoReply {
+			continue
+		}
+		d.Effects = append(d.Effects, k.effectWords(e, len(d.Inputs)-1))
+		d.Type = graver(d.Type, e.Kind)
+	}
+	if d.Type == "" {
+		d.Type = contracts.TreeDecided
+	}
+}
+
+// graver names a decision after the gravest thing in it.
+func graver(t contracts.EventType, k tree.EffectKind) contracts.EventType {
+	switch {
+	case k == tree.NoteGiveUp:
+		return contracts.TreeGaveUp
+	case t == contracts.TreeGaveUp:
+		return t
+	case k == tree.NoteEscalate, k == tree.NoteTerminate, k == tree.NoteCoolOff:
+		return contracts.TreeEscalated
+	case t == "":
+		return contracts.TreeDecided
+	}
+	return t
+}
+
+// perform has an effect carried out.
+func (k *Keeper) perform(e tree.Effect) {
+	switch e.Kind {
+	case tree.DoReply:
+		k.reply(e)
+	case tree.DoStart, tree.DoStop, tree.DoReport:
+		spec, st, ok := k.tree.Lookup(e.Node)
+		if !ok || spec.Agent == nil {
+			return
+		}
+		k.commands.Do(fleet.Command{Effect: e, Spec: spec, Decision: st.Decision})
+	}
+}
+
+func inputWord(in tree.Input) string {
+	switch in.Kind {
+	case tree.Exited:
+		return "exit"
+	case tree.Failed:
+		return "verdict"
+	case tree.Started, tree.StartFailed:
+		return "start_result"
+	case tree.Stopped:
+		return "stop_result"
+	case tree.Beat:
+		return "heartbeat"
+	case tree.Tick:
+		return "timer"
+	case tree.Order:
+		return "command"
+	case tree.Configure:
+		return "config"
+	}
+	return string(in.Kind)
+}
+
+// effectWords describes an effect for the log.
+func (k *Keeper) effectWords(e tree.Effect, input int) contracts.DecisionEffect {
+	out := contracts.DecisionEffect{
+		Kind: string(e.Kind), Node: e.Node, Incarnation: e.Incarnation, Runner: e.Runner,
+		Input: input, Detail: e.Reason, Correlation: e.Chain,
+	}
+	if e.Due > 0 {
+		due := e.Due.Time()
+		out.Due = &due
+	}
+	switch e.Kind {
+	case tree.NoteRestart:
+		out.Kind = "delay"
+		_, st, _ := k.tree.Lookup(e.Node)
+		out.Detail = "restart " + ordinal(st.Attempts) + " in " + time.Duration(e.Due-k.last).String() + ": " + e.Reason
+	case tree.DoReport:
+		out.Kind = "emit"
+	case tree.DoStop:
+		if e.Kill {
+			out.Detail = "killed: " + e.Reason
+		}
+	}
+	return out
+}

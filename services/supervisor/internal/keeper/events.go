@@ -1,0 +1,124 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// reader brings the log's evidence about agents to the keeper, in the log's
+// order, each once, over outages.
+type reader struct {
+	sync.WaitGroup
+	// until is the last sequence that was there when reading began; all below
+	// must be taken into account before anything else is done.
+	until atomic.Uint64
+}
+
+func (r *reader) caughtUp(cursor uint64) bool { return cursor >= r.until.Load() }
+
+var evidence = []string{
+	contracts.EventTypeWildcard(contracts.AgentFailed),
+	contracts.EventTypeWildcard(contracts.AgentStopped),
+}
+
+// readEvents begins to read after the cursor.
+func (k *Keeper) readEvents(ctx context.Context) (*reader, error) {
+	r := &reader{}
+	stream, err := k.env.JS.Stream(ctx, contracts.EventStream)
+	if err != nil {
+		return nil, fmt.Errorf("read events: %w", err)
+	}
+	var last uint64
+	for _, subject := range evidence {
+		msg, err := stream.GetLastMsgForSubject(ctx, subject)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return nil, fmt.Errorf("read events: %w", err)
+		}
+		last = max(last, msg.Sequence)
+	}
+	r.until.Store(last)
+	r.Go(func() { k.read(ctx, stream, k.cursor) })
+	return r, nil
+}
+
+// read delivers events until ctx ends. When the consumer is lost, it goes on
+// behind the last event delivered.
+func (k *Keeper) read(ctx context.Context, stream jetstream.Stream, cursor uint64) {
+	for ctx.Err() == nil {
+		var err error
+		if cursor, err = k.readOn(ctx, stream, cursor); ctx.Err() != nil {
+			return
+		}
+		k.env.Log.Warn("reading events interrupted; going on", "tree", k.opt.Tree, "after", cursor, "error", err)
+		t := time.NewTimer(200 * time.Millisecond)
+		select {
+		case <-ctx.Done():
+		case <-t.C:
+		}
+		t.Stop()
+	}
+}
+
+func (k *Keeper) readOn(ctx context.Context, stream jetstream.Stream, cursor uint64) (uint64, error) {
+	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: evidence, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: cursor + 1,
+	})
+	if err != nil {
+		return cursor, err
+	}
+	msgs, err := cons.Messages()
+	if err != nil {
+		return cursor, err
+	}
+	defer msgs.Stop()
+	for {
+		msg, err := msgs.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return cursor, err
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return cursor, err
+		}
+		if meta.Sequence.Stream <= cursor {
+			continue
+		}
+		cursor = meta.Sequence.Stream
+		k.post(ctx, k.arrive(ctx, msg, cursor))
+	}
+}
+
+// arrive decodes an event; one that cannot be understood is reported and set
+// aside.
+func (k *Keeper) arrive(ctx context.Context, msg jetstream.Msg, seq uint64) arrival {
+	ev, err := contracts.DecodeEvent(msg.Subject(), msg.Data())
+	var in tree.Input
+	if err == nil {
+		switch ev.Type {
+		case contracts.AgentFailed:
+			in, err = failedInput(ev)
+		case contracts.AgentStopped:
+			in, err = stoppedInput(ev)
+		}
+	}
+	if err != nil {
+		k.opt.Rejects.Reject(ctx, shell.Message{
+			Kind: "event", Subject: msg.Subject(), Sequence: seq, Body: msg.Data(),
+		}, err)
+		return arrival{seq: seq}
+	}
+	return arrival{Input: in, seq: seq}
+}

@@ -1,0 +1,319 @@
+// Package keeper keeps one tree: it feeds what happens to the tree's core,
+// stores every decision in the log before anything comes of it, and has the
+// decided carried out.
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/guard"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Options say what a keeper keeps.
+type Options struct {
+	// Tree is the tree's name.
+	Tree string
+	// Specs are the configured tree, parents first.
+	Specs []*tree.Spec
+	// Boot starts a tree that is down when the keeper takes over.
+	Boot bool
+	// File gives guards and the specs of added children their settings.
+	File *config.File
+	// Environments hold the configured agents' environments, which are not in
+	// the log.
+	Environments map[string]map[string]string
+	// DegradedFails makes a start fail whose agent reports itself degraded.
+	DegradedFails bool
+	// Child makes the spec of a child that is added at run time.
+	Child func(contracts.AddRequest) (*tree.Spec, error)
+	// SnapshotEvery is after how many decisions a snapshot is stored.
+	SnapshotEvery uint64
+	// Guard guards the log.
+	Guard   *guard.Guard
+	Rejects *shell.Rejects
+	Metrics *Metrics
+}
+
+// Limits of what is decided and remembered at once.
+const (
+	inboxSize  = 4096
+	maxBatch   = 512
+	maxChanged = 400
+	maxWaiting = 1024
+)
+
+// checkEvery is how often the keeper looks at its runners and at its own
+// standing.
+const checkEvery = time.Second
+
+// Keeper keeps one tree for as long as nobody else decides about it.
+type Keeper struct {
+	env shell.Env
+	opt Options
+
+	tree     *tree.Tree
+	journal  *journal.Journal
+	commands *fleet.Commander
+	registry fleet.Registry
+	pulse    *pulse
+	cursor   uint64
+	last     tree.Instant
+
+	inbox    chan arrival
+	queries  chan func()
+	announce chan *nats.Msg
+	// waiting holds who waits for the answer to a command.
+	waiting map[string]chan answer
+	// began holds when restarts under way were decided.
+	began map[string]tree.Instant
+}
+
+// arrival is an input and where it came from.
+type arrival struct {
+	tree.Input
+	// seq is its place in the event stream, 0 when it is not from there; an
+	// arrival without a kind only moves the cursor.
+	seq uint64
+	// reply takes the answer to an order.
+	reply chan answer
+}
+
+type answer struct {
+	result tree.Result
+	reason string
+}
+
+// Open reads the tree from the log, takes its place as the one who decides, and
+// brings it up to date with what happened meanwhile. Ctx bounds the keeper's
+// whole life.
+func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
+	k := &Keeper{
+		env: env, opt: opt, inbox: make(chan arrival, inboxSize), queries: make(chan func()),
+		announce: make(chan *nats.Msg, 1024), waiting: map[string]chan answer{}, began: map[string]tree.Instant{},
+	}
+	var err error
+	if k.journal, err = journal.Open(ctx, env, opt.Tree, opt.Guard); err != nil {
+		return nil, err
+	}
+	st, err := k.journal.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)
+	}
+	if k.tree, err = tree.Load(tree.Options{}, st.Tree); err != nil {
+		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)
+	}
+	k.cursor = st.Cursor
+	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", k.cursor)
+	k.commands = fleet.NewCommander(ctx, env, opt.File, opt.Environments, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
+	k.pulse = newPulse(env)
+	return k, nil
+}
+
+// Run keeps the tree until ctx ends or somebody else decides about it, which
+// is journal.ErrSuperseded. Serving is called once the keeper is up to date.
+func (k *Keeper) Run(ctx context.Context, serving func() error) error {
+	announced, err := k.env.NC.ChanSubscribe(contracts.AnnounceWildcard, k.announce)
+	if err != nil {
+		return fmt.Errorf("listen to runners: %w", err)
+	}
+	defer unsubscribe(announced)
+	defer k.pulse.close()
+	events, err := k.readEvents(ctx)
+	if err != nil {
+		return err
+	}
+	defer events.Wait()
+	if err := k.takeOver(ctx, events); err != nil {
+		return err
+	}
+	if err := serving(); err != nil {
+		return err
+	}
+	return k.loop(ctx)
+}
+
+// takeOver appends a decision of its own, so that a predecessor that still
+// lives is refused from now on, then deals with what happened since the last
+// decision, with the configuration, and with what had been decided and perhaps
+// not done.
+func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
+	d := journal.Decision{ID: newID(), Type: contracts.TreeDecided, At: time.Now(), Cursor: k.cursor,
+		Inputs: []contracts.DecisionInput{{Kind: "takeover", At: time.Now().UTC(), Detail: "supervisor " + k.env.Instance + " decides from now on"}}}
+	if err := k.journal.Append(ctx, d); err != nil {
+		return err
+	}
+	for !events.caughtUp(k.cursor) {
+		select {
+		case a := <-k.inbox:
+			if _, err := k.decide(ctx, k.batch(a)); err != nil {
+				return err
+			}
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	out, err := k.decide(ctx, []arrival{{Input: tree.Input{Kind: tree.Configure, Specs: k.opt.Specs, Boot: k.opt.Boot, Reason: "configuration read"}}})
+	if err != nil {
+		return err
+	}
+	for _, e := range out {
+		if e.Kind == tree.DoReply && e.Result != tree.OK {
+			return fmt.Errorf("%w of tree %s: %s", ErrConfig, k.opt.Tree, e.Reason)
+		}
+	}
+	k.watchAll()
+	for _, e := range k.tree.Outstanding() {
+		k.perform(e)
+	}
+	return nil
+}
+
+// ErrConfig tells that the configured tree cannot take the place of the one in
+// the log.
+var ErrConfig = errors.New("configuration refused")
+
+// loop is the keeper's life.
+func (k *Keeper) loop(ctx context.Context) error {
+	check := time.NewTicker(checkEvery)
+	defer check.Stop()
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		k.rearm(timer)
+		var batch []arrival
+		select {
+		case <-ctx.Done():
+			return k.leave(ctx)
+		case a := <-k.inbox:
+			batch = k.batch(a)
+		case q := <-k.queries:
+			q()
+		case m := <-k.pulse.beats:
+			if a, ok := k.heardBeat(ctx, m); ok {
+				batch = k.batch(a)
+			}
+		case m := <-k.announce:
+			batch = k.heardRunner(ctx, m)
+		case <-timer.C:
+			batch = k.batch(arrival{Input: tree.Input{Kind: tree.Tick}})
+		case <-check.C:
+			var err error
+			if batch, err = k.checkUp(ctx); err != nil {
+				return err
+			}
+		}
+		if len(batch) == 0 {
+			continue
+		}
+		if _, err := k.decide(ctx, batch); err != nil {
+			if ctx.Err() != nil {
+				return k.leave(ctx)
+			}
+			return err
+		}
+	}
+}
+
+// leave stores a snapshot, so that a successor need not fold.
+func (k *Keeper) leave(ctx context.Context) error {
+	if err := k.save(context.WithoutCancel(ctx)); err != nil {
+		k.env.Log.Warn("no last snapshot", "tree", k.opt.Tree, "error", err)
+	}
+	return ctx.Err()
+}
+
+func (k *Keeper) save(ctx context.Context) error {
+	if k.journal.Unsaved() == 0 || k.tree.Dirty() > 0 {
+		return nil
+	}
+	return k.journal.Save(ctx, k.tree.Snapshot(), k.cursor)
+}
+
+func (k *Keeper) rearm(timer *time.Timer) {
+	wait := time.Hour
+	if due, ok := k.tree.Next(); ok {
+		wait = max(0, time.Duration(due-tree.Instant(time.Now().UnixNano())))
+	}
+	timer.Reset(wait)
+}
+
+// batch gathers what else waits.
+func (k *Keeper) batch(first arrival) []arrival {
+	batch := []arrival{first}
+	for len(batch) < maxBatch {
+		select {
+		case a := <-k.inbox:
+			batch = append(batch, a)
+		default:
+			return batch
+		}
+	}
+	return batch
+}
+
+// checkUp looks for runners that have gone quiet and for a rival.
+func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
+	k.opt.Metrics.observe(k)
+	if k.env.NC.IsConnected() {
+		current, err := k.journal.Current(ctx)
+		if err != nil {
+			return nil, err
+		}
+		if !current {
+			return nil, journal.ErrSuperseded
+		}
+	}
+	if k.registry.Expire(time.Now()) {
+		return []arrival{k.runnersNow()}, nil
+	}
+	return nil, nil
+}
+
+func (k *Keeper) runnersNow() arrival {
+	return arrival{Input: tree.Input{Kind: tree.Runners, Runners: k.registry.Available(), Reason: "runners available have changed"}}
+}
+
+func (k *Keeper) heardRunner(ctx context.Context, m *nats.Msg) []arrival {
+	changed, err := k.registry.Heard(m.Subject, m.Data, time.Now())
+	if err != nil {
+		k.opt.Rejects.Reject(ctx, shell.Message{Kind: "announcement", Subject: m.Subject, Body: m.Data}, err)
+		return nil
+	}
+	if !changed {
+		return nil
+	}
+	return []arrival{k.runnersNow()}
+}
+
+// post hands an input to the loop.
+func (k *Keeper) post(ctx context.Context, a arrival) {
+	select {
+	case k.inbox <- a:
+	case <-ctx.Done():
+	}
+}
+
+// now is the time, which never goes back.
+func (k *Keeper) now() tree.Instant {
+	k.last = max(k.last, tree.Instant(time.Now().UnixNano()))
+	return k.last
+}
+
+func newID() string { return uuid.Must(uuid.NewV7()).String() }
+
+func unsubscribe(s *nats.Subscription) {
+	// It fails only when the connection is gone, and with it the subscription.
+	_ = s.Unsubscribe()
+}

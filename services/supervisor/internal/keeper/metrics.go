@@ -1,0 +1,113 @@
+package keeper
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Metrics are the supervisor's.
+type Metrics struct {
+	restarts, failures, decisions, inputsTotal *prometheus.CounterVec
+	active, rate, unplaced, pending            *prometheus.GaugeVec
+	lag, duration                              *prometheus.HistogramVec
+	tree                                       string
+	// perSecond counts the failures of the last minute.
+	perSecond [60]int
+	second    int64
+}
+
+// NewMetrics registers the metrics of a tree.
+func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
+	seconds := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
+	return &Metrics{
+		tree: treeName,
+		restarts: shell.Counter(r, prometheus.CounterOpts{
+			Name: "supervision_restarts_total", Help: "Restarts decided, by the supervisor node that decided them."}, "tree", "supervisor"),
+		failures: shell.Counter(r, prometheus.CounterOpts{
+			Name: "supervision_failures_total", Help: "Failures of agents, by kind: exited, failed (a verdict), start_failed."}, "tree", "kind"),
+		active: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "supervision_active_children", Help: "Agents that run and are verified."}, "tree"),
+		rate: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "supervision_failure_rate", Help: "Failures a second over the last minute."}, "tree"),
+		duration: shell.Histogram(r, prometheus.HistogramOpts{
+			Name: "supervision_restart_duration_seconds", Help: "From the decision to restart to running and verified, backoff included.", Buckets: seconds}, "tree"),
+		lag: shell.Histogram(r, prometheus.HistogramOpts{
+			Name: "supervision_lag", Help: "Seconds from a failure's event to its stored decision.", Buckets: seconds}, "tree"),
+		decisions: shell.Counter(r, prometheus.CounterOpts{
+			Name: "smith_supervisor_decisions_total", Help: "Decisions stored."}, "tree"),
+		inputsTotal: shell.Counter(r, prometheus.CounterOpts{
+			Name: "smith_supervisor_inputs_total", Help: "Inputs taken into account."}, "tree"),
+		unplaced: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "smith_supervisor_unplaced_agents", Help: "Agents that wait for a runner."}, "tree"),
+		pending: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "smith_supervisor_pending_commands", Help: "Agents with a start, stop or report under way."}, "tree"),
+	}
+}
+
+func (m *Metrics) inputs(n int) { m.inputsTotal.WithLabelValues(m.tree).Add(float64(n)) }
+
+// decided counts what a stored decision contains.
+func (m *Metrics) decided(k *Keeper, d journal.Decision, effects []tree.Effect, changes []tree.Change, oldest tree.Instant) {
+	m.decisions.WithLabelValues(m.tree).Inc()
+	failed := 0
+	for _, in := range d.Inputs {
+		switch in.Kind {
+		case "exit", "verdict", "start_result":
+		default:
+			continue
+		}
+		if in.Event == "" {
+			continue
+		}
+		failed++
+		m.failures.WithLabelValues(m.tree, map[string]string{"exit": "exited", "verdict": "failed", "start_result": "start_failed"}[in.Kind]).Inc()
+	}
+	m.count(failed, d.At.Unix())
+	if failed > 0 && oldest > 0 {
+		m.lag.WithLabelValues(m.tree).Observe(max(0, time.Since(oldest.Time()).Seconds()))
+	}
+	for _, e := range effects {
+		switch e.Kind {
+		case tree.NoteRestart:
+			if spec, _, ok := k.tree.Lookup(e.Node); ok {
+				m.restarts.WithLabelValues(m.tree, spec.Parent).Inc()
+			}
+			k.began[e.Node] = tree.Instant(d.At.UnixNano())
+		case tree.NoteRunning:
+			if began, ok := k.began[e.Node]; ok {
+				delete(k.began, e.Node)
+				m.duration.WithLabelValues(m.tree).Observe(d.At.Sub(began.Time()).Seconds())
+			}
+		}
+	}
+}
+
+// count keeps the failures of the last 60 seconds.
+func (m *Metrics) count(failed int, second int64) {
+	for ; m.second < second; m.second++ {
+		if second-m.second > 60 {
+			m.second = second - 61
+			continue
+		}
+		m.perSecond[(m.second+1)%60] = 0
+	}
+	m.perSecond[second%60] += failed
+}
+
+// observe refreshes the gauges.
+func (m *Metrics) observe(k *Keeper) {
+	m.count(0, time.Now().Unix())
+	sum := 0
+	for _, n := range m.perSecond {
+		sum += n
+	}
+	m.rate.WithLabelValues(m.tree).Set(float64(sum) / 60)
+	m.active.WithLabelValues(m.tree).Set(float64(k.tree.Active()))
+	m.unplaced.WithLabelValues(m.tree).Set(float64(k.tree.Unplaced()))
+	m.pending.WithLabelValues(m.tree).Set(float64(k.commands.Pending()))
+}

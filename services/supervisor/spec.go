@@ -1,0 +1,155 @@
+package supervisor
+
+import (
+	"cmp"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// specs gives the configured tree as the core knows it, parents first.
+func specs(f *config.File) ([]*tree.Spec, error) {
+	var out []*tree.Spec
+	var errs []error
+	var walk func(n *config.Node, parent string)
+	walk = func(n *config.Node, parent string) {
+		out = append(out, nodeSpec(n, parent))
+		for _, c := range n.Children {
+			if c.Node != nil {
+				walk(c.Node, n.Name)
+				continue
+			}
+			s, err := agentSpec(c.Agent, n.Name)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			out = append(out, s)
+		}
+	}
+	walk(&f.Tree.Root, "")
+	if err := errors.Join(errs...); err != nil {
+		return nil, err
+	}
+	return out, tree.ValidateTree(out)
+}
+
+func nodeSpec(n *config.Node, parent string) *tree.Spec {
+	return &tree.Spec{
+		ID: n.Name, Parent: parent, Restart: tree.Restart(n.Restart), Significant: n.Significant,
+		Backoff: backoff(n.Policy), ShutdownTimeout: n.ShutdownTimeout,
+		Supervisor: &tree.Supervisor{
+			Strategy: tree.Strategy(n.Strategy), MaxRestarts: n.Policy.MaxRestarts, Period: n.Policy.TimeWindow,
+			AutoShutdown: tree.AutoShutdown(n.AutoShutdown), Escalation: tree.Escalation(n.Escalation), CoolOff: n.CoolOff,
+		},
+	}
+}
+
+// backoff spaces a node's restarts by its policy.
+func backoff(p config.RestartPolicy) tree.Backoff {
+	return tree.Backoff{
+		Type: tree.BackoffType(p.Backoff.Type), Delay: p.Delay, Increment: p.Backoff.Increment,
+		Base: p.Backoff.Base, Max: p.Backoff.MaxDelay, Jitter: p.Backoff.Jitter, Reset: p.ResetAfter,
+	}
+}
+
+// agentSpec leaves the agent's environment out: it may hold secrets, and the
+// tree's specifications are in the event log.
+func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
+	s := &tree.Spec{
+		ID: a.Name, Parent: parent, Restart: tree.Restart(a.Restart), Significant: a.Significant,
+		Backoff: backoff(a.Policy), ShutdownTimeout: a.ShutdownTimeout,
+		Agent: &tree.Agent{Runner: a.Runner, Verify: true, StartDeadline: a.StartDeadline, Stabilisation: a.Stabilisation},
+	}
+	err := startCommand(s, contracts.StartCommand{
+		Command: a.Command, Dir: a.Dir, Type: a.Type, Capabilities: a.Capabilities, Capacity: a.Capacity,
+		HeartbeatInterval: contracts.Duration(a.HeartbeatInterval), Heartbeats: string(a.Heartbeats),
+	})
+	return s, err
+}
+
+// startCommand puts into the spec what a runner will be told.
+func startCommand(s *tree.Spec, c contracts.StartCommand) error {
+	c.Agent, c.Incarnation = s.ID, 1
+	c.StartDeadline = contracts.Duration(s.Agent.StartDeadline)
+	c.ShutdownTimeout = contracts.Duration(s.ShutdownTimeout)
+	check := c
+	if len(check.Command) == 0 && s.Agent.Runner != tree.AnyRunner {
+		check.Command = []string{s.ID} // that runner knows the agent by its name
+	}
+	if err := check.Validate(); err != nil {
+		return fmt.Errorf("agent %.80q: %w", s.ID, err)
+	}
+	c.Agent, c.Incarnation = "", 0
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return fmt.Errorf("agent %.80q: %w", s.ID, err)
+	}
+	s.Agent.Start = raw
+	return nil
+}
+
+// environments gives the configured environment of every agent.
+func environments(f *config.File) map[string]map[string]string {
+	out := map[string]map[string]string{}
+	for _, a := range f.Tree.Agents() {
+		if len(a.Env) > 0 {
+			out[a.Name] = a.Env
+		}
+	}
+	return out
+}
+
+// child gives the spec of an agent to be added at run time, with the file's
+// defaults for what it leaves out.
+func child(f *config.File, req contracts.AddRequest) (*tree.Spec, error) {
+	c := req.Child
+	var errs []error
+	for _, id := range [][2]string{{"parent", req.Parent}, {"child.name", c.Name}} {
+		if err := contracts.ValidateID(id[1]); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", id[0], err))
+		}
+	}
+	c.Type = cmp.Or(c.Type, config.DefaultType)
+	policy, _ := f.PolicyFor(c.Type, false, parentNode(f, req.Parent))
+	if c.Policy != "" {
+		var known bool
+		if policy, known = f.RestartPolicies[c.Policy]; !known {
+			errs = append(errs, fmt.Errorf("child.policy: there is no restart policy %.80q", c.Policy))
+		}
+	}
+	c.Runner = cmp.Or(c.Runner, tree.AnyRunner)
+	if err := contracts.ValidateID(c.Runner); err != nil {
+		errs = append(errs, fmt.Errorf("child.runner: %w", err))
+	}
+	s := &tree.Spec{
+		ID: c.Name, Parent: req.Parent, Restart: tree.Restart(cmp.Or(c.Restart, string(tree.Permanent))), Significant: c.Significant,
+		Backoff: backoff(policy), ShutdownTimeout: cmp.Or(c.ShutdownTimeout.D(), contracts.DefaultShutdownTimeout),
+		Agent: &tree.Agent{
+			Runner: c.Runner, Verify: true,
+			StartDeadline: cmp.Or(c.StartDeadline.D(), f.Verification.StartDeadline),
+			Stabilisation: cmp.Or(c.Stabilisation.D(), f.Verification.Stabilisation),
+		},
+	}
+	errs = append(errs, s.Validate(), startCommand(s, contracts.StartCommand{
+		Command: slices.Clone(c.Command), Env: c.Env, Dir: c.Dir, Type: c.Type, Capabilities: c.Capabilities,
+		Capacity: cmp.Or(c.Capacity, 1), HeartbeatInterval: contracts.Duration(cmp.Or(c.HeartbeatInterval.D(), f.FailureDetection.HeartbeatInterval)),
+		Heartbeats: c.Heartbeats,
+	}))
+	return s, errors.Join(errs...)
+}
+
+// parentNode is the configured supervisor of that name, or nil.
+func parentNode(f *config.File, name string) *config.Node {
+	for _, n := range f.Tree.Nodes() {
+		if n.Name == name {
+			return &n
+		}
+	}
+	return nil
+}

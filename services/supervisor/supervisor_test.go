@@ -1,0 +1,243 @@
+package supervisor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+const threeGroups = `
+supervision_tree:
+  tree:
+    - name: single
+      strategy: one_for_one
+      children:
+        - {name: a, command: [x]}
+        - {name: b, command: [x], env: {SECRET: hush}}
+    - name: all
+      strategy: one_for_all
+      children:
+        - {name: c, command: [x]}
+        - {name: d, command: [x]}
+    - name: rest
+      strategy: rest_for_one
+      children:
+        - {name: e, command: [x]}
+        - {name: f, command: [x]}
+        - {name: g, command: [x]}
+`
+
+const threeGroupsUp = "root running, single running, a running 1, b running 1, all running, c running 1, d running 1, rest running, e running 1, f running 1, g running 1"
+
+func TestStrategies(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.want("up", w.settled(), threeGroupsUp)
+		w.runner.takeLog()
+
+		w.runner.exit("a", 1)
+		w.settled()
+		w.want("one_for_one", w.runner.takeLog(), "exit a 1, start a 2")
+		w.runner.exit("c", 1)
+		w.settled()
+		w.want("one_for_all", w.runner.takeLog(), "exit c 1, stop d 1, start c 2, start d 2")
+		w.runner.exit("f", 1)
+		w.settled()
+		w.want("rest_for_one", w.runner.takeLog(), "exit f 1, stop g 1, start f 2, start g 2")
+		w.runner.exit("e", 0)
+		w.settled()
+		w.want("permanent, normal end", w.runner.takeLog(), "exit e 1, stop g 2, stop f 2, start e 2, start f 3, start g 3")
+
+		for _, d := range w.decisions() {
+			for _, c := range d.Changes {
+				if strings.Contains(string(c), "hush") {
+					t.Error("an agent's environment is in the log")
+				}
+			}
+		}
+	})
+}
+
+func TestHungAgentIsKilledThenRestarted(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.settled()
+		w.runner.takeLog()
+		verdict := w.runner.silent("a")
+		w.settled()
+		w.want("hung", w.runner.takeLog(), "kill a 1, start a 2")
+		chain := ""
+		for _, d := range w.decisions() {
+			for _, e := range d.Effects {
+				if e.Node == "a" && e.Kind == "start" && e.Incarnation == 2 {
+					chain = e.Correlation
+				}
+			}
+		}
+		w.want("correlation of the start", chain, verdict.ID)
+	})
+}
+
+func TestEscalation(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, `
+supervision_tree:
+  restart_policies:
+    tight: {max_restarts: 2, time_window: 60s, restart_delay: 100ms, backoff_strategy: {type: fixed}}
+  tree:
+    - name: sup
+      strategy: one_for_one
+      policy: tight
+      children:
+        - {name: a, command: [x]}
+        - {name: b, command: [x]}
+    - {name: z, command: [x]}
+`)
+		w.supervise("s1")
+		w.settled()
+		w.runner.takeLog()
+		for range 3 {
+			w.runner.exit("b", 1)
+			w.settled()
+		}
+		log := w.runner.takeLog()
+		// Independent children start at the same time.
+		log = strings.Replace(log, "start b 4, start a 2", "start a 2, start b 4", 1)
+		w.want("escalation", log, "exit b 1, start b 2, exit b 2, start b 3, exit b 3, stop a 1, start a 2, start b 4")
+		w.want("after", w.settled(), "root running, sup running, a running 2, b running 4, z running 1")
+	})
+}
+
+func TestUnverifiedAndFailedStarts(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, `
+supervision_tree:
+  restart_policies:
+    patient: {max_restarts: 20, time_window: 60s, restart_delay: 100ms, backoff_strategy: {type: fixed}}
+  tree:
+    - name: sup
+      strategy: one_for_one
+      policy: patient
+      children:
+        - {name: a, command: [x], heartbeat_interval: 1s, start_deadline: 2s}
+        - {name: b, command: [x]}
+`)
+		w.runner.mute["a"], w.runner.broken["b"] = true, true
+		w.supervise("s1")
+		<-time.After(5 * time.Second)
+		w.runner.set(func() { clear(w.runner.mute); clear(w.runner.broken) })
+		up := w.settled()
+		if !strings.Contains(up, "a running") || !strings.Contains(up, "b running") {
+			t.Errorf("after the faults: %s", up)
+		}
+		log := w.runner.takeLog()
+		for _, want := range []string{"start a 1", "kill a 1", "start a 2", "broken b"} {
+			if !strings.Contains(log, want) {
+				t.Errorf("%q is missing in %s", want, log)
+			}
+		}
+		w.wantFailure("a", contracts.ReasonUnverified)
+		w.wantFailure("b", contracts.ReasonStartFailed)
+	})
+}
+
+func (w *world) wantFailure(agent string, reason contracts.FailureReason) {
+	w.t.Helper()
+	stream, err := w.js.Stream(w.t.Context(), contracts.EventStream)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	msg, err := stream.GetLastMsgForSubject(w.t.Context(), contracts.EventSubject(contracts.AgentFailed, agent))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ev, err := contracts.DecodeEvent(msg.Subject, msg.Data)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	d, err := contracts.DecodeData[contracts.AgentFailedData](ev)
+	if err != nil || d.Reason != reason {
+		w.t.Errorf("failure of %s: reason %q, %v; want %q", agent, d.Reason, err, reason)
+	}
+}
+
+func TestSlowStopDelaysNobodyElse(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.settled()
+		w.runner.slow["d"] = 4 * time.Second
+		w.runner.takeLog()
+		w.runner.exit("c", 1)
+		<-time.After(100 * time.Millisecond)
+		w.runner.exit("a", 1)
+		<-time.After(2 * time.Second)
+		w.want("while d stops", w.runner.takeLog(), "exit c 1, exit a 1, start a 2")
+		w.settled()
+		w.want("after", w.runner.takeLog(), "stop d 1, start c 2, start d 2")
+	})
+}
+
+func TestAPI(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.settled()
+		w.runner.takeLog()
+		call := func(verb string, req any) string {
+			_, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor."+verb, req)
+			var refusal *shell.APIError
+			if errors.As(err, &refusal) {
+				return refusal.Code
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			return "ok"
+		}
+		add := func(parent string, c contracts.ChildSpec) string {
+			return call("add", contracts.AddRequest{Parent: parent, Child: c})
+		}
+		w.runner.broken["n2"] = true
+		for _, c := range []struct{ what, got, want string }{
+			{"add", add("single", contracts.ChildSpec{Name: "n1", Command: []string{"x"}}), "ok"},
+			{"add again", add("single", contracts.ChildSpec{Name: "n1", Command: []string{"x"}}), "409"},
+			{"add broken", add("single", contracts.ChildSpec{Name: "n2", Command: []string{"x"}}), "409"},
+			{"add to nobody", add("nobody", contracts.ChildSpec{Name: "n3", Command: []string{"x"}}), "404"},
+			{"add bad name", add("single", contracts.ChildSpec{Name: "n.3", Command: []string{"x"}}), "400"},
+			{"add without command", add("single", contracts.ChildSpec{Name: "n3"}), "400"},
+			{"add unknown policy", add("single", contracts.ChildSpec{Name: "n3", Command: []string{"x"}, Policy: "nope"}), "400"},
+			{"add bad restart", add("single", contracts.ChildSpec{Name: "n3", Command: []string{"x"}, Restart: "maybe"}), "400"},
+			{"restart", call("restart", contracts.NodeRequest{Node: "a"}), "ok"},
+			{"terminate", call("terminate", contracts.NodeRequest{Node: "b"}), "ok"},
+			{"restart nobody", call("restart", contracts.NodeRequest{Node: "nobody"}), "404"},
+			{"restart bad name", call("restart", contracts.NodeRequest{Node: "a.b"}), "400"},
+			{"restart a supervisor", call("restart", contracts.NodeRequest{Node: "all"}), "ok"},
+			{"remove", call("remove", contracts.NodeRequest{Node: "n1"}), "ok"},
+			{"remove root", call("remove", contracts.NodeRequest{Node: "root"}), "400"},
+			{"remove again", call("remove", contracts.NodeRequest{Node: "n1"}), "404"},
+			{"not JSON", call("add", "what"), "400"},
+		} {
+			w.want(c.what, c.got, c.want)
+		}
+		w.want("tree", w.settled(), "root running, single running, a running 2, b stopped 1, all running, c running 2, d running 2, rest running, e running 1, f running 1, g running 1")
+		w.want("done", w.runner.takeLog(), "start n1 1, broken n2, stop a 1, start a 2, stop b 1, stop d 1, stop c 1, start c 2, start d 2, stop n1 1")
+
+		w.want("drain", call("drain", contracts.NodeRequest{}), "ok")
+		w.want("drained", w.runner.takeLog(), "stop g 1, stop f 1, stop e 1, stop d 2, stop c 2, stop a 2")
+		w.want("status of a drained tree", string(w.tree().Root.Status), "stopped")
+	})
+}
