@@ -148,6 +148,28 @@ func (s *Server) InProcessConn() (net.Conn, error) {
 	return s.srv.InProcessConn()
 }
 
+// Subscribers counts the subscriptions to exactly this subject, which tells that
+// another process is listening.
+func (s *Server) Subscribers(tb testing.TB, subject string) int {
+	tb.Helper()
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.srv == nil {
+		return 0
+	}
+	list, err := s.srv.Subsz(&server.SubszOptions{Subscriptions: true, Limit: 10_000})
+	if err != nil {
+		tb.Fatalf("list subscriptions: %v", err)
+	}
+	n := 0
+	for _, sub := range list.Subs {
+		if sub.Subject == subject {
+			n++
+		}
+	}
+	return n
+}
+
 // URL is where a listening server is reached.
 func (s *Server) URL() string { return fmt.Sprintf("nats://127.0.0.1:%d", s.opts.Port) }
 
