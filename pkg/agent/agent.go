@@ -192,8 +192,8 @@ func (a *Agent) windDown() error {
 	go func() { a.running.Wait(); close(idle) }()
 
 	if errors.Is(cause, ErrSuperseded) || errors.Is(cause, errAborted) {
+		a.endReports(cause) // first: what is interrupted now has no result
 		a.endTasks(cause)
-		a.endReports(cause) // nobody waits for the results of an older incarnation
 	} else {
 		select {
 		case <-idle:

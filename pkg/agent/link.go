@@ -149,6 +149,9 @@ func poke(ch chan<- struct{}) {
 func publishEvent(ctx context.Context, js jetstream.JetStream, log *slog.Logger, msg *nats.Msg) error {
 	const attempt = 5 * time.Second
 	for wait, tries := 100*time.Millisecond, 1; ; wait, tries = min(2*wait, 2*time.Second), tries+1 {
+		if ctx.Err() != nil {
+			return fmt.Errorf("publish on %s: gave up after %d attempts: %w", msg.Subject, tries-1, context.Cause(ctx))
+		}
 		one, cancel := context.WithTimeout(ctx, attempt)
 		_, err := js.PublishMsg(one, msg)
 		cancel()
@@ -161,8 +164,6 @@ func publishEvent(ctx context.Context, js jetstream.JetStream, log *slog.Logger,
 		if ctx.Err() == nil && (tries == 1 || tries%10 == 0) {
 			log.Warn("event not acknowledged yet; trying again", "subject", msg.Subject, "attempt", tries, "error", err)
 		}
-		if !pause(ctx, wait) {
-			return fmt.Errorf("publish on %s: gave up after %d attempts: %w", msg.Subject, tries, err)
-		}
+		pause(ctx, wait)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/signal"
@@ -33,17 +34,17 @@ func Main(f Func) {
 		slog.Error("second signal: ending at once")
 		os.Exit(exitFailed)
 	}()
-	os.Exit(run(ctx, f, os.Getenv, os.Args[1:], func(err error) {
+	os.Exit(run(ctx, f, os.Getenv, os.Args[1:], os.Stderr, func(err error) {
 		slog.Error("ending at once", "error", err)
 		os.Exit(exitFailed)
 	}))
 }
 
 // run is Main without the process; stuck is called when handlers do not end.
-func run(ctx context.Context, f Func, getenv func(string) string, args []string, stuck func(error)) int {
+func run(ctx context.Context, f Func, getenv func(string) string, args []string, stderr io.Writer, stuck func(error)) int {
 	o, err := FromEnv(getenv)
 	if err != nil {
-		fmt.Fprintln(os.Stderr, err)
+		_, _ = fmt.Fprintln(stderr, err)
 		return exitUsage
 	}
 	o.Args, o.stuck = args, stuck
@@ -51,6 +52,6 @@ func run(ctx context.Context, f Func, getenv func(string) string, args []string,
 	if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
 		return exitOK
 	}
-	fmt.Fprintln(os.Stderr, err)
+	_, _ = fmt.Fprintln(stderr, err)
 	return exitFailed
 }

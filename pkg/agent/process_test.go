@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"errors"
+	"io"
 	"testing"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -32,7 +33,7 @@ func TestExitCodes(t *testing.T) {
 				t.Errorf("%s: options %+v", name, o)
 			}
 			return tt.err
-		}, tt.getenv, []string{"-v"}, nil)
+		}, tt.getenv, []string{"-v"}, io.Discard, nil)
 		if got != tt.want {
 			t.Errorf("%s: exit code %d, want %d", name, got, tt.want)
 		}
