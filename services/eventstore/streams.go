@@ -28,7 +28,7 @@ func ensureStreams(ctx context.Context, env shell.Env, o contracts.StreamOptions
 			return s, nil
 		}
 		if ctx.Err() != nil {
-			return s, fmt.Errorf("create the event streams: %w", ctx.Err())
+			return s, fmt.Errorf("%w (%w)", err, ctx.Err())
 		}
 		if refused(err) {
 			return s, err
@@ -67,12 +67,22 @@ func streamError(name string, err error) error {
 	return fmt.Errorf("create stream %s: %w; %s", name, err, hint)
 }
 
+// Codes of the server's refusals that need a look of their own.
+const (
+	codeNoPeers     = 10005 // enough servers may yet join the cluster
+	codeNoReplicas  = 10074 // no cluster, so no replicas
+	firstServerSide = 500   // a passing state, such as an election
+)
+
 // refused tells whether the server has answered, and will answer the same
-// again. Codes of 500 and above tell of a passing state, such as an election.
+// again.
 func refused(err error) bool {
 	if errors.Is(err, jetstream.ErrJetStreamNotEnabled) || errors.Is(err, jetstream.ErrJetStreamNotEnabledForAccount) {
 		return true
 	}
 	var api *jetstream.APIError
-	return errors.As(err, &api) && api.Code >= 400 && api.Code < 500 && api.Code != 408
+	if !errors.As(err, &api) || api.ErrorCode == codeNoPeers {
+		return false
+	}
+	return api.ErrorCode == codeNoReplicas || api.Code >= 400 && api.Code < firstServerSide && api.Code != 408
 }

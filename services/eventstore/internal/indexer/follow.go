@@ -14,7 +14,10 @@ import (
 	"github.com/mistersmith/mistersmith/services/eventstore/internal/intake"
 )
 
-var errOtherStream = errors.New("the stream is not the one that was indexed")
+var (
+	errOtherStream = errors.New("the stream is not the one that was indexed")
+	errUnasked     = errors.New("the stream cannot be asked")
+)
 
 // follow brings the index into line with the stream, then applies what is
 // stored until something is wrong or ctx ends.
@@ -28,6 +31,7 @@ func (x *Indexer) follow(ctx context.Context) error {
 		return err
 	}
 	defer stop()
+	x.consumer = ""
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
 	for {
@@ -42,7 +46,9 @@ func (x *Indexer) follow(ctx context.Context) error {
 		case <-check.C:
 		case <-x.doubt:
 		}
-		if err := x.check(ctx); err != nil {
+		if err := x.check(ctx); errors.Is(err, errUnasked) {
+			x.slog.Debug("event index not checked", "error", err) // the consumer copes by itself
+		} else if err != nil {
 			return err
 		}
 	}
@@ -54,7 +60,7 @@ func (x *Indexer) settle(ctx context.Context) (eventlog.State, error) {
 	if err != nil {
 		return state, err
 	}
-	odd, err := x.odds(ctx, state)
+	odd, err := x.odds(ctx, x.index.Position(), state)
 	if err != nil {
 		return state, err
 	}
@@ -76,13 +82,12 @@ func (x *Indexer) settle(ctx context.Context) (eventlog.State, error) {
 	}
 	x.slog.Debug("following the event stream", "from", x.index.Position().Reached+1, "last", state.Last, "pruned", removed)
 	x.observer.At(x.index.Position().Reached, state.Last)
-	x.announce(false)
+	x.setStale(false)
 	return state, nil
 }
 
-// odds says in which way the index cannot be of this stream, or "".
-func (x *Indexer) odds(ctx context.Context, s eventlog.State) (string, error) {
-	at := x.index.Position()
+// odds says in which way an index at a position cannot be of this stream, or "".
+func (x *Indexer) odds(ctx context.Context, at index.Position, s eventlog.State) (string, error) {
 	switch {
 	case at.Stream.IsZero():
 		return "there is none", nil
@@ -108,29 +113,28 @@ func (x *Indexer) odds(ctx context.Context, s eventlog.State) (string, error) {
 	return "", nil
 }
 
-// check is settle for an index in use: it only tells.
+// check is settle for an index in use: it only tells. A stream that cannot be
+// asked is errUnasked.
 func (x *Indexer) check(ctx context.Context) error {
 	if x.isCorrupt() {
 		return index.ErrCorrupt
 	}
 	state, err := x.log.State(ctx)
-	if err != nil { // the consumer copes by itself
-		x.slog.Debug("the event stream cannot be asked", "error", err)
-		return nil
-	}
-	odd, err := x.odds(ctx, state)
 	if err != nil {
-		return nil
+		return fmt.Errorf("%w: %w", errUnasked, err)
+	}
+	odd, err := x.odds(ctx, x.index.Position(), state)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUnasked, err)
 	}
 	if odd != "" && x.index.Position().Reached+1 >= state.First {
-		x.announce(true)
+		x.setStale(true)
 		return fmt.Errorf("%w: %s", errOtherStream, odd)
 	}
+	x.setStale(false) // whoever doubted it was late
 	x.observer.At(x.index.Position().Reached, state.Last)
-	if _, err := x.index.Prune(state.First); err != nil {
-		return err
-	}
-	return nil
+	_, err = x.index.Prune(state.First)
+	return err
 }
 
 // consume follows the stream with an ordered consumer, which makes itself anew
@@ -174,6 +178,9 @@ func (x *Indexer) apply(ctx context.Context, stream time.Time, first jetstream.M
 		if err != nil {
 			return fmt.Errorf("message of the event stream: %w", err)
 		}
+		if err := x.recheck(ctx, meta.Consumer); err != nil {
+			return err
+		}
 		reached, pending = meta.Sequence.Stream, meta.NumPending
 		r := eventlog.Record{Sequence: reached, Subject: msg.Subject(), Time: meta.Timestamp, Data: msg.Data()}
 		if e, ok := x.take(ctx, stream, r); ok {
@@ -195,6 +202,22 @@ func (x *Indexer) apply(ctx context.Context, stream time.Time, first jetstream.M
 		return err
 	}
 	x.observer.At(reached, reached+pending)
+	return nil
+}
+
+// recheck checks the index before the first message of every consumer. The
+// ordered consumer makes itself anew when its server was away, and a server that
+// crashed may have lost its last messages and given their sequences to others.
+func (x *Indexer) recheck(ctx context.Context, consumer string) error {
+	if consumer == x.consumer {
+		return nil
+	}
+	if x.consumer != "" { // the first one follows upon settle
+		if err := x.check(ctx); err != nil {
+			return err
+		}
+	}
+	x.consumer = consumer
 	return nil
 }
 

@@ -69,6 +69,7 @@ type Indexer struct {
 	observer Observer
 	slog     *slog.Logger
 	doubt    chan struct{} // asks for a check now
+	consumer string        // that sent the last message; for Run alone
 
 	mu      sync.Mutex
 	index   index.Index
@@ -108,7 +109,9 @@ func (x *Indexer) Use(f func(index.Index) error) error {
 	x.users.Done()
 	if errors.Is(err, index.ErrCorrupt) {
 		x.mu.Lock()
-		x.corrupt = x.index == ix
+		if x.index == ix {
+			x.corrupt, x.stale = true, true
+		}
 		x.mu.Unlock()
 		x.Doubt()
 	}
@@ -119,6 +122,27 @@ func (x *Indexer) isCorrupt() bool {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	return x.corrupt
+}
+
+// Confirm compares the index with the stream, and reports whether it is of this
+// stream. If it is not, Wait waits until it is.
+func (x *Indexer) Confirm(ctx context.Context) (bool, error) {
+	at := x.Position()
+	state, err := x.log.State(ctx)
+	if err != nil {
+		return false, err
+	}
+	odd, err := x.odds(ctx, at, state)
+	if err != nil || odd == "" {
+		return odd == "", err
+	}
+	x.mu.Lock()
+	if x.index.Position().Stream.Equal(at.Stream) {
+		x.stale = true
+	}
+	x.mu.Unlock()
+	x.Doubt()
+	return false, nil
 }
 
 // Doubt has the index compared with the stream soon.
@@ -207,15 +231,22 @@ func (x *Indexer) advance(entries []index.Entry, reached uint64) error {
 	if duplicates > 0 {
 		x.observer.Duplicates(duplicates)
 	}
-	x.announce(false)
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.announce()
 	return nil
 }
 
-// announce wakes those who wait for a change.
-func (x *Indexer) announce(stale bool) {
+// setStale says whether the index is known to be of this stream.
+func (x *Indexer) setStale(stale bool) {
 	x.mu.Lock()
 	defer x.mu.Unlock()
 	x.stale = stale
+	x.announce()
+}
+
+// announce wakes those who wait for a change. The lock is held.
+func (x *Indexer) announce() {
 	close(x.changed)
 	x.changed = make(chan struct{})
 }

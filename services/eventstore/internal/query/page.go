@@ -68,11 +68,8 @@ func (s *Store) plan(ctx context.Context, f Filter, a Ask) (plan, error) {
 	if !f.timed() {
 		return p, nil
 	}
-	if err := s.wait(ctx, state); err != nil {
-		return p, err
-	}
 	var misdated []uint64
-	err = s.indexer.Use(func(ix index.Index) (err error) {
+	err = s.indexed(ctx, state, func(ix index.Index) (err error) {
 		misdated, err = ix.Misdated(f.from, f.to, s.opts.MaxListed)
 		return err
 	})
@@ -106,23 +103,21 @@ func (s *Store) plan(ctx context.Context, f Filter, a Ask) (plan, error) {
 // correlated lists where the events of several stories are; where that would be
 // too much, only up to a sequence.
 func (s *Store) correlated(ctx context.Context, state eventlog.State, ids []string, a Ask) (all []uint64, cut uint64, err error) {
-	if err := s.wait(ctx, state); err != nil {
-		return nil, 0, err
-	}
 	until := a.Until
 	for _, id := range ids {
-		err := s.indexer.Use(func(ix index.Index) error {
-			seqs, err := ix.Correlated(id, a.After, s.opts.MaxListed)
-			if len(seqs) == s.opts.MaxListed && seqs[len(seqs)-1] < until {
-				until = seqs[len(seqs)-1]
-				cut = until
-			}
-			all = append(all, seqs...)
+		var seqs []uint64
+		err := s.indexed(ctx, state, func(ix index.Index) (err error) {
+			seqs, err = ix.Correlated(id, a.After, s.opts.MaxListed)
 			return err
 		})
 		if err != nil {
 			return nil, 0, err
 		}
+		if len(seqs) == s.opts.MaxListed && seqs[len(seqs)-1] < until {
+			until = seqs[len(seqs)-1]
+			cut = until
+		}
+		all = append(all, seqs...)
 	}
 	slices.Sort(all)
 	all = slices.Compact(all)

@@ -92,24 +92,38 @@ func rawSize(s Stored) int { return len(s.Record.Data) }
 // if the index has yet to come to it.
 func (s *Store) Get(ctx context.Context, id string) (Stored, error) {
 	found, err := s.find(ctx, id)
-	if !errors.Is(err, index.ErrUnknown) && !errors.Is(err, errElsewhere) {
+	if !unsure(err) {
 		return found, err
 	}
-	state, err := s.log.State(ctx)
-	if err != nil {
-		return Stored{}, err
+	ctx, cancel := context.WithTimeout(ctx, s.opts.IndexWait)
+	defer cancel()
+	for {
+		state, err := s.log.State(ctx)
+		if err != nil {
+			return Stored{}, err
+		}
+		if err := s.indexer.Wait(ctx, state); err != nil {
+			return Stored{}, err
+		}
+		found, err := s.find(ctx, id)
+		if errors.Is(err, index.ErrCorrupt) {
+			continue
+		}
+		if !unsure(err) {
+			return found, err
+		}
+		if sure, e := s.indexer.Confirm(ctx); e != nil {
+			return Stored{}, e
+		} else if sure {
+			return Stored{}, fmt.Errorf("%w: no stored event has the id %.80q; it never came, or has aged", ErrUnknown, id)
+		}
 	}
-	if err := s.wait(ctx, state); err != nil {
-		return Stored{}, err
-	}
-	found, err = s.find(ctx, id)
-	switch {
-	case errors.Is(err, index.ErrUnknown):
-		return found, fmt.Errorf("%w: none of the stored events has the id %.80q", ErrUnknown, id)
-	case errors.Is(err, errElsewhere):
-		return found, fmt.Errorf("%w: event %s was stored, but is no longer", ErrUnknown, id)
-	}
-	return found, err
+}
+
+// unsure tells whether an error of find may only mean that the index is behind
+// or of another stream.
+func unsure(err error) bool {
+	return errors.Is(err, index.ErrUnknown) || errors.Is(err, errElsewhere) || errors.Is(err, index.ErrCorrupt)
 }
 
 // errElsewhere tells that the stream has no or another event where the index
@@ -141,11 +155,19 @@ func (s *Store) find(ctx context.Context, id string) (Stored, error) {
 	return Stored{r, e}, nil
 }
 
-// wait gives the index a bounded time to reach the state.
-func (s *Store) wait(ctx context.Context, state eventlog.State) error {
+// indexed asks the index, once it has reached the state, for which it has a
+// bounded time. It may ask again, so f must set its results anew.
+func (s *Store) indexed(ctx context.Context, state eventlog.State, f func(index.Index) error) error {
 	ctx, cancel := context.WithTimeout(ctx, s.opts.IndexWait)
 	defer cancel()
-	return s.indexer.Wait(ctx, state)
+	for {
+		if err := s.indexer.Wait(ctx, state); err != nil {
+			return err
+		}
+		if err := s.indexer.Use(f); !errors.Is(err, index.ErrCorrupt) {
+			return err
+		}
+	}
 }
 
 // duplicate tells whether the same event is stored before, in what the stream
