@@ -219,10 +219,7 @@ type world struct {
 
 func newWorld(t *testing.T, yaml string) *world {
 	t.Helper()
-	f, err := config.Parse("test.yaml", []byte(yaml))
-	if err != nil {
-		t.Fatal(err)
-	}
+	f := newFile(t, yaml)
 	s := natstest.Start(t)
 	nc := s.Connect(t)
 	w := &world{t: t, server: s, file: f, nc: nc, js: natstest.JetStream(t, nc), reg: prometheus.NewRegistry()}
@@ -231,13 +228,22 @@ func newWorld(t *testing.T, yaml string) *world {
 	return w
 }
 
+func newFile(t *testing.T, yaml string) *config.File {
+	t.Helper()
+	f, err := config.Parse("test.yaml", []byte(yaml))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
 // supervise runs a supervisor until the function it gives is called; that is
 // as sudden as a kill, since the connection is closed first.
 func (w *world) supervise(name string, change ...func(*Config)) (stop func(), ended <-chan error) {
 	w.t.Helper()
 	nc := w.server.Connect(w.t)
 	health := shell.NewHealth("supervisor")
-	env, err := shell.NewEnv(w.t.Context(), "supervisor", name, nc, slog.New(slog.DiscardHandler), w.reg, health)
+	env, err := shell.NewEnv(w.t.Context(), "supervisor", name, nc, testLog(w.t), w.reg, health)
 	if err != nil {
 		w.t.Fatal(err)
 	}
@@ -266,7 +272,7 @@ func (w *world) supervise(name string, change ...func(*Config)) (stop func(), en
 		select {
 		case <-changed:
 		case <-finished:
-			return stop, done
+			w.t.Fatalf("supervisor %s ended: %v", name, <-done)
 		}
 	}
 }
@@ -274,11 +280,16 @@ func (w *world) supervise(name string, change ...func(*Config)) (stop func(), en
 // tree asks the supervisor for its tree.
 func (w *world) tree() contracts.TreeReply {
 	w.t.Helper()
-	reply, err := shell.Call[contracts.TreeReply](w.t.Context(), w.nc, "smith.supervisor.tree", contracts.TreeRequest{})
-	if err != nil {
-		w.t.Fatal(err)
+	var err error
+	for range 100 {
+		var reply contracts.TreeReply
+		if reply, err = shell.Call[contracts.TreeReply](w.t.Context(), w.nc, "smith.supervisor.tree", contracts.TreeRequest{}); err == nil {
+			return reply
+		}
+		<-time.After(100 * time.Millisecond)
 	}
-	return reply
+	w.t.Fatal(err)
+	return contracts.TreeReply{}
 }
 
 // statuses flattens a tree to "name status incarnation".
@@ -349,4 +360,9 @@ func (w *world) decisions() []contracts.DecisionsData {
 		out = append(out, d)
 	}
 	return out
+}
+
+// testLog shows what a supervisor logs when the test fails.
+func testLog(t *testing.T) *slog.Logger {
+	return slog.New(slog.NewTextHandler(t.Output(), nil))
 }

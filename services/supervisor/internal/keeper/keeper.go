@@ -130,11 +130,14 @@ func (k *Keeper) Run(ctx context.Context, serving func() error) error {
 	}
 	defer unsubscribe(announced)
 	defer k.pulse.close()
-	events, err := k.readEvents(ctx)
+	reading, enough := context.WithCancel(ctx)
+	defer enough()
+	events, err := k.readEvents(reading)
 	if err != nil {
 		return err
 	}
 	defer events.Wait()
+	defer enough()
 	if err := k.takeOver(ctx, events); err != nil {
 		return err
 	}

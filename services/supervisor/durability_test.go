@@ -1,0 +1,249 @@
+package supervisor
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// killed runs a supervisor whose connection is cut after a while, as when its
+// process is killed: from then on nothing it does has any effect.
+func (w *world) killed(name string, after time.Duration) {
+	w.t.Helper()
+	nc := w.server.Connect(w.t, nats.NoReconnect())
+	env, err := shell.NewEnv(w.t.Context(), "supervisor", name, nc, slog.New(slog.DiscardHandler), w.reg, shell.NewHealth("supervisor"))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(w.t.Context())
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_ = Run(ctx, env, FromFile(w.file)) // its end says only that it was cut off
+	}()
+	<-time.After(after)
+	nc.Close()
+	cancel()
+	<-done
+}
+
+// TestKilledAnywhere kills the supervisor again and again in the middle of
+// group restarts, at ever other points, and demands that its successor goes on:
+// nothing twice (the runner fails the test when a second copy is asked for),
+// nothing forgotten, decisions without a gap.
+func TestKilledAnywhere(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.file.Tree.Root.Children[1].Node.Policy.MaxRestarts = 1000
+		w.file.Tree.Root.Children[2].Node.Policy.MaxRestarts = 1000
+		w.runner.slow["d"], w.runner.slow["g"] = 30*time.Millisecond, 50*time.Millisecond
+		stop, _ := w.supervise("first")
+		w.settled()
+		stop()
+		const rounds = 12
+		for i := range rounds {
+			w.runner.exit("c", 1)
+			w.runner.exit("f", 1)
+			w.killed(fmt.Sprintf("cut-%d", i), time.Duration(i*i)*7*time.Millisecond)
+			stop, _ := w.supervise(fmt.Sprintf("whole-%d", i))
+			w.want(fmt.Sprintf("round %d", i), statusOnly(w.settled()), statusOnly(threeGroupsUp))
+			stop()
+		}
+		starts := map[string]int{}
+		for _, line := range strings.Split(w.runner.takeLog(), ", ") {
+			var agent string
+			var inc uint64
+			if _, err := fmt.Sscanf(line, "start %s %d", &agent, &inc); err == nil {
+				starts[agent]++
+			}
+		}
+		for agent, want := range map[string]int{"a": 1, "b": 1, "e": 1, "c": 1 + rounds, "d": 1 + rounds, "f": 1 + rounds, "g": 1 + rounds} {
+			if starts[agent] != want {
+				t.Errorf("%s was started %d times, want %d", agent, starts[agent], want)
+			}
+		}
+		w.gapless()
+	})
+}
+
+// statusOnly leaves incarnations out.
+func statusOnly(s string) string {
+	parts := strings.Split(s, ", ")
+	for i, p := range parts {
+		f := strings.Fields(p)
+		parts[i] = strings.Join(f[:2], " ")
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (w *world) gapless() {
+	w.t.Helper()
+	for i, d := range w.decisions() {
+		if d.Number != uint64(i+1) {
+			w.t.Fatalf("decision %d has number %d", i+1, d.Number)
+		}
+	}
+}
+
+// TestStandby runs two supervisors: the second stands by, takes over when the
+// first is gone, and the first, when it comes back, stands by in turn.
+func TestStandby(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		stopFirst, _ := w.supervise("s1")
+		w.want("up", w.settled(), threeGroupsUp)
+		w.supervise("s2")
+		w.want("who decides", w.tree().Supervisor, "s1")
+		stopFirst()
+		w.runner.exit("a", 1)
+		begin := time.Now()
+		<-time.After(2 * time.Second)
+		w.want("takeover", w.settled(), strings.Replace(threeGroupsUp, "a running 1", "a running 2", 1))
+		w.want("who decides now", w.tree().Supervisor, "s2")
+		t.Logf("taken over and settled within %s", time.Since(begin))
+		w.gapless()
+	})
+}
+
+// TestPausedSupervisorIsRefused lets a second supervisor decide behind the
+// first one's back, as when that one was stopped and continued: its next
+// decision is refused, it does nothing and stands by.
+func TestPausedSupervisorIsRefused(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.want("up", w.settled(), threeGroupsUp)
+		// Somebody else's decision, appended past the first's.
+		last := w.decisions()
+		d := last[len(last)-1]
+		ev, err := contracts.NewEvent("supervisor/rival", contracts.TreeDecided, "main", time.Now()).
+			Data(contracts.DecisionsData{Tree: "main", Number: d.Number + 1, Supervisor: "rival", Cursor: d.Cursor}).Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := shell.PublishEvent(t.Context(), w.js, ev); err != nil {
+			t.Fatal(err)
+		}
+		w.runner.takeLog()
+		w.runner.exit("a", 1)
+		<-time.After(3 * time.Second)
+		w.want("it stands by, finds nobody else and reads the log anew", w.settled(), strings.Replace(threeGroupsUp, "a running 1", "a running 2", 1))
+		w.want("once", w.runner.takeLog(), "exit a 1, start a 2")
+		w.gapless()
+		stream, err := w.js.Stream(t.Context(), contracts.EventStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.GetLastMsgForSubject(t.Context(), contracts.EventSubject(contracts.SystemHealthCheckFailed, "supervisor")); err != nil {
+			t.Errorf("it did not report that it was superseded: %v", err)
+		}
+	})
+}
+
+// TestServerRestart stops NATS for a while in the middle of a group restart.
+func TestServerRestart(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.want("up", w.settled(), threeGroupsUp)
+		w.runner.slow["d"] = time.Second
+		w.runner.exit("c", 1)
+		<-time.After(300 * time.Millisecond)
+		w.server.Down()
+		<-time.After(20 * time.Second)
+		w.server.Up(t)
+		<-time.After(5 * time.Second)
+		w.want("after", w.settled(), strings.NewReplacer("c running 1", "c running 2", "d running 1", "d running 2").Replace(threeGroupsUp))
+		w.gapless()
+	})
+}
+
+// TestDynamicChildrenAndConfiguration restarts the supervisor with another
+// configuration: what is the same runs on undisturbed, what was added at run
+// time stays, what is new starts, what is gone is stopped.
+func TestDynamicChildrenAndConfiguration(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		stop, _ := w.supervise("s1")
+		w.settled()
+		if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.add", contracts.AddRequest{
+			Parent: "all", Child: contracts.ChildSpec{Name: "h", Command: []string{"x"}}}); err != nil {
+			t.Fatal(err)
+		}
+		stop()
+		w.runner.takeLog()
+		changed := newFile(t, strings.NewReplacer(
+			"        - {name: b, command: [x], env: {SECRET: hush}}\n", "",
+			"        - {name: c, command: [x]}\n", "        - {name: n, command: [x]}\n        - {name: c, command: [x]}\n").Replace(threeGroups))
+		w.file = changed
+		w.supervise("s2")
+		w.want("merged", w.settled(), "root running, single running, a running 1, all running, n running 1, c running 1, d running 1, h running 1, rest running, e running 1, f running 1, g running 1")
+		log := w.runner.takeLog()
+		if log != "stop b 1, start n 1" && log != "start n 1, stop b 1" {
+			t.Errorf("done: %s", log)
+		}
+		w.runner.exit("d", 1)
+		w.settled()
+		w.want("order", w.runner.takeLog(), "exit d 1, stop h 1, stop c 1, stop n 1, start n 2, start c 2, start d 2, start h 2")
+	})
+}
+
+// TestSnapshot starts from a snapshot, and from the log when it is corrupt.
+func TestSnapshot(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		stop, _ := w.supervise("s1", func(c *Config) { c.SnapshotEvery = 3 })
+		w.settled()
+		w.runner.exit("a", 1)
+		up := w.settled()
+		stop()
+		stop, _ = w.supervise("s2")
+		w.want("from the snapshot", w.settled(), up)
+		stop()
+		kv, err := w.js.KeyValue(t.Context(), contracts.StateBucket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []string{"{", `{"number":3,"parts":7}`, `{"number":3,"data":"AAAA"}`, ""} {
+			if _, err := kv.PutString(t.Context(), contracts.TreeStateKey("main"), bad); err != nil {
+				t.Fatal(err)
+			}
+			stop, _ = w.supervise("s3")
+			w.want(fmt.Sprintf("snapshot %q", bad), w.settled(), up)
+			stop()
+		}
+		w.gapless()
+	})
+}
+
+func TestDrainOnStop(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		stop, _ := w.supervise("s1", func(c *Config) { c.DrainOnStop = true })
+		w.settled()
+		w.runner.takeLog()
+		stop()
+		w.want("drained", w.runner.takeLog(), "stop g 1, stop f 1, stop e 1, stop d 1, stop c 1, stop b 1, stop a 1")
+		stop, _ = w.supervise("s2", func(c *Config) { c.KeepDown = true })
+		w.want("kept down", string(w.tree().Root.Status), "stopped")
+		stop()
+		w.supervise("s3")
+		w.want("up again", w.settled(), strings.ReplaceAll(threeGroupsUp, " 1", " 2"))
+	})
+}
