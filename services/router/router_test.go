@@ -11,7 +11,7 @@ import (
 
 func TestTaskFromSubmissionToResult(t *testing.T) {
 	t.Parallel()
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.route("r1", router.Config{})
 		w.agent("ann", "researcher", 1, 2*time.Second)
 		w.agent("bob", "coder", 1, time.Second)
@@ -48,7 +48,7 @@ func TestTaskFromSubmissionToResult(t *testing.T) {
 
 func TestNoneLostWhenAnAgentDies(t *testing.T) {
 	t.Parallel()
-	inWorld(t, func(w *world) {
+	inWorld(t, func(t *testing.T, w *world) {
 		w.route("r1", router.Config{})
 		var agents []*agent
 		for i := range 4 {
@@ -94,7 +94,7 @@ func TestRestartMidFlight(t *testing.T) {
 	for _, how := range []string{"stopped", "killed"} {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
-			inWorld(t, func(w *world) {
+			inWorld(t, func(t *testing.T, w *world) {
 				var agents []*agent
 				for i := range 3 {
 					agents = append(agents, w.agent(fmt.Sprintf("a%d", i), "coder", 3, 3*time.Second))

@@ -31,14 +31,14 @@ type world struct {
 	js  jetstream.JetStream
 }
 
-func inWorld(t *testing.T, f func(w *world)) {
+func inWorld(t *testing.T, f func(t *testing.T, w *world)) {
 	t.Helper()
 	natstest.Bubble(t, func(t *testing.T) {
 		srv := natstest.Start(t)
 		nc := srv.Connect(t)
 		w := &world{t: t, srv: srv, nc: nc, js: natstest.JetStream(t, nc)}
 		natstest.Streams(t, w.js)
-		f(w)
+		f(t, w)
 	})
 }
 

@@ -95,14 +95,18 @@ func bySequence(a, b *task) int {
 	return cmp.Or(cmp.Compare(a.Sequence, b.Sequence), cmp.Compare(a.ID, b.ID))
 }
 
-// TaskQueued is task.submitted: the task is in the queue, not yet here.
+// TaskQueued tells that a task is in the queue, not yet here.
 type TaskQueued struct {
 	ID, Type string
 	Sequence uint64
+	// Logged: this is task.submitted as read from the log.
+	Logged bool
 }
 
 func (in TaskQueued) apply(s *Scheduler, _ time.Time) {
-	s.counts.Submitted++
+	if in.Logged {
+		s.counts.Submitted++
+	}
 	_, isDone := s.done.get(in.ID)
 	if _, open := s.tasks[in.ID]; !open && !isDone {
 		s.queued.put(in.ID, queuedTask{Type: in.Type, Sequence: in.Sequence}, false)

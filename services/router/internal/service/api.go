@@ -70,6 +70,7 @@ func (r *router) submit(ctx context.Context, t contracts.Task) (contracts.Submit
 		return reply, shell.Errorf(contracts.CodeNotReady, "task %s not queued: %v; try again with the same id", t.ID, err)
 	}
 	reply.Duplicate = ack.Duplicate
+	r.input(scheduler.TaskQueued{ID: t.ID, Type: t.Type, Sequence: ack.Sequence})
 	r.metrics.submitted.WithLabelValues(t.Type).Inc()
 	// The task is safe now. Saying so in the log again is harmless.
 	ev, err := submittedEvent(r.env.Source(), t, ack.Sequence, time.Now())

@@ -165,7 +165,7 @@ func taskInput(ev contracts.Event, seq uint64) (scheduler.Input, error) {
 	switch ev.Type {
 	case contracts.TaskSubmitted:
 		d, err := contracts.DecodeData[contracts.TaskSubmittedData](ev)
-		return scheduler.TaskQueued{ID: d.Task, Type: ev.Entity, Sequence: d.Sequence}, err
+		return scheduler.TaskQueued{ID: d.Task, Type: ev.Entity, Sequence: d.Sequence, Logged: true}, err
 	case contracts.TaskAssigned, contracts.TaskReassigned:
 		d, err := contracts.DecodeData[contracts.TaskAssignedData](ev)
 		return toAssigned(ev, d, seq), err
