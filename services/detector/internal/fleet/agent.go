@@ -236,6 +236,11 @@ func (f *Fleet) fire(now, trusted Instant, i uint32) {
 	silence := trusted - f.silentFrom(a)
 	switch a.state {
 	case gone, failed:
+		// One that beats on, though hung or leaving, is not forgotten.
+		if idle := now - max(a.heard, a.since); idle < f.cfg.ForgetAfter {
+			f.wheel.Set(i, trusted+f.cfg.ForgetAfter-idle)
+			return
+		}
 		f.forget(i)
 	case ignored:
 	case awaited:

@@ -225,8 +225,8 @@ func (c *clock) trusted(now Instant) Instant { return now - c.lost }
 func (c *clock) advance(now Instant, tick bool) (stall time.Duration) {
 	passed := now - c.seen
 	switch {
-	case !c.running:
-		c.running, c.seen = true, now
+	case !c.running: // until the first tick nothing is expected to run
+		c.running, c.seen = tick, now
 		return 0
 	case passed <= 0:
 		return 0

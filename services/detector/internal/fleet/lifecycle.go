@@ -127,6 +127,20 @@ func (f *Fleet) Verdict(now Instant, id string, incarnation uint64, reason Reaso
 	return f.out
 }
 
+// Returned restores that a verdict was taken back.
+func (f *Fleet) Returned(now Instant, id string, incarnation uint64) []Finding {
+	trusted := f.begin(now, false)
+	i, known := f.index[id]
+	if !known || f.agents[i].state != failed || f.agents[i].incarnation != incarnation {
+		return f.out
+	}
+	a := &f.agents[i]
+	a.state, a.last = watched, max(trusted, f.graceTo)
+	f.move(a, Unknown)
+	f.arm(i)
+	return f.out
+}
+
 // Left restores what an earlier detector knew: the agent said goodbye.
 func (f *Fleet) Left(now Instant, id string, incarnation uint64) []Finding {
 	trusted := f.begin(now, false)

@@ -1,0 +1,201 @@
+// Package detector finds agents that died or hang.
+//
+// It hears every heartbeat on smith.heartbeat.*, knows from the event log who
+// was started and who ended, and publishes what it concludes: agent.failed,
+// agent.recovered, agent.state_changed and, for agents nobody announced,
+// agent.created. It answers smith.detector.{status,agents,monitor,unmonitor,
+// probe}. It decides nothing beyond that: what to do about a failure is the
+// supervisor's matter.
+package detector
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/guard"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
+	"github.com/mistersmith/mistersmith/services/detector/internal/suspicion"
+	"github.com/mistersmith/mistersmith/services/detector/internal/watch"
+)
+
+// Downstream is the name of the event stream in breakers, bulkheads, retries
+// and timeouts of the configuration.
+const Downstream = "event_stream"
+
+// Config sets the rules. The zero value is useful.
+type Config struct {
+	// Algorithm is tail (default), normal or fixed.
+	Algorithm string
+	// PhiThreshold is the level of suspicion of a verdict; 0 is the
+	// algorithm's own: 5 for tail, 8 for normal, FailureThreshold for fixed.
+	PhiThreshold float64
+	// SamplingWindowSize is how many gaps normal remembers (100); tail counts
+	// all, the older for less.
+	SamplingWindowSize int
+	// FailureThreshold is how many missed beats are a failure (3) until
+	// MinSamples (10) gaps are known.
+	FailureThreshold, MinSamples int
+	// HeartbeatInterval is assumed of agents that declare none (5s), until
+	// their own is seen.
+	HeartbeatInterval time.Duration
+	// StartDeadline is how long a first heartbeat may take (30s), where the
+	// start event does not say.
+	StartDeadline time.Duration
+	// MinStdDeviation and MaxStdDeviation bound normal's deviation; 0: shares
+	// of the mean gap.
+	MinStdDeviation, MaxStdDeviation time.Duration
+	// ProbeTimeout bounds a ping (1s).
+	ProbeTimeout time.Duration
+	// ReconnectGrace is how long agents may take to be heard again after the
+	// detector's start or a reconnect (5s).
+	ReconnectGrace time.Duration
+	// ForgetAfter is how long agents that left or failed are remembered (1h).
+	ForgetAfter time.Duration
+	// MaxAgents bounds the agents that nobody announced (100,000).
+	MaxAgents int
+	// Agents are rules for single agents.
+	Agents map[string]AgentRules
+	// File gives the guard of downstream calls its settings; nil is the
+	// defaults.
+	File *config.File
+}
+
+// AgentRules change rules for one agent; zero fields change nothing.
+type AgentRules struct {
+	PhiThreshold     float64
+	FailureThreshold int
+}
+
+// FromFile gives the settings that a configuration file has for the service.
+func FromFile(f *config.File) Config {
+	d := f.FailureDetection
+	c := Config{
+		PhiThreshold:       d.PhiThreshold,
+		SamplingWindowSize: d.SamplingWindowSize,
+		FailureThreshold:   d.FailureThreshold,
+		MinSamples:         d.MinSamples,
+		HeartbeatInterval:  d.HeartbeatInterval,
+		StartDeadline:      f.Verification.StartDeadline,
+		MinStdDeviation:    d.MinStdDeviation,
+		MaxStdDeviation:    d.MaxStdDeviation,
+		ProbeTimeout:       d.ProbeTimeout,
+		MaxAgents:          f.Limits.MaxAgents,
+		Agents:             map[string]AgentRules{},
+		File:               f,
+	}
+	if d.PhiThreshold == config.Default().FailureDetection.PhiThreshold {
+		// Not set: the default belongs to the algorithm.
+		c.PhiThreshold = 0
+	}
+	c.agentRules(f.Tree.Root, d)
+	return c
+}
+
+// agentRules collects the agents of a subtree whose rules are not the fleet's.
+func (c *Config) agentRules(n config.Node, d config.FailureDetection) {
+	for _, child := range n.Children {
+		if child.Node != nil {
+			c.agentRules(*child.Node, d)
+			continue
+		}
+		a, own := child.Agent, AgentRules{}
+		if a.PhiThreshold != d.PhiThreshold {
+			own.PhiThreshold = a.PhiThreshold
+		}
+		if a.FailureThreshold != d.FailureThreshold {
+			own.FailureThreshold = a.FailureThreshold
+		}
+		if own != (AgentRules{}) {
+			c.Agents[a.Name] = own
+		}
+	}
+}
+
+// Validate reports every setting that cannot be meant, or nil.
+func (c Config) Validate() error {
+	var errs []error
+	if _, err := suspicion.ParseAlgorithm(c.Algorithm); err != nil {
+		errs = append(errs, fmt.Errorf("algorithm: %w", err))
+	}
+	errs = append(errs, c.rules().Validate())
+	if c.SamplingWindowSize < 0 {
+		errs = append(errs, fmt.Errorf("sampling_window_size: %d is negative", c.SamplingWindowSize))
+	}
+	if c.ProbeTimeout < 0 || c.ReconnectGrace < 0 {
+		errs = append(errs, errors.New("probe_timeout and reconnect_grace: must not be negative"))
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("detector: %w", err)
+	}
+	return nil
+}
+
+func (c Config) rules() fleet.Config {
+	algorithm, _ := suspicion.ParseAlgorithm(c.Algorithm)
+	rules := fleet.Config{
+		Suspicion: suspicion.Settings{
+			Algorithm: algorithm, Window: c.SamplingWindowSize, Floor: c.MinStdDeviation, Ceiling: c.MaxStdDeviation,
+		},
+		Threshold: c.PhiThreshold, MinSamples: c.MinSamples, MissedBeats: c.FailureThreshold,
+		Interval: c.HeartbeatInterval, StartDeadline: c.StartDeadline,
+		ForgetAfter: c.ForgetAfter, MaxAgents: c.MaxAgents, Overrides: map[string]fleet.Override{},
+	}
+	for agent, r := range c.Agents {
+		rules.Overrides[agent] = fleet.Override{Threshold: r.PhiThreshold, MissedBeats: r.FailureThreshold}
+	}
+	return rules
+}
+
+// Run watches until ctx ends. It is ready once it knows from the log who is
+// expected and hears heartbeats.
+func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
+	if err := cfg.Validate(); err != nil {
+		return err
+	}
+	var down shell.Teardown
+	defer func() { err = errors.Join(err, down.Run(env.Log)) }()
+
+	store := storeGuard(env, cfg.File)
+	down.Add("guard", 2*time.Second, store.Close)
+	w, err := watch.New(env, watch.Config{Rules: cfg.rules(), Grace: cfg.ReconnectGrace, ProbeTimeout: cfg.ProbeTimeout}, store)
+	if err != nil {
+		return err
+	}
+	return w.Run(ctx, func() error {
+		api, err := shell.NewAPI(ctx, env, "finds agents that died or hang", nil)
+		if err != nil {
+			return err
+		}
+		down.Add("api", 2*time.Second, func(context.Context) error { return api.Stop() })
+		if err := w.Serve(api); err != nil {
+			return err
+		}
+		env.Ready()
+		return nil
+	})
+}
+
+// storePatience is the longest that the event stream is left alone after
+// failures, unless the configuration names a breaker for it: a verdict shall
+// not be told half a minute late.
+const storePatience = 2 * time.Second
+
+// storeGuard is the guard of publishing.
+func storeGuard(env shell.Env, f *config.File) *guard.Guard {
+	if f == nil {
+		f = config.Default()
+	}
+	own := *f
+	if _, named := f.CircuitBreakers[Downstream]; !named {
+		breaker := f.Breaker(Downstream)
+		breaker.Timeout = min(breaker.Timeout, storePatience)
+		own.CircuitBreakers = maps.Clone(f.CircuitBreakers)
+		own.CircuitBreakers[Downstream] = breaker
+	}
+	return shell.NewGuard(env, &own, Downstream)
+}

@@ -1,0 +1,152 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
+)
+
+const (
+	defaultPage, maxPage = 500, 5000
+	// pageBytes bounds a page, below what a NATS message may have.
+	pageBytes = 512 << 10
+)
+
+// Serve answers smith.detector.{status,agents,monitor,unmonitor,probe}.
+func (w *Watcher) Serve(api *shell.API) error {
+	return errors.Join(
+		shell.Handle(api, "status", w.status),
+		shell.Handle(api, "agents", w.list),
+		shell.Handle(api, "monitor", w.monitor),
+		shell.Handle(api, "unmonitor", w.unmonitor),
+		shell.Handle(api, "probe", w.probe),
+	)
+}
+
+func checkAgent(agent string) error {
+	if err := contracts.ValidateID(agent); err != nil {
+		return shell.Errorf(contracts.CodeBadRequest, "agent: %v", err)
+	}
+	return nil
+}
+
+func unknown(agent string) error {
+	return shell.Errorf(contracts.CodeNotFound, "agent %s is not known to the detector: nobody announced it and it does not beat", agent)
+}
+
+func (w *Watcher) view(agent string) (fleet.View, error) {
+	if err := checkAgent(agent); err != nil {
+		return fleet.View{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v, known := w.fleet.Agent(w.now(), agent)
+	if !known {
+		return v, unknown(agent)
+	}
+	return v, nil
+}
+
+func (w *Watcher) status(_ context.Context, r contracts.AgentRequest) (contracts.AgentView, error) {
+	v, err := w.view(r.Agent)
+	return agentView(v, time.Now()), err
+}
+
+func agentView(v fleet.View, wall time.Time) contracts.AgentView {
+	a := contracts.AgentView{
+		Agent: v.Agent, Type: v.About.Type, Runner: v.About.Runner, Incarnation: v.Incarnation,
+		Health: health[v.Band], Status: contracts.AgentStatus(v.About.Status),
+		Phi: v.Evidence.Phi, Threshold: v.Evidence.Threshold,
+		Interval: contracts.Duration(v.Evidence.Interval), Samples: v.Evidence.Samples,
+		Capabilities: v.About.Capabilities, InFlight: v.About.InFlight, Capacity: v.About.Capacity,
+	}
+	if v.Evidence.Beaten {
+		at := wall.Add(-v.Evidence.Elapsed).UTC()
+		a.LastHeartbeat = &at
+	}
+	return a
+}
+
+func (w *Watcher) list(_ context.Context, r contracts.AgentsRequest) (contracts.AgentsReply, error) {
+	if r.Limit < 0 || r.Limit > maxPage {
+		return contracts.AgentsReply{}, shell.Errorf(contracts.CodeBadRequest, "limit: %d is outside 1 to %d", r.Limit, maxPage)
+	}
+	limit := r.Limit
+	if limit == 0 {
+		limit = defaultPage
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	now, wall := w.now(), time.Now()
+	reply := contracts.AgentsReply{Agents: []contracts.AgentView{}, Total: w.fleet.Len()}
+	size := 0
+	for _, name := range w.fleet.Names(r.After) {
+		if len(reply.Agents) == limit || size > pageBytes {
+			reply.Next = reply.Agents[len(reply.Agents)-1].Agent
+			break
+		}
+		v, _ := w.fleet.Agent(now, name)
+		if r.Type != "" && r.Type != v.About.Type || r.Health != "" && r.Health != health[v.Band] {
+			continue
+		}
+		a := agentView(v, wall)
+		for _, c := range a.Capabilities {
+			size += len(c) + 4
+		}
+		size += 400
+		reply.Agents = append(reply.Agents, a)
+	}
+	return reply, nil
+}
+
+func (w *Watcher) monitor(_ context.Context, r contracts.MonitorRequest) (contracts.OK, error) {
+	if err := checkAgent(r.Agent); err != nil {
+		return contracts.OK{}, err
+	}
+	if d := r.Interval.D(); d != 0 && interval(r.Interval) == 0 {
+		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "interval: %s is outside %s to %s", d, contracts.MinHeartbeatInterval, contracts.MaxHeartbeatInterval)
+	}
+	if r.StartDeadline < 0 {
+		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "start_deadline: %s is negative", r.StartDeadline)
+	}
+	if r.Threshold < 0 || r.Threshold > fleet.MaxThreshold {
+		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "threshold: %g is outside 0 to %d", r.Threshold, fleet.MaxThreshold)
+	}
+	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
+		return f.Monitor(now, r.Agent, fleet.Monitoring{Interval: r.Interval.D(), StartDeadline: r.StartDeadline.D(), Threshold: r.Threshold})
+	})
+	w.env.Log.Info("agent monitored by request", "agent", r.Agent)
+	return contracts.OK{OK: true}, nil
+}
+
+func (w *Watcher) unmonitor(_ context.Context, r contracts.AgentRequest) (contracts.OK, error) {
+	if err := checkAgent(r.Agent); err != nil {
+		return contracts.OK{}, err
+	}
+	var was bool
+	w.judge(func(f *fleet.Fleet, now fleet.Instant) (found []fleet.Finding) {
+		was, found = f.Unmonitor(now, r.Agent)
+		return found
+	})
+	if !was {
+		return contracts.OK{}, unknown(r.Agent)
+	}
+	w.env.Log.Info("agent not monitored any more, by request", "agent", r.Agent)
+	return contracts.OK{OK: true}, nil
+}
+
+func (w *Watcher) probe(ctx context.Context, r contracts.AgentRequest) (contracts.ProbeReply, error) {
+	v, err := w.view(r.Agent)
+	if err != nil {
+		return contracts.ProbeReply{}, err
+	}
+	answer, took := w.prober.ping(ctx, probe{r.Agent, v.Incarnation})
+	if v, err = w.view(r.Agent); err != nil {
+		return contracts.ProbeReply{}, err
+	}
+	return contracts.ProbeReply{Agent: r.Agent, Answer: answer, Took: contracts.Duration(took), Health: health[v.Band]}, nil
+}

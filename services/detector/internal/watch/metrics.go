@@ -1,0 +1,63 @@
+package watch
+
+import (
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+)
+
+type metrics struct {
+	heartbeats, dropped, skipped, retries, mistakes prometheus.Counter
+	verdicts, probes, doubts, malformed             *prometheus.CounterVec
+	detection                                       *prometheus.HistogramVec
+	mistakeDuration                                 prometheus.Observer
+	agents, ignored                                 *prometheus.GaugeVec
+	waiting, suspended                              prometheus.Gauge
+}
+
+func newMetrics(r prometheus.Registerer) *metrics {
+	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return shell.Counter(r, prometheus.CounterOpts{Name: "smith_detector_" + name, Help: help}, labels...)
+	}
+	counter := func(name, help string) prometheus.Counter { return counters(name, help).WithLabelValues() }
+	gauges := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return shell.Gauge(r, prometheus.GaugeOpts{Name: "smith_detector_" + name, Help: help}, labels...)
+	}
+	seconds := func(name, help string, labels ...string) *prometheus.HistogramVec {
+		return shell.Histogram(r, prometheus.HistogramOpts{
+			Name: "smith_detector_" + name, Help: help, Buckets: prometheus.ExponentialBuckets(0.05, 2, 14),
+		}, labels...)
+	}
+	return &metrics{
+		heartbeats:      counter("heartbeats_total", "Heartbeats understood."),
+		dropped:         counter("heartbeats_dropped_total", "Heartbeats lost because they came faster than they could be read."),
+		skipped:         counter("events_skipped_total", "Changes of band not published because too many events waited."),
+		retries:         counter("publish_retries_total", "Attempts to store an event that failed."),
+		mistakes:        counter("mistakes_total", "Verdicts taken back because the agent beat again."),
+		verdicts:        counters("verdicts_total", "Agents declared failed, by reason.", "reason"),
+		probes:          counters("probes_total", "Pings, by answer.", "answer"),
+		doubts:          counters("doubts_total", "Times the detector doubted itself, by what it found: stall, connection or ingest.", "check"),
+		malformed:       counters("malformed_total", "Messages not understood, by kind.", "kind"),
+		detection:       seconds("detection_seconds", "Silence before a verdict, by reason.", "reason"),
+		mistakeDuration: seconds("mistake_duration_seconds", "How long verdicts stood that were taken back.").WithLabelValues(),
+		agents:          gauges("agents", "Agents known, by health.", "health"),
+		ignored:         gauges("heartbeats_ignored", "Heartbeats without effect since the start, by cause: stale, refused or evicted.", "cause"),
+		waiting:         gauges("events_waiting", "Events waiting to be stored.").WithLabelValues(),
+		suspended:       gauges("suspended", "1 while verdicts are suspended.").WithLabelValues(),
+	}
+}
+
+// observe brings the gauges up to date.
+func (w *Watcher) observe() {
+	w.mu.Lock()
+	stats, suspended := w.fleet.Stats(), w.fleet.Suspended()
+	for band, name := range health {
+		w.metrics.agents.WithLabelValues(string(name)).Set(float64(w.fleet.Count(band)))
+	}
+	w.mu.Unlock()
+	w.metrics.ignored.WithLabelValues("stale").Set(float64(stats.Stale))
+	w.metrics.ignored.WithLabelValues("refused").Set(float64(stats.Refused))
+	w.metrics.ignored.WithLabelValues("evicted").Set(float64(stats.Evicted))
+	w.metrics.waiting.Set(float64(w.outbox.waiting()))
+	w.metrics.suspended.Set(map[bool]float64{true: 1}[suspended])
+}

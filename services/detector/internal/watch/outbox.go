@@ -1,0 +1,173 @@
+package watch
+
+import (
+	"context"
+	"hash/maphash"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+const (
+	lanes = 16
+	// maxMinor is how many waiting events of a lane make minor ones (changes
+	// of band) not worth their place. Verdicts always have one.
+	maxMinor  = 4096
+	rarely    = 10 * time.Second
+	firstWait = 50 * time.Millisecond
+	mostWait  = time.Second
+)
+
+// letter is an event to be stored.
+type letter struct {
+	event       contracts.Event
+	agent       string
+	incarnation uint64
+	minor       bool
+}
+
+// outbox stores events, each until it is acknowledged. The events of one agent
+// keep their order, those of others do not wait for them.
+type outbox struct {
+	needless func(letter) bool
+	publish  func(context.Context, contracts.Event) error
+	log      *slog.Logger
+	metrics  *metrics
+	seed     maphash.Seed
+	lanes    [lanes]lane
+
+	mu   sync.Mutex
+	told map[string]time.Time
+}
+
+type lane struct {
+	mu      sync.Mutex
+	waiting []letter
+	more    chan struct{}
+}
+
+func newOutbox(needless func(letter) bool, publish func(context.Context, contracts.Event) error, log *slog.Logger, m *metrics) *outbox {
+	o := &outbox{needless: needless, publish: publish, log: log, metrics: m, seed: maphash.MakeSeed(), told: map[string]time.Time{}}
+	for i := range o.lanes {
+		o.lanes[i].more = make(chan struct{}, 1)
+	}
+	return o
+}
+
+// add queues a letter; it never blocks.
+func (o *outbox) add(l letter) {
+	n := &o.lanes[maphash.String(o.seed, l.agent)%lanes]
+	n.mu.Lock()
+	if l.minor && len(n.waiting) >= maxMinor {
+		n.mu.Unlock()
+		o.metrics.skipped.Inc()
+		return
+	}
+	n.waiting = append(n.waiting, l)
+	n.mu.Unlock()
+	select {
+	case n.more <- struct{}{}:
+	default:
+	}
+}
+
+// addRarely queues a letter unless one of its kind was queued a moment ago.
+func (o *outbox) addRarely(kind string, l letter) {
+	o.mu.Lock()
+	now := time.Now()
+	last, before := o.told[kind]
+	due := !before || now.Sub(last) >= rarely
+	if due {
+		o.told[kind] = now
+	}
+	o.mu.Unlock()
+	if due {
+		o.add(l)
+	}
+}
+
+func (o *outbox) waiting() (n int) {
+	for i := range o.lanes {
+		l := &o.lanes[i]
+		l.mu.Lock()
+		n += len(l.waiting)
+		l.mu.Unlock()
+	}
+	return n
+}
+
+// flush waits until nothing waits or ctx ends, and gives what is left.
+func (o *outbox) flush(ctx context.Context) int {
+	look := time.NewTicker(5 * time.Millisecond)
+	defer look.Stop()
+	for {
+		left := o.waiting()
+		if left == 0 {
+			return 0
+		}
+		select {
+		case <-ctx.Done():
+			return left
+		case <-look.C:
+		}
+	}
+}
+
+// run stores letters until ctx ends.
+func (o *outbox) run(ctx context.Context) {
+	var wg sync.WaitGroup
+	for i := range o.lanes {
+		wg.Go(func() { o.work(ctx, &o.lanes[i]) })
+	}
+	wg.Wait()
+}
+
+func (o *outbox) work(ctx context.Context, n *lane) {
+	for {
+		n.mu.Lock()
+		empty := len(n.waiting) == 0
+		var l letter
+		if !empty {
+			l = n.waiting[0]
+		}
+		n.mu.Unlock()
+		if empty {
+			select {
+			case <-ctx.Done():
+				return
+			case <-n.more:
+			}
+			continue
+		}
+		if !o.deliver(ctx, l) {
+			return
+		}
+		n.mu.Lock()
+		if n.waiting = n.waiting[1:]; len(n.waiting) == 0 {
+			n.waiting = nil
+		}
+		n.mu.Unlock()
+	}
+}
+
+// deliver stores a letter, for as long as it takes; false when ctx ended first.
+func (o *outbox) deliver(ctx context.Context, l letter) bool {
+	for wait := firstWait; ; wait = min(2*wait, mostWait) {
+		if o.needless(l) {
+			return true
+		}
+		err := o.publish(ctx, l.event)
+		if err == nil {
+			return true
+		}
+		o.metrics.retries.Inc()
+		o.log.Debug("event not stored yet", "type", string(l.event.Type), "agent", l.agent, "error", err)
+		select {
+		case <-ctx.Done():
+			return false
+		case <-time.After(wait):
+		}
+	}
+}

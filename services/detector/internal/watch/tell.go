@@ -1,0 +1,145 @@
+package watch
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
+)
+
+var health = map[fleet.Band]contracts.Health{
+	fleet.Unknown: contracts.HealthUnknown, fleet.Healthy: contracts.HealthHealthy,
+	fleet.Degraded: contracts.HealthDegraded, fleet.Unhealthy: contracts.HealthUnhealthy,
+}
+
+// tell turns a finding into what is to be done about it. Called with mu held.
+func (w *Watcher) tell(fd fleet.Finding) {
+	switch fd.Kind {
+	case fleet.Created:
+		w.env.Log.Info("agent discovered", "agent", fd.Agent, "incarnation", fd.Incarnation)
+		w.post(fd, w.env.Event(contracts.AgentCreated, fd.Agent).Data(contracts.AgentCreatedData{
+			Agent: fd.Agent, Type: fd.About.Type, Incarnation: fd.Incarnation, Interval: contracts.Duration(fd.About.Interval),
+			Capabilities: fd.About.Capabilities, Capacity: fd.About.Capacity,
+		}))
+	case fleet.Failed:
+		w.tellFailed(fd)
+	case fleet.Recovered:
+		w.tellRecovered(fd)
+	case fleet.BandChanged:
+		b := w.env.Event(contracts.AgentStateChanged, fd.Agent).Data(contracts.AgentStateChangedData{
+			Agent: fd.Agent, Incarnation: fd.Incarnation, From: health[fd.From], To: health[fd.To], Phi: fd.Evidence.Phi,
+		})
+		if s, failed := w.stories[fd.Agent]; failed && s.incarnation == fd.Incarnation {
+			b.Causation(s.id).Correlation(s.correlation)
+		}
+		w.post(fd, b)
+	case fleet.ProbeWanted:
+		w.prober.ask(fd.Agent, fd.Incarnation)
+	case fleet.Stalled:
+		w.env.Log.Warn("the detector stood still", "for", fd.For)
+		w.confess("stall", fmt.Sprintf("the detector stood still for %s; that time counts as nobody's silence", fd.For.Round(time.Millisecond)), fd.For)
+	case fleet.Full:
+		w.env.Log.Debug("too many unannounced agents", "agent", fd.Agent)
+		w.report("full", w.env.Event(contracts.SystemPoolExhausted, w.env.Service).Data(contracts.SystemPoolData{
+			Service: w.env.Service, Pool: "unannounced_agents", Limit: w.cfg.Rules.MaxAgents,
+			Detail: "too many agents beat that nobody announced; those with the fewest heartbeats are forgotten",
+		}))
+	}
+}
+
+func (w *Watcher) tellFailed(fd fleet.Finding) {
+	e := fd.Evidence
+	data := contracts.AgentFailedData{
+		Agent: fd.Agent, Incarnation: fd.Incarnation, Reason: contracts.FailureReason(fd.Reason),
+		Type: fd.About.Type, Runner: fd.About.Runner, Detail: detail(fd),
+		Silence: &contracts.Silence{
+			Phi: e.Phi, Threshold: e.Threshold, Elapsed: contracts.Duration(e.Elapsed),
+			Interval: contracts.Duration(e.Interval), Samples: e.Samples, Rule: string(e.Rule),
+		},
+	}
+	now := time.Now()
+	if e.Beaten {
+		at := now.Add(-e.Elapsed).UTC()
+		data.Silence.LastHeartbeat = &at
+	}
+	w.env.Log.Warn("agent failed", "agent", fd.Agent, "incarnation", fd.Incarnation, "reason", string(fd.Reason), "phi", e.Phi, "silent", e.Elapsed)
+	w.metrics.verdicts.WithLabelValues(string(fd.Reason)).Inc()
+	w.metrics.detection.WithLabelValues(string(fd.Reason)).Observe(e.Elapsed.Seconds())
+	if ev, ok := w.post(fd, w.env.Event(contracts.AgentFailed, fd.Agent).Data(data)); ok {
+		w.stories[fd.Agent] = story{ev.ID, ev.CorrelationID, fd.Incarnation}
+	}
+}
+
+// detail is the evidence in one sentence.
+func detail(fd fleet.Finding) string {
+	e := fd.Evidence
+	round := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
+	switch fd.Reason {
+	case fleet.NoFirstHeartbeat:
+		return fmt.Sprintf("no first heartbeat within %s of its start", round(e.Elapsed))
+	case fleet.Hung:
+		return "it beats, but its work stands still past the time it gave itself"
+	case fleet.HealthCheckFailed:
+		return fmt.Sprintf("no heartbeat for %s, and nobody answers its pings any more", round(e.Elapsed))
+	}
+	if e.Rule == fleet.RuleMissedBeats {
+		return fmt.Sprintf("no heartbeat for %s, %.1f intervals of %s", round(e.Elapsed), float64(e.Elapsed)/float64(e.Interval), e.Interval)
+	}
+	return fmt.Sprintf("no heartbeat for %s at an interval of %s: phi %.1f, threshold %.1f from %d samples", round(e.Elapsed), e.Interval, e.Phi, e.Threshold, e.Samples)
+}
+
+func (w *Watcher) tellRecovered(fd fleet.Finding) {
+	w.env.Log.Info("agent recovered", "agent", fd.Agent, "incarnation", fd.Incarnation, "down", fd.For)
+	w.metrics.mistakes.Inc()
+	w.metrics.mistakeDuration.Observe(fd.For.Seconds())
+	b := w.env.Event(contracts.AgentRecovered, fd.Agent).Data(contracts.AgentRecoveredData{
+		Agent: fd.Agent, Incarnation: fd.Incarnation, Down: contracts.Duration(fd.For),
+	})
+	if s, told := w.stories[fd.Agent]; told && s.incarnation == fd.Incarnation {
+		b.Causation(s.id).Correlation(s.correlation)
+	}
+	w.post(fd, b)
+	delete(w.stories, fd.Agent)
+}
+
+// post queues an event about an agent.
+func (w *Watcher) post(fd fleet.Finding, b *contracts.EventBuilder) (contracts.Event, bool) {
+	ev, err := b.Build()
+	if err != nil {
+		w.env.Log.Error("event not valid", "agent", fd.Agent, "error", err)
+		return ev, false
+	}
+	w.outbox.add(letter{event: ev, agent: fd.Agent, incarnation: fd.Incarnation, minor: fd.Kind == fleet.BandChanged})
+	return ev, true
+}
+
+// needless tells whether a queued event has been overtaken: a silence or a
+// band of an incarnation whose end is proven says nothing new.
+func (w *Watcher) needless(l letter) bool {
+	if l.event.Type != contracts.AgentFailed && l.event.Type != contracts.AgentStateChanged {
+		return false
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	v, known := w.fleet.Agent(w.now(), l.agent)
+	return known && l.agent != "" && (v.Incarnation > l.incarnation || v.Ended && v.Incarnation == l.incarnation)
+}
+
+// confess publishes what the detector found about itself.
+func (w *Watcher) confess(check, detail string, lasted time.Duration) {
+	w.metrics.doubts.WithLabelValues(check).Inc()
+	w.report(check, w.env.Event(contracts.SystemHealthCheckFailed, w.env.Service).Data(contracts.SystemHealthData{
+		Service: w.env.Service, Check: check, Detail: detail, For: contracts.Duration(lasted),
+	}))
+}
+
+// report queues an event about the detector, at most one of a kind in a while.
+func (w *Watcher) report(kind string, b *contracts.EventBuilder) {
+	ev, err := b.Build()
+	if err != nil {
+		w.env.Log.Error("event not valid", "kind", kind, "error", err)
+		return
+	}
+	w.outbox.addRarely(kind, letter{event: ev})
+}

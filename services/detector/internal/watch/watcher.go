@@ -1,0 +1,205 @@
+// Package watch connects the detector's judgement to NATS: it hears heartbeats
+// and events, lets time pass, and tells what was found.
+//
+// What is promised: a verdict is published until the event stream has it, under
+// one id, or until a proven end of that incarnation makes it needless. It is
+// lost only when the process ends before; its successor then finds the same
+// silence again, and knows from the log what was already told. Heartbeats are
+// never stored: while the detector is away nobody is judged, and when it is
+// back nobody is silent before the grace has passed.
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/mistersmith/mistersmith/internal/guard"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
+)
+
+// Config is what a Watcher needs to know.
+type Config struct {
+	Rules fleet.Config
+	// Tick is how often time is looked at; default 20 ms.
+	Tick time.Duration
+	// Grace is how long after the detector's start or a reconnect agents may
+	// take to be heard again; default 5 s.
+	Grace time.Duration
+	// ProbeTimeout bounds a ping; default 1 s.
+	ProbeTimeout time.Duration
+}
+
+// Watcher is a running detector.
+type Watcher struct {
+	env     shell.Env
+	cfg     Config
+	origin  time.Time
+	outbox  *outbox
+	prober  *prober
+	rejects *rejecter
+	metrics *metrics
+	link    link
+
+	// mu guards all below. Findings are handed on under it, so that the events
+	// about an agent keep their order.
+	mu      sync.Mutex
+	fleet   *fleet.Fleet
+	stories map[string]story
+	beats   *nats.Subscription
+}
+
+// story is the failure that an agent's next events belong to.
+type story struct {
+	id, correlation string
+	incarnation     uint64
+}
+
+// New makes a watcher. Publishing goes through the guard.
+func New(env shell.Env, cfg Config, store *guard.Guard) (*Watcher, error) {
+	if cfg.Tick == 0 {
+		cfg.Tick = 20 * time.Millisecond
+	}
+	if cfg.Grace == 0 {
+		cfg.Grace = 5 * time.Second
+	}
+	if cfg.ProbeTimeout == 0 {
+		cfg.ProbeTimeout = time.Second
+	}
+	cfg.Rules.Tick = cfg.Tick
+	f, err := fleet.New(cfg.Rules)
+	if err != nil {
+		return nil, err
+	}
+	w := &Watcher{
+		env: env, cfg: cfg, origin: time.Now(), metrics: newMetrics(env.Metrics),
+		fleet: f, stories: map[string]story{},
+	}
+	w.outbox = newOutbox(w.needless, func(ctx context.Context, ev contracts.Event) error {
+		return store.Run(ctx, "publish", func(ctx context.Context) error {
+			_, err := shell.PublishEvent(ctx, env.JS, ev)
+			return err
+		})
+	}, env.Log, w.metrics)
+	w.link.origin = w.origin
+	w.prober = newProber(w)
+	w.rejects = newRejecter(env, w.metrics)
+	return w, nil
+}
+
+// Run watches until ctx ends. ready is called once the fleet is known and
+// heartbeats are heard.
+func (w *Watcher) Run(ctx context.Context, ready func() error) error {
+	known, stop, err := w.follow(ctx)
+	if err != nil {
+		return err
+	}
+	defer stop()
+	select {
+	case <-known:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+	if err := w.listen(); err != nil {
+		return err
+	}
+	defer func() { _ = w.beats.Unsubscribe() }()
+
+	working, end := context.WithCancel(context.WithoutCancel(ctx))
+	var helpers errgroup.Group
+	helpers.Go(func() error { w.outbox.run(working); return nil })
+	helpers.Go(func() error { w.prober.run(working); return nil })
+	helpers.Go(func() error { w.rejects.run(working); return nil })
+	helpers.Go(func() error { w.link.run(working, w.env.NC); return nil })
+	defer func() {
+		flush, cancel := context.WithTimeout(working, flushTimeout)
+		defer cancel()
+		if left := w.outbox.flush(flush); left > 0 {
+			w.env.Log.Warn("events not stored before the end", "events", left)
+		}
+		end()
+		_ = helpers.Wait()
+	}()
+	if err := ready(); err != nil {
+		return err
+	}
+	w.tick(ctx)
+	return nil
+}
+
+// flushTimeout is how long the last events may take to be stored.
+const flushTimeout = 3 * time.Second
+
+// now is the detector's own time: monotonic, never 0.
+func (w *Watcher) now() fleet.Instant { return time.Since(w.origin) + 1 }
+
+// judge runs a step of the core and hands on what it found.
+func (w *Watcher) judge(step func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for _, fd := range step(w.fleet, w.now()) {
+		w.tell(fd)
+	}
+}
+
+// listen subscribes to the heartbeats.
+func (w *Watcher) listen() error {
+	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Resume(now, w.cfg.Grace) })
+	sub, err := w.env.NC.Subscribe(contracts.HeartbeatWildcard, w.hear)
+	if err == nil {
+		err = errors.Join(sub.SetPendingLimits(pendingMessages, pendingBytes), w.env.NC.Flush())
+	}
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", contracts.HeartbeatWildcard, err)
+	}
+	w.beats = sub
+	w.link.hear()
+	return nil
+}
+
+// Heartbeats wait here while the detector is busy; beyond that they are lost,
+// which makes the detector doubt itself.
+const (
+	pendingMessages = 1_000_000
+	pendingBytes    = 256 << 20
+)
+
+// hear takes one heartbeat.
+func (w *Watcher) hear(m *nats.Msg) {
+	agent, err := contracts.ParseHeartbeatSubject(m.Subject)
+	var h contracts.Heartbeat
+	if err == nil {
+		h, err = contracts.DecodeHeartbeat(m.Data)
+	}
+	if err != nil {
+		w.rejects.reject(shell.Message{Kind: "heartbeat", Subject: m.Subject, Body: m.Data}, err)
+		return
+	}
+	w.metrics.heartbeats.Inc()
+	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
+		return f.Beat(now, beatOf(agent, h, now, time.Now()))
+	})
+}
+
+// beatOf puts a heartbeat into the core's terms. Only busy_until is a time of
+// day; it is taken relative to this host's.
+func beatOf(agent string, h contracts.Heartbeat, now fleet.Instant, wall time.Time) fleet.Beat {
+	b := fleet.Beat{
+		Agent: agent, Incarnation: h.Incarnation, Seq: h.Seq, Progress: h.Progress,
+		About: fleet.About{
+			Type: h.Type, Status: fleet.Status(h.Status), Capabilities: h.Capabilities,
+			InFlight: h.InFlight, Capacity: h.Capacity, Interval: h.Interval.D(),
+		},
+	}
+	if h.BusyUntil != nil {
+		b.Busy, b.BusyUntil = true, now+h.BusyUntil.Sub(wall)
+	}
+	return b
+}
