@@ -50,7 +50,8 @@ func (k *Keeper) readEvents(ctx context.Context) (*reader, error) {
 		last = max(last, msg.Sequence)
 	}
 	r.until.Store(last)
-	r.Go(func() { k.read(ctx, stream, k.cursor) })
+	cursor := k.cursor
+	r.Go(func() { k.read(ctx, stream, cursor) })
 	return r, nil
 }
 
