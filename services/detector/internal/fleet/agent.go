@@ -55,6 +55,7 @@ type agent struct {
 	answers   bool // it answered a ping once
 	ended     bool // gone, and proven so by an exit
 	unclean   bool // the next gap is not the agent's own doing: do not learn it
+	untold    bool // discovered, but not yet told so
 	reason    Reason
 
 	incarnation uint64
@@ -64,6 +65,7 @@ type agent struct {
 	// heard the real one of the last heartbeat; lost the clock's loss then.
 	last, heard Instant
 	lost        time.Duration
+	met         Instant // trusted instant of discovery
 	since       Instant // real instant of failing or going
 	start       time.Duration
 	// declared is the interval the agent told, assumed the one taken for it
@@ -89,6 +91,9 @@ const (
 	maxAssumed = time.Hour
 	// maxCleared is how often in a row a ping's answer excuses silence.
 	maxCleared = 3
+	// announcedWithin is how long the word of a start may come after the first
+	// heartbeat of an agent that has an incarnation.
+	announcedWithin = 5 * time.Second
 	// stallShare is the share of an interval that the detector's own stall may
 	// have, for a gap across it to be learned.
 	stallShare = 20
@@ -205,6 +210,7 @@ func (f *Fleet) move(a *agent, b Band) {
 // fail declares an agent failed.
 func (f *Fleet) fail(i uint32, reason Reason, rule Rule, now, trusted Instant) {
 	a := &f.agents[i]
+	f.create(a)
 	e := f.evidence(a, now, trusted, rule)
 	a.state, a.reason, a.since = failed, reason, now
 	f.find(a, Finding{Kind: Failed, Reason: reason, Evidence: e})

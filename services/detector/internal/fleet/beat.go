@@ -48,10 +48,22 @@ func (f *Fleet) Beat(now Instant, b Beat) []Finding {
 	}
 	if !known {
 		a.about = b.About
-		f.find(a, Finding{Kind: Created})
+	}
+	if b.Incarnation == 0 || trusted-a.met >= announcedWithin {
+		f.create(a)
 	}
 	f.hear(i, b, now, trusted)
 	return f.out
+}
+
+// create tells once that an agent nobody announced was discovered. Who has an
+// incarnation was started by somebody, whose word may come after the first
+// heartbeat.
+func (f *Fleet) create(a *agent) {
+	if a.untold && !a.announced {
+		f.find(a, Finding{Kind: Created})
+	}
+	a.untold = false
 }
 
 // revive decides about a heartbeat of an agent that is gone: a straggler, or a
@@ -71,6 +83,7 @@ func (f *Fleet) revive(i uint32, b Beat, now, trusted Instant) bool {
 		}
 		f.renew(i, 0, trusted)
 		f.find(a, Finding{Kind: Created})
+		a.untold = false
 		return true
 	}
 	if b.About.Status == Stopping || b.About.Status == Stopped {

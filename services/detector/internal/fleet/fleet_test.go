@@ -178,6 +178,33 @@ func TestBeatBeforeStart(t *testing.T) {
 	w.expect("a healthy", "probe a")
 }
 
+// Who has an incarnation is told as discovered only when nobody announces it.
+func TestDiscoveredWithIncarnation(t *testing.T) {
+	w := newWorld(t, Config{})
+	b := beatOf("a")
+	b.Incarnation = 2
+	w.live(b, 5)
+	w.expect("a healthy", "probe a")
+	w.live(b, 2)
+	w.expect("created a/2")
+	b.Agent = "early"
+	w.live(b, 2)
+	w.take(w.f.Started(w.now, Start{Agent: "early", Incarnation: 2}))
+	w.live(b, 9)
+	b.Agent = "brief"
+	w.beat(b)
+	w.found = nil
+	w.run(4 * time.Second)
+	if !strings.Contains(strings.Join(w.found, " "), "created brief/2 failed brief/2") {
+		t.Errorf("found %q", w.found)
+	}
+	for _, line := range w.found {
+		if line == "created early/2" {
+			t.Error(line)
+		}
+	}
+}
+
 func TestAnnouncedEndAlarmsNobody(t *testing.T) {
 	w := newWorld(t, Config{})
 	w.live(beatOf("a"), 12)

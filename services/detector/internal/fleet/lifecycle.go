@@ -266,6 +266,7 @@ func (f *Fleet) discover(b Beat, trusted Instant) uint32 {
 	i := f.admit(b.Agent, false)
 	f.newcomers = append(f.newcomers, newcomer{i, b.Agent})
 	f.renew(i, b.Incarnation, trusted)
+	f.agents[i].untold, f.agents[i].met = true, trusted
 	return i
 }
 
