@@ -15,22 +15,31 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 )
 
-func TestMain(m *testing.M) { natstest.Main(m) }
+// conf is nats-server.conf as the server reads it.
+type conf struct{ *server.Options }
 
-// startServer runs a server with nats-server.conf as it stands, but in process,
-// without ports, and with a store of the test's own.
-func startServer(t *testing.T) *natstest.Server {
+func loadConf(t *testing.T) conf {
 	t.Helper()
-	conf, err := server.ProcessConfigFile("nats-server.conf")
+	opts, err := server.ProcessConfigFile("nats-server.conf")
 	if err != nil {
 		t.Fatal(err)
 	}
-	return natstest.Start(t, func(o *server.Options) {
-		store := o.StoreDir
-		*o = *conf
-		o.StoreDir, o.DontListen, o.NoSigs, o.NoLog = store, true, true, true
-		o.HTTPHost, o.HTTPPort = "", 0
-	})
+	return conf{opts}
+}
+
+// inProcess changes what a test must: no ports, a store of its own.
+func (c conf) inProcess(o *server.Options) {
+	c.listening(o)
+	o.DontListen, o.Port = true, 0
+}
+
+// listening is inProcess with a free port.
+func (c conf) listening(o *server.Options) {
+	store := o.StoreDir
+	*o = *c.Options
+	o.StoreDir, o.NoSigs, o.NoLog = store, true, true
+	o.Host, o.Port = "127.0.0.1", server.RANDOM_PORT
+	o.HTTPHost, o.HTTPPort = "", 0
 }
 
 var passwordVar = regexp.MustCompile(`user: (\S+), +password: \$(\w+),`)
@@ -50,6 +59,8 @@ func setPasswords(t *testing.T) {
 // client is a connection of a role that notes what the server refuses it.
 type client struct {
 	*nats.Conn
+	// settle waits until errors reported have been noted.
+	settle  func()
 	mu      sync.Mutex
 	refused []string
 }
@@ -58,7 +69,7 @@ var violation = regexp.MustCompile(`(?i)permissions violation for (publish|subsc
 
 func connect(t *testing.T, s *natstest.Server, user string) *client {
 	t.Helper()
-	c := &client{}
+	c := &client{settle: func() {}}
 	inbox := "_INBOX_" + user
 	if user == "agent" || user == "crawler-1" {
 		inbox = "_INBOX"
@@ -84,7 +95,7 @@ func (c *client) violations(t *testing.T) []string {
 	if err := c.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	synctest.Wait()
+	c.settle()
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	refused := c.refused
@@ -158,7 +169,7 @@ var table = []permissions{
 		"supervisor",
 		[]string{
 			"smith.runner.r.start", "smith.runner.r.stop", "smith.runner.r.list", "smith.event.tree.decided.main", "smith.event.tree.gave_up.main",
-			"smith.event.agent.failed.a", "smith.event.system.started.supervisor", "$KV.SMITH_STATE.tree.main",
+			"smith.event.agent.failed.a", "smith.event.system.started.supervisor", "smith.supervisor.lead", "$KV.SMITH_STATE.tree.main",
 		},
 		[]string{
 			"smith.event.agent.started.a", "smith.event.agent.recovered.a", "smith.event.task.completed.x", "smith.heartbeat.a", "smith.agent.a.task", "smith.task.x",
@@ -171,7 +182,7 @@ var table = []permissions{
 		"router",
 		[]string{
 			"smith.task.research", "smith.agent.a.task", "smith.event.task.assigned.research", "smith.event.task.dead_lettered.research", "smith.dead.task.research",
-			"smith.event.system.started.router", "$KV.SMITH_STATE.router", "$KV.SMITH_STATE.router.0.1", "$JS.ACK.SMITH_TASKS.x.1.2.3.4.5",
+			"smith.event.system.started.router", "smith.router.owner.x", "$KV.SMITH_STATE.router", "$KV.SMITH_STATE.router.0.1", "$JS.ACK.SMITH_TASKS.x.1.2.3.4.5",
 		},
 		[]string{
 			"smith.agent.a.stop", "smith.runner.r.start", "smith.event.agent.failed.a", "smith.event.tree.decided.main", "smith.heartbeat.a", "$KV.SMITH_STATE.tree.main",
@@ -206,8 +217,11 @@ var table = []permissions{
 	},
 	{
 		"observer",
-		nil,
-		[]string{"smith.heartbeat.a", "smith.event.custom.x.y", "smith.task.x", "smith.supervisor.restart", "$JS.API.INFO", "$JS.API.STREAM.INFO.SMITH_EVENTS"},
+		[]string{"$JS.API.STREAM.INFO.SMITH_EVENTS", "$JS.API.CONSUMER.CREATE.SMITH_EVENTS.x"},
+		[]string{
+			"smith.heartbeat.a", "smith.event.custom.x.y", "smith.task.x", "smith.supervisor.restart", "$JS.API.STREAM.DELETE.SMITH_EVENTS",
+			"$JS.API.STREAM.PURGE.SMITH_EVENTS", "$JS.API.STREAM.MSG.DELETE.SMITH_EVENTS", "$JS.API.CONSUMER.CREATE.SMITH_TASKS.x", "$SRV.PING",
+		},
 		[]string{"smith.event.agent.failed.*", "smith.heartbeat.*"},
 		[]string{"smith.task.*", "smith.agent.*.task", "smith.supervisor.*", "_INBOX.>"},
 	},
@@ -216,9 +230,10 @@ var table = []permissions{
 func TestPermissions(t *testing.T) {
 	setPasswords(t)
 	natstest.Bubble(t, func(t *testing.T) {
-		s := startServer(t)
+		s := natstest.Start(t, loadConf(t).inProcess)
 		for _, p := range table {
 			c := connect(t, s, p.user)
+			c.settle = synctest.Wait
 			do := func(verb string, subjects []string, act func(string) error, allowed bool) {
 				for _, subject := range subjects {
 					if err := act(subject); err != nil {
@@ -277,7 +292,7 @@ func TestNoPasswordNoStart(t *testing.T) {
 func TestStrangersAreRefused(t *testing.T) {
 	setPasswords(t)
 	natstest.Bubble(t, func(t *testing.T) {
-		s := startServer(t)
+		s := natstest.Start(t, loadConf(t).inProcess)
 		for name, opt := range map[string]nats.Option{
 			"nobody": nats.Name("nobody"), "wrong password": nats.UserInfo("agent", "guess"), "unknown user": nats.UserInfo("root", "agent-secret"),
 		} {

@@ -58,7 +58,7 @@ var rules = []rule{
 		func(p pkg) []string {
 			return p.importing(p.everyImport(), func(path string) bool {
 				return service(path) != "" && service(path) != service(p.path) && service(p.path) == "" &&
-					!under(p.path, "cmd") && !under(p.path, "e2e") && !under(p.path, "tests")
+					!under(p.path, "cmd") && !under(p.path, "e2e") && !(p.path == "deploy" && slices.Contains(p.testImports, path))
 			})
 		},
 	},
