@@ -136,13 +136,16 @@ func lead(parent context.Context, p *premises, l *lease) error {
 		return err
 	}
 	var down shell.Teardown
+	err := r.holdLease(&down)
+	if err != nil {
+		return err
+	}
+	p.env.Log.Info("leading", "epoch", l.head.Epoch, "open", r.sched.Open(), "cursor", r.cursor)
+	go r.loop()
 	down.Add("end the loop", 5*time.Second, r.endLoop)
 	down.Add("keep the state", 5*time.Second, r.handOver)
 	down.Add("finish work in hand", 5*time.Second, r.finish)
-	p.env.Log.Info("leading", "epoch", l.head.Epoch, "open", r.sched.Open(), "cursor", r.cursor)
-	go r.loop()
-	err := r.serve(&down)
-	if err == nil {
+	if err = r.serve(&down); err == nil {
 		p.env.Ready()
 		<-ctx.Done()
 		if err = context.Cause(ctx); parent.Err() != nil {

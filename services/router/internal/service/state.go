@@ -16,6 +16,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/internal/guard"
+	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/router/internal/scheduler"
 )
@@ -194,14 +195,19 @@ func (r *router) load(ctx context.Context) (snap scheduler.Snapshot, err error) 
 	return snap, json.Unmarshal(body, &snap)
 }
 
-// renew keeps the lease, and now and then the state.
-func (r *router) renew() {
+// holdLease answers those who ask whether the owner is still there, until the
+// state has been handed over.
+func (r *router) holdLease(down *shell.Teardown) error {
 	sub, err := r.env.NC.Subscribe(ownerSubject(r.env.Instance), func(m *nats.Msg) { _ = m.Respond(nil) })
 	if err != nil {
-		r.fail(fmt.Errorf("answer for the lease: %w", err))
-		return
+		return fmt.Errorf("answer for the lease: %w", err)
 	}
-	defer func() { _ = sub.Unsubscribe() }()
+	down.Add("give up the lease", time.Second, func(context.Context) error { return quiet(sub) })
+	return nil
+}
+
+// renew keeps the lease, and now and then the state.
+func (r *router) renew() {
 	last, kept := time.Now(), r.lease.head.Cursor
 	r.every(r.cfg.Lease/5, func() {
 		var err error
@@ -274,6 +280,9 @@ func (r *router) handOver(ctx context.Context) error {
 			r.lease.head.Owner = ""
 			err = r.write(ctx, r.lease)
 		}
+	}
+	if errors.Is(err, errSuperseded) {
+		err = nil // the successor goes by the log
 	}
 	_, asked := ask(ctx, r, func() struct{} { r.giveBack(); return struct{}{} })
 	return errors.Join(err, asked)
