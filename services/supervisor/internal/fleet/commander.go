@@ -104,7 +104,7 @@ func (c *Commander) carryOut(cmd Command) {
 		if done || cmd.Kind == tree.DoStart && c.overtaken(cmd.Node) {
 			return
 		}
-		if !told && c.ctx.Err() == nil {
+		if !told && c.ctx.Err() == nil && !guard.Rejected(err) {
 			told = true
 			c.env.Log.Warn("command not carried out yet; it is repeated", "command", string(cmd.Kind), "agent", cmd.Node,
 				"incarnation", cmd.Incarnation, "runner", cmd.Runner, "error", err)
@@ -239,6 +239,16 @@ func (c *Commander) guard(runner string) *guard.Guard {
 		c.guards[runner] = g
 	}
 	return g
+}
+
+// Renew forgets the breaker's bad experience with a runner that is known to be
+// back.
+func (c *Commander) Renew(runner string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if g := c.guards[runner]; g != nil && g.State() != guard.Closed {
+		delete(c.guards, runner)
+	}
 }
 
 func newGuard(env shell.Env, f *config.File, runner string) *guard.Guard {

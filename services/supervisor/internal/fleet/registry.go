@@ -17,8 +17,12 @@ import (
 // ErrAnnouncement tells that an announcement is malformed.
 var ErrAnnouncement = errors.New("invalid announcement")
 
-// maxRunners bounds how many runners are remembered.
-const maxRunners = 10_000
+// maxRunners bounds how many runners are remembered, maxAnnouncement what one
+// may say.
+const (
+	maxRunners      = 10_000
+	maxAnnouncement = 16 << 10
+)
 
 // Registry knows the runners by their announcements. It is not safe for
 // concurrent use. The zero value knows none.
@@ -32,32 +36,55 @@ type entry struct {
 	available bool
 }
 
-// Heard takes an announcement into account and tells whether the runners that
-// take starts are different now.
-func (r *Registry) Heard(subject string, body []byte, now time.Time) (changed bool, err error) {
-	name, err := contracts.ParseAnnounceSubject(subject)
+// News is what an announcement says that was not known.
+type News struct {
+	// Changed tells that the runners that take starts are different now.
+	Changed bool
+	// Back names a runner that was away or has started anew, else empty.
+	Back string
+}
+
+// Heard takes an announcement into account.
+func (r *Registry) Heard(subject string, body []byte, now time.Time) (News, error) {
+	a, err := decodeAnnouncement(subject, body)
 	if err != nil {
-		return false, fmt.Errorf("%w: %w", ErrAnnouncement, err)
+		return News{}, err
 	}
-	if len(body) > contracts.MaxHeartbeatBytes*4 {
-		return false, fmt.Errorf("%w of %s: %d bytes", ErrAnnouncement, name, len(body))
-	}
-	var a contracts.RunnerAnnouncement
-	if err := json.Unmarshal(body, &a); err != nil {
-		return false, fmt.Errorf("%w of %s: %w", ErrAnnouncement, name, err)
-	}
-	if a.Runner != name {
-		return false, fmt.Errorf("%w of %s: it names runner %.80q", ErrAnnouncement, name, a.Runner)
-	}
-	old := r.runners[name]
+	old := r.runners[a.Runner]
 	if old == nil && len(r.runners) >= maxRunners {
-		return false, fmt.Errorf("%w of %s: %d runners are known already", ErrAnnouncement, name, maxRunners)
+		return News{}, fmt.Errorf("%w of %s: %d runners are known already", ErrAnnouncement, a.Runner, maxRunners)
 	}
 	if r.runners == nil {
 		r.runners = map[string]*entry{}
 	}
-	r.runners[name] = &entry{RunnerAnnouncement: a, seen: now, available: true}
-	return old == nil || !old.available || old.Capacity != a.Capacity || old.Kind != a.Kind, nil
+	r.runners[a.Runner] = &entry{RunnerAnnouncement: a, seen: now, available: true}
+	var news News
+	news.Changed = old == nil || !old.available || old.Capacity != a.Capacity || old.Kind != a.Kind
+	if old == nil || !old.available || old.Session != a.Session {
+		news.Back = a.Runner
+	}
+	return news, nil
+}
+
+func decodeAnnouncement(subject string, body []byte) (contracts.RunnerAnnouncement, error) {
+	var a contracts.RunnerAnnouncement
+	name, err := contracts.ParseAnnounceSubject(subject)
+	if err != nil {
+		return a, fmt.Errorf("%w: %w", ErrAnnouncement, err)
+	}
+	if len(body) > maxAnnouncement {
+		return a, fmt.Errorf("%w of %s: %d bytes; at most %d", ErrAnnouncement, name, len(body), maxAnnouncement)
+	}
+	if err := json.Unmarshal(body, &a); err != nil {
+		return a, fmt.Errorf("%w of %s: %w", ErrAnnouncement, name, err)
+	}
+	if a.Runner != name {
+		return a, fmt.Errorf("%w of %s: it names runner %.80q", ErrAnnouncement, name, a.Runner)
+	}
+	if a.Capacity < 0 || a.Agents < 0 {
+		return a, fmt.Errorf("%w of %s: capacity and agents must not be negative", ErrAnnouncement, name)
+	}
+	return a, nil
 }
 
 // Expire makes runners unavailable that have not been heard of for long enough

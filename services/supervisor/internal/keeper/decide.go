@@ -62,6 +62,7 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 	}
 	k.watch(changes)
 	for _, e := range effects {
+		k.tell(e)
 		k.perform(e)
 	}
 	if k.journal.Unsaved() >= k.opt.SnapshotEvery {
@@ -114,6 +115,23 @@ func graver(t contracts.EventType, k tree.EffectKind) contracts.EventType {
 		return contracts.TreeDecided
 	}
 	return t
+}
+
+// tell logs what operators want to see of a stored decision.
+func (k *Keeper) tell(e tree.Effect) {
+	log := k.env.Log.With("tree", k.opt.Tree, "event", e.Event)
+	switch e.Kind {
+	case tree.NoteRestart:
+		log.Info("restarting", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-k.last), "reason", e.Reason)
+	case tree.NoteRunning:
+		log.Info("running", "agent", e.Node, "incarnation", e.Incarnation)
+	case tree.NoteFinished:
+		log.Info("finished", "agent", e.Node, "incarnation", e.Incarnation, "reason", e.Reason)
+	case tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteIgnore:
+		log.Warn("restart limit", "node", e.Node, "policy", string(e.Kind), "reason", e.Reason)
+	case tree.NoteGiveUp:
+		log.Error("giving up the tree", "node", e.Node, "reason", e.Reason)
+	}
 }
 
 // perform has an effect carried out.

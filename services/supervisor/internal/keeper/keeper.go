@@ -289,12 +289,15 @@ func (k *Keeper) runnersNow() arrival {
 }
 
 func (k *Keeper) heardRunner(ctx context.Context, m *nats.Msg) []arrival {
-	changed, err := k.registry.Heard(m.Subject, m.Data, time.Now())
+	news, err := k.registry.Heard(m.Subject, m.Data, time.Now())
 	if err != nil {
 		k.opt.Rejects.Reject(ctx, shell.Message{Kind: "announcement", Subject: m.Subject, Body: m.Data}, err)
 		return nil
 	}
-	if !changed {
+	if news.Back != "" {
+		k.commands.Renew(news.Back)
+	}
+	if !news.Changed {
 		return nil
 	}
 	return []arrival{k.runnersNow()}
