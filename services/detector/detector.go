@@ -75,6 +75,7 @@ type AgentRules struct {
 func FromFile(f *config.File) Config {
 	d := f.FailureDetection
 	c := Config{
+		Algorithm:          string(d.Algorithm),
 		PhiThreshold:       d.PhiThreshold,
 		SamplingWindowSize: d.SamplingWindowSize,
 		FailureThreshold:   d.FailureThreshold,
@@ -87,10 +88,6 @@ func FromFile(f *config.File) Config {
 		MaxAgents:          f.Limits.MaxAgents,
 		Agents:             map[string]AgentRules{},
 		File:               f,
-	}
-	if d.PhiThreshold == config.Default().FailureDetection.PhiThreshold {
-		// Not set: the default belongs to the algorithm.
-		c.PhiThreshold = 0
 	}
 	c.agentRules(f.Tree.Root, d)
 	return c

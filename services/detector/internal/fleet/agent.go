@@ -55,6 +55,7 @@ type agent struct {
 	answers   bool // it answered a ping once
 	ended     bool // gone, and proven so by an exit
 	unclean   bool // the next gap is not the agent's own doing: do not learn it
+	burst     bool // heartbeats that were held up may still follow at once
 	untold    bool // discovered, but not yet told so
 	reason    Reason
 

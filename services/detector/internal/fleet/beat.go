@@ -158,9 +158,16 @@ func (f *Fleet) learn(a *agent, seq uint64, now Instant) {
 	case seq-a.seq < 1000:
 		beats = int(seq - a.seq)
 	}
-	if a.unclean || a.last <= f.graceFrom || f.clock.lost-a.lost > f.interval(a)/stallShare {
+	interval := f.interval(a)
+	if a.unclean || a.last <= f.graceFrom || f.clock.lost-a.lost > interval/stallShare {
+		a.burst = true
 		return
 	}
+	if a.burst && gap < interval/2 {
+		return
+	}
+	// Heartbeats that were held up come all at once after a long gap.
+	a.burst = gap > 2*interval && beats == 1
 	if a.state == failed {
 		// What ends a suspicion is no normal gap. It is learned as one just
 		// beyond the limit, so that the limit gives way to an agent that
