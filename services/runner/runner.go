@@ -37,6 +37,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/mistersmith/mistersmith/internal/config"
@@ -60,8 +61,8 @@ var (
 const (
 	// takeover is how long a predecessor that is just ending is waited for.
 	takeover = 3 * time.Second
-	// trimInterval is how often output is bounded.
-	trimInterval = time.Second
+	// tidyInterval is how often output is bounded and strays are ended.
+	tidyInterval = time.Second
 	// storePatience is the longest that the event store is left alone after
 	// failures, unless the configuration names a breaker for it: an agent's
 	// end shall not be told half a minute late.
@@ -154,8 +155,8 @@ func (r *runner) assemble(state *ledger.Ledger, down *shell.Teardown) {
 		Beat:   func(agent string, h contracts.Heartbeat) { api.Beat(r.env, agent, h) },
 	})
 	r.outbox = outbox.New(r.fleet, r.store, r.env.Log, r.counts.Retry)
-	down.Add("events", time.Second, func(context.Context) error { r.outbox.Close(); return nil })
 	down.Add("agents", 5*time.Second, func(context.Context) error { r.fleet.Close(); return nil })
+	down.Add("events", time.Second, func(context.Context) error { r.outbox.Close(); return nil })
 	// What cannot be told in time is on disk, for the next runner to tell.
 	down.Add("last events", 3*time.Second, func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
@@ -183,7 +184,7 @@ func (r *runner) serve(ctx context.Context, down *shell.Teardown) error {
 	down.Add("commands", 10*time.Second, func(context.Context) error { return commands.Close() })
 	g, ctx := errgroup.WithContext(ctx)
 	g.Go(func() error { return api.Announce(ctx, r.env, r.self, r.fleet.Running) })
-	g.Go(func() error { r.fleet.TrimOutput(ctx, trimInterval); return nil })
+	g.Go(func() error { r.fleet.Tidy(ctx, tidyInterval); return nil })
 	g.Go(func() error { r.countWaiting(ctx); return nil })
 	g.Go(func() error {
 		if _, err := shell.WaitStream(ctx, r.env, contracts.EventStream, contracts.ServiceEventStore); err != nil {
@@ -208,10 +209,30 @@ func (r *runner) store(ctx context.Context, ev contracts.Event) error {
 	if !r.env.NC.IsConnected() {
 		return errNotConnected // an outage is no failure of the event store
 	}
+	if r.alreadyStored(ctx, ev) {
+		return nil
+	}
 	return r.guard.Run(ctx, "publish", func(ctx context.Context) error {
 		_, err := shell.PublishEvent(ctx, r.env.JS, ev)
 		return err
 	})
+}
+
+// alreadyStored recognises an event that a predecessor got stored but did not
+// live to cross off, so long ago that JetStream has forgotten its id. It looks
+// at the last event of its kind about its agent.
+func (r *runner) alreadyStored(ctx context.Context, ev contracts.Event) bool {
+	if time.Since(ev.Time) < contracts.DedupWindow/2 {
+		return false
+	}
+	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	defer cancel()
+	stream, err := r.env.JS.Stream(ctx, contracts.EventStream)
+	if err != nil {
+		return false
+	}
+	last, err := stream.GetLastMsgForSubject(ctx, ev.Subject())
+	return err == nil && last.Header.Get(jetstream.MsgIDHeader) == ev.ID
 }
 
 var errNotConnected = errors.New("not connected to NATS")

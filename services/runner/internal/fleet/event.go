@@ -78,6 +78,9 @@ func (f *Fleet) tell(a *agent, b *contracts.EventBuilder) {
 // Pending gives the oldest event of an agent that is not acknowledged.
 func (f *Fleet) Pending(name string) (contracts.Event, bool) {
 	a := f.agent(name)
+	if a == nil {
+		return contracts.Event{}, false
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.rec.Outbox) == 0 {
@@ -86,15 +89,18 @@ func (f *Fleet) Pending(name string) (contracts.Event, bool) {
 	return a.rec.Outbox[0], true
 }
 
-// Acknowledge removes an event from an agent's outbox: it is stored. If the
-// runner dies before that is on disk, the successor publishes it again, with
-// the same id.
+// Acknowledge removes an event from an agent's outbox: it is stored. The disk
+// learns of it with the next change or within a second (Tidy); if the runner
+// dies before that, its successor publishes the event again, with the same id.
 func (f *Fleet) Acknowledge(name, id string) {
 	a := f.agent(name)
+	if a == nil {
+		return
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	if len(a.rec.Outbox) > 0 && a.rec.Outbox[0].ID == id {
 		a.rec.Outbox = append([]contracts.Event(nil), a.rec.Outbox[1:]...)
-		f.save(a)
+		a.acked = true
 	}
 }

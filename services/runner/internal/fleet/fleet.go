@@ -24,8 +24,9 @@
 //
 // An end counts only when the whole process group, the rest of its session and
 // every holder of the lock are gone; what is left after the program itself
-// ended is killed first. What escapes is a descendant that has left the
-// session and closed the lock.
+// ended is killed first. A descendant that has left the session and closed the
+// lock is found by its environment and killed within about a second; one that
+// has cleared that too escapes.
 //
 // # Events
 //
@@ -94,6 +95,7 @@ type Fleet struct {
 	agents  map[string]*agent
 	live    int
 	closing bool
+	strays  []string // tokens of starts that ended since the last Tidy
 }
 
 // agent is one agent; mu guards all but its name.
@@ -103,6 +105,8 @@ type agent struct {
 	rec  ledger.Record
 	proc *process.Process // while rec.Live()
 	done chan struct{}    // closed when proc has ended and that is recorded
+	// acked: the record on disk still holds events that are acknowledged.
+	acked bool
 }
 
 // New makes a fleet that knows nothing yet; call Recover before anything else.
@@ -116,6 +120,7 @@ func (f *Fleet) Close() {
 	f.Refuse()
 	f.cancel()
 	f.wg.Wait()
+	f.saveAcked()
 }
 
 // Refuse makes every further start fail with RunnerStopping.
@@ -125,12 +130,16 @@ func (f *Fleet) Refuse() {
 	f.closing = true
 }
 
-// agent gives the named agent, known or new.
+// maxKnown bounds the agents remembered, running or not.
+const maxKnown = 50_000
+
+// agent gives the named agent, known or new; nil when it is new and there are
+// too many.
 func (f *Fleet) agent(name string) *agent {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	a := f.agents[name]
-	if a == nil {
+	if a == nil && len(f.agents) < maxKnown {
 		a = &agent{name: name, rec: ledger.Record{Agent: name}}
 		f.agents[name] = a
 	}
@@ -221,6 +230,7 @@ func (a *agent) started() *time.Time {
 // save writes the record. What it cannot write is still true in memory, and
 // said in the log: an agent that ended has ended, disk or no disk.
 func (f *Fleet) save(a *agent) {
+	a.acked = false
 	if err := f.o.Ledger.Save(a.rec); err != nil {
 		f.o.Log.Error("record not saved; a crash of the runner now would forget it", "agent", a.name, "incarnation", a.rec.Incarnation(), "error", err)
 	}

@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"context"
+	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -9,6 +11,7 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 )
 
 const forever = "echo up; exec sleep 1000"
@@ -297,4 +300,63 @@ func TestStopAll(t *testing.T) {
 	if reply := r.Start(script("d", 1, forever)); reply.Code != contracts.RunnerStopping {
 		t.Errorf("start afterwards: %+v", reply)
 	}
+}
+
+func TestTidyEndsStraysThatHideFromTheGroupAndTheLock(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	r.mustStart(t, script("a", 1, `exec 3>&-; setsid sh -c 'echo $$ >stray; exec sleep 1000' & while [ ! -s stray ]; do sleep 0.01; done; exit 1`))
+	r.eventsOf(t, "a", 2)
+	b, err := os.ReadFile(filepath.Join(r.dir, "stray"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
+	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	if !alive(pid) {
+		t.Fatal("the stray is gone already; the test tests nothing")
+	}
+	r.mustStart(t, script("a", 2, forever))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go r.Tidy(ctx, 5*time.Millisecond)
+	eventually(t, "the stray's end", func() bool { return !alive(pid) })
+	if a := r.List()[0]; a.State != "running" || !alive(a.PID) {
+		t.Errorf("the next incarnation: %+v", a)
+	}
+}
+
+func TestAcknowledgedEventsLeaveTheDisk(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	r.mustStart(t, script("a", 1, "exit 0"))
+	r.eventsOf(t, "a", 2)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go r.Tidy(ctx, 5*time.Millisecond)
+	eventually(t, "an empty outbox on disk", func() bool {
+		rec, err := r.ledger.Load("a")
+		return err == nil && rec.State == ledger.Exited && len(rec.Outbox) == 0
+	})
+}
+
+func TestOutputOfARunningAgentIsBounded(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	r.o.MaxOutput = 64 << 10
+	r.mustStart(t, script("loud", 1, `while :; do echo 0123456789012345678901234567890123456789; done`))
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	go r.Tidy(ctx, 5*time.Millisecond)
+	blocks := func() (size, allocated int64) {
+		var st syscall.Stat_t
+		if err := syscall.Stat(r.ledger.OutputPath("loud"), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Size, st.Blocks * 512
+	}
+	eventually(t, "output beyond the bound, cut to it", func() bool {
+		size, allocated := blocks()
+		return size > 1<<20 && allocated < 1<<19
+	})
 }

@@ -23,7 +23,7 @@ func (f *Fleet) Recover(ctx context.Context) error {
 	}
 	g, ctx := errgroup.WithContext(ctx)
 	g.SetLimit(8)
-	for _, name := range names {
+	for _, name := range names[:min(len(names), maxKnown)] {
 		g.Go(func() error { return f.restore(ctx, f.agent(name)) })
 	}
 	return g.Wait()

@@ -20,6 +20,12 @@ import (
 func (f *Fleet) Start(cmd contracts.StartCommand) contracts.RunnerReply {
 	begin := time.Now()
 	a := f.agent(cmd.Agent)
+	if a == nil {
+		return contracts.RunnerReply{
+			Code: contracts.RunnerFull, Agent: cmd.Agent, Incarnation: cmd.Incarnation,
+			Error: fmt.Sprintf("agent %s: runner %s remembers %d others, its limit; remove directories of agents that are no more from its state directory while it is stopped", cmd.Agent, f.o.Runner, maxKnown),
+		}
+	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	reply := admit(a.rec, cmd)

@@ -29,6 +29,9 @@ func (f *Fleet) Stop(ctx context.Context, cmd contracts.StopCommand) contracts.R
 
 func (f *Fleet) stop(ctx context.Context, cmd contracts.StopCommand) contracts.RunnerReply {
 	a := f.agent(cmd.Agent)
+	if a == nil {
+		return ok(cmd) // it cannot be started either
+	}
 	a.mu.Lock()
 	if !a.rec.Live() {
 		defer a.mu.Unlock()

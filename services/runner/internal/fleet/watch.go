@@ -66,6 +66,9 @@ func (f *Fleet) ended(a *agent, status process.Status) {
 	defer a.mu.Unlock()
 	f.record(a, status)
 	f.release()
+	f.mu.Lock()
+	f.strays = append(f.strays, a.rec.Token)
+	f.mu.Unlock()
 	close(a.done)
 	a.proc = nil
 	f.o.Notify(a.name)
@@ -114,28 +117,6 @@ func (f *Fleet) beat(a *agent, p *process.Process, done <-chan struct{}, start c
 			return
 		case <-f.ctx.Done():
 			return
-		}
-	}
-}
-
-// TrimOutput bounds the output of every running agent once per interval, until
-// ctx is done.
-func (f *Fleet) TrimOutput(ctx context.Context, interval time.Duration) {
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
-		for _, v := range f.List() {
-			if v.State == "exited" {
-				continue
-			}
-			if err := output.Trim(f.o.Ledger.OutputPath(v.Agent), f.o.MaxOutput); err != nil {
-				f.o.Log.Warn("output not bounded", "agent", v.Agent, "error", err)
-			}
 		}
 	}
 }

@@ -38,7 +38,7 @@ func record() Record {
 	return Record{
 		Version: recordVersion, Agent: "a", Highest: 3, State: Running, Token: "t",
 		Start:   contracts.StartCommand{Agent: "a", Incarnation: 3, Command: []string{"x"}},
-		Process: process.Identity{PID: 12, StartTime: 34, BootID: "b"}, Started: now,
+		Process: process.Identity{PID: 12, StartTime: 34, Epoch: "b"}, Started: now,
 		Stop: &contracts.StopCommand{Agent: "a", Incarnation: 3}, Outbox: []contracts.Event{event},
 	}
 }

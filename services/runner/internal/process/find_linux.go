@@ -15,7 +15,7 @@ import (
 // may have closed the files or rewritten its environment, but hardly both
 // within the moment in question.
 func Find(entry string, files ...string) (Identity, error) {
-	bootID, err := procfs.BootID()
+	epoch, err := currentEpoch()
 	if err != nil {
 		return Identity{}, err
 	}
@@ -38,5 +38,5 @@ func Find(entry string, files ...string) (Identity, error) {
 		}
 		return cmp.Compare(a.StartTime, b.StartTime)
 	})
-	return Identity{PID: first.PID, StartTime: first.StartTime, BootID: bootID}, nil
+	return Identity{PID: first.PID, StartTime: first.StartTime, Epoch: epoch}, nil
 }

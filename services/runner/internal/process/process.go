@@ -20,12 +20,14 @@ import (
 // ErrGone tells that a process no longer runs.
 var ErrGone = errors.New("process gone")
 
-// Identity names one process for as long as the host exists: pids are reused,
-// pids with start times within one boot are not.
+// Identity names one process for good: pids are reused, pids with start times
+// within one boot and pid namespace are not.
 type Identity struct {
 	PID       int    `json:"pid"`
 	StartTime uint64 `json:"start_time"` // clock ticks since boot
-	BootID    string `json:"boot_id"`
+	// Epoch is the boot of the host and the pid namespace in which the other
+	// two count.
+	Epoch string `json:"epoch"`
 }
 
 // Command is a program to start.

@@ -39,7 +39,7 @@ func Start(c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	bootID, err := procfs.BootID()
+	epoch, err := currentEpoch()
 	if err != nil {
 		return nil, err
 	}
@@ -74,18 +74,18 @@ func Start(c Command) (*Process, error) {
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 		return nil, fmt.Errorf("watch %s: %w", program, err)
 	}
-	return newProcess(Identity{PID: pid, StartTime: stat.StartTime, BootID: bootID}, pidfd)
+	return newProcess(Identity{PID: pid, StartTime: stat.StartTime, Epoch: epoch}, pidfd)
 }
 
 // Adopt finds a process that an earlier runner started. ErrGone says that it
 // no longer runs, and its pid may be another's by now.
 func Adopt(id Identity) (*Process, error) {
-	bootID, err := procfs.BootID()
+	epoch, err := currentEpoch()
 	if err != nil {
 		return nil, err
 	}
-	if bootID != id.BootID {
-		return nil, fmt.Errorf("%w: the host has booted since", ErrGone)
+	if epoch != id.Epoch {
+		return nil, fmt.Errorf("%w: the host or the container has been restarted since", ErrGone)
 	}
 	pidfd, err := unix.PidfdOpen(id.PID, 0)
 	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
@@ -115,6 +115,15 @@ func newProcess(id Identity, pidfd int) (*Process, error) {
 		return nil, fmt.Errorf("watch process %d: %w", id.PID, err)
 	}
 	return &Process{id: id, pidfd: os.NewFile(uintptr(pidfd), fmt.Sprintf("pidfd:%d", id.PID))}, nil
+}
+
+func currentEpoch() (string, error) {
+	bootID, err := procfs.BootID()
+	if err != nil {
+		return "", err
+	}
+	ns, err := procfs.PIDNamespace()
+	return bootID + " " + ns, err
 }
 
 // Identity tells this process from every other on this host.

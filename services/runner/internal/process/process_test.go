@@ -358,16 +358,16 @@ func TestAdoptRefusesStrangers(t *testing.T) {
 	p, _ := start(t, "sleep 1000")
 	id := p.Identity()
 	for name, other := range map[string]Identity{
-		"start time": {id.PID, id.StartTime + 1, id.BootID},
+		"start time": {id.PID, id.StartTime + 1, id.Epoch},
 		"boot":       {id.PID, id.StartTime, "another"},
-		"no such":    {1 << 30, id.StartTime, id.BootID},
-		"none":       {0, 0, id.BootID},
+		"no such":    {1 << 30, id.StartTime, id.Epoch},
+		"none":       {0, 0, id.Epoch},
 	} {
 		if _, err := Adopt(other); !errors.Is(err, ErrGone) {
 			t.Errorf("%s: %v, want ErrGone", name, err)
 		}
 	}
-	if left, err := Remains(Identity{id.PID, id.StartTime + 1, id.BootID}); err != nil || len(left) != 0 {
+	if left, err := Remains(Identity{id.PID, id.StartTime + 1, id.Epoch}); err != nil || len(left) != 0 {
 		t.Errorf("Remains of a stranger's session: %+v, %v", left, err)
 	}
 }

@@ -16,8 +16,8 @@ import (
 
 // Remains finds the live processes that belong to a program: those of its
 // session, and those that hold one of its files (its lock), also after they
-// left the session. Stopping at the program's own descendants that did both,
-// left the session and closed the lock, needs a cgroup.
+// left the session. Descendants that did both, left the session and closed the
+// lock, are KillMarked's.
 func Remains(id Identity, files ...string) ([]procfs.Stat, error) {
 	// A child of ours between fork and exec holds copies of all our
 	// descriptors; nobody forks while we look.
@@ -46,8 +46,8 @@ func sessionOf(id Identity) []procfs.Stat {
 	if id.PID == 0 {
 		return nil
 	}
-	bootID, err := procfs.BootID()
-	if err != nil || bootID != id.BootID {
+	epoch, err := currentEpoch()
+	if err != nil || epoch != id.Epoch {
 		return nil
 	}
 	members := procfs.InSession(id.PID)
@@ -84,6 +84,19 @@ func Sweep(ctx context.Context, id Identity, files ...string) error {
 		case <-timer.C:
 		}
 	}
+}
+
+// KillMarked kills every process whose environment holds one of the entries
+// KEY=VALUE, and reports how many there were. It finds what Sweep does not: what
+// has left the session and closed the lock.
+func KillMarked(entries ...string) (killed int, err error) {
+	for _, s := range procfs.WithEnv(entries...) {
+		if s.PID != os.Getpid() {
+			killed++
+			err = errors.Join(err, killExactly(s))
+		}
+	}
+	return killed, err
 }
 
 // killExactly kills the process that was seen, not one that got its number.

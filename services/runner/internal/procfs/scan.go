@@ -58,12 +58,13 @@ func Holders(files ...string) ([]Stat, error) {
 	return found, nil
 }
 
-// WithEnv returns the live processes whose start environment holds the entry
-// KEY=VALUE.
-func WithEnv(entry string) []Stat {
+// WithEnv returns the live processes whose start environment holds one of the
+// entries KEY=VALUE.
+func WithEnv(entries ...string) []Stat {
 	var found []Stat
+	holds := func(kv string) bool { return slices.Contains(entries, kv) }
 	for s := range Processes() {
-		if env, err := Env(s.PID); err == nil && s.Alive() && slices.Contains(env, entry) {
+		if env, err := Env(s.PID); err == nil && s.Alive() && slices.ContainsFunc(env, holds) {
 			found = append(found, s)
 		}
 	}

@@ -121,6 +121,16 @@ func BootID() (string, error) {
 	return strings.TrimSpace(string(b)), nil
 }
 
+// PIDNamespace identifies the space in which this process's pids count, such as
+// a container's.
+func PIDNamespace() (string, error) {
+	ns, err := os.Readlink("/proc/self/ns/pid")
+	if err != nil {
+		return "", fmt.Errorf("pid namespace: %w", err)
+	}
+	return ns, nil
+}
+
 // Env reads the environment process pid was started with, as KEY=VALUE.
 func Env(pid int) ([]string, error) {
 	b, err := os.ReadFile(path(pid, "environ"))
