@@ -207,7 +207,7 @@ func (t *Tree) exceeded(p, n *node) {
 	}
 	t.emit(note)
 	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
-	p.failures = remember(p.failures, Entry{At: t.now, Reason: why, Event: n.st.Cause})
+	p.failures = chronicle(p.failures, Entry{At: t.now, Reason: why, Event: n.st.Cause})
 	p.newFailures = min(p.newFailures+1, MaxHistory)
 	t.shutdown(p, outcome, why)
 }
@@ -222,7 +222,7 @@ func (t *Tree) restart(n *node) {
 	n.st.Restarts++
 	n.st.LastRestart = t.now
 	why := n.st.Why
-	n.restarts = remember(n.restarts, Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
+	n.restarts = chronicle(n.restarts, Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
 	n.newRestarts = min(n.newRestarts+1, MaxHistory)
 	t.emit(Effect{Kind: NoteRestart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Reason: why, Event: n.st.Cause, Chain: n.st.Chain})
 	if p.spec.Supervisor.Strategy == OneForOne {

@@ -67,7 +67,7 @@ func (t *Tree) blame(n *node, in *Input) {
 		n.st.Chain = in.Event
 	}
 	if !in.Normal {
-		n.failures = remember(n.failures, Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: in.Reason, Event: in.Event})
+		n.failures = chronicle(n.failures, Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: in.Reason, Event: in.Event})
 		n.newFailures = min(n.newFailures+1, MaxHistory)
 	}
 	t.touch(n)

@@ -141,7 +141,7 @@ func (t *Tree) derive(n *node) {
 func (t *Tree) Snapshot() Snapshot {
 	s := Snapshot{Nodes: make(map[string]*Record, len(t.nodes)), Tombstones: make(map[string]uint64, len(t.tombs))}
 	for id, n := range t.nodes {
-		s.Nodes[id] = &Record{Spec: n.spec, State: n.st.clone(), Failures: slices.Clone(n.failures), Restarts: slices.Clone(n.restarts)}
+		s.Nodes[id] = &Record{Spec: n.spec, State: n.st.clone(), Failures: latest(n.failures, MaxHistory), Restarts: latest(n.restarts, MaxHistory)}
 	}
 	for id, inc := range t.tombs {
 		s.Tombstones[id] = inc
@@ -161,8 +161,8 @@ func (t *Tree) Changes(dst []Change) []Change {
 				c.Spec = n.spec
 			}
 			c.State = n.st.clone()
-			c.Failures = slices.Clone(n.failures[len(n.failures)-n.newFailures:])
-			c.Restarts = slices.Clone(n.restarts[len(n.restarts)-n.newRestarts:])
+			c.Failures = latest(n.failures, n.newFailures)
+			c.Restarts = latest(n.restarts, n.newRestarts)
 		}
 		n.dirty, n.newFailures, n.newRestarts = 0, 0, 0
 		dst = append(dst, c)
@@ -249,7 +249,7 @@ func (t *Tree) History(id string) (failures, restarts []Entry) {
 	if n == nil {
 		return nil, nil
 	}
-	return slices.Clone(n.failures), slices.Clone(n.restarts)
+	return latest(n.failures, MaxHistory), latest(n.restarts, MaxHistory)
 }
 
 func (t *Tree) touch(n *node) { t.mark(n, dirtyState) }
