@@ -169,11 +169,11 @@ func (f *Fleet) learn(a *agent, seq uint64, now Instant) {
 	// Heartbeats that were held up come all at once after a long gap.
 	a.burst = gap > 2*interval && beats == 1
 	if a.state == failed {
-		// What ends a suspicion is no normal gap. It is learned as one just
+		// What ends a suspicion is no normal gap. It is learned as one not far
 		// beyond the limit, so that the limit gives way to an agent that
 		// changed its habits, but not to one that was away.
 		full, _ := f.limit(a, 1)
-		gap = min(gap, full+full/4)
+		gap = min(gap, 2*full)
 	}
 	a.est.Observe(gap, beats)
 	a.longest = max(a.longest, now-a.heard)
