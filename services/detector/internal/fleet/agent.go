@@ -156,7 +156,7 @@ func (f *Fleet) phi(a *agent, silence time.Duration) float64 {
 	}
 	threshold := f.threshold(a)
 	if a.state == awaited {
-		return threshold * float64(silence) / float64(a.start)
+		return min(threshold*float64(silence)/float64(a.start), suspicion.MaxPhi)
 	}
 	full, _ := f.limit(a, 1)
 	phi := a.est.Phi(silence)

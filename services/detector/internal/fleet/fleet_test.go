@@ -509,7 +509,7 @@ func TestLongHangDoesNotBlindTheDetector(t *testing.T) {
 	w.run(5 * time.Minute)
 	w.live(beatOf("a"), 30)
 	w.found = nil
-	w.run(5 * time.Second)
+	w.run(8 * time.Second)
 	w.expect("a degraded", "probe a", "failed a/0 heartbeat_timeout phi", "a unhealthy")
 }
 
