@@ -1,0 +1,129 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// clientFlags are those of every command that asks a running system.
+type clientFlags struct {
+	shell.NATSFlags `group:"NATS"`
+	JSON            bool `help:"Print JSON."`
+}
+
+// connect opens the connection that the flags describe.
+func (f clientFlags) connect(a *app) (*nats.Conn, error) {
+	return f.Connect(a.ctx, "smith", a.log)
+}
+
+// request bounds one question by --timeout.
+func (f clientFlags) request(a *app) (context.Context, context.CancelFunc) {
+	return context.WithTimeout(a.ctx, f.Timeout)
+}
+
+// ask connects, asks one question of a service's API, and gives the answer.
+func ask[Resp any](a *app, f clientFlags, service, verb string, req any) (Resp, error) {
+	var resp Resp
+	nc, err := f.connect(a)
+	if err != nil {
+		return resp, err
+	}
+	defer nc.Close()
+	return askOn[Resp](a, f, nc, service, verb, req)
+}
+
+// askOn is ask on a connection at hand.
+func askOn[Resp any](a *app, f clientFlags, nc *nats.Conn, service, verb string, req any) (Resp, error) {
+	ctx, cancel := f.request(a)
+	defer cancel()
+	resp, err := shell.Call[Resp](ctx, nc, contracts.ServiceSubject(service, verb), req)
+	var refused *shell.APIError
+	if errors.As(err, &refused) && refused.Code == contracts.CodeBadRequest {
+		err = fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return resp, err
+}
+
+func (a *app) printJSON(v any) error {
+	enc := json.NewEncoder(a.stdout)
+	enc.SetIndent("", "  ")
+	return enc.Encode(v)
+}
+
+// printLine prints v as one line of JSON.
+func (a *app) printLine(v any) error { return json.NewEncoder(a.stdout).Encode(v) }
+
+// table prints rows under a header, in aligned columns.
+func (a *app) table(header []string, rows [][]string) error {
+	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, strings.Join(header, "\t"))
+	for _, r := range rows {
+		fmt.Fprintln(w, strings.Join(r, "\t"))
+	}
+	return w.Flush()
+}
+
+// moment is a point in time on the command line: RFC 3339, or a duration ago
+// such as 10m.
+type moment struct{ time.Time }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (m *moment) UnmarshalText(text []byte) error {
+	s := string(text)
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+		m.Time = t
+		return nil
+	}
+	ago, err := time.ParseDuration(s)
+	if err != nil || ago < 0 {
+		return fmt.Errorf("%q is neither a time such as 2026-01-02T15:04:05Z nor a duration ago such as 10m", s)
+	}
+	m.Time = time.Now().Add(-ago)
+	return nil
+}
+
+func (m *moment) ptr() *time.Time {
+	if m == nil || m.IsZero() {
+		return nil
+	}
+	return &m.Time
+}
+
+// since renders how long ago something was.
+func since(t *time.Time) string {
+	if t == nil || t.IsZero() {
+		return "-"
+	}
+	return round(time.Since(*t)) + " ago"
+}
+
+// round shortens a duration for people.
+func round(d time.Duration) string {
+	switch {
+	case d < 10*time.Millisecond:
+		return d.Round(10 * time.Microsecond).String()
+	case d < time.Second:
+		return d.Round(time.Millisecond).String()
+	case d < time.Minute:
+		return d.Round(100 * time.Millisecond).String()
+	default:
+		return d.Round(time.Second).String()
+	}
+}
+
+func dash(s string) string {
+	if s == "" {
+		return "-"
+	}
+	return s
+}

@@ -1,0 +1,43 @@
+package up
+
+import (
+	"context"
+	"path/filepath"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/detector"
+	"github.com/mistersmith/mistersmith/services/eventstore"
+	"github.com/mistersmith/mistersmith/services/router"
+	"github.com/mistersmith/mistersmith/services/runner"
+	"github.com/mistersmith/mistersmith/services/supervisor"
+)
+
+// services lists what runs, in the order in which it starts.
+func (o Options) services() []service {
+	return []service{
+		{contracts.ServiceEventStore, stopWithin, func(ctx context.Context, env shell.Env) error {
+			cfg := eventstore.FromFile(o.File)
+			cfg.IndexDir = filepath.Join(o.StoreDir, "index")
+			return eventstore.Run(ctx, env, cfg)
+		}},
+		{contracts.ServiceRunner, stopWithin, func(ctx context.Context, env shell.Env) error {
+			cfg := runner.FromFile(o.File)
+			cfg.Name = o.Runner
+			cfg.StateDir = filepath.Join(o.StoreDir, "runner")
+			cfg.StopAgents = !o.KeepAgents
+			return runner.Run(ctx, env, cfg)
+		}},
+		{contracts.ServiceDetector, stopWithin, func(ctx context.Context, env shell.Env) error {
+			return detector.Run(ctx, env, detector.FromFile(o.File))
+		}},
+		{contracts.ServiceRouter, stopWithin, func(ctx context.Context, env shell.Env) error {
+			return router.Run(ctx, env, router.FromFile(o.File))
+		}},
+		{contracts.ServiceSupervisor, o.File.Shutdown.DrainTimeout + drainMargin, func(ctx context.Context, env shell.Env) error {
+			cfg := supervisor.FromFile(o.File)
+			cfg.DrainOnStop = !o.KeepAgents
+			return supervisor.Run(ctx, env, cfg)
+		}},
+	}
+}

@@ -1,0 +1,114 @@
+// Command smith runs MisterSmith on one host (up, demo) and operates it from
+// anywhere: it shows trees, agents and events, says why an agent was
+// restarted, and changes what is supervised.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+
+	"github.com/alecthomas/kong"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+)
+
+func main() { os.Exit(run(os.Args[1:], os.Stdout, os.Stderr)) }
+
+// cli is the whole command line.
+type cli struct {
+	shell.LogFlags `group:"Logging"`
+	Version        kong.VersionFlag `help:"Print the version."`
+
+	Up   upCmd   `cmd:"" help:"Run everything in one process: an embedded NATS server and all services."`
+	Demo demoCmd `cmd:"" help:"Show a fleet of real processes surviving six kinds of failure, in under a minute."`
+
+	Tree   treeCmd   `cmd:"" help:"Show the supervision tree."`
+	Agents agentsCmd `cmd:"" help:"List agents and their health."`
+	Watch  watchCmd  `cmd:"" help:"Follow failures, decisions and recoveries as they happen."`
+	Why    whyCmd    `cmd:"" help:"Tell why an agent was last restarted."`
+	Events eventsCmd `cmd:"" help:"Query, get and replay events."`
+	Task   taskCmd   `cmd:"" help:"Submit tasks and ask what became of them."`
+	Child  childCmd  `cmd:"" help:"Add, remove, restart and terminate agents."`
+	Config configCmd `cmd:"" help:"Check configuration files."`
+
+	DemoAgent demoAgentCmd `cmd:"" hidden:"" help:"An agent of the demo."`
+}
+
+// app is what a command works with.
+type app struct {
+	ctx    context.Context
+	stdout io.Writer
+	stderr io.Writer
+	log    *slog.Logger
+}
+
+// errUsage marks errors that mean the command was called wrongly.
+var errUsage = errors.New("wrong use")
+
+func usagef(format string, args ...any) error {
+	return fmt.Errorf("%w: "+format, append([]any{errUsage}, args...)...)
+}
+
+const description = `OTP-grade supervision for fleets of agents over NATS.
+
+Examples:
+  smith demo                            see it work
+  smith up                              run it here
+  smith up --config supervision-config.yaml
+  smith tree                            what is supervised
+  smith why crawler-1                   why was it restarted?
+  smith task submit research '{"q": "otters"}' --wait`
+
+// run is main without the process around it.
+func run(args []string, stdout, stderr io.Writer) int {
+	var flags cli
+	exited := -1
+	parser, err := kong.New(
+		&flags, kong.Name("smith"), kong.Description(description),
+		kong.Writers(stdout, stderr), kong.Exit(func(code int) { exited = code }),
+		kong.ConfigureHelp(kong.HelpOptions{Compact: true, NoExpandSubcommands: true}),
+		kong.Vars{"server": shell.DefaultServer, "version": "smith " + shell.Version},
+	)
+	if err != nil {
+		fmt.Fprintln(stderr, "smith:", err)
+		return shell.ExitFailed
+	}
+	cmd, err := parser.Parse(args)
+	if exited >= 0 {
+		return exited
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "smith: %v; see smith --help\n", err)
+		return shell.ExitUsage
+	}
+	log, err := flags.Logger(stderr)
+	if err != nil {
+		fmt.Fprintln(stderr, "smith:", err)
+		return shell.ExitUsage
+	}
+	ctx, stop := shell.Signals(context.Background(), log)
+	defer stop()
+	return exitCode(cmd.Run(&app{ctx: ctx, stdout: stdout, stderr: stderr, log: log}), stderr)
+}
+
+func exitCode(err error, stderr io.Writer) int {
+	switch {
+	case err == nil:
+		return shell.ExitOK
+	case errors.Is(err, errSilent):
+		return shell.ExitFailed
+	case errors.Is(err, errUsage):
+		fmt.Fprintln(stderr, "smith:", err)
+		return shell.ExitUsage
+	default:
+		fmt.Fprintln(stderr, "smith:", err)
+		return shell.ExitFailed
+	}
+}
+
+// errSilent ends with exit code 1 when everything has been said already.
+var errSilent = errors.New("failed")

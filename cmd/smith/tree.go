@@ -1,0 +1,139 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+type treeCmd struct {
+	clientFlags
+	Node string `arg:"" optional:"" help:"Show only the subtree under this node."`
+}
+
+func (treeCmd) Help() string {
+	return "Examples:\n  smith tree\n  smith tree research --json"
+}
+
+func (c *treeCmd) Run(a *app) error {
+	tree, err := ask[contracts.TreeReply](a, c.clientFlags, contracts.ServiceSupervisor, "tree", contracts.TreeRequest{Node: c.Node})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(tree)
+	}
+	var rows [][]string
+	walkTree(tree.Root, "", "", &rows)
+	if err := a.table([]string{"NODE", "KIND", "STATUS", "INCARNATION", "RESTARTS", "RUNNER", "PID"}, rows); err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(a.stdout, "\ntree %s, decision %d by %s\n", tree.Tree, tree.Decision, tree.Supervisor)
+	return err
+}
+
+// walkTree makes a row of every node, drawn as a tree.
+func walkTree(n contracts.NodeView, first, rest string, rows *[][]string) {
+	kind, status := n.Type, string(n.Status)
+	if n.Kind == "supervisor" {
+		kind = n.Strategy
+	}
+	if n.Reason != "" {
+		status += " (" + n.Reason + ")"
+	}
+	if n.Until != nil {
+		status += " until " + n.Until.Local().Format("15:04:05.000")
+	}
+	incarnation, process := "-", "-"
+	if n.Incarnation > 0 {
+		incarnation = fmt.Sprint(n.Incarnation)
+	}
+	if n.PID > 0 {
+		process = fmt.Sprint(n.PID)
+	}
+	*rows = append(*rows, []string{first + n.Name, dash(kind), status, incarnation, fmt.Sprint(n.Restarts), dash(n.Runner), process})
+	for i, child := range n.Children {
+		if i == len(n.Children)-1 {
+			walkTree(child, rest+"└─ ", rest+"   ", rows)
+		} else {
+			walkTree(child, rest+"├─ ", rest+"│  ", rows)
+		}
+	}
+}
+
+type childCmd struct {
+	Add       childAddCmd       `cmd:"" help:"Add an agent under a supervisor node."`
+	Remove    childRemoveCmd    `cmd:"" help:"Stop an agent and forget it."`
+	Restart   childRestartCmd   `cmd:"" help:"Restart an agent or a whole subtree."`
+	Terminate childTerminateCmd `cmd:"" help:"Stop an agent or subtree and keep its place; restart starts it again."`
+}
+
+type childAddCmd struct {
+	clientFlags
+	Parent       string             `arg:"" help:"The supervisor node."`
+	Name         string             `arg:"" help:"Name of the new agent."`
+	Command      []string           `arg:"" passthrough:"" help:"Program and arguments, after --."`
+	Type         string             `help:"Type of the agent, which tasks are routed by."`
+	Capabilities []string           `help:"What it can do."`
+	Capacity     int                `help:"Tasks it works on at once."`
+	Restart      string             `enum:"permanent,transient,temporary" default:"permanent" help:"When it is restarted: ${enum}."`
+	Env          map[string]string  `help:"Environment, as KEY=VALUE;…"`
+	Dir          string             `help:"Working directory."`
+	Interval     contracts.Duration `name:"heartbeat-interval" help:"How often it beats."`
+	Heartbeats   string             `enum:"agent,runner" default:"agent" help:"Who beats: ${enum}; runner suits programs that know nothing of heartbeats."`
+	Runner       string             `default:"any" help:"Which runner starts it."`
+}
+
+func (childAddCmd) Help() string {
+	return "Examples:\n  smith child add research crawler-9 --type researcher -- ./my-agent --flag\n  smith child add research nginx --heartbeats runner -- nginx -g 'daemon off;'"
+}
+
+func (c *childAddCmd) Run(a *app) error {
+	command := c.Command
+	if len(command) > 0 && command[0] == "--" {
+		command = command[1:]
+	}
+	if len(command) == 0 {
+		return usagef("name the agent's program after --")
+	}
+	return c.change(a, "add", contracts.AddRequest{Parent: c.Parent, Child: contracts.ChildSpec{
+		Name: c.Name, Type: c.Type, Command: command, Env: c.Env, Dir: c.Dir, Restart: c.Restart,
+		Capabilities: c.Capabilities, Capacity: c.Capacity, HeartbeatInterval: c.Interval,
+		Heartbeats: c.Heartbeats, Runner: c.Runner,
+	}})
+}
+
+// nodeFlags are those of commands about one node.
+type nodeFlags struct {
+	clientFlags
+	Node   string `arg:"" help:"The agent or supervisor node."`
+	Reason string `help:"Recorded with the decision."`
+}
+
+type (
+	childRemoveCmd    struct{ nodeFlags }
+	childRestartCmd   struct{ nodeFlags }
+	childTerminateCmd struct{ nodeFlags }
+)
+
+func (c *childRemoveCmd) Run(a *app) error    { return c.order(a, "remove") }
+func (c *childRestartCmd) Run(a *app) error   { return c.order(a, "restart") }
+func (c *childTerminateCmd) Run(a *app) error { return c.order(a, "terminate") }
+
+func (f nodeFlags) order(a *app, verb string) error {
+	return f.change(a, verb, contracts.NodeRequest{Node: f.Node, Reason: f.Reason})
+}
+
+// change orders something of the supervisor and says that it was decided.
+func (f clientFlags) change(a *app, verb string, req any) error {
+	ok, err := ask[contracts.OK](a, f, contracts.ServiceSupervisor, verb, req)
+	if err != nil {
+		return err
+	}
+	if f.JSON {
+		return a.printJSON(ok)
+	}
+	_, err = fmt.Fprintln(a.stdout, strings.TrimSpace(verb+": decided. "+ok.Warning))
+	return err
+}

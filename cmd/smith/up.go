@@ -1,0 +1,60 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+
+	"github.com/mistersmith/mistersmith/cmd/smith/internal/up"
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+type upCmd struct {
+	Listen     string `env:"SMITH_LISTEN" default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where NATS clients connect; port 0 takes a free one (default ${default})."`
+	StoreDir   string `env:"SMITH_STORE_DIR" type:"path" placeholder:"DIR" help:"Where everything that must survive is kept (default: the user's state directory)."`
+	Config     string `short:"c" env:"SMITH_CONFIG" type:"path" placeholder:"FILE" help:"supervision-config.yaml; without it, an empty tree."`
+	HTTP       string `name:"http" env:"SMITH_HTTP" placeholder:"ADDR" help:"Address of /healthz, /readyz and /metrics (default: none)."`
+	Runner     string `env:"SMITH_RUNNER_NAME" default:"local" help:"Name of this host's runner."`
+	KeepAgents bool   `help:"Leave agents running when smith stops."`
+}
+
+func (upCmd) Help() string {
+	return `Prints "ready nats://HOST:PORT" once everything serves. SIGTERM stops the agents and then everything else.
+
+Examples:
+  smith up
+  smith up --config supervision-config.yaml --http 127.0.0.1:9100`
+}
+
+func (c *upCmd) Run(a *app) error {
+	if err := contracts.ValidateID(c.Runner); err != nil {
+		return fmt.Errorf("%w: --runner: %w", errUsage, err)
+	}
+	f, err := config.Load(c.Config)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errUsage, err)
+	}
+	dir, err := storeDir(c.StoreDir)
+	if err != nil {
+		return err
+	}
+	return up.Run(a.ctx, up.Options{
+		Listen: c.Listen, StoreDir: dir, HTTP: c.HTTP, Runner: c.Runner, KeepAgents: c.KeepAgents, File: f, Log: a.log,
+	}, func(url string) { fmt.Fprintln(a.stdout, "ready", url) })
+}
+
+// storeDir is the directory asked for, or the one XDG has for state.
+func storeDir(asked string) (string, error) {
+	if asked != "" {
+		return asked, nil
+	}
+	if state := os.Getenv("XDG_STATE_HOME"); state != "" {
+		return filepath.Join(state, "mistersmith"), nil
+	}
+	home, err := os.UserHomeDir()
+	if err != nil {
+		return "", fmt.Errorf("no home directory for the store: %w; name a directory with --store-dir", err)
+	}
+	return filepath.Join(home, ".local", "state", "mistersmith"), nil
+}

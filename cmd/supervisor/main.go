@@ -1,0 +1,23 @@
+// Command supervisor decides what is restarted, by tree, strategy and policy.
+package main
+
+import (
+	"context"
+	"os"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/services/supervisor"
+)
+
+func main() {
+	program := shell.Program{
+		Service:     "supervisor",
+		Description: "Decides what is restarted, by tree, strategy and policy.",
+		HTTP:        "127.0.0.1:9103",
+		Run: func(ctx context.Context, env shell.Env, f *config.File) error {
+			return supervisor.Run(ctx, env, supervisor.FromFile(f))
+		},
+	}
+	os.Exit(program.Main(os.Args[1:], os.Stdout, os.Stderr))
+}

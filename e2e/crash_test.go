@@ -1,0 +1,142 @@
+package e2e
+
+import (
+	"fmt"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// groupConfig is one group whose members take a moment to stop and to start,
+// so that a service can be killed in the middle of a restart.
+const groupConfig = `
+supervision_tree:
+  root_strategy: one_for_one
+  failure_detection: {heartbeat_interval: 200ms}
+  restart_policies:
+    default: {max_restarts: 100, time_window: 1h, restart_delay: 50ms, backoff_strategy: {type: fixed}}
+  tree:
+    - name: group
+      strategy: one_for_all
+      policy: default
+      children:
+        - {name: a, type: researcher, heartbeat_interval: 200ms, stabilisation: 100ms, command: [WORKER, --records, RECORDS, --start-delay, 100ms]}
+        - {name: b, type: researcher, heartbeat_interval: 200ms, stabilisation: 100ms, command: [WORKER, --records, RECORDS, --start-delay, 100ms]}
+        - {name: c, type: researcher, heartbeat_interval: 200ms, stabilisation: 100ms, command: [WORKER, --records, RECORDS, --start-delay, 100ms]}
+    - name: bystanders
+      strategy: one_for_one
+      policy: default
+      children:
+        - {name: d, type: coder, heartbeat_interval: 200ms, command: [WORKER, --records, RECORDS]}
+`
+
+var group = []string{"a", "b", "c"}
+
+// TestServiceKilledAmidGroupRestart kills each service with -9 at a different
+// moment of a one_for_all restart and starts it again.
+func TestServiceKilledAmidGroupRestart(t *testing.T) {
+	for _, service := range starting {
+		t.Run(service, func(t *testing.T) {
+			s := deploy(t, groupConfig)
+			now := s.waitRunning(map[string]uint64{"a": 1, "b": 1, "c": 1, "d": 1})
+			for round := range rounds() {
+				victim := now[group[round%len(group)]]
+				want := map[string]uint64{"d": now["d"].Incarnation}
+				for _, name := range group {
+					want[name] = now[name].Incarnation + 1
+				}
+				if err := syscall.Kill(victim.PID, syscall.SIGKILL); err != nil {
+					t.Fatalf("round %d: kill %s: %v", round, victim.Name, err)
+				}
+				// From just after the exit to well into the restart.
+				<-time.After(time.Duration(round%10) * 60 * time.Millisecond)
+				s.services[service].Kill()
+				s.services[service].Start()
+				s.waitReady(service)
+				now = s.waitRunning(want)
+				if got := now["d"]; got.Incarnation != 1 {
+					t.Fatalf("round %d: the bystander is at incarnation %d", round, got.Incarnation)
+				}
+			}
+			s.checkLog()
+			s.checkNoDoubles()
+		})
+	}
+}
+
+// TestNATSKilled kills the server with -9 amid a group restart, and under a
+// fleet at rest.
+func TestNATSKilled(t *testing.T) {
+	s := deploy(t, groupConfig)
+	now := s.waitRunning(map[string]uint64{"a": 1, "b": 1, "c": 1, "d": 1})
+	for round := range rounds() {
+		want := map[string]uint64{"d": 1}
+		for _, name := range group {
+			want[name] = now[name].Incarnation + 1
+		}
+		if err := syscall.Kill(now["a"].PID, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(time.Duration(round%10) * 60 * time.Millisecond)
+		s.nats.Kill()
+		<-time.After(500 * time.Millisecond)
+		s.nats.Start()
+		now = s.waitRunning(want)
+	}
+	s.nats.Kill()
+	<-time.After(2 * time.Second)
+	s.nats.Start()
+	for _, name := range starting {
+		s.waitReady(name)
+	}
+	// Long enough for a wrong verdict on the silence of the outage.
+	<-time.After(3 * time.Second)
+	after := s.waitRunning(map[string]uint64{"d": 1})
+	for name, a := range now {
+		if after[name].Incarnation != a.Incarnation {
+			t.Errorf("%s went from incarnation %d to %d though nothing had happened to it", name, a.Incarnation, after[name].Incarnation)
+		}
+	}
+	for _, ev := range s.checkLog() {
+		if ev.Type != contracts.AgentFailed {
+			continue
+		}
+		if d, err := contracts.DecodeData[contracts.AgentFailedData](ev); err != nil || d.Silence != nil {
+			t.Errorf("a healthy agent was declared failed: %+v, %v", d, err)
+		}
+	}
+	s.checkNoDoubles()
+}
+
+// checkNoDoubles fails if by the agents' own records two incarnations of one
+// lived at once. An agent holds a lock for as long as it lives, and records
+// when it finds it taken.
+func (s *system) checkNoDoubles() {
+	s.t.Helper()
+	last := map[string]record{}
+	starts := 0
+	for _, r := range s.readRecords() {
+		switch r.Event {
+		case "double_run":
+			s.t.Errorf("%s#%d (pid %d) found another of itself alive", r.Agent, r.Incarnation, r.PID)
+		case "start":
+			starts++
+			if before, known := last[r.Agent]; known && r.Incarnation <= before.Incarnation {
+				s.t.Errorf("%s#%d (pid %d) started after #%d (pid %d)", r.Agent, r.Incarnation, r.PID, before.Incarnation, before.PID)
+			}
+			last[r.Agent] = r
+		}
+	}
+	if starts == 0 {
+		s.t.Error("no agent recorded a start")
+	}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		if _, ok := last[name]; !ok {
+			s.t.Error(fmt.Errorf("%s never recorded a start", name))
+		}
+	}
+}
+
+func killGroup(pid int) error { return syscall.Kill(-pid, syscall.SIGKILL) }
