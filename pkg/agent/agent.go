@@ -219,7 +219,7 @@ func (a *Agent) windDown() error {
 		<-idle
 	}
 	if n := a.unreported.Load(); n > 0 && !errors.Is(cause, ErrSuperseded) {
-		cause = errors.Join(cause, fmt.Errorf("agent %s: %d %w", a.o.Agent, n, ErrUnreported))
+		cause = errors.Join(cause, fmt.Errorf("%d %w", n, ErrUnreported))
 	}
 	return cause
 }

@@ -76,6 +76,29 @@ func TestOutageSendsNoStaleBeats(t *testing.T) {
 	})
 }
 
+func TestBeatsAsSoonAsItIsBack(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		o := w.options("w1")
+		o.HeartbeatInterval = time.Hour
+		// It is back at second 63, when the test's own connection is.
+		o.NATS = append(o.NATS, nats.CustomReconnectDelay(func(int) time.Duration { return 7 * time.Second }))
+		end := w.run(o)
+		beats := w.subscribe(contracts.HeartbeatSubject("w1"))
+		w.server.Down()
+		<-time.After(time.Minute)
+		w.server.Up(t)
+		up := time.Now()
+		beats.beat(t)
+		if got := time.Since(up); got > 5*time.Second {
+			t.Errorf("the first beat came %s after the server", got)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 func TestPing(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t)
@@ -170,10 +193,16 @@ func TestNameTaken(t *testing.T) {
 		if err := agent.Run(t.Context(), w.options("w1")); !errors.Is(err, agent.ErrNameTaken) {
 			t.Errorf("the same incarnation twice: %v", err)
 		}
+		beats := w.subscribe(contracts.HeartbeatSubject("w1"))
 		o := w.options("w1")
 		o.Incarnation = 2
 		if err := agent.Run(t.Context(), o); !errors.Is(err, agent.ErrSuperseded) {
 			t.Errorf("an older incarnation: %v", err)
+		}
+		for range 3 {
+			if h := beats.beat(t); h.Incarnation != 3 {
+				t.Errorf("it beat before it ended: %+v", h)
+			}
 		}
 		if err := end(); err != nil {
 			t.Errorf("the first one was disturbed: %v", err)
