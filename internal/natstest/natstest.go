@@ -55,7 +55,12 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 	alone.Lock()
 	defer alone.Unlock()
 	defer dropPooledTimers()
-	synctest.Test(t, f)
+	synctest.Test(t, func(t *testing.T) {
+		// The last cleanup lets what the client does on a timer see that its
+		// connection is closed: time stands still once the test is over.
+		t.Cleanup(func() { <-time.After(time.Second) })
+		f(t)
+	})
 }
 
 // dropPooledTimers empties every sync.Pool: what one collection moves aside,
