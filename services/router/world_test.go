@@ -338,7 +338,7 @@ func (w *world) until(what string, limit time.Duration, ok func() bool) {
 			v, err := call[contracts.RouterView](w, "agents", nil)
 			w.t.Fatalf("not within %s: %s; %+v %v", limit, what, v, err)
 		}
-		pass(50 * time.Millisecond)
+		pass(250 * time.Millisecond)
 	}
 }
 

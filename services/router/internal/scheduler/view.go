@@ -133,10 +133,10 @@ func (s *Scheduler) Room(taskType string, now time.Time) int {
 	return max(0, s.room(ty, now)-len(ty.queue))
 }
 
-// Want is how many messages of a type should be asked of the queue: those
-// there is room for, and those of open tasks that are not in our hands.
-func (s *Scheduler) Want(taskType string, now time.Time) int {
-	n := s.Room(taskType, now)
+// Missing is how many open tasks of a type there are whose message is not in
+// the router's hands: to be asked of the queue though there be no room.
+func (s *Scheduler) Missing(taskType string) int {
+	n := 0
 	for _, t := range s.unheld {
 		if t.Type == taskType {
 			n++
@@ -144,6 +144,9 @@ func (s *Scheduler) Want(taskType string, now time.Time) int {
 	}
 	return n
 }
+
+// Current tells whether an attempt is the one that goes on.
+func (s *Scheduler) Current(task string, number int) bool { return s.current(task, number) != nil }
 
 // Able is how many agents that can do a type of task are alive.
 func (s *Scheduler) Able(taskType string, now time.Time) int {

@@ -129,7 +129,7 @@ func (w *world) submit(id, kind string) {
 
 func (w *world) fetch() {
 	for _, m := range w.queue {
-		if !w.held[m.Sequence] && w.s.Want(m.Type, w.now) > 0 {
+		if !w.held[m.Sequence] && w.s.Room(m.Type, w.now)+w.s.Missing(m.Type) > 0 {
 			w.held[m.Sequence] = true
 			w.step(TaskArrived{m})
 			return

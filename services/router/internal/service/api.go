@@ -49,14 +49,20 @@ func (r *router) submit(ctx context.Context, t contracts.Task) (contracts.Submit
 		return contracts.SubmitReply{}, shell.Errorf(contracts.CodeTooLarge, "task %s: %d bytes; at most %d", t.ID, len(body), contracts.MaxTaskBytes)
 	}
 	reply := contracts.SubmitReply{Task: t.ID}
-	type standing struct{ known, served bool }
+	type standing struct{ known, served, full bool }
 	st, err := ask(ctx, r, func() (st standing) {
 		_, st.known = r.sched.Task(t.ID)
+		if st.full = r.lines[t.Type] == nil && len(r.lines) >= r.cfg.MaxTypes; st.full {
+			return st
+		}
 		st.served = r.sched.Able(t.Type, time.Now()) > 0
 		return st
 	})
 	if err != nil {
 		return reply, shell.Errorf(contracts.CodeNotReady, "the router is stopping; try again")
+	}
+	if st.full {
+		return reply, shell.Errorf(contracts.CodeConflict, "task type %q: the router serves %d types already, as many as it may", t.Type, r.cfg.MaxTypes)
 	}
 	if !st.served {
 		reply.Warning = nobody(t.Type)

@@ -32,6 +32,8 @@ type Config struct {
 	SweepEvery time.Duration
 	// MaxOpenTasks bounds the tasks in the router's hands; default 10,000.
 	MaxOpenTasks int
+	// MaxHeldBytes bounds their bodies together; default 256 MiB.
+	MaxHeldBytes int
 	// MaxTypes bounds the task types served at once; default 1,000.
 	MaxTypes int
 	// File holds the settings of the guards; nil means defaults.
@@ -46,6 +48,9 @@ func (c Config) withDefaults() Config {
 	orDuration(&c.SweepEvery, 5*time.Second)
 	if c.MaxOpenTasks == 0 {
 		c.MaxOpenTasks = 10_000
+	}
+	if c.MaxHeldBytes == 0 {
+		c.MaxHeldBytes = 256 << 20
 	}
 	if c.MaxTypes == 0 {
 		c.MaxTypes = 1000
@@ -64,8 +69,8 @@ func (c Config) Validate() error {
 			errs = append(errs, fmt.Errorf("%s: %s is negative", name, d))
 		}
 	}
-	if c.MaxOpenTasks < 0 || c.MaxTypes < 0 {
-		errs = append(errs, errors.New("max_open_tasks and max_types: must not be negative"))
+	if c.MaxOpenTasks < 0 || c.MaxHeldBytes < 0 || c.MaxTypes < 0 {
+		errs = append(errs, errors.New("max_open_tasks, max_held_bytes and max_types: must not be negative"))
 	}
 	return errors.Join(errs...)
 }

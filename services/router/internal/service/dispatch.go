@@ -128,10 +128,12 @@ func (r *router) ours(seq uint64, want scheduler.Attempt) bool {
 var (
 	errNoReply = errors.New("no reply")
 	errReply   = errors.New("reply not understood")
+	// errOvertaken: the attempt ended before it was sent.
+	errOvertaken = errors.New("overtaken")
 )
 
 // dispatch asks an agent to do an attempt.
-func (r *router) dispatch(e scheduler.Dispatch, payload json.RawMessage) {
+func (r *router) dispatch(e scheduler.Dispatch, payload json.RawMessage, decided time.Time) {
 	if r.dispatching.Acquire(r.ctx, 1) != nil {
 		return
 	}
@@ -148,11 +150,15 @@ func (r *router) dispatch(e scheduler.Dispatch, payload json.RawMessage) {
 	var reply contracts.TaskReply
 	var err error
 	sent := r.persist(func() bool {
+		if r.overtaken(e, decided) {
+			err = errOvertaken
+			return true
+		}
 		reply, err = r.request(d)
 		// Not sent: the guard refused, or the connection is gone.
 		return err == nil || errors.Is(err, nats.ErrNoResponders) || errors.Is(err, errNoReply) || errors.Is(err, errReply)
 	})
-	if !sent {
+	if !sent || errors.Is(err, errOvertaken) {
 		return
 	}
 	in, outcome := answer(e, reply, err)
@@ -162,6 +168,16 @@ func (r *router) dispatch(e scheduler.Dispatch, payload json.RawMessage) {
 			"task", e.Task, "attempt", e.Number, "outcome", outcome, "reason", reply.Reason)
 	}
 	r.input(in)
+}
+
+// overtaken tells whether an attempt that had to wait for its dispatch has
+// been given up meanwhile, so that no agent must get it any more.
+func (r *router) overtaken(e scheduler.Dispatch, decided time.Time) bool {
+	if time.Since(decided) < 100*time.Millisecond {
+		return false
+	}
+	current, err := ask(r.ctx, r, func() bool { return r.sched.Current(e.Task, e.Number) })
+	return err == nil && !current
 }
 
 // request sends a dispatch through the guard. What one agent does or leaves

@@ -85,7 +85,8 @@ func (r *router) perform(e scheduler.Effect) {
 			return
 		}
 		body := m.task.Payload
-		r.jobs.Go(func() { r.dispatch(e, body) })
+		decided := time.Now()
+		r.jobs.Go(func() { r.dispatch(e, body, decided) })
 	case scheduler.Complete:
 		r.metrics.completed(e)
 		r.env.Log.Debug("task completed", "task", e.Task, "agent", e.Agent, "took", e.Took)

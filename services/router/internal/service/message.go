@@ -53,6 +53,7 @@ func (r *router) take(seq uint64, m *message) {
 		return
 	}
 	r.held[seq] = m
+	r.heldBytes += len(m.msg.Data())
 	if _, known := r.sched.Task(m.task.ID); !known && m.msg.Headers().Get(sourceHeader) != r.env.Source() {
 		r.jobs.Go(func() { r.announce(m.task, seq, m.submitted) })
 	}
@@ -101,6 +102,7 @@ func (r *router) settle(id string, seq uint64, first func() bool) {
 		}
 		r.do(func() {
 			delete(r.held, seq)
+			r.heldBytes -= len(m.msg.Data())
 			if err == nil {
 				r.step(scheduler.Settled{ID: id})
 			}
@@ -152,4 +154,5 @@ func (r *router) giveBack() {
 		}
 	}
 	clear(r.held)
+	r.heldBytes = 0
 }

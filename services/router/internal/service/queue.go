@@ -45,6 +45,8 @@ type line struct {
 	// idle: the line waits for wake, which the loop gives when there is room.
 	idle bool
 	wake chan int
+	// nextMissing is when to ask again for messages of adopted tasks.
+	nextMissing time.Time
 }
 
 // discover serves a task type from now on; on the loop.
@@ -69,15 +71,26 @@ func (r *router) wakeLines() {
 		if !l.idle {
 			continue
 		}
-		if n := r.want(l.taskType, now); n > 0 {
+		if n := r.want(l, now); n > 0 {
 			l.idle = false
 			l.wake <- n
 		}
 	}
 }
 
-func (r *router) want(taskType string, now time.Time) int {
-	return min(r.sched.Want(taskType, now), r.cfg.MaxOpenTasks-len(r.held), 256)
+// want is how many messages a line should fetch. Those of tasks that go on
+// since before this router led come first once they are due again; until then
+// new ones come in their place, so they are asked for only now and then.
+func (r *router) want(l *line, now time.Time) int {
+	if r.heldBytes >= r.cfg.MaxHeldBytes {
+		return 0
+	}
+	n := r.sched.Room(l.taskType, now)
+	if missing := r.sched.Missing(l.taskType); missing > 0 && !now.Before(l.nextMissing) {
+		n += missing
+		l.nextMissing = now.Add(2 * time.Second)
+	}
+	return min(n, r.cfg.MaxOpenTasks-len(r.held), 256)
 }
 
 // work takes a type's messages off the queue as long as there is room.
@@ -173,7 +186,7 @@ func quiet(sub *nats.Subscription) error {
 // heard learns of a task's type from its passing by. What the queue cannot
 // take never becomes a task, so it is reported here.
 func (r *router) heard(msg *nats.Msg) {
-	if len(msg.Data) > contracts.MaxTaskBytes {
+	if limit := contracts.TaskStreamConfig(r.cfg.Streams).MaxMsgSize; len(msg.Data) > int(limit) {
 		if msg.Reply == "" { // a JetStream publisher is told by the server
 			r.rejects.Reject(r.ctx, shell.Message{Kind: "task", Subject: msg.Subject, Body: msg.Data},
 				fmt.Errorf("%d bytes; at most %d", len(msg.Data), contracts.MaxTaskBytes))

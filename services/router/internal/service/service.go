@@ -107,12 +107,13 @@ type router struct {
 	dead    chan struct{} // closed when the loop has ended
 	fail    context.CancelCauseFunc
 
-	sched    *scheduler.Scheduler
-	cursor   uint64
-	held     map[uint64]*message // by sequence in the queue
-	lines    map[string]*line    // by task type
-	unserved map[string]time.Time
-	pending  map[string]uint64 // messages in the queue by type, as last seen
+	sched     *scheduler.Scheduler
+	cursor    uint64
+	held      map[uint64]*message // by sequence in the queue
+	heldBytes int
+	lines     map[string]*line // by task type
+	unserved  map[string]time.Time
+	pending   map[string]uint64 // messages in the queue by type, as last seen
 
 	// Shared: how many calls run at once, below the bulkheads' limits.
 	appending, dispatching, settling *semaphore.Weighted

@@ -103,10 +103,10 @@ func (p *premises) readHead(ctx context.Context) (*lease, error) {
 	return l, nil
 }
 
-// vacant tells whether the owner is nobody, ourselves in an earlier life, or
-// not listening any more, by the server's word.
+// vacant tells whether the owner is nobody, or not listening any more, by the
+// server's word. Our own name may be that of an earlier life, or be taken.
 func (p *premises) vacant(ctx context.Context, owner string) bool {
-	if owner == "" || owner == p.env.Instance {
+	if owner == "" {
 		return true
 	}
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
