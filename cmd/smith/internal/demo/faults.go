@@ -21,9 +21,8 @@ type fault struct {
 	// restarted are the agents that must come back in a later incarnation; nil
 	// means the victim alone. All others must go on undisturbed.
 	restarted []string
-	// byVictim is how many incarnations later the victim must be.
+	// incarnations is how many later the victim must be; 0 leaves it open.
 	incarnations uint64
-	decision     string
 	// escalates is set when the supervisor must have given up on the way.
 	escalates bool
 }
@@ -45,21 +44,19 @@ func faults() []fault {
 	return []fault{
 		{
 			name: "kill -9 under one_for_one", victim: "crawler-1",
-			inject: signal(syscall.SIGKILL), incarnations: 1, decision: "restart it alone",
+			inject: signal(syscall.SIGKILL), incarnations: 1,
 		},
 		{
 			name: "SIGSTOP: it hangs", victim: "crawler-2",
-			inject: signal(syscall.SIGSTOP), incarnations: 1, decision: "kill it, restart it alone",
+			inject: signal(syscall.SIGSTOP), incarnations: 1,
 		},
 		{
 			name: "kill -9 under one_for_all", victim: "coder",
 			inject: signal(syscall.SIGKILL), restarted: []string{"planner", "coder"}, incarnations: 1,
-			decision: "restart the whole group",
 		},
 		{
 			name: "kill -9 amid rest_for_one", victim: "transform",
 			inject: signal(syscall.SIGKILL), restarted: []string{"transform", "load"}, incarnations: 1,
-			decision: "restart it and those after it",
 		},
 		{
 			name: "crashes at every start", victim: "flaky",
@@ -70,11 +67,10 @@ func faults() []fault {
 				return signal(syscall.SIGKILL)(s, victim, pid)
 			},
 			restarted: []string{"flaky", "neighbour"}, escalates: true,
-			decision: "limit exceeded, escalate, restart the subtree",
 		},
 		{
 			name: "kill -9 with tasks in hand", choose: busyCrawler,
-			inject: signal(syscall.SIGKILL), incarnations: 1, decision: "restart it, give its tasks to others",
+			inject: signal(syscall.SIGKILL), incarnations: 1,
 		},
 	}
 }
@@ -121,11 +117,13 @@ func (s *stage) suffer(ctx context.Context, f fault) (FaultResult, error) {
 		return FaultResult{}, err
 	}
 	r := FaultResult{
-		Fault: f.name, Agent: victim, Decision: f.decision,
+		Fault: f.name, Agent: victim,
 		Before: pick(before, concerned), Began: begin,
 	}
 	err := s.heal(ctx, f, &r, victim, concerned, before)
 	r.After = pick(s.seen.incarnations(), concerned)
+	r.Decision = s.seen.decided(r.Began)
+	r.Reassigned = s.seen.takenFrom(victim, r.Began)
 	if err != nil {
 		r.Problem = err.Error()
 	} else {

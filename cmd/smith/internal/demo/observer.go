@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -181,4 +182,58 @@ func (o *observer) saw(t contracts.EventType, since time.Time) bool {
 		}
 	}
 	return false
+}
+
+// telling says which effects are worth a word in the table.
+func telling(kind string) bool {
+	switch kind {
+	case "stop", "start", "escalate", "give_up", "terminate":
+		return true
+	}
+	return false
+}
+
+// decided is what the tree's decisions since a time ordered, in order: "stop a;
+// start a, b".
+func (o *observer) decided(since time.Time) string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	var words []string
+	last := ""
+	for _, ev := range o.events {
+		if ev.Type.Family() != contracts.FamilyTree || ev.Time.Before(since) {
+			continue
+		}
+		d, err := contracts.DecodeData[contracts.DecisionsData](ev)
+		if err != nil {
+			continue
+		}
+		for _, x := range d.Effects {
+			switch {
+			case !telling(x.Kind):
+			case x.Kind == last:
+				words[len(words)-1] += ", " + x.Node
+			default:
+				words = append(words, strings.ReplaceAll(x.Kind, "_", " ")+" "+x.Node)
+				last = x.Kind
+			}
+		}
+	}
+	return strings.Join(words, "; ")
+}
+
+// takenFrom counts the tasks reassigned from an agent since a time.
+func (o *observer) takenFrom(agent string, since time.Time) int {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	n := 0
+	for _, ev := range o.events {
+		if ev.Type != contracts.TaskReassigned || ev.Time.Before(since) {
+			continue
+		}
+		if d, err := contracts.DecodeData[contracts.TaskAssignedData](ev); err == nil && d.PreviousAgent == agent {
+			n++
+		}
+	}
+	return n
 }

@@ -32,9 +32,12 @@ type FaultResult struct {
 	Evidence string `json:"evidence"`
 	// Detect and Recover are counted from the fault: until the failure was
 	// reported, and until all concerned were running and verified.
-	Detect       time.Duration     `json:"detect_ns"`
-	Recover      time.Duration     `json:"recover_ns"`
-	Decision     string            `json:"decision"`
+	Detect  time.Duration `json:"detect_ns"`
+	Recover time.Duration `json:"recover_ns"`
+	// Decision is what the supervisor ordered, in order.
+	Decision string `json:"decision"`
+	// Reassigned counts the tasks taken from the victim.
+	Reassigned   int               `json:"reassigned"`
 	Before       map[string]uint64 `json:"incarnation_before"`
 	After        map[string]uint64 `json:"incarnation_after"`
 	Began        time.Time         `json:"began"`
@@ -54,11 +57,19 @@ type TaskCounts struct {
 // Print writes the report for people.
 func (r Report) Print(w io.Writer) error {
 	t := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(t, "\n\tFAULT\tFOUND BY\tDETECTED\tVERIFIED\tDECISION\tINCARNATION")
+	fmt.Fprintln(t, "\n\tFAULT\tFOUND BY\tDETECTED\tVERIFIED\tINCARNATION")
 	for _, f := range r.Faults {
-		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\n", mark(f.OK), f.Fault, f.Evidence, ms(f.Detect), ms(f.Recover), f.Decision, f.moves())
+		fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", mark(f.OK), f.Fault, f.Evidence, ms(f.Detect), ms(f.Recover), f.moves())
 	}
 	if err := t.Flush(); err != nil {
+		return err
+	}
+	fmt.Fprintln(w, "\nwhat was decided")
+	d := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	for _, f := range r.Faults {
+		fmt.Fprintf(d, "   %s\t%s\n", f.Fault, f.decisions())
+	}
+	if err := d.Flush(); err != nil {
 		return err
 	}
 	fmt.Fprintf(w, "\ntasks   %d submitted, %d completed, %d reassigned, %d lost\n", r.Tasks.Submitted, r.Tasks.Completed, r.Tasks.Reassigned, r.Tasks.Lost)
@@ -76,6 +87,14 @@ func (r Report) Verdict(w io.Writer) {
 	} else {
 		fmt.Fprintf(w, "\nFAILED after %.1f s\n", r.Took)
 	}
+}
+
+// decisions is what was ordered, and what the router did.
+func (f FaultResult) decisions() string {
+	if f.Reassigned == 0 {
+		return f.Decision
+	}
+	return fmt.Sprintf("%s; reassign %d tasks", f.Decision, f.Reassigned)
 }
 
 // moves is "agent before→after" for every agent concerned.

@@ -120,6 +120,10 @@ func (t *Tree) exited(n *node, in *Input) {
 	phase := n.st.Phase
 	switch phase {
 	case Starting, Verifying, Stabilising, Running:
+	case Stopping:
+		// As good a confirmation as the answer to the stop, which may be lost.
+		t.down(n)
+		return
 	default:
 		return
 	}

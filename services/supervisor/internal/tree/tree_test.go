@@ -361,12 +361,24 @@ func TestVerdictKillsBeforeRestart(t *testing.T) {
 	if len(out) != 1 || out[0].Kind != DoStop || !out[0].Kill || out[0].Incarnation != 1 {
 		t.Fatalf("effects %+v", out)
 	}
-	if out := b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1}); len(out) != 0 {
-		t.Errorf("the exit is not the confirmation: %+v", out)
-	}
 	b.do(Input{Kind: Stopped, Node: "a", Incarnation: 1})
 	if st := b.state("a"); st.Phase != Running || st.Incarnation != 2 {
 		t.Errorf("%+v", st)
+	}
+}
+
+// TestExitConfirmsStop: the answer to a stop may be lost with the runner that
+// gave it, but the exit is in the log.
+func TestExitConfirmsStop(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}), agent("a", "root"))
+	b.raw(Input{Kind: Failed, Node: "a", Incarnation: 1, Reason: "silent"})
+	b.do(Input{Kind: Exited, Node: "a", Incarnation: 1})
+	if st := b.state("a"); st.Phase != Running || st.Incarnation != 2 {
+		t.Errorf("%+v", st)
+	}
+	if out := b.raw(Input{Kind: Stopped, Node: "a", Incarnation: 1}); len(out) != 0 {
+		t.Errorf("the late answer had effects: %+v", out)
 	}
 }
 
