@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mistersmith/mistersmith/internal/config"
@@ -88,9 +89,7 @@ func TestRolesAtWork(t *testing.T) {
 	}
 	call[contracts.AgentsReply](t, op, "detector.agents", contracts.AgentsRequest{})
 	call[contracts.RouterView](t, op, "router.agents", struct{}{})
-	if _, err := op.Request("$SRV.PING", nil, 5*time.Second); err != nil {
-		t.Errorf("nats micro ls: %v", err)
-	}
+	endpointsAreDescribed(t, op)
 	f.stop()
 
 	if refused := append(op.violations(t), observer.violations(t)...); len(refused) > 0 {
@@ -199,6 +198,32 @@ func (f *fleet) stop() {
 		stop()
 	}
 	f.stops = nil
+}
+
+// endpointsAreDescribed asks every service for its endpoints, as `nats micro
+// info` does, and looks for them in the list of messages.
+func endpointsAreDescribed(t *testing.T, op *client) {
+	t.Helper()
+	described := read(t, "../docs/schema/README.md")
+	for _, service := range []string{"eventstore", "runner", "detector", "router", "supervisor"} {
+		msg, err := op.Request("$SRV.INFO.smith-"+service, nil, 5*time.Second)
+		if err != nil {
+			t.Errorf("nats micro info smith-%s: %v", service, err)
+			continue
+		}
+		var info micro.Info
+		if err := json.Unmarshal(msg.Data, &info); err != nil || len(info.Endpoints) == 0 {
+			t.Errorf("smith-%s tells of no endpoints: %v", service, err)
+		}
+		for _, e := range info.Endpoints {
+			if e.Subject == "smith.supervisor.lead" {
+				continue // between supervisors
+			}
+			if subject := strings.Replace(e.Subject, ".host-1.", ".<runner>.", 1); !strings.Contains(described, "`"+subject+"`") {
+				t.Errorf("docs/schema does not describe %s; add it to messages in pkg/contracts", subject)
+			}
+		}
+	}
 }
 
 // listen gives the failures of agents, as programs of others read them.

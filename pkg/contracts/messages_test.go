@@ -77,6 +77,7 @@ var messages = []message{
 	{"smith.supervisor.terminate", NodeRequest{}, OK{}},
 	{"smith.supervisor.suspend", NodeRequest{}, OK{}},
 	{"smith.supervisor.resume", NodeRequest{}, OK{}},
+	{"smith.supervisor.drain", NodeRequest{}, OK{}},
 
 	{"smith.router.submit", Task{}, SubmitReply{}},
 	{"smith.router.status", TaskRequest{}, TaskView{}},
