@@ -180,7 +180,7 @@ func TestHostShowsWhereItPanicked(t *testing.T) {
 		})
 		w.start("g1", 1, "nil")
 		d := data[contracts.AgentFailedData](t, w.log("smith.event.agent.failed.g1", 1)[0])
-		if d.Reason != contracts.ReasonPanicked || !strings.Contains(d.Exit.Tail, "explode") || strings.Contains(d.Exit.Tail, "debug.Stack") || !strings.Contains(d.Detail, "nil pointer") {
+		if d.Reason != contracts.ReasonPanicked || !strings.Contains(d.Exit.Tail, "explode") || strings.Contains(d.Exit.Tail, "debug.Stack") || !strings.HasSuffix(d.Exit.Tail, d.Detail) || !strings.Contains(d.Detail, "nil pointer") {
 			t.Errorf("%+v", d)
 		}
 		if err := end(); err != nil {

@@ -254,7 +254,9 @@ func exitOf(err error) *contracts.Exit {
 	case err == nil:
 	case errors.As(err, &panicked):
 		exit.Code = exitUsage // as a Go process that panics
-		exit.Tail = clip(panicked.Error()+"\n"+panicked.Stack, contracts.MaxOutputTail)
+		// The message is the last line, as in the output of a process.
+		message := "\n" + clip(panicked.Error(), 512)
+		exit.Tail = clip(panicked.Stack, contracts.MaxOutputTail-len(message)) + message
 	default:
 		exit.Code = exitFailed
 		exit.Tail = clip(err.Error(), contracts.MaxOutputTail)
