@@ -118,7 +118,10 @@ func (j *Journal) store(ctx context.Context, ev contracts.Event) error {
 			j.last = seq
 			return nil
 		case refused(err):
-			return j.settle(ctx, ev)
+			if again, err := j.settle(ctx, ev); !again {
+				return err
+			}
+			continue
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
@@ -129,18 +132,23 @@ func (j *Journal) store(ctx context.Context, ev contracts.Event) error {
 	}
 }
 
-// settle finds out whether a refusal is only due to an earlier try of the same
-// message whose answer was lost.
-func (j *Journal) settle(ctx context.Context, ev contracts.Event) error {
+// settle finds out what a refusal means: that an earlier try of the same
+// message was stored and its answer lost, that the log has outlived the tree's
+// last message and the message is to be stored again as if it were the first,
+// or that somebody else has decided.
+func (j *Journal) settle(ctx context.Context, ev contracts.Event) (again bool, err error) {
 	last, err := j.lastMessage(ctx)
-	if err != nil {
-		return err
-	}
-	if last != nil && last.Header.Get(jetstream.MsgIDHeader) == ev.ID {
+	switch {
+	case err != nil:
+		return false, err
+	case last == nil && j.last > 0:
+		j.last = 0
+		return true, nil
+	case last != nil && last.Header.Get(jetstream.MsgIDHeader) == ev.ID:
 		j.last = last.Sequence
-		return nil
+		return false, nil
 	}
-	return ErrSuperseded
+	return false, ErrSuperseded
 }
 
 // Current tells whether nobody else has decided since the last Append or Load.

@@ -35,6 +35,9 @@ func (j *Journal) Load(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
+	if last == nil {
+		j.last = 0 // the log forgets what is old; the snapshot has it
+	}
 	if last == nil || last.Sequence <= s.Sequence {
 		st.Fresh = s.Number == 0
 		if st.Fresh {

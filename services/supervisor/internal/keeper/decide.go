@@ -66,9 +66,7 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 		k.perform(e)
 	}
 	if k.journal.Unsaved() >= k.opt.SnapshotEvery {
-		if err := k.save(ctx); err != nil {
-			k.env.Log.Warn("snapshot not stored", "tree", k.opt.Tree, "error", err)
-		}
+		k.snapshot(ctx)
 	}
 	return n, effects, nil
 }

@@ -54,6 +54,10 @@ const (
 	maxWaiting = 1024
 )
 
+// snapshotEvery is how often a snapshot is stored in quiet times: the log
+// forgets what is old.
+const snapshotEvery = 10 * time.Minute
+
 // checkEvery is how often the keeper looks at its runners and at its own
 // standing.
 const checkEvery = time.Second
@@ -70,6 +74,7 @@ type Keeper struct {
 	pulse    *pulse
 	cursor   uint64
 	last     tree.Instant
+	saved    time.Time
 
 	inbox    chan arrival
 	queries  chan func()
@@ -114,7 +119,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	if k.tree, err = tree.Load(tree.Options{}, st.Tree); err != nil {
 		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)
 	}
-	k.cursor = st.Cursor
+	k.cursor, k.saved = st.Cursor, time.Now()
 	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", k.cursor)
 	k.commands = fleet.NewCommander(ctx, env, opt.File, opt.Environments, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
 	k.pulse = newPulse(env)
@@ -237,6 +242,14 @@ func (k *Keeper) leave(ctx context.Context) error {
 	return ctx.Err()
 }
 
+// snapshot stores a snapshot if there is anything new.
+func (k *Keeper) snapshot(ctx context.Context) {
+	k.saved = time.Now()
+	if err := k.save(ctx); err != nil {
+		k.env.Log.Warn("snapshot not stored", "tree", k.opt.Tree, "error", err)
+	}
+}
+
 func (k *Keeper) save(ctx context.Context) error {
 	if k.journal.Unsaved() == 0 || k.tree.Dirty() > 0 {
 		return nil
@@ -277,6 +290,9 @@ func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 		if !current {
 			return nil, journal.ErrSuperseded
 		}
+	}
+	if time.Since(k.saved) > snapshotEvery {
+		k.snapshot(ctx)
 	}
 	if k.registry.Expire(time.Now()) {
 		return []arrival{k.runnersNow()}, nil

@@ -1,0 +1,116 @@
+package fleet
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func announcement(runner, session string) []byte {
+	raw, _ := json.Marshal(contracts.RunnerAnnouncement{Runner: runner, Session: session, Kind: "process", Capacity: 5, Agents: 2})
+	return raw
+}
+
+func TestRegistry(t *testing.T) {
+	t.Parallel()
+	var r Registry
+	now := time.Unix(1e9, 0)
+	hear := func(runner, session string) News {
+		t.Helper()
+		n, err := r.Heard(contracts.AnnounceSubject(runner), announcement(runner, session), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	if got := hear("r1", "a"); got != (News{Changed: true, Back: "r1"}) {
+		t.Errorf("first: %+v", got)
+	}
+	if got := hear("r1", "a"); got != (News{}) {
+		t.Errorf("again: %+v", got)
+	}
+	if got := hear("r1", "b"); got != (News{Back: "r1"}) {
+		t.Errorf("new session: %+v", got)
+	}
+	now = now.Add(contracts.RunnerTimeout)
+	hear("r2", "a")
+	if r.Expire(now) {
+		t.Error("r1 expired at its timeout; it may be as old as that")
+	}
+	now = now.Add(time.Millisecond)
+	if !r.Expire(now) || r.Expire(now) {
+		t.Error("r1 must expire, once")
+	}
+	if got := fmt.Sprint(r.Available()); got != "[{r2 5 false}]" {
+		t.Errorf("available: %s", got)
+	}
+	if got := hear("r1", "b"); got != (News{Changed: true, Back: "r1"}) {
+		t.Errorf("back: %+v", got)
+	}
+	if v := r.Views(); len(v) != 2 || v[0].Runner != "r1" || !v[0].Available || v[0].Agents != 2 {
+		t.Errorf("views: %+v", v)
+	}
+	now = now.Add(25 * time.Hour)
+	r.Expire(now)
+	if len(r.Views()) != 0 {
+		t.Error("runners unheard of for a day are remembered")
+	}
+}
+
+func TestGoroutineRunnersAreNamedOnly(t *testing.T) {
+	t.Parallel()
+	var r Registry
+	raw := []byte(`{"runner":"own","session":"s","kind":"goroutine","capacity":5}`)
+	if _, err := r.Heard("smith.runner.own.announce", raw, time.Unix(1e9, 0)); err != nil {
+		t.Fatal(err)
+	}
+	if a := r.Available(); len(a) != 1 || !a[0].Named {
+		t.Errorf("%+v", a)
+	}
+}
+
+func TestDescribeExit(t *testing.T) {
+	t.Parallel()
+	for want, e := range map[string]contracts.Exit{
+		"exited with code 3":                   {Code: 3},
+		"ended by SIGKILL":                     {Code: -1, Signal: "SIGKILL"},
+		"ended; how is not known":              {Code: -1, Unknown: true},
+		"exited with code 1: panic: no":        {Code: 1, Tail: "starting\npanic: no\n"},
+		"exited with code 2: " + long[:200]:    {Code: 2, Tail: long},
+		"exited with code 0":                   {Tail: "\n\n"},
+		"exited with code 4: last of two\rfor": {Code: 4, Tail: "a\nlast of two\rfor"},
+	} {
+		if got := DescribeExit(e); got != want {
+			t.Errorf("%+v: %q, want %q", e, got, want)
+		}
+	}
+}
+
+var long = strings.Repeat("long ", 100)
+
+func FuzzAnnouncement(f *testing.F) {
+	f.Add("smith.runner.r1.announce", announcement("r1", "s"))
+	f.Add("smith.runner.r1.announce", []byte(`{"runner":"r2"}`))
+	f.Add("smith.runner.r.1.announce", []byte(`{}`))
+	f.Add("smith.runner.*.announce", []byte(`null`))
+	f.Add("smith.runner.r1.announce", []byte(`{"runner":"r1","capacity":-1}`))
+	f.Fuzz(func(t *testing.T, subject string, body []byte) {
+		var r Registry
+		_, err := r.Heard(subject, body, time.Unix(1e9, 0))
+		if err != nil && !errors.Is(err, ErrAnnouncement) {
+			t.Fatal(err)
+		}
+		if known := len(r.Available()); (err == nil) != (known == 1) {
+			t.Fatalf("%d runners known after %v", known, err)
+		}
+	})
+}

@@ -1,0 +1,302 @@
+package journal
+
+import (
+	"context"
+	"crypto/rand"
+	"encoding/base64"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/google/uuid"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+func TestMain(m *testing.M) { natstest.Main(m) }
+
+func open(t *testing.T, s *natstest.Server, instance string) (*Journal, shell.Env) {
+	t.Helper()
+	nc := s.Connect(t)
+	env, err := shell.NewEnv(t.Context(), "supervisor", instance, nc, slog.New(slog.NewTextHandler(t.Output(), nil)), nil, shell.NewHealth())
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Once only: an update of the stream in virtual time makes the server
+	// expire every message, since its own clock is the real one.
+	if _, err := env.JS.Stream(t.Context(), contracts.EventStream); errors.Is(err, jetstream.ErrStreamNotFound) {
+		natstest.Streams(t, env.JS)
+	}
+	j, err := Open(t.Context(), env, "main", shell.NewGuard(env, nil, "eventstore"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return j, env
+}
+
+// grown gives a decision that adds n agents, and a root the first time.
+func grown(first, n int) Decision {
+	d := Decision{ID: uuid.NewString(), Type: contracts.TreeDecided, At: time.Now(), Cursor: uint64(first + n)}
+	if first == 0 {
+		d.Changes = append(d.Changes, tree.Change{ID: "root", Spec: &tree.Spec{ID: "root", Supervisor: &tree.Supervisor{Strategy: tree.OneForOne}},
+			State: &tree.State{Phase: tree.Running, Supervisor: &tree.Supervised{}}})
+	}
+	for i := range n {
+		id := fmt.Sprintf("a%d", first+i)
+		d.Changes = append(d.Changes, tree.Change{ID: id,
+			Spec:     &tree.Spec{ID: id, Parent: "root", Rank: int64(first + i + 1), Agent: &tree.Agent{Start: []byte(`{"command":["x"]}`)}},
+			State:    &tree.State{Phase: tree.Starting, Incarnation: 1, Why: strings.Repeat("why ", 50)},
+			Restarts: []tree.Entry{{At: 1, Reason: "r"}}})
+		d.Inputs = append(d.Inputs, contracts.DecisionInput{Kind: "command", Node: id, At: d.At})
+		d.Effects = append(d.Effects, contracts.DecisionEffect{Kind: "start", Node: id, Incarnation: 1, Input: i})
+	}
+	return d
+}
+
+func fold(ds ...Decision) tree.Snapshot {
+	var s tree.Snapshot
+	for _, d := range ds {
+		for _, c := range d.Changes {
+			s.Apply(c)
+		}
+	}
+	return s
+}
+
+func (j *Journal) mustLoad(t *testing.T) State {
+	t.Helper()
+	st, err := j.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return st
+}
+
+func TestLargeDecisionsCountAsAWhole(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		j, env := open(t, s, "s1")
+		if st := j.mustLoad(t); !st.Fresh {
+			t.Fatal("a new tree is not fresh")
+		}
+		small, large := grown(0, 10), grown(10, 3000)
+		for _, d := range []Decision{small, large} {
+			if err := j.Append(t.Context(), d); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if j.Number() != 2 || j.Sequence() < 4 {
+			t.Errorf("decision %d at %d; a large one takes several messages", j.Number(), j.Sequence())
+		}
+		again, _ := open(t, s, "s2")
+		st := again.mustLoad(t)
+		if diff := cmp.Diff(fold(small, large), st.Tree, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("fold (-want +got):\n%.2000s", diff)
+		}
+		if st.Cursor != large.Cursor || again.Number() != 2 {
+			t.Errorf("cursor %d, decision %d", st.Cursor, again.Number())
+		}
+		if _, err := tree.Load(tree.Options{}, st.Tree); err != nil {
+			t.Error(err)
+		}
+
+		// One that is cut off in the middle never happened.
+		parts, err := split(grown(5000, 3000))
+		if err != nil || len(parts) < 2 {
+			t.Fatalf("%d parts, %v", len(parts), err)
+		}
+		cut := parts[0]
+		cut.Tree, cut.Number, cut.Cursor, cut.More = "main", 3, 99, true
+		ev, err := env.Event(contracts.TreeDecided, "main").Data(cut).Build()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := shell.PublishEvent(t.Context(), env.JS, ev); err != nil {
+			t.Fatal(err)
+		}
+		st = again.mustLoad(t)
+		if st.Cursor != large.Cursor || again.Number() != 2 || st.Tree.Nodes["a5000"] != nil {
+			t.Errorf("a decision that was cut off counts: cursor %d, decision %d", st.Cursor, again.Number())
+		}
+		next := grown(9000, 1)
+		if err := again.Append(t.Context(), next); err != nil {
+			t.Fatal(err)
+		}
+		third, _ := open(t, s, "s3")
+		if diff := cmp.Diff(fold(small, large, next), third.mustLoad(t).Tree, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("after it (-want +got):\n%.2000s", diff)
+		}
+	})
+}
+
+func TestFence(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		a, _ := open(t, s, "a")
+		b, _ := open(t, s, "b")
+		a.mustLoad(t)
+		b.mustLoad(t)
+		if err := a.Append(t.Context(), grown(0, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := b.Append(t.Context(), grown(0, 1)); !errors.Is(err, ErrSuperseded) {
+			t.Fatalf("a stale append gives %v", err)
+		}
+		if current, err := b.Current(t.Context()); current || err != nil {
+			t.Errorf("b takes itself for current: %v", err)
+		}
+		b.mustLoad(t)
+		if err := b.Append(t.Context(), grown(1, 1)); err != nil {
+			t.Fatal(err)
+		}
+		if err := a.Append(t.Context(), grown(1, 1)); !errors.Is(err, ErrSuperseded) {
+			t.Fatalf("now a is stale, and gets %v", err)
+		}
+	})
+}
+
+// TestLostAnswer repeats a message that is in the log already.
+func TestLostAnswer(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		j, _ := open(t, s, "a")
+		j.mustLoad(t)
+		d := grown(0, 1)
+		if err := j.Append(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		seq := j.Sequence()
+		for _, wait := range []time.Duration{0, contracts.DedupWindow + time.Minute} {
+			<-time.After(wait)
+			j.last, j.number = 0, 0
+			if err := j.Append(t.Context(), d); err != nil {
+				t.Fatalf("repeated after %s: %v", wait, err)
+			}
+			if j.Sequence() != seq {
+				t.Errorf("repeated after %s: it is at %d, was at %d", wait, j.Sequence(), seq)
+			}
+		}
+	})
+}
+
+func TestSnapshotInParts(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		j, _ := open(t, s, "a")
+		j.mustLoad(t)
+		d := grown(0, 10)
+		for i := range d.Changes {
+			// Text that does not compress.
+			noise := make([]byte, 90_000)
+			if _, err := rand.Read(noise); err != nil {
+				t.Fatal(err)
+			}
+			d.Changes[i].State.Why = base64.StdEncoding.EncodeToString(noise)
+		}
+		if err := j.Append(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Append(t.Context(), Decision{ID: uuid.NewString(), Type: contracts.TreeDecided, At: time.Now(), Cursor: d.Cursor}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		again, _ := open(t, s, "b")
+		st := again.mustLoad(t)
+		if st.Folded != 1 {
+			t.Errorf("folded %d decisions beyond the snapshot, want 1", st.Folded)
+		}
+		if diff := cmp.Diff(fold(d), st.Tree, cmpopts.EquateEmpty()); diff != "" {
+			t.Errorf("(-want +got):\n%.2000s", diff)
+		}
+	})
+}
+
+// TestExpiredLog lets the log forget everything, as it does with a tree in
+// which nothing happened for longer than events are kept.
+func TestExpiredLog(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		j, env := open(t, s, "a")
+		j.mustLoad(t)
+		d := grown(0, 3)
+		if err := j.Append(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
+			t.Fatal(err)
+		}
+		natstest.Streams(t, env.JS) // expires all, see open
+		if last, err := j.lastMessage(t.Context()); last != nil || err != nil {
+			t.Fatalf("the log still has %v, %v", last, err)
+		}
+		more := grown(3, 1)
+		if err := j.Append(t.Context(), more); err != nil {
+			t.Fatalf("a decision after a long silence: %v", err)
+		}
+		natstest.Streams(t, env.JS)
+		again, _ := open(t, s, "b")
+		st := again.mustLoad(t)
+		if len(st.Tree.Nodes) != 4 || st.Fresh {
+			t.Errorf("%d nodes from the snapshot alone, want 4", len(st.Tree.Nodes))
+		}
+		if err := again.Append(t.Context(), grown(4, 1)); err != nil {
+			t.Fatalf("a successor's decision: %v", err)
+		}
+	})
+}
+
+func TestAppendEndsWithItsContext(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		j, _ := open(t, s, "a")
+		j.mustLoad(t)
+		s.Down()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if err := j.Append(ctx, grown(0, 1)); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("without a server: %v", err)
+		}
+		s.Up(t)
+	})
+}
+
+func FuzzSnapshot(f *testing.F) {
+	good, err := encodeSnapshot(snapshot{Version: snapshotVersion, Number: 3, Tree: fold(grown(0, 2))})
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(good)
+	f.Add(good[:len(good)/2])
+	f.Add([]byte("{}"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s, err := decodeSnapshot(data)
+		if err != nil {
+			if !errors.Is(err, errSnapshot) {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		if _, err := tree.Load(tree.Options{}, s.Tree); err != nil {
+			t.Fatalf("accepted, and cannot be loaded: %v", err)
+		}
+	})
+}

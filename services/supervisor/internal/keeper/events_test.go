@@ -1,0 +1,73 @@
+package keeper
+
+import (
+	"encoding/json"
+	"errors"
+	"testing"
+	"time"
+
+	"go.uber.org/goleak"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func event(t testing.TB, kind contracts.EventType, data any) contracts.Event {
+	t.Helper()
+	ev, err := contracts.NewEvent("runner/r1", kind, "a", time.Unix(1e9, 5)).Data(data).Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ev
+}
+
+func TestEvidenceBecomesInput(t *testing.T) {
+	t.Parallel()
+	failed := func(r contracts.FailureReason, exit *contracts.Exit) contracts.Event {
+		return event(t, contracts.AgentFailed, contracts.AgentFailedData{Agent: "a", Incarnation: 4, Reason: r, Detail: "it said", Exit: exit})
+	}
+	for _, c := range []struct {
+		ev     contracts.Event
+		kind   tree.InputKind
+		reason string
+	}{
+		{failed(contracts.ReasonExited, &contracts.Exit{Code: 2}), tree.Exited, "exited with code 2"},
+		{failed(contracts.ReasonPanicked, nil), tree.Exited, "panicked: it said"},
+		{failed(contracts.ReasonStartFailed, nil), tree.StartFailed, "start_failed: it said"},
+		{failed(contracts.ReasonUnverified, nil), tree.Failed, "unverified: it said"},
+		{failed(contracts.ReasonHeartbeatTimeout, nil), tree.Failed, "heartbeat_timeout: it said"},
+		{failed(contracts.ReasonHostLost, nil), tree.Failed, "host_lost: it said"},
+		{failed("something new", nil), tree.Failed, "something new: it said"},
+	} {
+		in, err := failedInput(c.ev)
+		if err != nil || in.Kind != c.kind || in.Reason != c.reason || in.Normal || in.Incarnation != 4 || in.Event != c.ev.ID {
+			t.Errorf("%s: %+v, %v", c.reason, in, err)
+		}
+	}
+	in, err := stoppedInput(event(t, contracts.AgentStopped, contracts.AgentStoppedData{Agent: "a", Incarnation: 4, Reason: "completed"}))
+	if err != nil || in.Kind != tree.Exited || !in.Normal || in.Reason != "completed" {
+		t.Errorf("stopped: %+v, %v", in, err)
+	}
+	if _, err := failedInput(event(t, contracts.AgentFailed, contracts.AgentFailedData{Agent: "b"})); !errors.Is(err, contracts.ErrEvent) {
+		t.Errorf("data about another agent: %v", err)
+	}
+}
+
+func FuzzEvidence(f *testing.F) {
+	raw, _ := json.Marshal(contracts.AgentFailedData{Agent: "a", Incarnation: 4, Reason: contracts.ReasonExited, Exit: &contracts.Exit{Tail: "x"}})
+	f.Add(raw)
+	f.Add([]byte(`{"agent":"b"}`))
+	f.Add([]byte(`{"incarnation":-1}`))
+	f.Add([]byte(``))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		ev := contracts.Event{ID: "x", Type: contracts.AgentFailed, Entity: "a", Data: data}
+		for _, decode := range []func(contracts.Event) (tree.Input, error){failedInput, stoppedInput} {
+			in, err := decode(ev)
+			if err == nil && (in.Node != "a" || len(in.Reason) > maxReason+len("…")) {
+				t.Fatalf("%+v", in)
+			}
+		}
+	})
+}
