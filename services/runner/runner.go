@@ -13,8 +13,12 @@
 // then is only the exit status of agents that end while no runner is there and
 // whose status the kernel no longer has; such an end is reported as a failure
 // with an unknown status. Every end is told exactly once to consumers that heed
-// event ids or incarnations: the event is on disk before it is published, and
-// published until the event stream has it. While NATS is away agents run on.
+// event ids or incarnations: the event is in the state directory before it is
+// published, and published until the event stream has it. While NATS is away
+// agents run on. For what a loss of power can take see package fleet.
+//
+// Agents for which the runner beats are silent while there is no runner, so an
+// upgrade should take less time than their failure detection.
 //
 // # What an agent gets
 //

@@ -61,7 +61,7 @@ func detail(rec ledger.Record) string {
 
 func (f *Fleet) source() string { return contracts.ServiceRunner + "/" + f.o.Runner }
 
-// tell adds an event to the outbox; a.mu is held, and the record is saved and
+// tell adds an event to the outbox; a.mu is held, and the record is written and
 // announced by the caller.
 func (f *Fleet) tell(a *agent, b *contracts.EventBuilder) {
 	event, err := b.Build()
@@ -101,6 +101,6 @@ func (f *Fleet) Acknowledge(name, id string) {
 	defer a.mu.Unlock()
 	if len(a.rec.Outbox) > 0 && a.rec.Outbox[0].ID == id {
 		a.rec.Outbox = append([]contracts.Event(nil), a.rec.Outbox[1:]...)
-		a.acked = true
+		a.unsaved = true
 	}
 }

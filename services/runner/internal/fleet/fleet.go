@@ -12,7 +12,7 @@
 //     on its way into its program.
 //  2. One command at a time for an agent, and none for an incarnation below
 //     the highest ever named, also by a stop that came before its start.
-//  3. The record, written before the start and completed with pid, start time
+//  3. The record, on disk before the start and completed with pid, start time
 //     and boot id after it. A runner that died in between left the state
 //     "starting"; its successor looks for the process by the token in its
 //     environment and by the files it holds, and reports an unknown end when
@@ -33,6 +33,14 @@
 // What must be told is put into the agent's record together with the change it
 // tells of, and stays there until it is acknowledged. Its id is derived from
 // the start it belongs to, so it is the same however often it is found anew.
+//
+// # Loss of power
+//
+// That a start was ordered is on disk before it is carried out, so that no
+// incarnation is started a second time after the host comes back. All else
+// reaches the disk within about a second. A record that is older by that much
+// speaks of processes that no longer are, and leads to the report of an end
+// with an unknown status, under the same event id.
 package fleet
 
 import (
@@ -105,8 +113,8 @@ type agent struct {
 	rec  ledger.Record
 	proc *process.Process // while rec.Live()
 	done chan struct{}    // closed when proc has ended and that is recorded
-	// acked: the record on disk still holds events that are acknowledged.
-	acked bool
+	// unsaved: the record has changed since it was last saved for good.
+	unsaved bool
 }
 
 // New makes a fleet that knows nothing yet; call Recover before anything else.
@@ -120,7 +128,7 @@ func (f *Fleet) Close() {
 	f.Refuse()
 	f.cancel()
 	f.wg.Wait()
-	f.saveAcked()
+	f.saveAll()
 }
 
 // Refuse makes every further start fail with RunnerStopping.
@@ -227,23 +235,33 @@ func (a *agent) started() *time.Time {
 	return &t
 }
 
-// save writes the record. What it cannot write is still true in memory, and
-// said in the log: an agent that ended has ended, disk or no disk.
-func (f *Fleet) save(a *agent) {
-	a.acked = false
-	if err := f.o.Ledger.Save(a.rec); err != nil {
+// write puts the record where every successor finds it, whatever kills this
+// runner; Tidy makes it outlive a loss of power too. That may come later,
+// because no process outlives a loss of power. What cannot be written is still
+// true in memory, and said in the log: an agent that ended has ended, disk or
+// no disk.
+func (f *Fleet) write(a *agent) {
+	a.unsaved = true
+	if err := f.o.Ledger.Write(a.rec); err != nil {
 		f.o.Log.Error("record not saved; a crash of the runner now would forget it", "agent", a.name, "incarnation", a.rec.Incarnation(), "error", err)
 	}
 }
 
-// sweep ends everything that is left of an agent.
-func (f *Fleet) sweep(ctx context.Context, a *agent, id process.Identity) error {
-	err := process.Sweep(ctx, id, f.o.Ledger.LockPath(a.name))
-	if err != nil {
+// sweep ends everything that is left of the start of an agent that had this
+// token and identity; both may be unknown.
+func (f *Fleet) sweep(ctx context.Context, a *agent, token string, id process.Identity) error {
+	if err := process.Sweep(ctx, id, f.o.Ledger.LockPath(a.name)); err != nil {
 		return fmt.Errorf("agent %s: %w", a.name, err)
 	}
-	if err := f.o.Ledger.Free(a.name); errors.Is(err, ledger.ErrHeld) {
-		return fmt.Errorf("agent %s: %w by a process that this runner may not see; end it by hand: fuser -k %s", a.name, err, f.o.Ledger.LockPath(a.name))
+	err := f.o.Ledger.Free(a.name)
+	if errors.Is(err, ledger.ErrHeld) && token != "" {
+		if _, err := process.KillMarked(ledger.TokenEnv(token)); err != nil {
+			return fmt.Errorf("agent %s: %w", a.name, err)
+		}
+		err = f.o.Ledger.Free(a.name)
+	}
+	if err != nil {
+		return fmt.Errorf("agent %s: %w, by a process that this runner may not see; end it by hand: fuser -k %s", a.name, err, f.o.Ledger.LockPath(a.name))
 	}
 	return nil
 }

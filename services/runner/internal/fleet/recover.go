@@ -68,7 +68,7 @@ func (f *Fleet) readopt(ctx context.Context, a *agent) error {
 	case errors.Is(err, process.ErrGone):
 		ctx, cancel := context.WithTimeout(ctx, killPatience)
 		defer cancel()
-		if err := f.sweep(ctx, a, id); err != nil {
+		if err := f.sweep(ctx, a, a.rec.Token, id); err != nil {
 			return err
 		}
 		f.record(a, process.Status{Code: -1})

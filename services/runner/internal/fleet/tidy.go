@@ -23,7 +23,7 @@ func (f *Fleet) Tidy(ctx context.Context, interval time.Duration) {
 		}
 		f.trimOutput()
 		f.killStrays()
-		f.saveAcked()
+		f.saveAll()
 	}
 }
 
@@ -60,13 +60,22 @@ func (f *Fleet) killStrays() {
 	}
 }
 
-// saveAcked writes records whose acknowledged events are still on disk.
-func (f *Fleet) saveAcked() {
+// saveAll makes the records that changed outlive a loss of power. Nobody waits
+// for the disk meanwhile.
+func (f *Fleet) saveAll() {
 	for _, a := range f.all() {
 		a.mu.Lock()
-		if a.acked {
-			f.save(a)
+		unsaved := a.unsaved
+		if unsaved {
+			f.write(a) // acknowledgements are not written yet
+			a.unsaved = false
 		}
 		a.mu.Unlock()
+		if !unsaved {
+			continue
+		}
+		if err := f.o.Ledger.Sync(a.name); err != nil {
+			f.o.Log.Error("record may not outlive a loss of power", "agent", a.name, "error", err)
+		}
 	}
 }

@@ -19,7 +19,7 @@ const tailLines = 20
 // the record is complete.
 func (f *Fleet) watch(a *agent, p *process.Process) {
 	a.proc, a.done = p, make(chan struct{})
-	done, start := a.done, a.rec.Start
+	done, start, token := a.done, a.rec.Start, a.rec.Token
 	f.wg.Go(func() {
 		defer p.Close() // after done is closed, see end
 		if err := p.Wait(f.ctx); err != nil {
@@ -30,7 +30,7 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 		}
 		status := p.Reap()
 		if !p.GroupGone() || f.o.Ledger.Free(a.name) != nil {
-			f.confirm(a, p)
+			f.confirm(a, token, p)
 		}
 		if f.ctx.Err() != nil {
 			return // the successor confirms and reports
@@ -44,10 +44,10 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 
 // confirm ends what is left of an agent whose program has ended, however long
 // that takes.
-func (f *Fleet) confirm(a *agent, p *process.Process) {
+func (f *Fleet) confirm(a *agent, token string, p *process.Process) {
 	for f.ctx.Err() == nil {
 		ctx, cancel := context.WithTimeout(f.ctx, killPatience)
-		err := f.sweep(ctx, a, p.Identity())
+		err := f.sweep(ctx, a, token, p.Identity())
 		if err == nil {
 			cancel()
 			return
@@ -87,7 +87,7 @@ func (f *Fleet) record(a *agent, status process.Status) {
 	a.rec.State, a.rec.Exit = ledger.Exited, &exit
 	kind, event := f.exitEvent(a.rec)
 	f.tell(a, event)
-	f.save(a)
+	f.write(a)
 	f.o.Observe.Exit(kind)
 	f.o.Log.Info("agent ended", "agent", a.name, "incarnation", a.rec.Incarnation(), "kind", kind,
 		"code", exit.Code, "signal", exit.Signal, "unknown", exit.Unknown)

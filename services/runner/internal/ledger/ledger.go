@@ -1,8 +1,9 @@
 // Package ledger is a runner's memory on disk: one directory per agent with
 // its record, its lock and its output.
 //
-// A record is replaced whole, synced before it counts, so that a reader finds
-// the old or the new one and never half of either. The state directory belongs
+// A record is replaced whole, so that a reader finds the old or the new one and
+// never half of either: Write does that, and outlives every process; Save also
+// waits for the disk, and outlives a loss of power. The state directory belongs
 // to one runner at a time.
 //
 //	<state dir>/runner.lock             held while a runner uses the directory
@@ -145,8 +146,20 @@ func (l *Ledger) Lock(agent string) (*os.File, error) {
 	if err := os.MkdirAll(l.path(agent, ""), 0o700); err != nil {
 		return nil, fmt.Errorf("directory of agent %s: %w", agent, err)
 	}
-	// A child of ours that is on its way into another program holds a copy of
-	// every lock we have open; wait until it has arrived.
+	// A child of ours on its way into another program holds copies of the
+	// locks we have open. The fork lock is free when it has left our program;
+	// the kernel closes the copies right after that, so a lock that is held
+	// is tried again for a moment.
+	for wait := time.Millisecond; ; wait *= 2 {
+		f, err := l.tryAgent(agent)
+		if err == nil || !errors.Is(err, ErrHeld) || wait > 32*time.Millisecond {
+			return f, err
+		}
+		time.Sleep(wait)
+	}
+}
+
+func (l *Ledger) tryAgent(agent string) (*os.File, error) {
 	syscall.ForkLock.RLock()
 	defer syscall.ForkLock.RUnlock()
 	f, err := os.OpenFile(l.LockPath(agent), os.O_CREATE|os.O_RDWR, 0o600)
@@ -158,6 +171,16 @@ func (l *Ledger) Lock(agent string) (*os.File, error) {
 		return nil, fmt.Errorf("lock of agent %s: %w", agent, err)
 	}
 	return f, nil
+}
+
+// Free reports whether the agent's lock is free: nil, ErrHeld, or what kept it
+// from looking.
+func (l *Ledger) Free(agent string) error {
+	f, err := l.Lock(agent)
+	if err != nil {
+		return err
+	}
+	return f.Close()
 }
 
 // Load reads an agent's record; one that was never saved is the zero Record
@@ -186,14 +209,20 @@ func (l *Ledger) Load(agent string) (Record, error) {
 
 // Save replaces an agent's record. It has happened when Save returns, even if
 // the power fails then.
-func (l *Ledger) Save(rec Record) error {
+func (l *Ledger) Save(rec Record) error { return l.write(rec, true) }
+
+// Write replaces an agent's record. If the power fails soon after, an earlier
+// record may be found, or none.
+func (l *Ledger) Write(rec Record) error { return l.write(rec, false) }
+
+func (l *Ledger) write(rec Record, sync bool) error {
 	rec.Version = recordVersion
 	b, err := json.Marshal(rec)
 	if err == nil {
 		err = os.MkdirAll(l.path(rec.Agent, ""), 0o700)
 	}
 	if err == nil {
-		err = replace(l.path(rec.Agent, "record.json"), b)
+		err = replace(l.path(rec.Agent, "record.json"), b, sync)
 	}
 	if err != nil {
 		return fmt.Errorf("save record of agent %s: %w", rec.Agent, err)
@@ -202,26 +231,38 @@ func (l *Ledger) Save(rec Record) error {
 }
 
 // replace writes a file so that it is always wholly old or wholly new.
-func replace(path string, b []byte) error {
+func replace(path string, b []byte, sync bool) error {
 	tmp, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
 	if err != nil {
 		return err
 	}
 	_, err = tmp.Write(b)
-	if err == nil {
+	if err == nil && sync {
 		err = tmp.Sync()
 	}
 	if err = errors.Join(err, tmp.Close()); err != nil {
 		return err
 	}
-	if err := os.Rename(tmp.Name(), path); err != nil {
+	if err := os.Rename(tmp.Name(), path); err != nil || !sync {
 		return err
 	}
-	dir, err := os.Open(filepath.Dir(path))
+	return syncPath(filepath.Dir(path))
+}
+
+// Sync makes the last Write of an agent's record outlive a loss of power.
+func (l *Ledger) Sync(agent string) error {
+	if err := errors.Join(syncPath(l.path(agent, "record.json")), syncPath(l.path(agent, ""))); err != nil {
+		return fmt.Errorf("sync record of agent %s: %w", agent, err)
+	}
+	return nil
+}
+
+func syncPath(path string) error {
+	f, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	return errors.Join(dir.Sync(), dir.Close())
+	return errors.Join(f.Sync(), f.Close())
 }
 
 // TokenEnv is the environment entry that marks every process of one start.
@@ -231,22 +272,3 @@ const tokenVar = "SMITH_START"
 
 // IsTokenVar reports whether an environment variable is the ledger's own.
 func IsTokenVar(name string) bool { return strings.EqualFold(name, tokenVar) }
-
-// Free reports whether the agent's lock is free, without a moment in which a
-// child of ours could inherit it: nil, ErrHeld or what kept it from looking.
-func (l *Ledger) Free(agent string) error {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	f, err := os.OpenFile(l.LockPath(agent), os.O_RDWR, 0)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("lock of agent %s: %w", agent, err)
-	}
-	defer f.Close()
-	if err := tryLock(f); err != nil {
-		return fmt.Errorf("lock of agent %s: %w", agent, err)
-	}
-	return nil
-}

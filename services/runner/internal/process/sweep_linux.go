@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -19,10 +18,6 @@ import (
 // left the session. Descendants that did both, left the session and closed the
 // lock, are KillMarked's.
 func Remains(id Identity, files ...string) ([]procfs.Stat, error) {
-	// A child of ours between fork and exec holds copies of all our
-	// descriptors; nobody forks while we look.
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
 	found, err := procfs.Holders(files...)
 	if err != nil {
 		return nil, err

@@ -6,6 +6,7 @@ import (
 	"os"
 	"slices"
 	"strconv"
+	"strings"
 
 	"golang.org/x/sys/unix"
 )
@@ -35,8 +36,9 @@ func InSession(id int) []Stat {
 }
 
 // Holders returns the live processes that hold one of the files open, except
-// this process itself. Processes of other users whose descriptors may not be
-// read are left out.
+// this process itself. Descriptors that close on exec do not count: a child on
+// its way into another program has copies of all its parent's, for a moment.
+// Processes of other users, whose descriptors may not be read, are left out.
 func Holders(files ...string) ([]Stat, error) {
 	wanted := make([]fileID, 0, len(files))
 	for _, f := range files {
@@ -81,11 +83,26 @@ func holdsAny(pid int, wanted []fileID) bool {
 	}
 	for _, e := range entries {
 		var st unix.Stat_t
-		if unix.Stat(dir+"/"+e.Name(), &st) == nil && slices.Contains(wanted, fileID{uint64(st.Dev), st.Ino}) {
+		if unix.Stat(dir+"/"+e.Name(), &st) == nil && slices.Contains(wanted, fileID{uint64(st.Dev), st.Ino}) &&
+			!closesOnExec(pid, e.Name()) {
 			return true
 		}
 	}
 	return false
+}
+
+func closesOnExec(pid int, fd string) bool {
+	b, err := os.ReadFile(path(pid, "fdinfo/"+fd))
+	if err != nil {
+		return false
+	}
+	_, rest, _ := strings.Cut(string(b), "flags:")
+	fields := strings.Fields(rest)
+	if len(fields) == 0 {
+		return false
+	}
+	flags, err := strconv.ParseInt(fields[0], 8, 64)
+	return err == nil && flags&unix.O_CLOEXEC != 0
 }
 
 func pids() []int {
