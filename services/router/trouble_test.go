@@ -224,6 +224,24 @@ func TestBadRequests(t *testing.T) {
 	})
 }
 
+func TestFullQueueRefuses(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		w.route("r1", router.Config{Streams: contracts.StreamOptions{MaxTasks: 3}})
+		for i := range 20 {
+			_, err := call[contracts.SubmitReply](w, "submit", contracts.Task{ID: fmt.Sprintf("t%d", i), Type: "code"})
+			var refused *shell.APIError
+			if full := errors.As(err, &refused) && refused.Code == contracts.CodeNotReady && strings.Contains(err.Error(), "maximum messages"); full != (i >= 3) {
+				t.Fatalf("task %d: %v", i, err)
+			}
+		}
+		w.agent("a", "coder", 1, time.Second)
+		w.until("those that fitted are done", time.Minute, func() bool { return w.view().Completed == 3 })
+		w.submit(contracts.Task{ID: "t3", Type: "code"})
+		w.until("so is the one that came again", time.Minute, func() bool { return w.task("t3").Status == "completed" })
+	})
+}
+
 func TestTheSameTaskTwiceIsOneTask(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
@@ -323,6 +341,37 @@ func TestMaximumQueueAge(t *testing.T) {
 		}
 		w.agent("p", "paint", 1, time.Second)
 		w.until("the young one is done", 20*time.Second, func() bool { return w.task("young").Status == "completed" })
+	})
+}
+
+func TestAgentsByPage(t *testing.T) {
+	t.Parallel()
+	inWorld(t, func(t *testing.T, w *world) {
+		w.route("r1", router.Config{})
+		for i := range 7 {
+			body := fmt.Sprintf(`{"type":"%s"}`, []string{"coder", "tester"}[i%2])
+			if err := w.nc.Publish(contracts.HeartbeatSubject(fmt.Sprint("a", i)), []byte(body)); err != nil {
+				t.Fatal(err)
+			}
+		}
+		pass(time.Second)
+		var got []string
+		for req := (contracts.AgentsRequest{Limit: 2, Type: "coder"}); ; {
+			v, err := call[contracts.RouterView](w, "agents", req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if len(v.Agents) == 0 {
+				break
+			}
+			for _, a := range v.Agents {
+				got = append(got, a.Agent)
+				req.After = a.Agent
+			}
+		}
+		if fmt.Sprint(got) != "[a0 a2 a4 a6]" {
+			t.Fatalf("pages gave %v", got)
+		}
 	})
 }
 

@@ -119,16 +119,16 @@ type agent struct {
 	capacity    int
 	takes       time.Duration
 
-	mu       sync.Mutex
-	alive    bool
-	stop     chan struct{}
-	seen     map[string]int
-	running  map[string]int
-	runs     []string // "task/attempt" in the order begun
-	most     int      // the most it ever worked on at once
-	answer   func(d contracts.TaskDispatch) (reply []byte, silent bool)
-	result   func(d contracts.TaskDispatch) contracts.TaskResultData
-	beatsOff bool
+	mu      sync.Mutex
+	alive   bool
+	stop    chan struct{}
+	seen    map[string]int
+	running map[string]int
+	runs    []string // "task/attempt" in the order begun
+	most    int      // the most it ever worked on at once
+	answer  func(d contracts.TaskDispatch) (reply []byte, silent bool)
+	result  func(d contracts.TaskDispatch) contracts.TaskResultData
+	begins  func(task string)
 }
 
 func (w *world) agent(id, kind string, capacity int, takes time.Duration) *agent {
@@ -171,12 +171,6 @@ func (a *agent) start() {
 }
 
 func (a *agent) beat(incarnation uint64) {
-	a.mu.Lock()
-	off := a.beatsOff
-	a.mu.Unlock()
-	if off {
-		return
-	}
 	body, err := json.Marshal(contracts.Heartbeat{Incarnation: incarnation, Type: a.kind, Capacity: a.capacity})
 	if err == nil {
 		err = a.nc.Publish(contracts.HeartbeatSubject(a.id), body)
@@ -216,6 +210,9 @@ func (a *agent) onTask(m *nats.Msg, incarnation uint64) {
 		a.seen[d.Task], a.running[d.Task] = d.Attempt, d.Attempt
 		a.most = max(a.most, len(a.running))
 		a.runs = append(a.runs, fmt.Sprintf("%s/%d", d.Task, d.Attempt))
+		if a.begins != nil {
+			a.begins(d.Task)
+		}
 		go a.work(d, a.stop)
 	}
 	body, _ := json.Marshal(reply)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -89,6 +88,10 @@ func (r *router) submit(ctx context.Context, t contracts.Task) (contracts.Submit
 	return reply, nil
 }
 
+// queueFull is how the server says that a stream has all the messages it may;
+// the client has no name for it. It is an answer, and no failure of the queue.
+const queueFull jetstream.ErrorCode = 10077
+
 func (r *router) enqueue(ctx context.Context, t contracts.Task, body []byte) (*jetstream.PubAck, error) {
 	msg := nats.NewMsg(contracts.TaskSubject(t.Type))
 	msg.Data = body
@@ -99,7 +102,7 @@ func (r *router) enqueue(ctx context.Context, t contracts.Task, body []byte) (*j
 		defer cancel()
 		ack, err := r.env.JS.PublishMsg(ctx, msg)
 		var refused *jetstream.APIError
-		if errors.As(err, &refused) && refused.Code < 500 {
+		if errors.As(err, &refused) && (refused.Code < 500 || refused.ErrorCode == queueFull) {
 			err = guard.Permanent(err)
 		}
 		return ack, err
@@ -167,8 +170,14 @@ func (r *router) addEnd(ctx context.Context, v *contracts.TaskView, seq uint64) 
 	}
 }
 
-// agents tells who can take what.
-func (r *router) agents(ctx context.Context, _ struct{}) (contracts.RouterView, error) {
+// agents tells who can take what: all types, and agents page by page, where
+// the last agent's name is the next page's After.
+func (r *router) agents(ctx context.Context, req contracts.AgentsRequest) (contracts.RouterView, error) {
+	limit := req.Limit
+	if limit <= 0 {
+		limit = 500
+	}
+	limit = min(limit, 5000)
 	pending, err := r.queueLengths(ctx)
 	if err != nil {
 		return contracts.RouterView{}, shell.Errorf(contracts.CodeNotReady, "%v", err)
@@ -181,6 +190,9 @@ func (r *router) agents(ctx context.Context, _ struct{}) (contracts.RouterView, 
 			Reassigned: counts.Reassigned, DeadLettered: counts.DeadLettered,
 		}
 		for _, a := range r.sched.Agents() {
+			if a.ID <= req.After || req.Type != "" && a.Type != req.Type || len(v.Agents) == limit {
+				continue
+			}
 			v.Agents = append(v.Agents, contracts.RouterAgent{
 				Agent: a.ID, Type: a.Type, Capabilities: a.Capabilities, Incarnation: a.Incarnation,
 				Available: a.Available, Reason: a.Reason, InFlight: a.InFlight, Capacity: a.Capacity,
@@ -197,7 +209,7 @@ func (r *router) agents(ctx context.Context, _ struct{}) (contracts.RouterView, 
 		return v, shell.Errorf(contracts.CodeNotReady, "the router is stopping; try again")
 	}
 	if body, err := json.Marshal(v); err == nil && len(body) > contracts.MaxEventBytes {
-		return contracts.RouterView{}, fmt.Errorf("the answer has %d bytes, more than a message may", len(body))
+		return contracts.RouterView{}, shell.Errorf(contracts.CodeTooLarge, "the answer has %d bytes, more than a message may; ask for fewer agents with limit", len(body))
 	}
 	return v, nil
 }

@@ -20,7 +20,7 @@ type Config struct {
 	// task, not to do it; default 2 s.
 	DispatchTimeout time.Duration
 	// AckWait is how long the queue waits for a sign of life before it gives a
-	// message to another router; default 10 s.
+	// message to another router; default 5 s.
 	AckWait time.Duration
 	// Lease is how long a router that neither answers nor renews keeps others
 	// from taking over; default 10 s.
@@ -42,7 +42,7 @@ type Config struct {
 
 func (c Config) withDefaults() Config {
 	orDuration(&c.DispatchTimeout, 2*time.Second)
-	orDuration(&c.AckWait, 10*time.Second)
+	orDuration(&c.AckWait, 5*time.Second)
 	orDuration(&c.Lease, 10*time.Second)
 	orDuration(&c.SnapshotEvery, 5*time.Second)
 	orDuration(&c.SweepEvery, 5*time.Second)
