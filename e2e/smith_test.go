@@ -115,6 +115,18 @@ func TestOperator(t *testing.T) {
 	contains(smith("task", "status", "task-1"), "completed")
 	contains(smith("events", "correlation", "task-1"), "task.assigned", "task.completed")
 
+	for _, second := range []struct {
+		path string
+		args []string
+		want string
+	}{
+		{bin("smith"), []string{"up", "--listen", "127.0.0.1:0", "--store-dir", filepath.Join(dir, "store")}, "in use by another smith"},
+		{bin("runner"), []string{"--server", url, "--http", "", "--name", "local", "--state-dir", filepath.Join(dir, "other")}, "local"},
+	} {
+		if _, errOut, code := run(t, nil, second.path, second.args...); code != 1 || !strings.Contains(errOut, second.want) {
+			t.Errorf("%s %v beside the first: exit code %d\n%s", second.path, second.args, code, errOut)
+		}
+	}
 	smith("child", "restart", "crawler-1", "--reason", "try")
 	running("crawler-1", 2)
 	contains(smith("why", "crawler-1"), "agent.started", "crawler-1")
