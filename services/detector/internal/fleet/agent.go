@@ -97,7 +97,7 @@ const (
 	announcedWithin = 5 * time.Second
 	// stallShare is the share of an interval that the detector's own stall may
 	// have, for a gap across it to be learned.
-	stallShare = 20
+	stallShare = 8
 )
 
 func (f *Fleet) interval(a *agent) time.Duration {

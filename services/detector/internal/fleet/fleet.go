@@ -206,6 +206,9 @@ func (f *Fleet) Len() int { return len(f.index) }
 // Count is the number of agents in a health band.
 func (f *Fleet) Count(b Band) int { return f.counts[b] }
 
+// longStall is the pause, in ticks, after which heartbeats may have queued up.
+const longStall = 5
+
 // clock tells the time that counts: the time during which the detector was
 // able to hear. The rest is lost: an agent is not silent because nobody
 // listened.
@@ -233,9 +236,12 @@ func (c *clock) advance(now Instant, tick bool) (stall time.Duration) {
 	case c.suspended:
 		c.lost += passed
 	case passed > c.tick+c.tick/2:
-		// What was sent meanwhile is still on its way to us, so not even one
-		// tick of it counts.
-		stall = passed
+		stall = passed - c.tick
+		if passed > longStall*c.tick {
+			// What was sent meanwhile is still on its way to us, so not even
+			// one tick of it counts.
+			stall = passed
+		}
 		c.lost += stall
 	case !tick:
 		return 0

@@ -188,6 +188,10 @@ func (w *Watcher) hear(m *nats.Msg) {
 	})
 }
 
+// maxBusy keeps times of day from the far ends of the calendar within what the
+// core can count.
+const maxBusy = 10 * 365 * 24 * time.Hour
+
 // beatOf puts a heartbeat into the core's terms. Only busy_until is a time of
 // day; it is taken relative to this host's.
 func beatOf(agent string, h contracts.Heartbeat, now fleet.Instant, wall time.Time) fleet.Beat {
@@ -199,7 +203,7 @@ func beatOf(agent string, h contracts.Heartbeat, now fleet.Instant, wall time.Ti
 		},
 	}
 	if h.BusyUntil != nil {
-		b.Busy, b.BusyUntil = true, now+h.BusyUntil.Sub(wall)
+		b.Busy, b.BusyUntil = true, now+min(max(h.BusyUntil.Sub(wall), -maxBusy), maxBusy)
 	}
 	return b
 }
