@@ -290,7 +290,7 @@ func TestHungThoughBeating(t *testing.T) {
 func TestProbeConfirmsAtOnce(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.detect(detector.Config{FailureThreshold: 20, MinSamples: 1000})
-		nc := r.s.Connect(t)
+		nc := r.s.Connect(r.t)
 		if _, err := nc.Subscribe(contracts.AgentPingSubject("p"), func(m *nats.Msg) { _ = m.Respond([]byte(`{}`)) }); err != nil {
 			t.Fatal(err)
 		}
@@ -326,6 +326,7 @@ func TestDetectorRestartKeepsWhatItKnew(t *testing.T) {
 		r.beat("beats", time.Second, `{"incarnation":1,"interval":"1s"}`)
 		r.wait(20 * time.Second)
 		ends["leaver"]()
+		r.wait(100 * time.Millisecond)
 		_ = r.nc.Publish(contracts.HeartbeatSubject("leaver"), []byte(`{"status":"stopped"}`))
 		ends["dead"]()
 		ends["back"]()
@@ -354,7 +355,7 @@ func TestServerRestartAccusesNobody(t *testing.T) {
 		const agents = 40
 		var conns []*nats.Conn
 		for range 4 {
-			conns = append(conns, r.s.Connect(t, nats.ReconnectBufSize(-1), nats.ReconnectWait(2*time.Second)))
+			conns = append(conns, r.s.Connect(r.t, nats.ReconnectBufSize(-1), nats.ReconnectWait(2*time.Second)))
 		}
 		for i := range agents {
 			r.started(fmt.Sprint("a", i), 1, 10*time.Second)
@@ -363,7 +364,7 @@ func TestServerRestartAccusesNobody(t *testing.T) {
 		r.wait(10 * time.Second)
 		r.s.Down()
 		r.wait(10 * time.Second)
-		r.s.Up(t)
+		r.s.Up(r.t)
 		r.wait(10 * time.Second)
 		r.started("late", 1, 2*time.Second)
 		r.wait(10 * time.Second)
