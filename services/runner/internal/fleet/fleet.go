@@ -250,10 +250,17 @@ func (f *Fleet) write(a *agent) {
 // sweep ends everything that is left of the start of an agent that had this
 // token and identity; both may be unknown.
 func (f *Fleet) sweep(ctx context.Context, a *agent, token string, id process.Identity) error {
-	if err := process.Sweep(ctx, id, f.o.Ledger.LockPath(a.name)); err != nil {
+	err := f.o.Ledger.Free(a.name)
+	var held []string
+	if errors.Is(err, ledger.ErrHeld) { // else there is no holder to look for
+		held = append(held, f.o.Ledger.LockPath(a.name))
+	}
+	if err := process.Sweep(ctx, id, held...); err != nil {
 		return fmt.Errorf("agent %s: %w", a.name, err)
 	}
-	err := f.o.Ledger.Free(a.name)
+	if held != nil {
+		err = f.o.Ledger.Free(a.name)
+	}
 	if errors.Is(err, ledger.ErrHeld) && token != "" {
 		if _, err := process.KillMarked(ledger.TokenEnv(token)); err != nil {
 			return fmt.Errorf("agent %s: %w", a.name, err)

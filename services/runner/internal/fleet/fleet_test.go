@@ -207,6 +207,14 @@ func TestStartFailuresChangeNothing(t *testing.T) {
 	r.mustStart(t, script("a", 1, forever))
 }
 
+func TestAgentMayNotHaveTheRunnersName(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	if reply := r.Start(script("r1", 1, forever)); reply.Code != contracts.RunnerInvalid {
+		t.Errorf("start: %+v", reply)
+	}
+}
+
 func TestLimitOfAgents(t *testing.T) {
 	t.Parallel()
 	r := open(t, t.TempDir())

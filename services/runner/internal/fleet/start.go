@@ -19,6 +19,12 @@ import (
 // incarnation.
 func (f *Fleet) Start(cmd contracts.StartCommand) contracts.RunnerReply {
 	begin := time.Now()
+	if cmd.Agent == f.o.Runner {
+		return contracts.RunnerReply{
+			Code: contracts.RunnerInvalid, Agent: cmd.Agent, Incarnation: cmd.Incarnation,
+			Error: fmt.Sprintf("agent %s: this is the runner's own name, under which it beats; rename one of the two", cmd.Agent),
+		}
+	}
 	a := f.agent(cmd.Agent)
 	if a == nil {
 		return contracts.RunnerReply{

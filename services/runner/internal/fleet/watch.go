@@ -66,9 +66,6 @@ func (f *Fleet) ended(a *agent, status process.Status) {
 	defer a.mu.Unlock()
 	f.record(a, status)
 	f.release()
-	f.mu.Lock()
-	f.strays = append(f.strays, a.rec.Token)
-	f.mu.Unlock()
 	close(a.done)
 	a.proc = nil
 	f.o.Notify(a.name)
@@ -88,6 +85,9 @@ func (f *Fleet) record(a *agent, status process.Status) {
 	kind, event := f.exitEvent(a.rec)
 	f.tell(a, event)
 	f.write(a)
+	f.mu.Lock()
+	f.strays = append(f.strays, a.rec.Token)
+	f.mu.Unlock()
 	f.o.Observe.Exit(kind)
 	f.o.Log.Info("agent ended", "agent", a.name, "incarnation", a.rec.Incarnation(), "kind", kind,
 		"code", exit.Code, "signal", exit.Signal, "unknown", exit.Unknown)
