@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -71,6 +72,10 @@ func Handle[Req, Resp any](a *API, verb string, serve func(ctx context.Context, 
 func HandleOn[Req, Resp any](a *API, name, subject string, serve func(ctx context.Context, req Req) (Resp, error)) error {
 	slots := make(chan struct{}, 64)
 	handler := func(r micro.Request) {
+		if !Answerable(r.Reply()) {
+			a.env.Log.Warn("api request dropped: its reply subject is no inbox", "subject", r.Subject(), "reply", shorten(r.Reply(), 80))
+			return
+		}
 		select {
 		case slots <- struct{}{}:
 		default:
@@ -100,6 +105,14 @@ func (a *API) HandleRaw(verb string, h micro.Handler) error {
 	return nil
 }
 
+// Answerable tells whether a request's reply subject can be meant. A service
+// may publish where its requesters may not, and even a refusal sent to a
+// subject of JetStream's API would be a command: nothing answers into the
+// system.
+func Answerable(reply string) bool {
+	return reply != "" && !strings.HasPrefix(reply, "smith.") && !strings.HasPrefix(reply, "$")
+}
+
 func answer[Req, Resp any](a *API, r micro.Request, serve func(context.Context, Req) (Resp, error)) {
 	ctx, cancel := context.WithTimeout(a.ctx, RequestTimeout)
 	defer cancel()
@@ -119,7 +132,14 @@ func answer[Req, Resp any](a *API, r micro.Request, serve func(context.Context, 
 		refuse(a, r, err)
 		return
 	}
-	if err := r.RespondJSON(resp); err != nil {
+	body, err := json.Marshal(resp)
+	if err != nil {
+		refuse(a, r, err)
+		return
+	}
+	reply := nats.NewMsg(r.Reply())
+	reply.Data = body
+	if err := a.env.NC.PublishMsg(reply); err != nil {
 		refuse(a, r, err)
 	}
 }
@@ -132,7 +152,12 @@ func refuse(a *API, r micro.Request, err error) {
 	} else {
 		a.env.Log.Warn("api request failed", "subject", r.Subject(), "error", err)
 	}
-	if err := r.Error(code, shorten(oneLine(err.Error()), 2048), nil); err != nil {
+	// Not r.Error: micro reads the request when the handler has returned, which
+	// was long before.
+	reply := nats.NewMsg(r.Reply())
+	reply.Header.Set(micro.ErrorHeader, shorten(oneLine(err.Error()), 2048))
+	reply.Header.Set(micro.ErrorCodeHeader, code)
+	if err := a.env.NC.PublishMsg(reply); err != nil {
 		a.env.Log.Warn("api answer not sent", "subject", r.Subject(), "error", err)
 	}
 }
