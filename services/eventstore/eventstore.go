@@ -100,7 +100,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 	}
 	log := eventlog.New(env.JS, streams.events, calls)
 	m := newMetrics(env.Metrics)
-	follow, err := indexer.New(env.JS, log, opener(env, cfg.IndexDir), setaside.New(env, streams.dead, calls), m, env.Log)
+	follow, err := indexer.New(log, opener(env, cfg.IndexDir), setaside.New(env, streams.dead, calls), m, env.Log)
 	if err != nil {
 		return err
 	}

@@ -182,7 +182,7 @@ func TestStoredTwice(t *testing.T) {
 	t.Parallel()
 	inWorld(t, eventstore.Config{}, func(w *world) {
 		e := w.custom(1, "a")[0]
-		w.pass(time.Hour)
+		w.pass(3 * time.Minute)
 		w.store(e)
 		other := w.custom(1, "a")[0]
 		w.mustGet(e, other)
@@ -272,6 +272,21 @@ func TestTwoOnOneIndex(t *testing.T) {
 		err := run(w.t, w.server, eventstore.Config{IndexDir: dir})
 		if err == nil || !strings.Contains(err.Error(), "in use by another process") {
 			t.Errorf("error: %v", err)
+		}
+	})
+}
+
+// TestStopWithoutServer: the service ends in time though the server is away.
+func TestStopWithoutServer(t *testing.T) {
+	t.Parallel()
+	inWorld(t, eventstore.Config{IndexDir: t.TempDir()}, func(w *world) {
+		w.mustGet(w.custom(1, "a")...)
+		w.server.Down()
+		w.pass(time.Minute)
+		begin := time.Now()
+		w.stop()
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("took %s", took)
 		}
 	})
 }

@@ -91,7 +91,7 @@ func TestReplayAtOnce(t *testing.T) {
 		var want []contracts.Event
 		for i := range 700 { // more than two windows
 			if i%100 == 0 {
-				w.pass(time.Hour)
+				w.pass(time.Minute)
 				w.custom(3, "other")
 			}
 			want = append(want, w.custom(1, "a")...)
@@ -121,7 +121,7 @@ func TestReplayAtOnce(t *testing.T) {
 func TestReplayPace(t *testing.T) {
 	t.Parallel()
 	inWorld(t, eventstore.Config{}, func(w *world) {
-		gaps := []time.Duration{0, time.Second, 0, 1500 * time.Millisecond, time.Hour}
+		gaps := []time.Duration{0, time.Second, 0, 1500 * time.Millisecond, 3 * time.Minute}
 		var offset []time.Duration
 		sum := time.Duration(0)
 		for _, g := range gaps {
@@ -141,7 +141,7 @@ func TestReplayPace(t *testing.T) {
 				}
 			}
 			// A sign of life every ten seconds.
-			if want := int(float64(time.Hour)/speed/float64(10*time.Second)) - 1; got.idle < want || got.idle > want+1 {
+			if want := int(float64(3*time.Minute)/speed/float64(10*time.Second)) - 1; got.idle < want || got.idle > want+1 {
 				t.Errorf("speed %v: %d signs of life, want about %d", speed, got.idle, want)
 			}
 		}
@@ -192,7 +192,7 @@ func TestReplayCancelled(t *testing.T) {
 	t.Parallel()
 	inWorld(t, eventstore.Config{}, func(w *world) {
 		w.custom(1, "a")
-		w.pass(24 * time.Hour)
+		w.pass(5 * time.Minute)
 		w.custom(1, "a")
 		l := w.replay(contracts.ReplayRequest{Speed: 1})
 		l.next(true)
@@ -216,7 +216,7 @@ func TestReplayBounds(t *testing.T) {
 	t.Parallel()
 	inWorld(t, eventstore.Config{}, func(w *world) {
 		w.custom(1, "a")
-		w.pass(time.Hour)
+		w.pass(5 * time.Minute)
 		w.custom(1, "a")
 		var running []*listener
 		for range 16 {
@@ -266,14 +266,20 @@ func TestReplayIntoTheSystem(t *testing.T) {
 	inWorld(t, eventstore.Config{}, func(w *world) {
 		w.custom(3, "a")
 		for _, to := range []string{"smith.event.custom.x.b", "smith.runner.r.stop", "$JS.API.STREAM.DELETE.SMITH_EVENTS"} {
-			if err := w.env.NC.PublishRequest("smith.eventstore.replay", to, nil); err != nil {
-				t.Fatal(err)
+			for _, verb := range []string{"replay", "stats", "get"} {
+				if err := w.env.NC.PublishRequest("smith.eventstore."+verb, to, nil); err != nil {
+					t.Fatal(err)
+				}
 			}
 		}
 		w.settle()
 		w.pass(time.Second)
 		if got := w.value("smith_eventstore_replayed_total"); got != 0 {
 			t.Errorf("%v events sent", got)
+		}
+		stats, err := call[contracts.StoreStats](w, "stats", nil)
+		if err != nil || stats.Events != 3 || stats.LastSequence != 3 {
+			t.Errorf("the stream has changed: %+v, %v", stats, err)
 		}
 	})
 }

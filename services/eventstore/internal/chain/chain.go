@@ -31,6 +31,8 @@ const (
 	// maxForward bounds how many decisions after a start are looked through
 	// for the one that found it running.
 	maxForward = 2000
+	// maxParts bounds the messages of one decision.
+	maxParts = 64
 )
 
 // treeTypes are the types whose data is contracts.DecisionsData.
@@ -155,10 +157,11 @@ func (w *walk) failure(e contracts.StoredEvent) (cause string, next target, err 
 // decision adds a decision and goes on through the input that led to what it
 // ordered about the target.
 func (w *walk) decision(e contracts.StoredEvent, about target) (cause string, next target, err error) {
-	d, err := contracts.DecodeData[contracts.DecisionsData](e.Event)
+	whole, err := w.whole(e)
 	if err != nil {
 		return "", next, err
 	}
+	d := whole.data
 	effect, input := choose(d, about)
 	inc := about.incarnation
 	if effect != nil && effect.Incarnation != 0 {
@@ -203,23 +206,15 @@ func (w *walk) earlier(e contracts.StoredEvent, about target, story string) (id 
 	if err != nil {
 		return "", err
 	}
-	for _, b := range slices.Backward(between) {
-		if b.Sequence < e.Sequence && continues(b.Event, about.node, story) {
-			return b.Event.ID, nil
+	for _, d := range slices.Backward(join(between)) {
+		if d.event.Sequence < e.Sequence && d.continues(about.node, story) {
+			return d.event.Event.ID, nil
 		}
 	}
 	if e.Event.CausationID != "" {
 		return e.Event.CausationID, nil
 	}
 	return story, nil
-}
-
-// continues tells whether a decision ordered something about a node in a story.
-func continues(e contracts.Event, node, story string) bool {
-	d, err := contracts.DecodeData[contracts.DecisionsData](e)
-	return err == nil && slices.ContainsFunc(d.Effects, func(f contracts.DecisionEffect) bool {
-		return f.Node == node && (f.Correlation == story || f.Correlation == "" && e.CorrelationID == story)
-	})
 }
 
 // forward adds the decision that found the started incarnation running, or the
@@ -236,13 +231,9 @@ func (w *walk) forward(start contracts.StoredEvent, incarnation uint64) error {
 		if err != nil {
 			return err
 		}
-		for _, e := range decisions {
-			d, err := contracts.DecodeData[contracts.DecisionsData](e.Event)
-			if err != nil {
-				continue
-			}
-			if i := runningEffect(d, agent, incarnation); i >= 0 {
-				w.add(link(e, incarnation, runningEvidence(d, d.Effects[i])))
+		for _, d := range join(decisions) {
+			if i := runningEffect(d.data, agent, incarnation); i >= 0 {
+				w.add(link(d.event, incarnation, runningEvidence(d.data, d.data.Effects[i])))
 				break
 			}
 		}
@@ -264,54 +255,6 @@ func (w *walk) note(s string) {
 		s = w.reply.Note + "; " + s
 	}
 	w.reply.Note = s
-}
-
-// choose finds the effect about the target, and the input that led to it.
-// Without such an effect the input about the target counts, else the first.
-func choose(d contracts.DecisionsData, about target) (*contracts.DecisionEffect, *contracts.DecisionInput) {
-	if e := chooseEffect(d.Effects, about); e != nil {
-		if e.Input >= 0 && e.Input < len(d.Inputs) {
-			return e, &d.Inputs[e.Input]
-		}
-		return e, inputAbout(d.Inputs, about)
-	}
-	return nil, inputAbout(d.Inputs, about)
-}
-
-func chooseEffect(effects []contracts.DecisionEffect, about target) *contracts.DecisionEffect {
-	var best *contracts.DecisionEffect
-	bestRank := -1
-	for i := range effects {
-		e := &effects[i]
-		if e.Node != about.node {
-			continue
-		}
-		rank := 0
-		if k := slices.Index(about.kinds, e.Kind); k >= 0 {
-			rank = 2 * (len(about.kinds) - k)
-		}
-		if e.Incarnation == about.incarnation {
-			rank++
-		}
-		if rank > bestRank {
-			best, bestRank = e, rank
-		}
-	}
-	return best
-}
-
-func inputAbout(inputs []contracts.DecisionInput, about target) *contracts.DecisionInput {
-	if len(inputs) == 0 {
-		return nil
-	}
-	i := slices.IndexFunc(inputs, func(in contracts.DecisionInput) bool { return in.Node == about.node })
-	return &inputs[max(i, 0)]
-}
-
-func runningEffect(d contracts.DecisionsData, agent string, incarnation uint64) int {
-	return slices.IndexFunc(d.Effects, func(e contracts.DecisionEffect) bool {
-		return e.Kind == "running" && e.Node == agent && e.Incarnation == incarnation
-	})
 }
 
 // ordersOf says which effects lead to an event of a type.

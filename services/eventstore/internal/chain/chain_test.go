@@ -73,7 +73,10 @@ func (r *record) stopped(name, agent string, inc uint64, cause, story string) *r
 }
 
 func (r *record) decided(name string, t contracts.EventType, cause, story string, d contracts.DecisionsData) *record {
-	d.Tree, d.Number = "main", uint64(len(r.events)+1)
+	d.Tree = "main"
+	if d.Number == 0 {
+		d.Number = uint64(len(r.events) + 1)
+	}
 	for i := range d.Inputs {
 		d.Inputs[i].Event = r.id(d.Inputs[i].Event)
 	}
@@ -200,6 +203,25 @@ func TestWhy(t *testing.T) {
 					decided("d3", decided, "s3", "f1", contracts.DecisionsData{Effects: []out{{Kind: "running", Node: "a", Incarnation: 3}}})
 			},
 			want: "f1 d1 u2 d2 s3 d3",
+		},
+		{
+			name: "a decision in several messages", agent: "b",
+			record: func(r *record) {
+				number := func(n uint64, more bool, d contracts.DecisionsData) contracts.DecisionsData {
+					d.Number, d.More = n, more
+					return d
+				}
+				r.failed("fa", "a", 1, killed, "", "").
+					decided("d1", decided, "fa", "fa", number(1, true, contracts.DecisionsData{Inputs: []in{{Kind: "exit", Node: "a", Event: "fa"}}})).
+					decided("d1b", decided, "fa", "fa", number(1, true, contracts.DecisionsData{Effects: []out{{Kind: "stop", Node: "a", Incarnation: 1}}})).
+					decided("d1c", decided, "fa", "fa", number(1, false, contracts.DecisionsData{Effects: []out{{Kind: "stop", Node: "b", Incarnation: 1}}})).
+					decided("d2", decided, "", "fa", number(2, true, contracts.DecisionsData{Inputs: []in{{Kind: "stop_result", Node: "b"}}})).
+					decided("d2b", decided, "", "fa", number(2, false, contracts.DecisionsData{Effects: []out{{Kind: "start", Node: "b", Incarnation: 2}}})).
+					started("sb", "b", 2, "d2", "fa").
+					decided("d3", decided, "", "fa", number(3, true, contracts.DecisionsData{})).
+					decided("d3b", decided, "", "fa", number(3, false, contracts.DecisionsData{Effects: []out{{Kind: "running", Node: "b", Incarnation: 2}}}))
+			},
+			want: "fa d1 d2 sb d3",
 		},
 		{
 			name: "escalation", agent: "b",

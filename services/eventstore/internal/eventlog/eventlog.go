@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
@@ -89,6 +90,14 @@ func (l *Log) State(ctx context.Context) (State, error) {
 }
 
 func (l *Log) name() string { return l.stream.CachedInfo().Config.Name }
+
+// Connected gives a channel that gets a word when the connection to the server
+// is made again, and a function that ends that.
+func (l *Log) Connected() (<-chan nats.Status, func()) {
+	nc := l.js.Conn()
+	status := nc.StatusChanged(nats.CONNECTED)
+	return status, func() { nc.RemoveStatusListener(status) }
+}
 
 // Get gives the message of a sequence, or ErrGone.
 func (l *Log) Get(ctx context.Context, seq uint64) (Record, error) {

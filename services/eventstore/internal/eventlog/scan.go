@@ -20,7 +20,7 @@ type Range struct {
 const (
 	// firstFetch, leastFetch and mostFetch are how many messages are asked for
 	// at once; about fetchBytes of them, going by those that came before.
-	firstFetch, leastFetch, mostFetch = 32, 8, 256
+	firstFetch, leastFetch, mostFetch = 16, 4, 256
 	fetchBytes                        = 1 << 20
 	// fetchWait is how long a fetch may take; all it asks for is stored.
 	fetchWait = 5 * time.Second
@@ -134,6 +134,9 @@ func (l *Log) consumer(ctx context.Context, cfg jetstream.ConsumerConfig) (jetst
 
 // discard removes a consumer; the server does it later if that fails.
 func (l *Log) discard(cons jetstream.Consumer) {
+	if !l.js.Conn().IsConnected() {
+		return
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
 	defer cancel()
 	_ = l.js.DeleteConsumer(ctx, l.name(), cons.CachedInfo().Name)

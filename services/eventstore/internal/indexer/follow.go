@@ -6,9 +6,6 @@ import (
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/eventstore/internal/eventlog"
 	"github.com/mistersmith/mistersmith/services/eventstore/internal/index"
 	"github.com/mistersmith/mistersmith/services/eventstore/internal/intake"
@@ -26,20 +23,21 @@ func (x *Indexer) follow(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	msgs, stop, err := x.consume(ctx, state.Created)
+	feed, err := x.log.Follow(ctx, x.index.Position().Reached+1)
 	if err != nil {
 		return err
 	}
-	defer stop()
-	x.consumer = ""
+	defer feed.Stop()
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case msg := <-msgs:
-			if err := x.apply(ctx, state.Created, msg, msgs); err != nil {
+		case err := <-feed.Broken:
+			return err
+		case d := <-feed.Messages:
+			if err := x.apply(ctx, state.Created, d, feed.Messages); err != nil {
 				return err
 			}
 			continue
@@ -47,7 +45,7 @@ func (x *Indexer) follow(ctx context.Context) error {
 		case <-x.doubt:
 		}
 		if err := x.check(ctx); errors.Is(err, errUnasked) {
-			x.slog.Debug("event index not checked", "error", err) // the consumer copes by itself
+			x.slog.Debug("event index not checked", "error", err)
 		} else if err != nil {
 			return err
 		}
@@ -137,87 +135,29 @@ func (x *Indexer) check(ctx context.Context) error {
 	return err
 }
 
-// consume follows the stream with an ordered consumer, which makes itself anew
-// after interruptions and never skips or repeats a message.
-func (x *Indexer) consume(ctx context.Context, created time.Time) (<-chan jetstream.Msg, func(), error) {
-	cons, err := x.js.OrderedConsumer(ctx, contracts.EventStream, jetstream.OrderedConsumerConfig{
-		DeliverPolicy: jetstream.DeliverByStartSequencePolicy,
-		OptStartSeq:   x.index.Position().Reached + 1,
-	})
-	if err != nil {
-		return nil, nil, fmt.Errorf("follow stream %s created %s: %w", contracts.EventStream, created, err)
-	}
-	msgs, gone := make(chan jetstream.Msg, batchSize), make(chan struct{})
-	cc, err := cons.Consume(func(m jetstream.Msg) {
-		select {
-		case msgs <- m:
-		case <-gone:
-		}
-	}, jetstream.ConsumeErrHandler(func(_ jetstream.ConsumeContext, err error) {
-		x.slog.Debug("event stream consumer", "error", err)
-	}))
-	if err != nil {
-		return nil, nil, fmt.Errorf("follow stream %s: %w", contracts.EventStream, err)
-	}
-	return msgs, func() {
-		close(gone)
-		cc.Stop()
-		select {
-		case <-cc.Closed():
-		case <-time.After(time.Second):
-		}
-	}, nil
-}
-
 // apply indexes a message together with those that wait behind it.
-func (x *Indexer) apply(ctx context.Context, stream time.Time, first jetstream.Msg, more <-chan jetstream.Msg) error {
+func (x *Indexer) apply(ctx context.Context, stream time.Time, d eventlog.Delivery, more <-chan eventlog.Delivery) error {
 	entries := make([]index.Entry, 0, batchSize)
-	var reached, pending uint64
-	for msg := first; msg != nil; {
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("message of the event stream: %w", err)
-		}
-		if err := x.recheck(ctx, meta.Consumer); err != nil {
-			return err
-		}
-		reached, pending = meta.Sequence.Stream, meta.NumPending
-		r := eventlog.Record{Sequence: reached, Subject: msg.Subject(), Time: meta.Timestamp, Data: msg.Data()}
-		if e, ok := x.take(ctx, stream, r); ok {
+	for waiting := true; waiting; {
+		if e, ok := x.take(ctx, stream, d.Record); ok {
 			entries = append(entries, e)
 		}
 		if len(entries) == batchSize {
 			break
 		}
 		select {
-		case msg = <-more:
+		case d = <-more:
 		default:
-			msg = nil
+			waiting = false
 		}
 	}
 	if err := ctx.Err(); err != nil {
 		return err // what was rejected last may not have been set aside
 	}
-	if err := x.advance(entries, reached); err != nil {
+	if err := x.advance(entries, d.Sequence); err != nil {
 		return err
 	}
-	x.observer.At(reached, reached+pending)
-	return nil
-}
-
-// recheck checks the index before the first message of every consumer. The
-// ordered consumer makes itself anew when its server was away, and a server that
-// crashed may have lost its last messages and given their sequences to others.
-func (x *Indexer) recheck(ctx context.Context, consumer string) error {
-	if consumer == x.consumer {
-		return nil
-	}
-	if x.consumer != "" { // the first one follows upon settle
-		if err := x.check(ctx); err != nil {
-			return err
-		}
-	}
-	x.consumer = consumer
+	x.observer.At(d.Sequence, d.Sequence+d.Pending)
 	return nil
 }
 

@@ -1,10 +1,11 @@
 // Package indexer keeps an index up with the event stream.
 //
-// It follows the stream through an ordered consumer from where the index is,
-// and applies what comes in batches. From time to time, and whenever somebody
-// finds the index at odds with the stream, it checks that the index is still of
-// this stream: a stream that was made anew, that ends before the index does, or
-// that has another event where the index saw one, makes it start afresh. What
+// It follows the stream from where the index is, and applies what comes in
+// batches. Whenever it begins to follow, from time to time, and when somebody
+// finds the index at odds with the stream, it checks that the index is of this
+// stream: one that was made anew, that ends before the index does, or that has
+// another event where the index saw one, makes it start afresh. So does a server
+// that lost its last messages in a crash and gave their sequences to others. What
 // is no event is handed to a Rejecter and passed over.
 package indexer
 
@@ -15,8 +16,6 @@ import (
 	"log/slog"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/eventstore/internal/eventlog"
@@ -62,14 +61,12 @@ type Opener func(discard bool) (index.Index, error)
 
 // Indexer is made by New and works while Run runs.
 type Indexer struct {
-	js       jetstream.JetStream
 	log      *eventlog.Log
 	open     Opener
 	rejecter Rejecter
 	observer Observer
 	slog     *slog.Logger
 	doubt    chan struct{} // asks for a check now
-	consumer string        // that sent the last message; for Run alone
 
 	mu      sync.Mutex
 	index   index.Index
@@ -80,13 +77,13 @@ type Indexer struct {
 }
 
 // New makes an indexer of an event stream.
-func New(js jetstream.JetStream, log *eventlog.Log, open Opener, r Rejecter, o Observer, logger *slog.Logger) (*Indexer, error) {
+func New(log *eventlog.Log, open Opener, r Rejecter, o Observer, logger *slog.Logger) (*Indexer, error) {
 	ix, err := open(false)
 	if err != nil {
 		return nil, err
 	}
 	return &Indexer{
-		js: js, log: log, open: open, rejecter: r, observer: o, slog: logger,
+		log: log, open: open, rejecter: r, observer: o, slog: logger,
 		doubt: make(chan struct{}, 1), index: ix, stale: true, changed: make(chan struct{}),
 	}, nil
 }
@@ -177,6 +174,8 @@ func (x *Indexer) Wait(ctx context.Context, s eventlog.State) error {
 // Run follows the stream until ctx ends, and then closes the index.
 func (x *Indexer) Run(ctx context.Context) error {
 	wait := retryFirst
+	connected, stop := x.log.Connected()
+	defer stop()
 	for ctx.Err() == nil {
 		begin := time.Now()
 		err := x.follow(ctx)
@@ -194,6 +193,7 @@ func (x *Indexer) Run(ctx context.Context) error {
 		x.slog.Warn("indexing interrupted", "error", err, "again_in", wait)
 		select {
 		case <-ctx.Done():
+		case <-connected:
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, retryMost)

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/eventstore/internal/query"
 )
@@ -74,6 +75,10 @@ type refusal struct{ code, text string }
 
 // Handle begins the replay that a request asks for. It does not block.
 func (s *Server) Handle(r micro.Request) {
+	if !shell.Answerable(r.Reply()) {
+		s.log.Warn("replay not begun, and not answered: its reply subject is no inbox", "reply", short(r.Reply()))
+		return
+	}
 	job, no := s.prepare(r)
 	if no == nil {
 		no = s.begin(job)
@@ -84,6 +89,13 @@ func (s *Server) Handle(r micro.Request) {
 	if err := r.Error(no.code, no.text, nil); err != nil {
 		s.log.Debug("replay refused, but its requester cannot be told", "error", err)
 	}
+}
+
+func short(s string) string {
+	if len(s) > 80 {
+		return s[:80]
+	}
+	return s
 }
 
 // prepare reads a request.
@@ -102,10 +114,6 @@ func (s *Server) prepare(r micro.Request) (*session, *refusal) {
 	err = errors.Join(err, paceErr)
 	if req.Limit < 0 {
 		err = errors.Join(err, fmt.Errorf("limit: %d is negative; use 0 for all", req.Limit))
-	}
-	// The store may publish where a requester may not: never into the system.
-	if to := r.Reply(); to == "" || strings.HasPrefix(to, "smith.") || strings.HasPrefix(to, "$") {
-		err = errors.Join(err, fmt.Errorf("reply subject %.80q: use an inbox", to))
 	}
 	if err != nil {
 		return nil, &refusal{contracts.CodeBadRequest, fmt.Sprintf("%s: %s", r.Subject(), strings.ReplaceAll(err.Error(), "\n", "; "))}
