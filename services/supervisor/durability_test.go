@@ -165,8 +165,12 @@ func TestServerRestart(t *testing.T) {
 		w.server.Down()
 		<-time.After(20 * time.Second)
 		w.server.Up(t)
-		<-time.After(5 * time.Second)
+		begin := time.Now()
+		<-time.After(3 * time.Second)
 		w.want("after", w.settled(), strings.NewReplacer("c running 1", "c running 2", "d running 1", "d running 2").Replace(threeGroupsUp))
+		if took := time.Since(begin); took > 6*time.Second {
+			t.Errorf("it took %s after NATS was back", took)
+		}
 		w.gapless()
 	})
 }

@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
@@ -79,7 +80,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		Tree: f.Tree.Name, Specs: all, Boot: !cfg.KeepDown, File: f, Environments: environments(f),
 		Child:         func(req contracts.AddRequest) (*tree.Spec, error) { return child(f, req) },
 		SnapshotEvery: uint64(cfg.SnapshotEvery), DegradedFails: !f.Verification.AllowDegraded,
-		Guard: shell.NewGuard(env, f, contracts.ServiceEventStore), Rejects: shell.NewRejects(env),
+		Guard: shell.NewGuard(env, logSettings(f), contracts.ServiceEventStore), Rejects: shell.NewRejects(env),
 		Metrics: keeper.NewMetrics(env.Metrics, f.Tree.Name),
 	}
 	for {
@@ -98,6 +99,22 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 			Service: env.Service, Check: "fence", Detail: "another supervisor decides about tree " + f.Tree.Name + "; " + env.Instance + " stands by",
 		}))
 	}
+}
+
+// logBreakerTimeout caps how long the breaker in front of the log stays open:
+// without the log the supervisor can do nothing else anyway.
+const logBreakerTimeout = 2 * time.Second
+
+// logSettings are the file's, with that cap.
+func logSettings(f *config.File) *config.File {
+	capped := *f
+	if capped.CircuitBreakers = maps.Clone(f.CircuitBreakers); capped.CircuitBreakers == nil {
+		capped.CircuitBreakers = map[string]config.CircuitBreaker{}
+	}
+	b := f.Breaker(contracts.ServiceEventStore)
+	b.Timeout = min(b.Timeout, logBreakerTimeout)
+	capped.CircuitBreakers[contracts.ServiceEventStore] = b
+	return &capped
 }
 
 // keep decides about the tree until ctx ends or another does.

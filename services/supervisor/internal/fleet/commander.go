@@ -119,6 +119,9 @@ func (c *Commander) carryOut(cmd Command) {
 }
 
 func (c *Commander) try(cmd Command) (done bool, err error) {
+	if !c.env.NC.IsConnected() {
+		return false, nats.ErrDisconnected
+	}
 	switch cmd.Kind {
 	case tree.DoStart:
 		return c.start(cmd)

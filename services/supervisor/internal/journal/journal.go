@@ -104,6 +104,9 @@ func partID(first string, i int) string { return contracts.DerivedID(first, strc
 func (j *Journal) store(ctx context.Context, ev contracts.Event) error {
 	const first, most = 10 * time.Millisecond, time.Second
 	for wait := first; ; wait = min(2*wait, most) {
+		if err := j.connected(ctx); err != nil {
+			return err
+		}
 		seq, err := guard.Do(ctx, j.guard, "append", func(ctx context.Context) (uint64, error) {
 			seq, err := shell.PublishEvent(ctx, j.env.JS, ev,
 				jetstream.WithExpectLastSequenceForSubject(j.last, contracts.TreeWildcard(j.tree)),
@@ -130,6 +133,17 @@ func (j *Journal) store(ctx context.Context, ev contracts.Event) error {
 			return err
 		}
 	}
+}
+
+// connected waits until there is a connection: without one a try would only
+// make the breaker open, and keep it open when the connection is back.
+func (j *Journal) connected(ctx context.Context) error {
+	for !j.env.NC.IsConnected() {
+		if err := pause(ctx, 20*time.Millisecond); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // settle finds out what a refusal means: that an earlier try of the same

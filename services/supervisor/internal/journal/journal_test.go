@@ -89,7 +89,7 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 		if st := j.mustLoad(t); !st.Fresh {
 			t.Fatal("a new tree is not fresh")
 		}
-		small, large := grown(0, 10), grown(10, 3000)
+		small, large := grown(0, 10), grown(10, 1000)
 		for _, d := range []Decision{small, large} {
 			if err := j.Append(t.Context(), d); err != nil {
 				t.Fatal(err)
@@ -111,7 +111,7 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 		}
 
 		// One that is cut off in the middle never happened.
-		parts, err := split(grown(5000, 3000))
+		parts, err := split(grown(5000, 1000))
 		if err != nil || len(parts) < 2 {
 			t.Fatalf("%d parts, %v", len(parts), err)
 		}
@@ -270,7 +270,7 @@ func TestAppendEndsWithItsContext(t *testing.T) {
 		j, _ := open(t, s, "a")
 		j.mustLoad(t)
 		s.Down()
-		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
 		if err := j.Append(ctx, grown(0, 1)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("without a server: %v", err)

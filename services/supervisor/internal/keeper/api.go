@@ -45,6 +45,8 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		order("remove", tree.RemoveIt),
 		order("restart", tree.RestartIt),
 		order("terminate", tree.TerminateIt),
+		order("suspend", tree.SuspendIt),
+		order("resume", tree.ResumeIt),
 		shell.Handle(api, "drain", func(ctx context.Context, req contracts.NodeRequest) (contracts.OK, error) {
 			return k.Drain(ctx, req.Reason)
 		}),

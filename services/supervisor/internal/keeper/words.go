@@ -115,6 +115,9 @@ func status(spec *tree.Spec, st tree.State) contracts.NodeStatus {
 	case tree.Starting, tree.Verifying, tree.Stabilising:
 		return contracts.NodeStarting
 	case tree.Running:
+		if st.Supervisor != nil && st.Supervisor.Suspended {
+			return contracts.NodeSuspended
+		}
 		if st.Supervisor != nil && st.Supervisor.Op != nil {
 			return contracts.NodeRestarting
 		}

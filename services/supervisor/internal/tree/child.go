@@ -102,7 +102,7 @@ func (t *Tree) startFailed(n *node) {
 // ended decides what the end of a child leads to.
 func (t *Tree) ended(n *node, normal bool) {
 	p := n.parent
-	if t.busy(p) {
+	if t.busy(p) || p.suspended() {
 		t.seq++
 		n.st.Ended, n.st.Normal = t.seq, normal
 		p.queue = append(p.queue, queued{n, t.seq})

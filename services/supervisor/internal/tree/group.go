@@ -23,7 +23,7 @@ func (t *Tree) busy(p *node) bool {
 func (t *Tree) boot(s *node) {
 	t.setPhase(s, Starting, "")
 	s.st.Then, s.st.Decision = "", t.decision
-	s.st.Supervisor.Window = nil
+	s.st.Supervisor.Window, s.st.Supervisor.Suspended = nil, false
 	s.queue = nil
 	t.emit(Effect{Kind: NoteBoot, Node: s.spec.ID, Event: s.st.Cause, Chain: s.st.Chain})
 	for _, c := range s.kids {

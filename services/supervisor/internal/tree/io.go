@@ -41,6 +41,10 @@ const (
 	TerminateIt CommandKind = "terminate"
 	// RestartIt stops and starts; it costs nothing of the limit.
 	RestartIt CommandKind = "restart"
+	// SuspendIt makes a supervisor restart nothing below it until ResumeIt;
+	// then it deals with what happened meanwhile.
+	SuspendIt CommandKind = "suspend"
+	ResumeIt  CommandKind = "resume"
 	// RemoveIt terminates and deletes.
 	RemoveIt CommandKind = "remove"
 )

@@ -11,6 +11,10 @@ func (t *Tree) order(in *Input) {
 		t.refuse(in, NotFound, "")
 		return
 	}
+	if in.Command == SuspendIt || in.Command == ResumeIt {
+		t.suspend(n, in)
+		return
+	}
 	p := n.parent
 	if p == nil && (in.Command == RemoveIt || in.Command == DeleteChild) {
 		t.refuse(in, Invalid, "the root cannot be removed")
@@ -31,6 +35,49 @@ func (t *Tree) order(in *Input) {
 		return
 	}
 	t.obey(n)
+}
+
+// suspend carries out SuspendIt and ResumeIt at once.
+func (t *Tree) suspend(n *node, in *Input) {
+	s := n.st.Supervisor
+	if s == nil {
+		t.refuse(in, Invalid, "it is an agent; only supervisors can be suspended")
+		return
+	}
+	if on := in.Command == SuspendIt; s.Suspended != on {
+		s.Suspended = on
+		t.touch(n)
+		if !on {
+			t.wake(n)
+		}
+	}
+	t.refuse(in, OK, "")
+}
+
+// wake lets everything below a supervisor go on that waited for its resumption.
+func (t *Tree) wake(n *node) {
+	if n.st.Supervisor != nil && n.st.Supervisor.Suspended {
+		return
+	}
+	if due := n.due(); due > 0 {
+		t.timers.push(due, n)
+	}
+	if n.st.Supervisor != nil {
+		t.settleLater(n)
+	}
+	for _, c := range n.kids {
+		t.wake(c)
+	}
+}
+
+// suspended tells whether a supervisor or one above it is suspended.
+func (p *node) suspended() bool {
+	for ; p != nil; p = p.parent {
+		if p.st.Supervisor.Suspended {
+			return true
+		}
+	}
+	return false
 }
 
 // enqueue lets a node's command wait until its supervisor is free.

@@ -196,6 +196,9 @@ func TestFleetConverges(t *testing.T) {
 		}
 		w.consistent()
 		w.calm = true
+		for _, s := range specs {
+			w.step(Input{Kind: Order, Command: ResumeIt, Node: s.ID})
+		}
 		w.settle(specs)
 	})
 }
@@ -220,7 +223,7 @@ func (w *world) disturb(specs []*Spec) {
 		w.crash(Options{})
 	case k == 17:
 		n := rapid.SampledFrom(specs).Draw(t, "node")
-		cmd := rapid.SampledFrom([]CommandKind{TerminateIt, StartChild, RestartIt, RemoveIt}).Draw(t, "command")
+		cmd := rapid.SampledFrom([]CommandKind{TerminateIt, StartChild, RestartIt, RemoveIt, SuspendIt, ResumeIt}).Draw(t, "command")
 		if n.Parent != "" {
 			w.excused[n.ID] = w.excused[n.ID] || cmd == StartChild || cmd == TerminateIt
 			w.step(Input{Kind: Order, Command: cmd, Node: n.ID, Token: "x"})

@@ -112,6 +112,9 @@ type State struct {
 type Supervised struct {
 	// Window holds the times of the restarts that count against the limit.
 	Window []Instant `json:"window,omitempty"`
+	// Suspended makes the failures of everything below it wait to be dealt
+	// with.
+	Suspended bool `json:"suspended,omitempty"`
 	// Up is when it last came up.
 	Up Instant    `json:"up,omitempty"`
 	Op *Operation `json:"op,omitempty"`

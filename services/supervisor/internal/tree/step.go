@@ -218,7 +218,7 @@ func (t *Tree) settleAll() {
 		if op := p.op(); op != nil && op.Kind == OpBoot && t.independent(p) && p.coming == 0 {
 			t.up(p)
 		}
-		for len(p.queue) > 0 && !t.busy(p) {
+		for len(p.queue) > 0 && !t.busy(p) && !p.suspended() {
 			q := p.queue[0]
 			p.queue = p.queue[1:]
 			t.unqueue(q)

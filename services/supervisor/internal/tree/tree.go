@@ -297,10 +297,16 @@ func (t *Tree) arm(n *node, due Instant) {
 // due is when a node wants to be looked at, or 0.
 func (n *node) due() Instant {
 	if op := n.op(); op != nil && op.Stage == StageWait {
+		if n.suspended() {
+			return 0
+		}
 		return op.Due
 	}
 	switch n.st.Phase {
 	case Waiting:
+		if n.parent.suspended() {
+			return 0
+		}
 		return n.st.Due
 	case Verifying, Stabilising:
 		if !n.st.Overdue {

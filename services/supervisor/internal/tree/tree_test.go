@@ -516,6 +516,34 @@ func TestBusyCommandsWait(t *testing.T) {
 	}
 }
 
+func TestSuspension(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}),
+		sup("s", "root", Supervisor{MaxRestarts: 5}), agent("a", "s"),
+		agent("b", "s", func(s *Spec) { s.Backoff = Backoff{Delay: time.Second} }), agent("z", "root"))
+	b.crash("b")
+	b.took()
+	b.do(Input{Kind: Order, Command: SuspendIt, Node: "a"})
+	b.do(Input{Kind: Order, Command: SuspendIt, Node: "s"})
+	b.after(time.Second)
+	b.crash("a")
+	b.crash("z")
+	if got := b.took(); got != "reply invalid, reply ok, restart z, start z, running z" {
+		t.Errorf("while suspended: %s", got)
+	}
+	b.do(Input{Kind: Order, Command: ResumeIt, Node: "s"})
+	b.after(0)
+	if got := b.took(); got != "reply ok, restart a, start a, running a, start b, running b" {
+		t.Errorf("resumed: %s", got)
+	}
+	b.do(Input{Kind: Order, Command: SuspendIt, Node: "root"})
+	b.crash("a")
+	b.wantPhase("a", Idle)
+	b.tree = roundTrip(t, b.tree, Options{})
+	b.do(Input{Kind: Order, Command: ResumeIt, Node: "root"})
+	b.wantPhase("a", Running)
+}
+
 func TestBadSnapshots(t *testing.T) {
 	t.Parallel()
 	good := func() Snapshot {
