@@ -371,3 +371,26 @@ func TestAdoptRefusesStrangers(t *testing.T) {
 		t.Errorf("Remains of a stranger's session: %+v, %v", left, err)
 	}
 }
+
+func TestNoDescriptorsButItsOwn(t *testing.T) {
+	t.Parallel()
+	leak, err := unix.Dup(0) // does not close on exec, like one from a careless parent
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(leak)
+	dir := t.TempDir()
+	c := shell(dir, "")
+	c.Argv = []string{"ls", "/proc/self/fd"}
+	p, err := Start(c)
+	c.Output.Close()
+	c.Lock.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleanup(t, p, dir)
+	wait(t, p)
+	if got, want := outputOf(dir), "0\n1\n2\n3\n4\n"; got != want { // 4 is the listed directory
+		t.Errorf("descriptors %q, want %q", got, want)
+	}
+}
