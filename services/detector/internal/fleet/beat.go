@@ -127,7 +127,9 @@ func (f *Fleet) hear(i uint32, b Beat, now, trusted Instant) {
 		return
 	}
 	a.state = watched
-	f.become(a, Healthy, f.evidence(a, now, trusted, ""))
+	if a.band != Healthy {
+		f.become(a, Healthy, f.evidence(a, now, trusted, ""))
+	}
 	if first {
 		f.find(a, Finding{Kind: ProbeWanted})
 	}

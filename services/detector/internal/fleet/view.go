@@ -3,7 +3,6 @@ package fleet
 import (
 	"maps"
 	"slices"
-	"time"
 )
 
 // View is what is known of one agent.
@@ -51,15 +50,4 @@ func (f *Fleet) Names(after string) []string {
 	}
 	slices.Sort(names)
 	return names
-}
-
-// Deadline is the instant at which the agent's silence would cross the next
-// level, if no time is lost until then.
-func (f *Fleet) Deadline(now Instant, id string) (time.Duration, bool) {
-	i, known := f.index[id]
-	if !known {
-		return 0, false
-	}
-	at, ok := f.wheel.Due(i)
-	return at + f.clock.lost, ok
 }

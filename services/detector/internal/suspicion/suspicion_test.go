@@ -97,8 +97,15 @@ func TestHigherLevelsCrossLater(t *testing.T) {
 // asymptotic formula far out.
 func TestTailLevel(t *testing.T) {
 	for _, c := range []struct{ z, want float64 }{
-		{0, 0.30103}, {1.2815515655446004, 1}, {2.326347874040841, 2}, {5.612001244174789, 8},
-		{-40, 0}, {20, 88.55999}, {30, 197.309209}, {1e3, 217150.641}, {1e9, 2.1714724095162588e17},
+		{0, 0.30103},
+		{1.2815515655446004, 1},
+		{2.326347874040841, 2},
+		{5.612001244174789, 8},
+		{-40, 0},
+		{20, 88.55999},
+		{30, 197.309209},
+		{1e3, 217150.641},
+		{1e9, 2.1714724095162588e17},
 	} {
 		if got := tailLevel(c.z); math.Abs(got-c.want) > 1e-4*max(c.want, 1) {
 			t.Errorf("tailLevel(%g) = %g, want %g", c.z, got, c.want)
