@@ -4,7 +4,16 @@
 // agent that can do them has room. Every assignment is stored in the event log
 // before the agent is asked; a task whose agent fails is given to another; a
 // task that keeps failing ends on smith.dead.task.<type> with its history.
-// A task is done at least once, and its first valid result ends it.
+//
+// A task is done at least once, and its first valid result ends it. It runs
+// twice only when an agent that was declared failed, or did not answer in time,
+// was alive after all and had the task; or when an agent forgets which attempts
+// it has accepted, because after a restart the router asks again about those it
+// does not know the answer to, with the same attempt number.
+//
+// Routers may be many; one leads. When it ends in order its successor goes on
+// at once; when it is killed, the tasks that agents work on are not disturbed,
+// and those it held for nobody yet wait for AckWait.
 package router
 
 import (

@@ -34,9 +34,7 @@ type agent struct {
 	exited     bool // its process is known to be gone
 	status     contracts.AgentStatus
 	health     contracts.Health
-	reported   int // in_flight by its own word; for display only
 	downSince  time.Time
-	lastSeen   time.Time
 
 	tasks     map[string]*task // given and not brought back
 	serves    map[*taskType]struct{}
@@ -47,17 +45,15 @@ type agent struct {
 	unheard   bool // it missed a dispatch and has not beaten since
 	lastGiven uint64
 
-	meanLog  float64 // moving mean of the log of service seconds
-	samples  int
-	given    uint64
-	finished uint64
+	meanLog float64 // moving mean of the log of service seconds
+	samples int
 }
 
 func (s *Scheduler) agent(id string, now time.Time) *agent {
 	a, ok := s.agents[id]
 	if !ok {
 		a = &agent{
-			id: id, state: agentStarting, lastSeen: now,
+			id: id, state: agentStarting,
 			tasks: map[string]*task{}, serves: map[*taskType]struct{}{},
 		}
 		s.agents[id] = a
@@ -105,7 +101,6 @@ func (s *Scheduler) update(a *agent, now time.Time, change func()) {
 
 // observe takes in how long the agent took for a task.
 func (a *agent) observe(took time.Duration) {
-	a.finished++
 	x := math.Log(max(took.Seconds(), 1e-3))
 	a.samples++
 	a.meanLog += (x - a.meanLog) / float64(min(a.samples, 20))
@@ -120,7 +115,6 @@ type Beat struct {
 	Capabilities []string
 	Capacity     int
 	Status       contracts.AgentStatus
-	InFlight     int
 }
 
 func (in Beat) apply(s *Scheduler, now time.Time) {
@@ -142,7 +136,7 @@ func (in Beat) apply(s *Scheduler, now time.Time) {
 	}
 	s.describe(a, in.Type, in.Capabilities, in.Capacity, now)
 	s.update(a, now, func() {
-		a.lastSeen, a.beat, a.status, a.reported, a.unheard = now, in.Seq, in.Status, in.InFlight, false
+		a.beat, a.status, a.unheard = in.Seq, in.Status, false
 		if a.state == agentStarting || a.state == agentStopped && !a.exited {
 			a.state = agentUp
 		}

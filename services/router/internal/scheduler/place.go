@@ -257,7 +257,6 @@ func (s *Scheduler) bind(t *task, a *agent, number int, incarnation uint64, now 
 	s.update(a, now, func() {
 		a.tasks[t.ID] = t
 		a.lastGiven = s.order
-		a.given++
 	})
 }
 

@@ -156,8 +156,10 @@ type TaskResult struct {
 	// Retry tells that trying again may help; Error why it failed.
 	Retry bool
 	Error string
-	// Logged is the log's sequence, Cause the event's id.
+	// Logged is the log's sequence, At when the log got it, Cause the event's
+	// id.
 	Logged uint64
+	At     time.Time
 	Cause  string
 }
 
@@ -173,7 +175,7 @@ func (in TaskResult) apply(s *Scheduler, now time.Time) {
 	}
 	switch {
 	case !in.Failed:
-		s.complete(t, in.Agent, in.Logged, now)
+		s.complete(t, in, now)
 	case t.state != assigned || in.Number != t.attempt:
 		// A lapsed attempt failed: it has been counted.
 	case in.Retry:

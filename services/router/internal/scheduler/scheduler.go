@@ -36,16 +36,13 @@ type Scheduler struct {
 	out     []Effect
 }
 
-// Counts are totals since the router's first start, as the log has them;
-// Stale and Duplicates are what this process dropped.
+// Counts are totals since the router's first start, as the log has them.
 type Counts struct {
 	Submitted    uint64 `json:"submitted"`
 	Reassigned   uint64 `json:"reassigned"`
 	Completed    uint64 `json:"completed"`
 	Failed       uint64 `json:"failed"`
 	DeadLettered uint64 `json:"dead_lettered"`
-	Stale        uint64 `json:"-"`
-	Duplicates   uint64 `json:"-"`
 }
 
 // New makes a scheduler that knows nobody and nothing.
@@ -83,7 +80,6 @@ func (s *Scheduler) NextWake() (time.Time, bool) {
 func (s *Scheduler) emit(e Effect) { s.out = append(s.out, e) }
 
 func (s *Scheduler) stale(what, task, agent string) {
-	s.counts.Stale++
 	s.emit(Stale{What: what, Task: task, Agent: agent})
 }
 

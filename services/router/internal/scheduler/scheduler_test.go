@@ -111,6 +111,20 @@ func TestLeastExpectedWait(t *testing.T) {
 	}
 }
 
+func TestServiceTimeOfWhatEndedWhileNobodyRead(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, Config{})
+	b.agent("a", "coder", 1)
+	b.task("t", "code")
+	b.run("t")
+	ended := b.now.Add(3 * time.Second)
+	b.now = b.now.Add(time.Hour)
+	done, _ := find[Complete](b.do(TaskResult{Task: "t", Agent: "a", Incarnation: 1, Number: 1, Logged: 99, At: ended}))
+	if done.Took != 3*time.Second {
+		t.Fatalf("took %s", done.Took)
+	}
+}
+
 func TestSpreadsOverEquals(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, Config{})

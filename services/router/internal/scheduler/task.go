@@ -19,6 +19,10 @@ func (st taskState) String() string {
 	return [...]string{"queued", "queued", "assigned", "dead_lettered"}[st]
 }
 
+// catchingUp is how late a result is read when the log is being folded after a
+// pause; then its own time counts, not ours.
+const catchingUp = 2 * time.Second
+
 // historyLimit bounds the failures kept of one task.
 const historyLimit = 20
 
@@ -119,7 +123,6 @@ type TaskArrived struct{ Task }
 func (in TaskArrived) apply(s *Scheduler, now time.Time) {
 	s.queued.remove(in.ID)
 	if _, ok := s.done.get(in.ID); ok {
-		s.counts.Duplicates++
 		s.emit(Discard{Task: in.ID, Sequence: in.Sequence})
 		return
 	}
@@ -130,7 +133,6 @@ func (in TaskArrived) apply(s *Scheduler, now time.Time) {
 		s.open(t)
 		s.enqueue(t, now)
 	case t.Sequence != in.Sequence:
-		s.counts.Duplicates++
 		s.emit(Discard{Task: in.ID, Sequence: in.Sequence})
 	case !t.held:
 		t.Task, t.held = in.Task, true
@@ -218,19 +220,22 @@ func (s *Scheduler) limit(t *task) int {
 	return s.cfg.MaxAttempts
 }
 
-func (s *Scheduler) complete(t *task, agent string, logged uint64, now time.Time) {
+func (s *Scheduler) complete(t *task, in TaskResult, now time.Time) {
 	a := s.take(t, now)
 	s.unqueue(t)
 	took := now.Sub(t.since)
-	if a != nil && a.id == agent {
+	if !in.At.IsZero() && now.Sub(in.At) > catchingUp {
+		took = max(0, in.At.Sub(t.since))
+	}
+	if a != nil && a.id == in.Agent {
 		a.observe(took)
 	}
 	s.close(t)
 	s.counts.Completed++
 	s.done.put(t.ID, Done{
-		Type: t.Type, Outcome: Completed, Agent: agent, Attempts: t.attempt, Sequence: t.Sequence, Logged: logged,
+		Type: t.Type, Outcome: Completed, Agent: in.Agent, Attempts: t.attempt, Sequence: t.Sequence, Logged: in.Logged,
 	}, true)
-	s.emit(Complete{Task: t.ID, Type: t.Type, Agent: agent, Sequence: t.Sequence, Took: took})
+	s.emit(Complete{Task: t.ID, Type: t.Type, Agent: in.Agent, Sequence: t.Sequence, Took: took})
 }
 
 func (s *Scheduler) deadLetter(t *task, reason string, _ time.Time) {

@@ -56,7 +56,7 @@ func (r *router) follow(down *shell.Teardown) error {
 			r.env.Log.Error("an event without metadata came from the log", "subject", msg.Subject(), "error", err)
 			return
 		}
-		r.read(msg, meta.Sequence.Stream)
+		r.read(msg, meta.Sequence.Stream, meta.Timestamp)
 		if behind > 0 {
 			if behind--; behind == 0 || meta.NumPending == 0 {
 				behind = 0
@@ -107,11 +107,11 @@ func (r *router) openLog(ctx context.Context) (jetstream.Consumer, error) {
 }
 
 // read takes in one message of the log.
-func (r *router) read(msg jetstream.Msg, seq uint64) {
+func (r *router) read(msg jetstream.Msg, seq uint64, at time.Time) {
 	ev, err := contracts.DecodeEvent(msg.Subject(), msg.Data())
 	var in scheduler.Input
 	if err == nil {
-		in, err = toInput(ev, seq)
+		in, err = toInput(ev, seq, at)
 	}
 	if err != nil {
 		// The event store, whose log it is, reports it and sets it aside.
@@ -127,7 +127,7 @@ func (r *router) read(msg jetstream.Msg, seq uint64) {
 }
 
 // toInput tells the scheduler what an event means; nil means nothing to it.
-func toInput(ev contracts.Event, seq uint64) (scheduler.Input, error) {
+func toInput(ev contracts.Event, seq uint64, at time.Time) (scheduler.Input, error) {
 	switch ev.Type {
 	case contracts.AgentCreated:
 		d, err := contracts.DecodeData[contracts.AgentCreatedData](ev)
@@ -158,10 +158,10 @@ func toInput(ev contracts.Event, seq uint64) (scheduler.Input, error) {
 		d, err := contracts.DecodeData[contracts.AgentStateChangedData](ev)
 		return scheduler.HealthChanged{Agent: ev.Entity, Incarnation: d.Incarnation, Health: d.To}, err
 	}
-	return taskInput(ev, seq)
+	return taskInput(ev, seq, at)
 }
 
-func taskInput(ev contracts.Event, seq uint64) (scheduler.Input, error) {
+func taskInput(ev contracts.Event, seq uint64, at time.Time) (scheduler.Input, error) {
 	switch ev.Type {
 	case contracts.TaskSubmitted:
 		d, err := contracts.DecodeData[contracts.TaskSubmittedData](ev)
@@ -174,7 +174,7 @@ func taskInput(ev contracts.Event, seq uint64) (scheduler.Input, error) {
 		return scheduler.TaskResult{
 			Task: d.Task, Agent: d.Agent, Incarnation: d.Incarnation, Number: d.Attempt,
 			Failed: ev.Type == contracts.TaskFailed, Retry: d.Retry, Error: shorten(d.Error, 512),
-			Logged: seq, Cause: ev.ID,
+			Logged: seq, At: at, Cause: ev.ID,
 		}, err
 	case contracts.TaskDeadLettered:
 		d, err := contracts.DecodeData[contracts.TaskDeadData](ev)
@@ -216,7 +216,7 @@ func (r *router) beat(msg *nats.Msg) {
 	}
 	r.input(scheduler.Beat{
 		Agent: agent, Incarnation: h.Incarnation, Seq: h.Seq, Type: h.Type, Capabilities: h.Capabilities,
-		Capacity: h.Capacity, Status: h.Status, InFlight: h.InFlight,
+		Capacity: h.Capacity, Status: h.Status,
 	})
 }
 

@@ -113,7 +113,6 @@ type router struct {
 	heldBytes int
 	lines     map[string]*line // by task type
 	unserved  map[string]time.Time
-	pending   map[string]uint64 // messages in the queue by type, as last seen
 
 	// Shared: how many calls run at once, below the bulkheads' limits.
 	appending, dispatching, settling *semaphore.Weighted
@@ -130,7 +129,7 @@ func lead(parent context.Context, p *premises, l *lease) error {
 		premises: p, lease: l, ctx: ctx, fail: cancel,
 		mailbox: make(chan func(), 1024), dead: make(chan struct{}),
 		held: map[uint64]*message{}, lines: map[string]*line{},
-		unserved: map[string]time.Time{}, pending: map[string]uint64{},
+		unserved:  map[string]time.Time{},
 		appending: semaphore.NewWeighted(32), dispatching: semaphore.NewWeighted(48), settling: semaphore.NewWeighted(32),
 	}
 	if err := r.restore(ctx); err != nil {
@@ -159,13 +158,13 @@ func lead(parent context.Context, p *premises, l *lease) error {
 
 // serve opens everything that feeds the loop, the log first.
 func (r *router) serve(down *shell.Teardown) error {
+	r.jobs.Go(r.renew)
 	if err := r.follow(down); err != nil {
 		return err
 	}
 	if err := r.listen(down); err != nil {
 		return err
 	}
-	r.jobs.Go(r.renew)
 	r.jobs.Go(r.sweep)
 	r.jobs.Go(r.reassure)
 	if err := r.serveAPI(down); err != nil {

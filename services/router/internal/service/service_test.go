@@ -39,7 +39,7 @@ func idle(t *testing.T, instance string) *router {
 		premises: p, lease: &lease{}, ctx: ctx, fail: cancel,
 		mailbox: make(chan func(), 1024), dead: make(chan struct{}),
 		held: map[uint64]*message{}, lines: map[string]*line{},
-		unserved: map[string]time.Time{}, pending: map[string]uint64{},
+		unserved:  map[string]time.Time{},
 		sched:     scheduler.New(scheduler.Config{}, time.Now()),
 		appending: semaphore.NewWeighted(1), dispatching: semaphore.NewWeighted(1), settling: semaphore.NewWeighted(1),
 	}
@@ -190,7 +190,7 @@ func FuzzLog(f *testing.F) {
 			return
 		}
 		ev.Data = data
-		in, err := toInput(ev, 10)
+		in, err := toInput(ev, 10, now)
 		if err != nil || in == nil {
 			return
 		}

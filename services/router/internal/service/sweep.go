@@ -74,7 +74,6 @@ func (r *router) queueLengths(ctx context.Context) (map[string]uint64, error) {
 // for somebody; on the loop.
 func (r *router) review(pending map[string]uint64) (stuck []*line) {
 	now := time.Now()
-	r.pending = pending
 	for taskType := range pending {
 		r.discover(taskType)
 	}
