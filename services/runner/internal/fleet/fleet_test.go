@@ -325,9 +325,7 @@ func TestTidyEndsStraysThatHideFromTheGroupAndTheLock(t *testing.T) {
 		t.Fatal("the stray is gone already; the test tests nothing")
 	}
 	r.mustStart(t, script("a", 2, forever))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go r.Tidy(ctx, 5*time.Millisecond)
+	r.tidyUp(t)
 	eventually(t, "the stray's end", func() bool { return !alive(pid) })
 	if a := r.List()[0]; a.State != "running" || !alive(a.PID) {
 		t.Errorf("the next incarnation: %+v", a)
@@ -339,9 +337,7 @@ func TestAcknowledgedEventsLeaveTheDisk(t *testing.T) {
 	r := open(t, t.TempDir())
 	r.mustStart(t, script("a", 1, "exit 0"))
 	r.eventsOf(t, "a", 2)
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go r.Tidy(ctx, 5*time.Millisecond)
+	r.tidyUp(t)
 	eventually(t, "an empty outbox on disk", func() bool {
 		rec, err := r.ledger.Load("a")
 		return err == nil && rec.State == ledger.Exited && len(rec.Outbox) == 0
@@ -353,9 +349,7 @@ func TestOutputOfARunningAgentIsBounded(t *testing.T) {
 	r := open(t, t.TempDir())
 	r.o.MaxOutput = 64 << 10
 	r.mustStart(t, script("loud", 1, `while :; do echo 0123456789012345678901234567890123456789; done`))
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	go r.Tidy(ctx, 5*time.Millisecond)
+	r.tidyUp(t)
 	blocks := func() (size, allocated int64) {
 		var st syscall.Stat_t
 		if err := syscall.Stat(r.ledger.OutputPath("loud"), &st); err != nil {

@@ -123,6 +123,17 @@ func (r *rig) collect(agent string) {
 	}
 }
 
+// tidyUp lets the fleet tidy up all the time, until the test ends.
+func (r *rig) tidyUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { r.Tidy(ctx, 5*time.Millisecond) })
+	t.Cleanup(func() {
+		cancel()
+		wg.Wait()
+	})
+}
+
 // leave ends the rig once; its agents are ended too, or left alone.
 func (r *rig) leave(t *testing.T, stopAgents bool) {
 	if r.Fleet == nil {

@@ -194,9 +194,14 @@ func TestSuccessorInTheSameProcess(t *testing.T) {
 	_ = syscall.Kill(pid, syscall.SIGKILL)
 
 	second := open(t, dir)
-	evs := second.eventsOf(t, "a", 1)
+	var last contracts.Event // the first may still be the start
+	eventually(t, "the report of the end", func() bool {
+		evs := second.eventsOf(t, "a", 1)
+		last = evs[len(evs)-1]
+		return last.Type == contracts.AgentFailed
+	})
 	// It is still this process's child, so nothing is unknown.
-	if exit := data[contracts.AgentFailedData](t, evs[len(evs)-1]).Exit; exit.Signal != "SIGKILL" {
+	if exit := data[contracts.AgentFailedData](t, last).Exit; exit.Signal != "SIGKILL" {
 		t.Errorf("exit %+v", exit)
 	}
 }
