@@ -131,13 +131,14 @@ func (f *Fleet) silentFrom(a *agent) Instant {
 func (f *Fleet) limit(a *agent, share float64) (time.Duration, Rule) {
 	interval := f.interval(a)
 	missed := float64(f.missedBeats(a)*interval) * share
-	at := a.est.Crossing(f.threshold(a) * share)
-	if f.cfg.Suspicion.Algorithm == suspicion.Fixed {
-		return at, RuleMissedBeats
-	}
 	samples := a.est.Samples()
-	if samples < f.cfg.MinSamples {
+	fixed := f.cfg.Suspicion.Algorithm == suspicion.Fixed
+	if samples < f.cfg.MinSamples && !fixed {
 		return time.Duration(missed), RuleMissedBeats
+	}
+	at := a.est.Crossing(f.threshold(a) * share)
+	if fixed {
+		return at, RuleMissedBeats
 	}
 	most := patience * max(interval, a.est.Interval())
 	if samples < youngSamples {
@@ -257,16 +258,30 @@ func (f *Fleet) fire(now, trusted Instant, i uint32) {
 		}
 		f.fail(i, NoFirstHeartbeat, RuleStartDeadline, now, trusted)
 	case watched:
-		if full, rule := f.limit(a, 1); silence >= full {
-			f.fail(i, HeartbeatTimeout, rule, now, trusted)
+		f.suspect(i, silence, now, trusted)
+	}
+}
+
+// suspect acts on a silence that may have crossed the next level.
+func (f *Fleet) suspect(i uint32, silence time.Duration, now, trusted Instant) {
+	a := &f.agents[i]
+	if a.band != Degraded {
+		half, rule := f.limit(a, 0.5)
+		if silence < half {
+			f.wheel.Set(i, trusted-silence+half)
 			return
 		}
-		if half, rule := f.limit(a, 0.5); silence >= half && a.band != Degraded {
+		if full, _ := f.limit(a, 1); silence < full {
 			f.become(a, Degraded, f.evidence(a, now, trusted, rule))
 			f.find(a, Finding{Kind: ProbeWanted})
 		}
-		f.arm(i)
 	}
+	full, rule := f.limit(a, 1)
+	if silence < full {
+		f.wheel.Set(i, trusted-silence+full)
+		return
+	}
+	f.fail(i, HeartbeatTimeout, rule, now, trusted)
 }
 
 // arm sets the deadline to the next level the agent's silence can cross.

@@ -20,6 +20,9 @@ type normal struct {
 	next    int
 	sum     uint64
 	squares uint64
+	// quantiles are those of the last two levels asked for: a detector asks
+	// for the same two over and over.
+	quantiles [2]struct{ phi, z float64 }
 }
 
 func newNormal(s Settings, interval time.Duration) *normal {
@@ -105,7 +108,18 @@ func (n *normal) Phi(silence time.Duration) float64 {
 
 func (n *normal) Crossing(phi float64) time.Duration {
 	mean, dev := n.moments()
-	return duration(mean + dev*tailQuantile(min(phi, MaxPhi)))
+	return duration(mean + dev*n.quantile(min(phi, MaxPhi)))
+}
+
+func (n *normal) quantile(phi float64) float64 {
+	for _, q := range n.quantiles {
+		if q.phi == phi && phi > 0 {
+			return q.z
+		}
+	}
+	n.quantiles[1] = n.quantiles[0]
+	n.quantiles[0].phi, n.quantiles[0].z = phi, tailQuantile(phi)
+	return n.quantiles[0].z
 }
 
 func (n *normal) Interval() time.Duration {

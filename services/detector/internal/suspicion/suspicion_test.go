@@ -226,3 +226,17 @@ func BenchmarkObserve(b *testing.B) {
 		})
 	}
 }
+
+func BenchmarkCrossing(b *testing.B) {
+	for _, a := range algorithms {
+		b.Run(string(a), func(b *testing.B) {
+			e := New(Settings{Algorithm: a}, time.Second)
+			for i := range 10_000 {
+				e.Observe(time.Second+time.Duration(i%64)*time.Millisecond, 1)
+			}
+			for b.Loop() {
+				e.Crossing(5)
+			}
+		})
+	}
+}

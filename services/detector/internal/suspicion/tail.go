@@ -143,19 +143,42 @@ func bin(late float32) int {
 	return lo - 1
 }
 
-// survival estimates the probability of a gap at least as late as the edge of
-// the bin, given how many such gaps were seen in all contexts and in this one.
-func (t *tail) survival(b int, all, here uint32) float64 {
-	n, l := float64(t.total()), float64(edges[b])
-	s := (float64(all) + priorWeight*cube(priorScale/l)) / (n + priorWeight)
-	if t.worst > 0 {
-		s = max(s, cube(float64(t.worst)/l)/(n+1))
+// powers holds, for each edge l, l^-3 and the prior min(1, (l/0.1)^-3).
+var powers = func() (p [bins]struct{ cube, prior float64 }) {
+	for b, l := range edges {
+		p[b].cube = 1 / (float64(l) * float64(l) * float64(l))
+		p[b].prior = min(p[b].cube*priorScale*priorScale*priorScale, 1)
 	}
-	return (float64(here) + contextWeight*s) / (float64(t.seen[t.context()]) + contextWeight)
+	return p
+}()
+
+// survival estimates probabilities for one state of the counts.
+type survival struct {
+	context     int
+	worst       float64 // (worst lateness)^3
+	all, single float64 // 1/(N+w), 1/(N+1)
+	here        float64 // 1/(N_c+v)
 }
 
-// cube is x^3, at most 1.
-func cube(x float64) float64 { return min(x*x*x, 1) }
+func (t *tail) survival() survival {
+	n, c := float64(t.total()), t.context()
+	s := survival{context: c, all: 1 / (n + priorWeight), single: 1 / (n + 1), here: 1 / (float64(t.seen[c]) + contextWeight)}
+	if w := float64(t.worst); w > 0 {
+		s.worst = w * w * w
+	}
+	return s
+}
+
+// at is the probability of a gap at least as late as the edge of a bin, of
+// which so many were seen in all contexts and in this one. Beyond the latest
+// gap ever seen it falls no faster than the power law.
+func (s *survival) at(b int, all, here uint32) float64 {
+	p := (float64(all) + priorWeight*powers[b].prior) * s.all
+	if s.worst > 0 {
+		p = max(p, min(s.worst*powers[b].cube, 1)*s.single)
+	}
+	return (float64(here) + contextWeight*p) * s.here
+}
 
 // within reports whether silence this late is shorter than recent experience.
 func (t *tail) within(late float64) bool { return late < recentReach*float64(t.recent) }
@@ -166,15 +189,15 @@ func (t *tail) Phi(silence time.Duration) float64 {
 	if b < 0 {
 		return 0
 	}
-	c := t.context()
+	s := t.survival()
 	var all, here uint32
 	for i := b; i < bins; i++ {
-		here += uint32(t.counts[c][i])
+		here += uint32(t.counts[s.context][i])
 		for o := range t.counts {
 			all += uint32(t.counts[o][i])
 		}
 	}
-	phi := -math.Log10(t.survival(b, all, here))
+	phi := -math.Log10(s.at(b, all, here))
 	if b == bins-1 { // beyond the last bin the power law goes on
 		phi += 3 * math.Log10(max(late/float64(edges[b]), 1))
 	}
@@ -187,18 +210,17 @@ func (t *tail) Phi(silence time.Duration) float64 {
 func (t *tail) Crossing(phi float64) time.Duration {
 	phi = min(phi, MaxPhi)
 	target := math.Pow(10, -phi)
-	c := t.context()
+	s := t.survival()
 	var all, here uint32
 	late := -1.0
 	for b := bins - 1; b >= 0; b-- {
-		here += uint32(t.counts[c][b])
+		here += uint32(t.counts[s.context][b])
 		for o := range t.counts {
 			all += uint32(t.counts[o][b])
 		}
-		s := t.survival(b, all, here)
-		if s > target {
+		if p := s.at(b, all, here); p > target {
 			if b == bins-1 {
-				late = float64(edges[b]) * math.Cbrt(s/target)
+				late = float64(edges[b]) * math.Cbrt(p/target)
 			}
 			break
 		}
