@@ -78,11 +78,11 @@ func TestEventsOfAnAgentStayInOrderThroughAnOutage(t *testing.T) {
 			s.put(agent, "x")
 			o.Notify(agent)
 		}
-		<-time.After(10 * time.Minute)
+		<-time.After(time.Minute)
 		s.put("a", "3")
 		o.Notify("a")
 		mu.Lock()
-		if o.Waiting() != 51 || tries < 51*500 {
+		if o.Waiting() != 51 || tries < 51*50 {
 			t.Errorf("%d agents waiting after %d tries", o.Waiting(), tries)
 		}
 		up = true

@@ -275,7 +275,18 @@ func TestWaitingTakesNoThreadPerProcess(t *testing.T) {
 	const children = 60
 	var ps []*Process
 	for range children {
-		p, _ := start(t, "exec sleep 1000")
+		c := shell(t.TempDir(), "exec sleep 1000")
+		p, err := Start(c)
+		c.Output.Close()
+		c.Lock.Close()
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			_ = p.Kill()
+			p.Reap()
+			p.Close()
+		})
 		ps = append(ps, p)
 	}
 	done := make(chan error)
