@@ -207,6 +207,8 @@ func (c *eventsReplayCmd) received(a *app, nc *nats.Conn, msg *nats.Msg) (done b
 			fmt.Fprintf(a.stdout, "%s events\n", msg.Header.Get(contracts.HeaderEnd))
 		}
 		return true, nil
+	case msg.Header.Get(contracts.HeaderIdle) != "": // the next event is not due yet
+		return false, nil
 	}
 	ev, err := contracts.DecodeEvent("", msg.Data)
 	if err != nil {
