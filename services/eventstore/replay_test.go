@@ -176,11 +176,11 @@ func TestReplayWithoutAnswers(t *testing.T) {
 func TestReplayOfLargeEvents(t *testing.T) {
 	t.Parallel()
 	inWorld(t, eventstore.Config{}, func(w *world) {
-		w.custom(20, "a", data(strings.Repeat("x", 500<<10)))
+		w.custom(14, "a", data(strings.Repeat("x", 400<<10)))
 		l := w.replay(contracts.ReplayRequest{})
 		for l.next(false) {
 		}
-		if len(l.ids) < 8 || len(l.ids) > 9 || !strings.Contains(l.fault, "Smith-Flow") {
+		if len(l.ids) < 10 || len(l.ids) > 11 || !strings.Contains(l.fault, "Smith-Flow") {
 			t.Errorf("%d events, fault %q", len(l.ids), l.fault)
 		}
 	})

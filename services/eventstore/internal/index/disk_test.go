@@ -26,14 +26,14 @@ func victim(dir string) {
 	for orders := bufio.NewScanner(os.Stdin); orders.Scan(); { // a line, a batch
 		from := ix.Position().Reached
 		var batch []Entry
-		for i := from + 1; i <= from+100; i++ {
+		for i := from + 1; i <= from+50; i++ {
 			batch = append(batch, Entry{Sequence: i, ID: fmt.Sprint("e", i), Correlation: fmt.Sprint("c", i%7)})
 		}
-		if _, err := ix.Apply(batch, from+100); err != nil {
+		if _, err := ix.Apply(batch, from+50); err != nil {
 			fmt.Println("error", err)
 			os.Exit(1)
 		}
-		fmt.Println("reached", from+100)
+		fmt.Println("reached", from+50)
 	}
 }
 
@@ -44,7 +44,7 @@ func TestKilledWithoutClose(t *testing.T) {
 	t.Parallel()
 	dir := filepath.Join(t.TempDir(), "index")
 	best := uint64(0)
-	for round := range 3 {
+	for round := range 2 {
 		cmd := exec.Command(os.Args[0])
 		orders, err := cmd.StdinPipe() // left open: the process waits for more
 		must(t, err)
@@ -52,10 +52,10 @@ func TestKilledWithoutClose(t *testing.T) {
 		out, err := cmd.StdoutPipe()
 		must(t, err)
 		must(t, cmd.Start())
-		_, err = orders.Write(bytes.Repeat([]byte("\n"), 60))
+		_, err = orders.Write(bytes.Repeat([]byte("\n"), 40))
 		must(t, err)
 		lines := bufio.NewScanner(out)
-		for n := 0; n < 20*(round+1) && lines.Scan(); n++ {
+		for n := 0; n < 15*(round+1) && lines.Scan(); n++ {
 			if strings.HasPrefix(lines.Text(), "error") {
 				t.Fatal(lines.Text())
 			}
