@@ -90,6 +90,9 @@ const (
 	// minAssumed is the shortest interval that is assumed.
 	minAssumed = 100 * time.Millisecond
 	maxAssumed = time.Hour
+	// maxSkew is how long work may stand still under a busy_until that had
+	// passed when it last moved: the agent's clock may be another.
+	maxSkew = 5 * time.Minute
 	// maxCleared is how often in a row a ping's answer excuses silence.
 	maxCleared = 3
 	// announcedWithin is how long the word of a start may come after the first

@@ -207,7 +207,7 @@ func (f *Fleet) hung(a *agent, b Beat, now Instant) bool {
 		a.progress, a.moved = b.Progress, now
 	}
 	interval := f.interval(a)
-	return b.Busy && now > b.BusyUntil+interval && (a.moved < b.BusyUntil || now-a.moved > patience*interval)
+	return b.Busy && now > b.BusyUntil+interval && (a.moved < b.BusyUntil || now-a.moved > max(patience*interval, maxSkew))
 }
 
 // note takes over what the agent says of itself; what it leaves out stays.

@@ -136,7 +136,7 @@ func TestHungThoughBeating(t *testing.T) {
 	b.Progress++
 	w.beat(b)
 	w.expect("recovered a/0", "a healthy")
-	w.live(b, 18) // it moved after the time it gave itself: it has time again
+	w.live(b, 299) // it moved after the time it gave itself: it has time again
 	w.expect()
 	w.live(b, 4)
 	w.expect("failed a/0 hung progress", "a unhealthy")

@@ -37,6 +37,10 @@ type Config struct {
 	ProbeTimeout time.Duration
 }
 
+// ackTimeout is how long an event's acknowledgement is waited for before it is
+// sent again, under the same id.
+const ackTimeout = 3 * time.Second
+
 // Watcher is a running detector.
 type Watcher struct {
 	env     shell.Env
@@ -84,6 +88,8 @@ func New(env shell.Env, cfg Config, store *guard.Guard) (*Watcher, error) {
 	}
 	w.outbox = newOutbox(w.needless, func(ctx context.Context, ev contracts.Event) error {
 		return store.Run(ctx, "publish", func(ctx context.Context) error {
+			ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+			defer cancel()
 			_, err := shell.PublishEvent(ctx, env.JS, ev)
 			return err
 		})
