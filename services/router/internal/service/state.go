@@ -198,7 +198,11 @@ func (r *router) load(ctx context.Context) (snap scheduler.Snapshot, err error) 
 // holdLease answers those who ask whether the owner is still there, until the
 // state has been handed over.
 func (r *router) holdLease(down *shell.Teardown) error {
-	sub, err := r.env.NC.Subscribe(ownerSubject(r.env.Instance), func(m *nats.Msg) { _ = m.Respond(nil) })
+	sub, err := r.env.NC.Subscribe(ownerSubject(r.env.Instance), func(m *nats.Msg) {
+		if shell.Answerable(m.Reply) {
+			_ = m.Respond(nil) // whoever asks again will be answered then
+		}
+	})
 	if err != nil {
 		return fmt.Errorf("answer for the lease: %w", err)
 	}
