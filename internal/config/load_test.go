@@ -22,17 +22,23 @@ func TestRequirementsFile(t *testing.T) {
 	f := load(t, "testdata/good/requirements.yaml")
 	want := Default()
 	want.Path = "testdata/good/requirements.yaml"
-	supervisor := RestartPolicy{MaxRestarts: 10, TimeWindow: 300 * time.Second, Delay: 500 * time.Millisecond,
-		Backoff: Backoff{Type: Fibonacci, MaxDelay: time.Minute, Jitter: 0.1}, ResetAfter: 300 * time.Second}
+	supervisor := RestartPolicy{
+		MaxRestarts: 10, TimeWindow: 300 * time.Second, Delay: 500 * time.Millisecond,
+		Backoff: Backoff{Type: Fibonacci, MaxDelay: time.Minute, Jitter: 0.1}, ResetAfter: 300 * time.Second,
+	}
 	want.RestartPolicies = map[string]RestartPolicy{
-		"default": {MaxRestarts: 5, TimeWindow: time.Minute, Delay: 100 * time.Millisecond,
-			Backoff: Backoff{Type: Exponential, Base: 2, MaxDelay: 30 * time.Second, Jitter: 0.1}, ResetAfter: time.Minute},
+		"default": {
+			MaxRestarts: 5, TimeWindow: time.Minute, Delay: 100 * time.Millisecond,
+			Backoff: Backoff{Type: Exponential, Base: 2, MaxDelay: 30 * time.Second, Jitter: 0.1}, ResetAfter: time.Minute,
+		},
 		"agent_supervisor": supervisor,
 	}
 	want.Tree.Root.Strategy = OneForAll
 	want.Tree.Root.Policy, want.Tree.Root.PolicyName = supervisor, "agent_supervisor"
-	want.FailureDetection = FailureDetection{HeartbeatInterval: 5 * time.Second, FailureThreshold: 3, Algorithm: AlgorithmTail, PhiThreshold: 8,
-		SamplingWindowSize: 100, MinSamples: 10, ProbeTimeout: time.Second}
+	want.FailureDetection = FailureDetection{
+		HeartbeatInterval: 5 * time.Second, FailureThreshold: 3, Algorithm: AlgorithmTail, PhiThreshold: 8,
+		SamplingWindowSize: 100, MinSamples: 10, ProbeTimeout: time.Second,
+	}
 	want.CircuitBreakers = map[string]CircuitBreaker{
 		"default":      {FailureThreshold: 5, SuccessThreshold: 3, Timeout: 30 * time.Second, HalfOpenMaxCalls: 3},
 		"external_api": {FailureThreshold: 3, SuccessThreshold: 2, Timeout: time.Minute, HalfOpenMaxCalls: 1},

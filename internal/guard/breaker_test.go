@@ -30,7 +30,7 @@ func TestBreakerCycle(t *testing.T) {
 		wantState(t, g, Open)
 		time.Sleep(30*second - 1)
 		wantErr(t, g.Run(t.Context(), "op", succeeds), ErrOpen)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		wantState(t, g, HalfOpen)
 		if err := g.Run(t.Context(), "op", succeeds); err != nil {
 			t.Fatal(err)

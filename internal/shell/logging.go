@@ -34,7 +34,7 @@ func NewLogger(w io.Writer, level, format string) (*slog.Logger, error) {
 }
 
 func textHandler(w io.Writer, min slog.Level, tty bool) slog.Handler {
-	return tint.NewHandler(w, &tint.Options{
+	return tint.NewTextHandler(w, &tint.Options{
 		Level: min, TimeFormat: "15:04:05.000",
 		NoColor: !tty || os.Getenv("NO_COLOR") != "",
 		ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {

@@ -75,15 +75,15 @@ func (h Host) options() Options {
 func (h Host) Validate() error {
 	errs := []error{h.options().Validate()}
 	if len(h.Funcs) == 0 {
-		errs = append(errs, errors.New("Funcs: names no agent"))
+		errs = append(errs, errors.New("field Funcs names no agent"))
 	}
 	for name, f := range h.Funcs {
 		if name == "" || f == nil {
-			errs = append(errs, fmt.Errorf("Funcs[%q]: must have a name and a function", name))
+			errs = append(errs, fmt.Errorf("field Funcs[%q] must have a name and a function", name))
 		}
 	}
 	if h.Capacity < 0 {
-		errs = append(errs, fmt.Errorf("Capacity: %d is negative", h.Capacity))
+		errs = append(errs, fmt.Errorf("field Capacity: %d is negative", h.Capacity))
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("host %q: %w", h.Name, err)

@@ -343,10 +343,25 @@ func TestProtocolIsComplete(t *testing.T) {
 		}
 	}
 	for _, v := range []any{
-		contracts.Heartbeat{}, contracts.PingReply{}, contracts.AgentStopRequest{}, contracts.Task{}, contracts.TaskDispatch{}, contracts.TaskReply{},
-		contracts.TaskResultData{}, contracts.Event{}, contracts.AgentFailedData{}, contracts.AgentStartedData{}, contracts.AgentStoppedData{},
-		contracts.Exit{}, contracts.Silence{}, contracts.StartCommand{}, contracts.StopCommand{}, contracts.RunnerReply{}, contracts.RunnerList{},
-		contracts.RunnerAgent{}, contracts.RunnerAnnouncement{},
+		contracts.Heartbeat{},
+		contracts.PingReply{},
+		contracts.AgentStopRequest{},
+		contracts.Task{},
+		contracts.TaskDispatch{},
+		contracts.TaskReply{},
+		contracts.TaskResultData{},
+		contracts.Event{},
+		contracts.AgentFailedData{},
+		contracts.AgentStartedData{},
+		contracts.AgentStoppedData{},
+		contracts.Exit{},
+		contracts.Silence{},
+		contracts.StartCommand{},
+		contracts.StopCommand{},
+		contracts.RunnerReply{},
+		contracts.RunnerList{},
+		contracts.RunnerAgent{},
+		contracts.RunnerAnnouncement{},
 	} {
 		typ := reflect.TypeOf(v)
 		for i := range typ.NumField() {

@@ -37,9 +37,9 @@ type verified struct {
 }
 
 type taskStory struct {
-	submitted, completed bool
-	reassigned           int
-	holder               string
+	completed  bool
+	reassigned int
+	holder     string
 }
 
 func observe(ctx context.Context, js jetstream.JetStream) (*observer, func(), error) {
