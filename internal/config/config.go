@@ -105,7 +105,7 @@ type Agent struct {
 	// Command is the program and its arguments, run without a shell. Empty
 	// only when Runner names a program that runs the agent in-process.
 	Command []string
-	// Env is added to the runner's environment.
+	// Env is added to the few variables that a runner gives every agent.
 	Env map[string]string
 	// Dir is the working directory, the runner's own when empty.
 	Dir string
