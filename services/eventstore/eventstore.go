@@ -100,7 +100,11 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 	}
 	log := eventlog.New(env.JS, streams.events, calls)
 	m := newMetrics(env.Metrics)
-	follow, err := indexer.New(log, opener(env, cfg.IndexDir), setaside.New(env, streams.dead, calls), m, env.Log)
+	create := func(ctx context.Context) error {
+		_, err := tryStreams(ctx, env.JS, cfg.Streams)
+		return err
+	}
+	follow, err := indexer.New(log, create, opener(env, cfg.IndexDir), setaside.New(env, streams.dead, calls), m, env.Log)
 	if err != nil {
 		return err
 	}

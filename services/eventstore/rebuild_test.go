@@ -293,3 +293,24 @@ func TestStopWithoutServer(t *testing.T) {
 		}
 	})
 }
+
+// TestStreamGone deletes the event stream: the service makes it anew.
+func TestStreamGone(t *testing.T) {
+	t.Parallel()
+	inWorld(t, eventstore.Config{IndexDir: t.TempDir()}, func(w *world) {
+		old := w.custom(3, "a")
+		w.mustGet(old...)
+		if err := w.env.JS.DeleteStream(w.t.Context(), contracts.EventStream); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := call[contracts.StoreStats](w, "stats", nil); code(err) != contracts.CodeNotReady {
+			t.Errorf("without a stream: %v", err)
+		}
+		w.pass(10 * time.Second)
+		fresh := w.custom(2, "a")
+		w.mustGet(fresh...)
+		if diff := cmp.Diff(ids(fresh...), w.query(contracts.QueryRequest{})); diff != "" {
+			t.Error(diff)
+		}
+	})
+}

@@ -109,6 +109,7 @@ var codes = []struct {
 	{indexer.ErrBehind, contracts.CodeNotReady},
 	{index.ErrCorrupt, contracts.CodeNotReady},
 	{eventlog.ErrDisconnected, contracts.CodeNotReady},
+	{eventlog.ErrNoStream, contracts.CodeNotReady},
 	{guard.ErrTimeout, contracts.CodeNotReady},
 	{context.DeadlineExceeded, contracts.CodeNotReady},
 	{context.Canceled, contracts.CodeNotReady},

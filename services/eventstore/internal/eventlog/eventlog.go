@@ -22,6 +22,9 @@ var ErrGone = errors.New("not in the stream")
 // ErrDisconnected tells that there is no connection to the server now.
 var ErrDisconnected = errors.New("not connected to the NATS server")
 
+// ErrNoStream tells that the stream does not exist.
+var ErrNoStream = jetstream.ErrStreamNotFound
+
 // askTimeout bounds one try of a request, unless the guard's is nearer: a
 // request that was under way when its server died gets no answer.
 const askTimeout = 5 * time.Second
@@ -77,6 +80,9 @@ func (l *Log) State(ctx context.Context) (State, error) {
 	return ask(ctx, l, "state", func(ctx context.Context) (State, error) {
 		// A handle of its own: Info changes the handle it is called on.
 		s, err := l.js.Stream(ctx, l.name())
+		if errors.Is(err, ErrNoStream) {
+			return State{}, guard.Permanent(fmt.Errorf("stream %s: %w", l.name(), err))
+		}
 		if err != nil {
 			return State{}, fmt.Errorf("stream %s: %w", l.name(), err)
 		}

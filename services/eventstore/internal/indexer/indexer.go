@@ -62,6 +62,7 @@ type Opener func(discard bool) (index.Index, error)
 // Indexer is made by New and works while Run runs.
 type Indexer struct {
 	log      *eventlog.Log
+	create   func(context.Context) error
 	open     Opener
 	rejecter Rejecter
 	observer Observer
@@ -76,14 +77,15 @@ type Indexer struct {
 	users   sync.WaitGroup
 }
 
-// New makes an indexer of an event stream.
-func New(log *eventlog.Log, open Opener, r Rejecter, o Observer, logger *slog.Logger) (*Indexer, error) {
+// New makes an indexer of an event stream. When the stream is found to be gone
+// it calls create, which makes it anew.
+func New(log *eventlog.Log, create func(context.Context) error, open Opener, r Rejecter, o Observer, logger *slog.Logger) (*Indexer, error) {
 	ix, err := open(false)
 	if err != nil {
 		return nil, err
 	}
 	return &Indexer{
-		log: log, open: open, rejecter: r, observer: o, slog: logger,
+		log: log, create: create, open: open, rejecter: r, observer: o, slog: logger,
 		doubt: make(chan struct{}, 1), index: ix, stale: true, changed: make(chan struct{}),
 	}, nil
 }
@@ -190,10 +192,13 @@ func (x *Indexer) Run(ctx context.Context) error {
 		if time.Since(begin) > 2*retryMost {
 			wait = retryFirst
 		}
-		x.slog.Warn("indexing interrupted", "error", err, "again_in", wait)
+		x.interrupted(ctx, err, wait)
 		select {
 		case <-ctx.Done():
-		case <-connected:
+		case _, open := <-connected:
+			if !open {
+				connected = nil
+			}
 		case <-time.After(wait):
 		}
 		wait = min(2*wait, retryMost)
@@ -202,6 +207,23 @@ func (x *Indexer) Run(ctx context.Context) error {
 	defer x.mu.Unlock()
 	x.users.Wait()
 	return x.index.Close()
+}
+
+// interrupted reports why following ended, and makes the stream anew if it is
+// gone.
+func (x *Indexer) interrupted(ctx context.Context, err error, wait time.Duration) {
+	level := slog.LevelWarn
+	if errors.Is(err, eventlog.ErrDisconnected) { // the connection reports that itself
+		level = slog.LevelDebug
+	}
+	x.slog.Log(ctx, level, "indexing interrupted", "error", err, "again_in", wait)
+	if !errors.Is(err, eventlog.ErrNoStream) {
+		return
+	}
+	x.slog.Error("the event stream is gone, with all events; it is made anew")
+	if err := x.create(ctx); err != nil {
+		x.slog.Warn("the event stream cannot be made", "error", err)
+	}
 }
 
 // reopen replaces a corrupt index by an empty one.
