@@ -242,7 +242,8 @@ type Routing struct {
 	// Types maps a task type to the agents that may do it. A task type that
 	// is not here goes to agents with a capability of that name.
 	Types map[string]Route
-	// DefaultAgent gets tasks nobody else can do. Empty: they are refused.
+	// DefaultAgent gets tasks nobody else can do. Empty: they wait for somebody
+	// who can.
 	DefaultAgent string
 	// MaxAttempts is how often a task is given out before it is dead.
 	MaxAttempts int

@@ -39,8 +39,19 @@ type Env struct {
 // Source is what the service's events name as their source.
 func (e Env) Source() string { return e.Service + "/" + e.Instance }
 
-// Ready says that the service serves. It may be called more than once.
-func (e Env) Ready() { e.Health.Ready(e.Service) }
+// Ready says that the service serves. It may be called more than once. What the
+// service has subscribed to is known to the server by then, so that whoever
+// hears of it is answered.
+func (e Env) Ready() {
+	if e.NC != nil {
+		if err := e.NC.FlushTimeout(flushTimeout); err != nil {
+			e.Log.Warn("subscriptions may not be known to the server yet", "error", err)
+		}
+	}
+	e.Health.Ready(e.Service)
+}
+
+const flushTimeout = 5 * time.Second
 
 // Event begins an event of this service.
 func (e Env) Event(t contracts.EventType, entity string) *contracts.EventBuilder {
