@@ -139,8 +139,9 @@ func (r *runner) stop(body []byte) contracts.RunnerReply {
 		<-time.After(slow)
 	}
 	r.mu.Lock()
-	defer r.mu.Unlock()
-	if inc := r.live[cmd.Agent]; inc > 0 && inc <= cmd.Incarnation {
+	inc := r.live[cmd.Agent]
+	ends := inc > 0 && inc <= cmd.Incarnation
+	if ends {
 		delete(r.live, cmd.Agent)
 		word := "stop"
 		if cmd.Kill {
@@ -149,6 +150,10 @@ func (r *runner) stop(body []byte) contracts.RunnerReply {
 		r.log = append(r.log, fmt.Sprintf("%s %s %d", word, cmd.Agent, inc))
 	}
 	r.seen[cmd.Agent] = max(r.seen[cmd.Agent], cmd.Incarnation)
+	r.mu.Unlock()
+	if ends {
+		r.tellStopped(cmd.Agent, inc)
+	}
 	return contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation}
 }
 
@@ -171,6 +176,23 @@ func (r *runner) exit(agent string, code int) contracts.Event {
 func (r *runner) silent(agent string) contracts.Event {
 	return r.store(contracts.AgentFailed, agent, contracts.AgentFailedData{
 		Agent: agent, Incarnation: r.incarnation(agent), Reason: contracts.ReasonHeartbeatTimeout, Detail: "phi 9.1"})
+}
+
+// tellStopped stores the end that was ordered, over outages of NATS.
+func (r *runner) tellStopped(agent string, inc uint64) {
+	ev, err := contracts.NewEvent("runner/"+r.name, contracts.AgentStopped, agent, time.Now()).
+		Data(contracts.AgentStoppedData{Agent: agent, Incarnation: inc, Reason: "requested"}).Build()
+	if err != nil {
+		r.t.Error(err)
+		return
+	}
+	for range 100 {
+		if _, err = shell.PublishEvent(context.Background(), r.js, ev); err == nil || r.nc.IsClosed() {
+			return
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	r.t.Error(err)
 }
 
 func (r *runner) store(kind contracts.EventType, agent string, data any) contracts.Event {

@@ -182,6 +182,7 @@ func (t *Tree) stopped(c *node) bool {
 		}
 		return true
 	case c.spec.Supervisor != nil:
+		c.blameFor(c.parent.op())
 		if op := c.op(); op != nil && op.Kind == OpStop {
 			op.Outcome = Ordered
 			t.touch(c)
@@ -196,10 +197,14 @@ func (t *Tree) stopped(c *node) bool {
 		}
 		return false
 	default:
+		c.blameFor(c.parent.op())
 		t.stop(c, "", WhyOrdered, false)
 		return false
 	}
 }
+
+// blameFor makes what happens to a node part of an operation's story.
+func (n *node) blameFor(op *Operation) { n.st.Cause, n.st.Chain = op.Cause, op.Chain }
 
 // down deals with an agent, or a supervisor stopped by order, that is now down.
 func (t *Tree) down(n *node) {
