@@ -10,14 +10,19 @@ import (
 type treeCmd struct {
 	clientFlags
 	Node string `arg:"" optional:"" help:"Show only the subtree under this node."`
+	At   *place `placeholder:"TIME|SEQ" xor:"when" help:"Show the tree as it was: at a time, a duration ago such as 10m, or a sequence of the event stream."`
+	Diff *span  `placeholder:"A B" xor:"when" help:"Show how the tree differs between two moments, each as for --at; now is one, too."`
 }
 
 func (treeCmd) Help() string {
-	return "Examples:\n  smith tree\n  smith tree research --json"
+	return "Examples:\n  smith tree\n  smith tree research --json\n  smith tree --at 10m\n  smith tree --diff 2026-01-02T15:04:05Z now\n  smith tree research --diff 4711 4800"
 }
 
 func (c *treeCmd) Run(a *app) error {
-	tree, err := ask[contracts.TreeReply](a, c.clientFlags, contracts.ServiceSupervisor, "tree", contracts.TreeRequest{Node: c.Node})
+	if c.Diff != nil {
+		return c.showDiff(a)
+	}
+	tree, err := ask[contracts.TreeReply](a, c.clientFlags, contracts.ServiceSupervisor, "tree", contracts.TreeRequest{Node: c.Node, Moment: c.At.moment()})
 	if err != nil {
 		return err
 	}
@@ -29,7 +34,11 @@ func (c *treeCmd) Run(a *app) error {
 	if err := a.table([]string{"NODE", "KIND", "STATUS", "INCARNATION", "RESTARTS", "RUNNER", "PID"}, rows); err != nil {
 		return err
 	}
-	_, err = fmt.Fprintf(a.stdout, "\ntree %s, decision %d by %s\n", tree.Tree, tree.Decision, tree.Supervisor)
+	when := ""
+	if tree.At != nil {
+		when = fmt.Sprintf(" at sequence %d, %s", tree.Sequence, tree.At.Local().Format("2006-01-02 15:04:05.000"))
+	}
+	_, err = fmt.Fprintf(a.stdout, "\ntree %s, decision %d by %s%s\n", tree.Tree, tree.Decision, tree.Supervisor, when)
 	return err
 }
 

@@ -111,9 +111,12 @@ type OK struct {
 // --- supervisor: tree, status, add, remove, restart, terminate, suspend,
 // resume, drain
 
-// TreeRequest asks for a tree, or the subtree under a node.
+// TreeRequest asks for a tree, or the subtree under a node, as it stands or as
+// it was.
 type TreeRequest struct {
 	Node string `json:"node,omitempty"`
+	// Moment is when; left out, it is now.
+	Moment Moment `json:"moment,omitzero"`
 }
 
 // TreeReply is a tree as it stands.
@@ -122,10 +125,12 @@ type TreeReply struct {
 	Supervisor string `json:"supervisor"`
 	// Decision is the number of the last decision, Sequence its place in the
 	// event stream.
-	Decision uint64       `json:"decision"`
-	Sequence uint64       `json:"sequence"`
-	Root     NodeView     `json:"root"`
-	Runners  []RunnerView `json:"runners,omitempty"`
+	Decision uint64 `json:"decision"`
+	Sequence uint64 `json:"sequence"`
+	// At is when that was decided; only of a past tree.
+	At      *time.Time   `json:"at,omitempty"`
+	Root    NodeView     `json:"root"`
+	Runners []RunnerView `json:"runners,omitempty"`
 }
 
 // NodeView is a node as operators see it.

@@ -70,6 +70,8 @@ var messages = []message{
 	{"smith.detector.probe", AgentRequest{}, ProbeReply{}},
 
 	{"smith.supervisor.tree", TreeRequest{}, TreeReply{}},
+	{"smith.supervisor.diff", DiffRequest{}, DiffReply{}},
+	{"smith.supervisor.rehearse", RehearseRequest{}, RehearseReply{}},
 	{"smith.supervisor.status", NodeRequest{}, NodeView{}},
 	{"smith.supervisor.add", AddRequest{}, OK{}},
 	{"smith.supervisor.remove", NodeRequest{}, OK{}},

@@ -76,7 +76,9 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		return err
 	}
 	f := cfg.File
+	before := past{env: env, tree: f.Tree.Name}
 	opt := keeper.Options{
+		Past: before.at, Serve: before.serve,
 		Tree: f.Tree.Name, Specs: all, Boot: !cfg.KeepDown, File: f, Environments: environments(f),
 		Child:         func(req contracts.AddRequest) (*tree.Spec, error) { return child(f, req) },
 		SnapshotEvery: uint64(cfg.SnapshotEvery), DegradedFails: !f.Verification.AllowDegraded,

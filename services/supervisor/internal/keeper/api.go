@@ -50,6 +50,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		shell.Handle(api, "drain", func(ctx context.Context, req contracts.NodeRequest) (contracts.OK, error) {
 			return k.Drain(ctx, req.Reason)
 		}),
+		k.opt.Serve(api),
 		shell.Handle(api, LeadVerb, k.serveLead),
 	} {
 		if err != nil {
@@ -156,6 +157,9 @@ func verdict(in tree.Input, a answer) (contracts.OK, error) {
 }
 
 func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (contracts.TreeReply, error) {
+	if !req.Moment.IsZero() {
+		return k.opt.Past(ctx, req)
+	}
 	var reply contracts.TreeReply
 	found := false
 	err := k.ask(ctx, func() {

@@ -7,6 +7,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -30,6 +31,7 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 	now := k.now()
 	d := journal.Decision{ID: newID(), At: now.Time()}
 	k.tree.Deciding(d.ID)
+	runners := k.runners
 	var oldest tree.Instant
 	for n < len(batch) && (n == 0 || k.tree.Dirty() < maxChanged) {
 		a := batch[n]
@@ -44,7 +46,13 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 		touches, before := k.tree.Touches(), len(effects)
 		effects = k.tree.Step(&a.Input, now, effects)
 		if k.tree.Touches() == touches && len(effects) == before {
+			if a.Kind == tree.Runners {
+				k.runners, runners = &a, &a
+			}
 			continue
+		}
+		if a.Kind == tree.Runners {
+			k.runners = nil
 		}
 		if a.At > 0 && (oldest == 0 || a.At < oldest) {
 			oldest = a.At
@@ -53,6 +61,9 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 	}
 	k.opt.Metrics.inputs(n)
 	changes := k.tree.Changes(nil)
+	if len(changes) == 0 && runners != nil && k.runners == nil {
+		k.runners = runners // nothing is stored that would tell of them
+	}
 	if len(changes) > 0 {
 		d.Cursor, d.Changes = k.cursor, changes
 		if err := k.journal.Append(ctx, d); err != nil {
@@ -76,13 +87,8 @@ func (k *Keeper) describe(d *journal.Decision, a arrival, effects []tree.Effect)
 	if d.Cause == "" {
 		d.Cause, d.Chain = a.Event, a.Chain
 	}
-	in := contracts.DecisionInput{
-		Kind: inputWord(a.Input), Node: a.Node, Incarnation: a.Incarnation, Event: a.Event,
-		Sequence: a.seq, At: d.At, Detail: a.Reason,
-	}
-	if a.At > 0 {
-		in.At = a.At.Time()
-	}
+	k.recordRunners(d)
+	in := k.recorded(a, d.At)
 	d.Inputs = append(d.Inputs, in)
 	for _, e := range effects {
 		if d.Cause == "" {
@@ -146,26 +152,29 @@ func (k *Keeper) perform(e tree.Effect) {
 	}
 }
 
-func inputWord(in tree.Input) string {
-	switch in.Kind {
-	case tree.Exited:
-		return "exit"
-	case tree.Failed:
-		return "verdict"
-	case tree.Started, tree.StartFailed:
-		return "start_result"
-	case tree.Stopped:
-		return "stop_result"
-	case tree.Beat:
-		return "heartbeat"
-	case tree.Tick:
-		return "timer"
-	case tree.Order:
-		return "command"
-	case tree.Configure:
-		return "config"
+// recorded is what the log keeps of an arrival: enough to decide on it again.
+func (k *Keeper) recorded(a arrival, now time.Time) contracts.DecisionInput {
+	in, err := recording.Write(a.Input)
+	if err != nil {
+		// What came as JSON can be written as JSON.
+		k.env.Log.Error("input not recorded", "tree", k.opt.Tree, "error", err)
 	}
-	return string(in.Kind)
+	in.Sequence = a.seq
+	if in.At.IsZero() {
+		in.At = now
+	}
+	return in
+}
+
+// recordRunners adds the runners available to a decision when they are others
+// than the log says: they change nothing by themselves, but what is decided
+// next depends on them.
+func (k *Keeper) recordRunners(d *journal.Decision) {
+	if k.runners == nil {
+		return
+	}
+	d.Inputs = append(d.Inputs, k.recorded(*k.runners, d.At))
+	k.runners = nil
 }
 
 // effectWords describes an effect for the log.

@@ -18,6 +18,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -38,6 +39,9 @@ type Options struct {
 	DegradedFails bool
 	// Child makes the spec of a child that is added at run time.
 	Child func(contracts.AddRequest) (*tree.Spec, error)
+	// Past gives the tree as it was, and Serve opens further endpoints.
+	Past  func(context.Context, contracts.TreeRequest) (contracts.TreeReply, error)
+	Serve func(*shell.API) error
 	// SnapshotEvery is after how many decisions a snapshot is stored.
 	SnapshotEvery uint64
 	// Guard guards the log.
@@ -83,6 +87,8 @@ type Keeper struct {
 	waiting map[string]chan answer
 	// began holds when restarts under way were decided.
 	began map[string]tree.Instant
+	// runners is the last news of runners that no decision has recorded yet.
+	runners *arrival
 }
 
 // arrival is an input and where it came from.
@@ -158,7 +164,7 @@ func (k *Keeper) Run(ctx context.Context, serving func() error) error {
 // not done.
 func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 	d := journal.Decision{ID: newID(), Type: contracts.TreeDecided, At: time.Now(), Cursor: k.cursor,
-		Inputs: []contracts.DecisionInput{{Kind: "takeover", At: time.Now().UTC(), Detail: "supervisor " + k.env.Instance + " decides from now on"}}}
+		Inputs: []contracts.DecisionInput{{Kind: recording.Takeover, At: time.Now().UTC(), Detail: "supervisor " + k.env.Instance + " decides from now on"}}}
 	if err := k.journal.Append(ctx, d); err != nil {
 		return err
 	}

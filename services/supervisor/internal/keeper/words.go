@@ -75,9 +75,11 @@ func shorten(s string) string {
 	return s[:maxReason] + "…"
 }
 
-// view describes a node, and with deep everything below it.
-func (k *Keeper) view(id string, deep bool) (contracts.NodeView, bool) {
-	spec, st, ok := k.tree.Lookup(id)
+func (k *Keeper) view(id string, deep bool) (contracts.NodeView, bool) { return View(k.tree, id, deep) }
+
+// View describes a node as operators see it, and with deep everything below it.
+func View(t *tree.Tree, id string, deep bool) (contracts.NodeView, bool) {
+	spec, st, ok := t.Lookup(id)
 	if !ok {
 		return contracts.NodeView{}, false
 	}
@@ -95,13 +97,13 @@ func (k *Keeper) view(id string, deep bool) (contracts.NodeView, bool) {
 		v.PID = 0
 	}
 	if !deep {
-		_, restarts := k.tree.History(id)
+		_, restarts := t.History(id)
 		for _, r := range restarts {
 			v.History = append(v.History, contracts.RestartEntry{At: r.At.Time(), Reason: r.Reason})
 		}
 	}
-	for _, c := range k.tree.Children(id) {
-		child, _ := k.view(c, deep)
+	for _, c := range t.Children(id) {
+		child, _ := View(t, c, deep)
 		if !deep {
 			child.Children = nil
 		}

@@ -1,0 +1,157 @@
+package contracts
+
+import "time"
+
+// Moment is a place in a tree's past: a time, or a sequence of the event
+// stream. Of both the sequence counts; the zero value means now.
+type Moment struct {
+	At       *time.Time `json:"at,omitempty"`
+	Sequence uint64     `json:"sequence,omitempty"`
+}
+
+// IsZero tells whether the moment is now.
+func (m Moment) IsZero() bool { return m.At == nil && m.Sequence == 0 }
+
+// DiffRequest asks how a tree, or the subtree under a node, differs between two
+// moments: supervisor.diff.
+type DiffRequest struct {
+	Node string `json:"node,omitempty"`
+	From Moment `json:"from"`
+	To   Moment `json:"to"`
+}
+
+// DiffReply lists what differs, ordered by node.
+type DiffReply struct {
+	Tree string   `json:"tree"`
+	From TreeMark `json:"from"`
+	To   TreeMark `json:"to"`
+	// Nodes are those that differ; Same counts the others.
+	Nodes []NodeDiff `json:"nodes"`
+	Same  int        `json:"same"`
+}
+
+// TreeMark says which decision a view of a tree shows: the last one by then.
+type TreeMark struct {
+	Decision uint64    `json:"decision"`
+	Sequence uint64    `json:"sequence"`
+	At       time.Time `json:"at"`
+}
+
+// NodeDiff is how one node differs.
+type NodeDiff struct {
+	Node string `json:"node"`
+	// Change is added, removed or changed.
+	Change string      `json:"change"`
+	Fields []FieldDiff `json:"fields,omitempty"`
+}
+
+// FieldDiff is one field of a node's view before and after, as text; empty
+// where it has none.
+type FieldDiff struct {
+	Field string `json:"field"`
+	From  string `json:"from"`
+	To    string `json:"to"`
+}
+
+// RehearseRequest asks what a tree would have done under another
+// configuration: supervisor.rehearse.
+type RehearseRequest struct {
+	// Config is the text of a configuration file, Name what to call it in
+	// messages.
+	Config string `json:"config"`
+	Name   string `json:"name,omitempty"`
+	// From and To bound the part of the past; To may be left out.
+	From Moment `json:"from"`
+	To   Moment `json:"to,omitzero"`
+	// Beyond says what becomes of starts that the record has no counterpart
+	// for: run (default) lets them run on, repeat lets them end as the agent's
+	// last recorded incarnation did.
+	Beyond string `json:"beyond,omitempty"`
+}
+
+// RehearseReply sets what was decided beside what would have been.
+type RehearseReply struct {
+	Tree string   `json:"tree"`
+	From TreeMark `json:"from"`
+	To   TreeMark `json:"to"`
+	// Decisions is how many recorded decisions were rehearsed.
+	Decisions int `json:"decisions"`
+	// Faithful is set when the recorded inputs, decided on again under the
+	// recorded configuration, gave the recorded decisions exactly; otherwise
+	// Deviation is the number of the first that came out differently.
+	Faithful  bool            `json:"faithful"`
+	Deviation uint64          `json:"deviation,omitempty"`
+	Recorded  RehearsalTotals `json:"recorded"`
+	Rehearsed RehearsalTotals `json:"rehearsed"`
+	// Agents are those that were restarted or down on either side, those whose
+	// downtime differs most first; at most 500. Others counts the rest.
+	Agents []RehearsalAgent `json:"agents,omitempty"`
+	Others int              `json:"others"`
+	// First is the first decision that differs; nil when none does.
+	First *RehearsalDifference `json:"first,omitempty"`
+	// Assumed counts what the record could not tell and was assumed.
+	Assumed RehearsalAssumed `json:"assumed"`
+}
+
+// RehearsalTotals are one side's figures, of the whole tree.
+type RehearsalTotals struct {
+	Starts      int `json:"starts"`
+	Restarts    int `json:"restarts"`
+	Escalations int `json:"escalations"`
+	GiveUps     int `json:"give_ups"`
+	// Downtime sums the agents' times without service, Waiting the part of it
+	// that was spent in backoff, cool-off and in wait for a runner.
+	Downtime Duration `json:"downtime"`
+	Waiting  Duration `json:"waiting"`
+	// Down is how many agents are down at the end that should be up.
+	Down int `json:"down"`
+}
+
+// RehearsalAgent sets an agent's figures side by side.
+type RehearsalAgent struct {
+	Agent     string        `json:"agent"`
+	Recorded  RehearsalLife `json:"recorded"`
+	Rehearsed RehearsalLife `json:"rehearsed"`
+}
+
+// RehearsalLife is how one agent fared on one side.
+type RehearsalLife struct {
+	Starts   int      `json:"starts"`
+	Restarts int      `json:"restarts"`
+	Downtime Duration `json:"downtime"`
+	Waiting  Duration `json:"waiting"`
+	// Phase is where it is at the end; empty when the tree has no such agent.
+	Phase string `json:"phase,omitempty"`
+}
+
+// RehearsalDifference is the first decision that differs.
+type RehearsalDifference struct {
+	At time.Time `json:"at"`
+	// Decision and Sequence are the recorded one's; 0 when nothing was
+	// decided then.
+	Decision uint64 `json:"decision,omitempty"`
+	Sequence uint64 `json:"sequence,omitempty"`
+	// Inputs say upon what; Recorded and Rehearsed list what was and what
+	// would have been decided, without what is the same.
+	Inputs    []string `json:"inputs,omitempty"`
+	Recorded  []string `json:"recorded,omitempty"`
+	Rehearsed []string `json:"rehearsed,omitempty"`
+}
+
+// RehearsalAssumed counts assumptions. All zero means that all of the
+// rehearsal's inputs are recorded facts.
+type RehearsalAssumed struct {
+	// Shifted counts inputs that were recorded of the same incarnation but
+	// come at another time, as that incarnation starts at another time.
+	Shifted int `json:"shifted"`
+	// Starts counts starts that the record has no incarnation for.
+	Starts int `json:"starts"`
+	// Unended counts incarnations that were stopped in the record and go on in
+	// the rehearsal.
+	Unended int `json:"unended"`
+	// Stops counts stops whose duration the record does not tell.
+	Stops int `json:"stops"`
+	// Dropped counts recorded inputs that never come, as what they are about
+	// is not there.
+	Dropped int `json:"dropped"`
+}

@@ -1,0 +1,182 @@
+// Package history looks back: it gives a tree as it was at any moment that the
+// log still tells of, and what lies between two moments.
+package history
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Reasons why a moment cannot be shown.
+var (
+	// ErrNothing: the tree had decided nothing by then.
+	ErrNothing = errors.New("the tree had no decision by then")
+	// ErrForgotten: the log holds only what is younger.
+	ErrForgotten = errors.New("the log does not reach back that far")
+	// ErrGap: decisions are missing in between.
+	ErrGap = errors.New("decisions are missing from the log")
+	// ErrLong: there is more between two moments than is kept in memory.
+	ErrLong = errors.New("too much was decided in that time")
+	// ErrOrder: the first moment is not before the second.
+	ErrOrder = errors.New("the time is empty")
+)
+
+// MaxPast bounds the decisions that [Between] gives, MaxPastBytes what their
+// changes take.
+const (
+	MaxPast      = 100_000
+	MaxPastBytes = 256 << 20
+)
+
+// State is a tree as it was.
+type State struct {
+	Tree tree.Snapshot
+	Mark contracts.TreeMark
+	// Supervisor is who made the last decision.
+	Supervisor string
+}
+
+// Log is where the past is read from.
+type Log interface {
+	Saved(ctx context.Context) (t tree.Snapshot, number, sequence uint64)
+	ReadPast(ctx context.Context, after uint64, each func(journal.Past) (bool, error)) error
+}
+
+// At gives the tree after the last decision at or before a moment.
+func At(ctx context.Context, log Log, m contracts.Moment) (State, error) {
+	st, err := start(ctx, log, m)
+	if err != nil {
+		return st, err
+	}
+	err = log.ReadPast(ctx, st.Mark.Sequence, func(p journal.Past) (bool, error) {
+		if !by(p, m) {
+			return false, nil
+		}
+		return true, st.Fold(p)
+	})
+	if err == nil && st.Mark.Decision == 0 {
+		err = ErrNothing
+	}
+	return st, err
+}
+
+// Between gives the tree at one moment, every decision after it up to another,
+// and the mark of the last. A tree that began later than the first moment is
+// empty then.
+func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []journal.Past, contracts.TreeMark, error) {
+	fail := func(err error) (State, []journal.Past, contracts.TreeMark, error) {
+		return State{}, nil, contracts.TreeMark{}, err
+	}
+	st, err := start(ctx, log, from)
+	if err != nil {
+		return fail(err)
+	}
+	end := st.Mark
+	var past []journal.Past
+	size := 0
+	err = log.ReadPast(ctx, st.Mark.Sequence, func(p journal.Past) (bool, error) {
+		switch {
+		case !by(p, to):
+			return false, nil
+		case len(past) == 0 && by(p, from):
+			return true, st.Fold(p)
+		case len(past) == 0 && p.Number != st.Mark.Decision+1, len(past) > 0 && p.Number != end.Decision+1:
+			return false, fmt.Errorf("%w: decision %d follows %d", ErrGap, p.Number, end.Decision)
+		}
+		if size += bytes(p); size > MaxPastBytes || len(past) == MaxPast {
+			return false, fmt.Errorf("%w: more than %d decisions or %d MiB; choose a shorter time", ErrLong, MaxPast, MaxPastBytes>>20)
+		}
+		past, end = append(past, p), mark(p)
+		return true, nil
+	})
+	if err != nil {
+		return fail(err)
+	}
+	if len(past) == 0 {
+		return fail(fmt.Errorf("%w: nothing was decided between the two moments", ErrOrder))
+	}
+	return st, past, end, nil
+}
+
+// start gives the state from which to fold to a moment: the stored snapshot
+// where that is old enough, or the empty tree.
+func start(ctx context.Context, log Log, m contracts.Moment) (State, error) {
+	st, err := newest(ctx, log, m)
+	if err != nil || st.Mark.Decision > 0 {
+		return st, err
+	}
+	err = log.ReadPast(ctx, 0, func(p journal.Past) (bool, error) {
+		if p.Number != 1 {
+			return false, fmt.Errorf("%w: its oldest decision of the tree is number %d, at sequence %d, %s", ErrForgotten, p.Number, p.First, p.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+		}
+		return false, nil
+	})
+	return State{}, err
+}
+
+// newest gives the stored snapshot if the moment is not before it, otherwise
+// the empty state. When its decision was made only the log knows; if that has
+// forgotten it, the next decision's time is taken instead.
+func newest(ctx context.Context, log Log, m contracts.Moment) (State, error) {
+	saved, number, seq := log.Saved(ctx)
+	if number == 0 || seq == 0 || m.Sequence > 0 && m.Sequence < seq {
+		return State{}, nil
+	}
+	st := State{Tree: saved, Mark: contracts.TreeMark{Decision: number, Sequence: seq}}
+	reached := m.Sequence > 0 || m.IsZero()
+	err := log.ReadPast(ctx, seq-1, func(p journal.Past) (bool, error) {
+		if p.Number == number {
+			st.Mark.At, st.Supervisor = p.At, p.Supervisor
+		}
+		reached = reached || !p.At.After(*m.At)
+		return false, nil
+	})
+	if err != nil || !reached {
+		return State{}, err
+	}
+	return st, nil
+}
+
+// by tells whether a decision had been made by a moment.
+func by(p journal.Past, m contracts.Moment) bool {
+	switch {
+	case m.Sequence > 0:
+		return p.Sequence <= m.Sequence
+	case m.At != nil:
+		return !p.At.After(*m.At)
+	}
+	return true
+}
+
+// Fold takes the next decision into account.
+func (s *State) Fold(p journal.Past) error {
+	if p.Number != s.Mark.Decision+1 {
+		return fmt.Errorf("%w: decision %d follows %d", ErrGap, p.Number, s.Mark.Decision)
+	}
+	changes, err := p.TreeChanges()
+	if err != nil {
+		return err
+	}
+	for _, c := range changes {
+		s.Tree.Apply(c)
+	}
+	s.Mark, s.Supervisor = mark(p), p.Supervisor
+	return nil
+}
+
+func mark(p journal.Past) contracts.TreeMark {
+	return contracts.TreeMark{Decision: p.Number, Sequence: p.Sequence, At: p.At}
+}
+
+func bytes(p journal.Past) int {
+	n := 200 * (len(p.Inputs) + len(p.Effects))
+	for _, c := range p.Changes {
+		n += len(c)
+	}
+	return n
+}

@@ -1,0 +1,129 @@
+package journal
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Past is a decision as the log has it, whole.
+type Past struct {
+	contracts.DecisionsData
+	ID   string
+	Type contracts.EventType
+	At   time.Time
+	// First and Sequence are the places of its first and last message.
+	First, Sequence uint64
+}
+
+// TreeChanges are the decision's changes as the tree knows them.
+func (p *Past) TreeChanges() ([]tree.Change, error) {
+	out := make([]tree.Change, 0, len(p.Changes))
+	for id, raw := range p.Changes {
+		c := tree.Change{ID: id}
+		if err := json.Unmarshal(raw, &c); err != nil {
+			return nil, fmt.Errorf("decision %d, change of %s: %w", p.Number, id, err)
+		}
+		c.Removed = c.Removed || string(raw) == "null"
+		out = append(out, c)
+	}
+	return out, nil
+}
+
+// Saved gives the tree of the stored snapshot, the number of its last decision
+// and that one's place in the log; all zero when there is none.
+func (j *Journal) Saved(ctx context.Context) (t tree.Snapshot, number, sequence uint64) {
+	s := j.readSnapshot(ctx)
+	return s.Tree, s.Number, s.Sequence
+}
+
+// ReadPast calls each with the tree's decisions that are stored after a place
+// in the log, in order, until there are no more or each gives false or an
+// error. Decisions that were never completed are left out: they did not count.
+func (j *Journal) ReadPast(ctx context.Context, after uint64, each func(Past) (bool, error)) error {
+	last, err := j.stream.GetLastMsgForSubject(ctx, contracts.TreeWildcard(j.tree))
+	if errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && last.Sequence <= after {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
+	}
+	cons, err := j.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{contracts.TreeWildcard(j.tree)},
+		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+	})
+	if err != nil {
+		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
+	}
+	msgs, err := cons.Messages()
+	if err != nil {
+		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
+	}
+	defer msgs.Stop()
+	var whole assembly
+	for at := after; at < last.Sequence; {
+		msg, err := msgs.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fmt.Errorf("read decisions of tree %s after sequence %d: %w", j.tree, at, err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
+		}
+		at = meta.Sequence.Stream
+		ev, err := contracts.DecodeEvent(msg.Subject(), msg.Data())
+		if err != nil {
+			continue // somebody else's; the tree itself leaves it out, too
+		}
+		d, err := contracts.DecodeData[contracts.DecisionsData](ev)
+		if err != nil {
+			continue
+		}
+		if !whole.add(ev, d, at) {
+			continue
+		}
+		if more, err := each(whole.take()); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// assembly puts the messages of one decision together.
+type assembly struct {
+	past  Past
+	parts int
+}
+
+// add takes the next message and tells whether the decision is whole.
+func (a *assembly) add(ev contracts.Event, d contracts.DecisionsData, seq uint64) bool {
+	if a.parts == 0 || ev.ID != partID(a.past.ID, a.parts) {
+		a.past, a.parts = Past{DecisionsData: d, ID: ev.ID, Type: ev.Type, At: ev.Time, First: seq, Sequence: seq}, 1
+		return !d.More
+	}
+	p := &a.past
+	a.parts++
+	p.Sequence = seq
+	p.Inputs, p.Effects = append(p.Inputs, d.Inputs...), append(p.Effects, d.Effects...)
+	if p.Changes == nil {
+		p.Changes = d.Changes
+	} else {
+		maps.Copy(p.Changes, d.Changes)
+	}
+	return !d.More
+}
+
+func (a *assembly) take() Past {
+	p := a.past
+	p.More = false
+	*a = assembly{}
+	return p
+}

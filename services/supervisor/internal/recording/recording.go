@@ -1,0 +1,94 @@
+// Package recording writes inputs of the tree into decisions, and reads them
+// back, so that what was decided can be decided again.
+package recording
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Takeover is the kind of the input that a supervisor begins with: its memory
+// is that of the log, and it knows no runners yet.
+const Takeover = "takeover"
+
+// ErrIncomplete tells that an input was recorded without what it takes to
+// decide on it again.
+var ErrIncomplete = errors.New("recorded without what it takes to decide on it again")
+
+var words = map[tree.InputKind]string{
+	tree.Exited: "exit", tree.Failed: "verdict", tree.Started: "start_result", tree.StartFailed: "start_result",
+	tree.Stopped: "stop_result", tree.Beat: "heartbeat", tree.Tick: "timer", tree.Order: "command",
+	tree.Configure: "config", tree.Runners: "runners",
+}
+
+// Word is the kind of an input as decisions call it.
+func Word(k tree.InputKind) string { return words[k] }
+
+// extra is what an input needs beyond the fields of contracts.DecisionInput.
+// Configured specs are left out: the decision's changes hold them.
+type extra struct {
+	Failed  bool             `json:"failed,omitempty"`
+	Normal  bool             `json:"normal,omitempty"`
+	Unwell  bool             `json:"unwell,omitempty"`
+	PID     int              `json:"pid,omitempty"`
+	Chain   string           `json:"chain,omitempty"`
+	Command tree.CommandKind `json:"command,omitempty"`
+	Token   string           `json:"token,omitempty"`
+	Spec    *tree.Spec       `json:"spec,omitempty"`
+	Boot    bool             `json:"boot,omitempty"`
+	Runners []tree.Runner    `json:"runners,omitempty"`
+}
+
+// Write gives what a decision records of an input. The caller adds the
+// sequence, and the time where the input has none.
+func Write(in tree.Input) (contracts.DecisionInput, error) {
+	x := extra{
+		Failed: in.Kind == tree.StartFailed, Normal: in.Normal, Unwell: in.Unwell, PID: in.PID, Command: in.Command,
+		Token: in.Token, Spec: in.Spec, Boot: in.Boot, Runners: in.Runners,
+	}
+	if in.Chain != in.Event {
+		x.Chain = in.Chain
+	}
+	raw, err := json.Marshal(x)
+	if err != nil {
+		return contracts.DecisionInput{}, fmt.Errorf("record %s of %s: %w", in.Kind, in.Node, err)
+	}
+	out := contracts.DecisionInput{
+		Kind: Word(in.Kind), Node: in.Node, Incarnation: in.Incarnation, Event: in.Event, Detail: in.Reason, Data: raw,
+	}
+	if in.At > 0 {
+		out.At = in.At.Time()
+	}
+	return out, nil
+}
+
+// Read gives the input that a decision recorded. A configuration comes without
+// its specs. What older programs recorded without data is ErrIncomplete.
+func Read(r contracts.DecisionInput) (tree.Input, error) {
+	in := tree.Input{Node: r.Node, Incarnation: r.Incarnation, Event: r.Event, Reason: r.Detail, At: tree.Instant(r.At.UnixNano())}
+	if len(r.Data) == 0 {
+		return in, fmt.Errorf("%s of %s: %w", r.Kind, r.Node, ErrIncomplete)
+	}
+	var x extra
+	if err := json.Unmarshal(r.Data, &x); err != nil {
+		return in, fmt.Errorf("%s of %s: %w", r.Kind, r.Node, err)
+	}
+	for k, word := range words {
+		if word == r.Kind && (k == tree.StartFailed) == x.Failed {
+			in.Kind = k
+		}
+	}
+	if in.Kind == "" {
+		return in, fmt.Errorf("%.40q of %s: no such kind of input", r.Kind, r.Node)
+	}
+	in.Normal, in.Unwell, in.PID, in.Chain = x.Normal, x.Unwell, x.PID, x.Chain
+	in.Command, in.Token, in.Spec, in.Boot, in.Runners = x.Command, x.Token, x.Spec, x.Boot, x.Runners
+	if in.Chain == "" {
+		in.Chain = in.Event
+	}
+	return in, nil
+}

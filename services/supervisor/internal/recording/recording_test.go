@@ -1,0 +1,87 @@
+package recording
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+const noon = tree.Instant(1_700_000_000_123_456_789)
+
+func inputs() []tree.Input {
+	return []tree.Input{
+		{Kind: tree.Started, Node: "a", Incarnation: 3, PID: 42, At: noon, Reason: "r1 started it"},
+		{Kind: tree.StartFailed, Node: "a", Incarnation: 3, At: noon, Event: "e", Chain: "c"},
+		{Kind: tree.Stopped, Node: "a", Incarnation: 3, At: noon},
+		{Kind: tree.Exited, Node: "a", Incarnation: 3, Normal: true, At: noon, Event: "e", Chain: "e"},
+		{Kind: tree.Failed, Node: "a", At: noon, Event: "e", Chain: "first"},
+		{Kind: tree.Beat, Node: "a", Unwell: true, At: noon},
+		{Kind: tree.Tick, At: noon},
+		{Kind: tree.Order, Command: tree.RestartIt, Node: "a", Token: "t", Chain: "t", At: noon},
+		{Kind: tree.Order, Command: tree.Add, Node: "b", Token: "t", At: noon,
+			Spec: &tree.Spec{ID: "b", Parent: "root", Agent: &tree.Agent{Runner: tree.AnyRunner, StartDeadline: time.Second}}},
+		{Kind: tree.Configure, Boot: true, At: noon},
+		{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r", Capacity: 4}, {Name: "s", Named: true}}, At: noon},
+	}
+}
+
+func TestReadGivesWhatWasWritten(t *testing.T) {
+	t.Parallel()
+	for _, in := range inputs() {
+		rec, err := Write(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		got, err := Read(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(in, got); diff != "" {
+			t.Errorf("%s (-written +read):\n%s", in.Kind, diff)
+		}
+	}
+}
+
+func TestReadRefuses(t *testing.T) {
+	t.Parallel()
+	if _, err := Read(contracts.DecisionInput{Kind: "exit", Node: "a"}); !errors.Is(err, ErrIncomplete) {
+		t.Errorf("without data: %v", err)
+	}
+	for _, r := range []contracts.DecisionInput{
+		{Kind: "exit", Data: []byte(`[]`)},
+		{Kind: "omen", Data: []byte(`{}`)},
+		{Kind: "exit", Data: []byte(`{"failed":true}`)},
+	} {
+		if in, err := Read(r); err == nil {
+			t.Errorf("%s %s is read as %+v", r.Kind, r.Data, in)
+		}
+	}
+}
+
+func FuzzRead(f *testing.F) {
+	for _, in := range inputs() {
+		rec, err := Write(in)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(rec.Kind, []byte(rec.Data))
+	}
+	f.Fuzz(func(t *testing.T, kind string, data []byte) {
+		in, err := Read(contracts.DecisionInput{Kind: kind, At: noon.Time(), Data: data})
+		if err != nil {
+			return
+		}
+		rec, err := Write(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if again, err := Read(rec); err != nil || !cmp.Equal(in, again) {
+			t.Errorf("%+v comes back as %+v, %v", in, again, err)
+		}
+	})
+}

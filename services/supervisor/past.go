@@ -1,0 +1,129 @@
+package supervisor
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/history"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/keeper"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// past answers questions about a tree's past, from the log alone: whoever
+// decides about the tree is not disturbed.
+type past struct {
+	env  shell.Env
+	tree string
+}
+
+// serve opens the endpoints beside the keeper's.
+func (p past) serve(api *shell.API) error {
+	return errors.Join(
+		shell.Handle(api, "diff", p.diff),
+	)
+}
+
+// at gives the tree as it was.
+func (p past) at(ctx context.Context, req contracts.TreeRequest) (contracts.TreeReply, error) {
+	j, err := journal.Open(ctx, p.env, p.tree, nil)
+	if err != nil {
+		return contracts.TreeReply{}, err
+	}
+	st, err := history.At(ctx, j, req.Moment)
+	if err != nil {
+		return contracts.TreeReply{}, p.refuse(describe(req.Moment), err)
+	}
+	root, found, err := p.view(st, req.Node)
+	if err == nil && !found {
+		err = shell.Errorf(contracts.CodeNotFound, "tree %s had no node %.80q after decision %d", p.tree, req.Node, st.Mark.Decision)
+	}
+	return contracts.TreeReply{
+		Tree: p.tree, Supervisor: st.Supervisor, Decision: st.Mark.Decision, Sequence: st.Mark.Sequence, At: &st.Mark.At, Root: root,
+	}, err
+}
+
+// view describes a node of a past tree; the empty name means the root.
+func (p past) view(st history.State, node string) (contracts.NodeView, bool, error) {
+	t, err := tree.Load(tree.Options{}, st.Tree)
+	if err != nil {
+		return contracts.NodeView{}, false, fmt.Errorf("tree %s after decision %d: %w", p.tree, st.Mark.Decision, err)
+	}
+	if node == "" {
+		if node = t.Root(); node == "" {
+			return contracts.NodeView{}, true, nil
+		}
+	}
+	v, ok := keeper.View(t, node, true)
+	return v, ok, nil
+}
+
+func (p past) diff(ctx context.Context, req contracts.DiffRequest) (contracts.DiffReply, error) {
+	reply := contracts.DiffReply{Tree: p.tree}
+	j, err := journal.Open(ctx, p.env, p.tree, nil)
+	if err != nil {
+		return reply, err
+	}
+	var views [2]contracts.NodeView
+	var any bool
+	for i, m := range []contracts.Moment{req.From, req.To} {
+		st, err := history.At(ctx, j, m)
+		if err != nil {
+			return reply, p.refuse(describe(m), err)
+		}
+		v, found, err := p.view(st, req.Node)
+		if err != nil {
+			return reply, err
+		}
+		views[i], any = v, any || found
+		if i == 0 {
+			reply.From = st.Mark
+		} else {
+			reply.To = st.Mark
+		}
+	}
+	if !any {
+		return reply, shell.Errorf(contracts.CodeNotFound, "tree %s had no node %.80q at either moment", p.tree, req.Node)
+	}
+	reply.Nodes, reply.Same = history.Diff(views[0], views[1])
+	return reply, nil
+}
+
+// refuse turns an error about a moment into an answer.
+func (p past) refuse(when string, err error) error {
+	switch {
+	case errors.Is(err, history.ErrNothing), errors.Is(err, history.ErrForgotten), errors.Is(err, history.ErrGap):
+		return shell.Errorf(contracts.CodeNotFound, "tree %s at %s: %v", p.tree, when, err)
+	case errors.Is(err, history.ErrLong), errors.Is(err, history.ErrOrder):
+		return shell.Errorf(contracts.CodeBadRequest, "tree %s from %s: %v", p.tree, when, err)
+	case errors.Is(err, context.DeadlineExceeded):
+		return shell.Errorf(contracts.CodeNotReady, "tree %s at %s: reading the log took longer than %s", p.tree, when, shell.RequestTimeout)
+	}
+	return err
+}
+
+func describe(m contracts.Moment) string {
+	switch {
+	case m.Sequence > 0:
+		return fmt.Sprintf("sequence %d", m.Sequence)
+	case m.At != nil:
+		return m.At.UTC().Format("2006-01-02T15:04:05.000Z07:00")
+	}
+	return "present"
+}
+
+// configured reads a configuration that is only tried out.
+func configured(name, text, treeName string) ([]*tree.Spec, error) {
+	f, err := config.Parse(name, []byte(text))
+	if err != nil {
+		return nil, err
+	}
+	if f.Tree.Name != treeName {
+		return nil, fmt.Errorf("%s: it configures tree %s; this is tree %s", name, f.Tree.Name, treeName)
+	}
+	return specs(f)
+}
