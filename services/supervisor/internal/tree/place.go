@@ -57,8 +57,9 @@ func (t *Tree) setRunners(runners []Runner) {
 	for _, n := range waiting {
 		n.listed = false
 		if !n.removed && n.needsRunner() {
-			n.st.Decision = t.decision
-			t.place(n, "")
+			if t.place(n, ""); n.st.Runner != "" {
+				n.st.Decision = t.decision
+			}
 		}
 	}
 }

@@ -1,0 +1,38 @@
+package tree
+
+import (
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// An agent that goes on waiting for a runner does so without a change, so none
+// may show in the tree that the log does not get.
+func TestWaitingForARunnerChangesNothing(t *testing.T) {
+	tree := New(Options{})
+	specs := []*Spec{
+		{ID: "root", Supervisor: &Supervisor{Strategy: OneForOne, MaxRestarts: 3, Period: time.Second}},
+		{ID: "a", Parent: "root", Rank: 1, Agent: &Agent{Runner: "r1"}},
+	}
+	tree.Deciding("first")
+	tree.Step(&Input{Kind: Configure, Specs: specs, Boot: true}, epoch, nil)
+	tree.Changes(nil)
+	_, before, _ := tree.Lookup("a")
+
+	tree.Deciding("second")
+	tree.Step(&Input{Kind: Runners, Runners: []Runner{{Name: "r2"}}}, epoch+1, nil)
+	_, after, _ := tree.Lookup("a")
+	if changes := tree.Changes(nil); len(changes) > 0 {
+		t.Errorf("%+v", changes)
+	}
+	if diff := cmp.Diff(before, after); diff != "" {
+		t.Errorf("changed behind the log's back:\n%s", diff)
+	}
+
+	tree.Deciding("third")
+	tree.Step(&Input{Kind: Runners, Runners: []Runner{{Name: "r1"}}}, epoch+2, nil)
+	if changes := tree.Changes(nil); len(changes) != 1 || changes[0].State.Decision != "third" || changes[0].State.Runner != "r1" {
+		t.Errorf("placed: %+v", changes)
+	}
+}
