@@ -94,7 +94,14 @@ func (f FaultResult) decisions() string {
 	if f.Reassigned == 0 {
 		return f.Decision
 	}
-	return fmt.Sprintf("%s; reassign %d tasks", f.Decision, f.Reassigned)
+	return fmt.Sprintf("%s; reassign %s", f.Decision, tasks(f.Reassigned))
+}
+
+func tasks(n int) string {
+	if n == 1 {
+		return "1 task"
+	}
+	return fmt.Sprintf("%d tasks", n)
 }
 
 // moves is "agent before→after" for every agent concerned.
