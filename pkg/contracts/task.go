@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,6 +46,9 @@ func DecodeTask(subject string, body []byte) (Task, error) {
 			return Task{}, fmt.Errorf("%w%s: not a JSON object such as {\"payload\": …}: %w", ErrTask, on(subject), err)
 		}
 	}
+	if field := lostField(body, t); field != "" {
+		return Task{}, fmt.Errorf("%w%s: no agent would see %.64q; put what is meant for it into \"payload\"", ErrTask, on(subject), field)
+	}
 	if t.Type != "" && t.Type != taskType {
 		return Task{}, fmt.Errorf("%w%s: type %.80q does not match the subject", ErrTask, on(subject), t.Type)
 	}
@@ -52,6 +57,24 @@ func DecodeTask(subject string, body []byte) (Task, error) {
 		return Task{}, fmt.Errorf("%w%s", err, on(subject))
 	}
 	return t, nil
+}
+
+// lostField names a field of a task without payload that nothing reads: the
+// sender took the body for the payload. Beside a payload unknown fields are
+// ignored, as everywhere.
+func lostField(body []byte, t Task) string {
+	var fields map[string]json.RawMessage
+	if len(body) == 0 || t.Payload != nil || json.Unmarshal(body, &fields) != nil {
+		return ""
+	}
+	for _, name := range slices.Sorted(maps.Keys(fields)) {
+		switch name {
+		case "id", "type", "payload", "timeout", "max_attempts", "causationid":
+		default:
+			return name
+		}
+	}
+	return ""
 }
 
 // WithID gives the task a new id if it has none.

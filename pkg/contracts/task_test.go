@@ -17,7 +17,7 @@ func TestDecodeTask(t *testing.T) {
 	}{
 		"empty":          {"", Task{Type: "research"}},
 		"no fields":      {"{}", Task{Type: "research"}},
-		"unknown fields": {`{"priority":1}`, Task{Type: "research"}},
+		"unknown fields": {`{"priority":1,"payload":2}`, Task{Type: "research", Payload: json.RawMessage("2")}},
 		"its type":       {`{"type":"research"}`, Task{Type: "research"}},
 		"all": {
 			`{"id":"t-1","type":"research","payload":{"q":["a",1,null]},"timeout":"30s","max_attempts":3,"causationid":"` + aCause + `"}`,
@@ -43,6 +43,7 @@ func TestDecodeTaskRefuses(t *testing.T) {
 		"null":              {subject, "null", "JSON object"},
 		"string":            {subject, `"do it"`, "JSON object"},
 		"cut off":           {subject, `{"id":`, "JSON object"},
+		"not a payload":     {subject, `{"url":"https://example.org"}`, `"url"; put`},
 		"another type":      {subject, `{"type":"code"}`, "does not match"},
 		"id with dot":       {subject, `{"id":"a.b"}`, "id:"},
 		"id of 10 KB":       {subject, `{"id":"` + strings.Repeat("x", 10<<10) + `"}`, "id:"},
