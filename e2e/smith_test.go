@@ -245,7 +245,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"up", "--config", bad}, 2, []string{"bad.yaml:2:3"}},
 		{[]string{"up", "--listen", taken.Addr().String(), "--store-dir", dir}, 1, []string{taken.Addr().String(), "--listen"}},
 		{[]string{"up", "--listen", "127.0.0.1:0", "--store-dir", file}, 1, []string{file, "--store-dir"}},
-		{[]string{"up", "--listen", "somewhere"}, 1, []string{"somewhere", "HOST:PORT"}},
+		{[]string{"up", "--listen", "somewhere"}, 2, []string{"somewhere", "HOST:PORT"}},
 	} {
 		out, errOut, code := run(t, nil, bin("smith"), c.args...)
 		if code != c.code {

@@ -14,7 +14,11 @@ func main() {
 	program := shell.Program{
 		Service:     "detector",
 		Description: "Finds agents that died or hang, from their heartbeats and other evidence.",
-		HTTP:        "127.0.0.1:9102",
+		Examples: []string{
+			"detector --server nats://nats.example.com:4222",
+			"detector --context prod --config supervision-config.yaml --http :9102",
+		},
+		HTTP: "127.0.0.1:9102",
 		Run: func(ctx context.Context, env shell.Env, f *config.File) error {
 			return detector.Run(ctx, env, detector.FromFile(f))
 		},

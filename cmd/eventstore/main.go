@@ -19,8 +19,12 @@ func main() {
 	program := shell.Program{
 		Service:     "eventstore",
 		Description: "Owns MisterSmith's event stream; answers queries, replays and why.",
-		HTTP:        "127.0.0.1:9101",
-		Flags:       &fl,
+		Examples: []string{
+			"eventstore --server nats://nats.example.com:4222 --index-dir /var/lib/mistersmith/index",
+			"eventstore --context prod --http :9101",
+		},
+		HTTP:  "127.0.0.1:9101",
+		Flags: &fl,
 		Run: func(ctx context.Context, env shell.Env, f *config.File) error {
 			cfg := eventstore.FromFile(f)
 			cfg.IndexDir = fl.IndexDir

@@ -15,8 +15,12 @@ func main() {
 	program := shell.Program{
 		Service:     "runner",
 		Description: "Starts, watches and stops the agents of one host. They outlive it, and its successor finds them again.",
-		HTTP:        "127.0.0.1:9105",
-		Flags:       &cfg,
+		Examples: []string{
+			"runner --server nats://nats.example.com:4222 --name host1 --state-dir /var/lib/mistersmith/runner",
+			"runner --context prod --label zone=a --work-dir /srv/agents",
+		},
+		HTTP:  "127.0.0.1:9105",
+		Flags: &cfg,
 		Run: func(ctx context.Context, env shell.Env, f *config.File) error {
 			cfg.File = f
 			return runner.Run(ctx, env, cfg)

@@ -47,11 +47,17 @@ func askOn[Resp any](a *app, f clientFlags, nc *nats.Conn, service, verb string,
 	ctx, cancel := f.request(a)
 	defer cancel()
 	resp, err := shell.Call[Resp](ctx, nc, contracts.ServiceSubject(service, verb), req)
+	return resp, asUsage(err)
+}
+
+// asUsage makes a service's complaint about the request one about the use of
+// the command.
+func asUsage(err error) error {
 	var refused *shell.APIError
-	if errors.As(err, &refused) && refused.Code == contracts.CodeBadRequest {
-		err = fmt.Errorf("%w: %w", errUsage, err)
+	if errors.As(err, &refused) && (refused.Code == contracts.CodeBadRequest || refused.Code == contracts.CodeTooLarge) {
+		return fmt.Errorf("%w: %w", errUsage, err)
 	}
-	return resp, err
+	return err
 }
 
 func (a *app) printJSON(v any) error {

@@ -19,7 +19,7 @@ type demoCmd struct {
 }
 
 func (demoCmd) Help() string {
-	return "Runs in a temporary directory on a free port and leaves nothing behind. Exit code 0 means that everything recovered as its strategy says and no task was lost."
+	return "Runs in a temporary directory on a free port and leaves nothing behind. Exit code 0 means that everything recovered as its strategy says and no task was lost.\n\nExamples:\n  smith demo\n  smith demo --json > result.json"
 }
 
 func (c *demoCmd) Run(a *app) error {

@@ -1,14 +1,18 @@
 package main
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/micro"
 
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
+	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -54,13 +58,16 @@ func (eventsQueryCmd) Help() string {
 	return "Examples:\n  smith events query --from 10m --type agent.failed\n  smith events query --entity crawler-1 --last --limit 20 --json"
 }
 
-// pageSize is what is asked for at a time.
-const pageSize = 500
+// pageSize is what is asked for at a time: the most that is answered.
+const pageSize = 1000
 
 func (c *eventsQueryCmd) Run(a *app) error {
 	filter, err := c.filter()
 	if err != nil {
 		return err
+	}
+	if c.Last && c.Limit > pageSize {
+		return usagef("--last gives at most %d events; narrow --from and --to instead", pageSize)
 	}
 	nc, err := c.connect(a)
 	if err != nil {
@@ -71,7 +78,7 @@ func (c *eventsQueryCmd) Run(a *app) error {
 	left := c.Limit
 	return c.pages(a, func(cursor uint64) (contracts.EventsReply, error) {
 		req.Cursor, req.Limit = cursor, min(left, pageSize)
-		if left == 0 || req.Last && cursor > 0 {
+		if left == 0 {
 			return contracts.EventsReply{}, nil
 		}
 		page, err := askOn[contracts.EventsReply](a, c.clientFlags, nc, contracts.ServiceEventStore, "query", req)
@@ -92,7 +99,7 @@ func (f clientFlags) pages(a *app, page func(cursor uint64) (contracts.EventsRep
 				return err
 			}
 		}
-		if p.Next == 0 || len(p.Events) == 0 {
+		if p.Next == 0 { // an empty page may have a next: the search took long
 			return nil
 		}
 		cursor = p.Next
@@ -112,6 +119,10 @@ type eventsGetCmd struct {
 	ID string `arg:"" help:"Id of the event."`
 }
 
+func (eventsGetCmd) Help() string {
+	return "Prints JSON, with or without --json.\n\nExample:\n  smith events get 0199d2a4-7c11-7b2e-8a55-0d2f6a1c9e02"
+}
+
 func (c *eventsGetCmd) Run(a *app) error {
 	stored, err := ask[contracts.StoredEvent](a, c.clientFlags, contracts.ServiceEventStore, "get", contracts.EventRequest{ID: c.ID})
 	if err != nil {
@@ -123,6 +134,10 @@ func (c *eventsGetCmd) Run(a *app) error {
 type eventsCorrelationCmd struct {
 	clientFlags
 	ID string `arg:"" help:"Correlation id: a task's id, or the id of the first failure."`
+}
+
+func (eventsCorrelationCmd) Help() string {
+	return "Examples:\n  smith events correlation task-1\n  smith events correlation 0199d2a4-7c11-7b2e-8a55-0d2f6a1c9e02 --json"
 }
 
 func (c *eventsCorrelationCmd) Run(a *app) error {
@@ -174,19 +189,27 @@ func (c *eventsReplayCmd) Run(a *app) error {
 	return c.receive(a, nc, sub)
 }
 
-// receive prints replayed events until the end mark. In the original's time
-// the next event may be long in coming, so only the first answer is bounded.
+// patience is how long a replay may say nothing. The store gives a sign of
+// life every 10 s while no event is due.
+const patience = 30 * time.Second
+
+// receive prints replayed events until the end mark.
 func (c *eventsReplayCmd) receive(a *app, nc *nats.Conn, sub *nats.Subscription) error {
-	ctx, cancel := c.request(a)
-	defer cancel()
+	next := func(within time.Duration) (*nats.Msg, error) {
+		ctx, cancel := context.WithTimeout(a.ctx, within)
+		defer cancel()
+		return sub.NextMsgWithContext(ctx)
+	}
+	within := c.Timeout
 	for {
-		msg, err := sub.NextMsgWithContext(ctx)
+		msg, err := next(within)
+		if a.ctx.Err() != nil {
+			return nil
+		}
 		if err != nil {
-			return fmt.Errorf("replay: %w", err)
+			return fmt.Errorf("replay: nothing came for %s: %w; is the event store running?", within, err)
 		}
-		if c.Speed > 0 {
-			ctx = a.ctx
-		}
+		within = max(c.Timeout, patience)
 		done, err := c.received(a, nc, msg)
 		if done || err != nil {
 			return err
@@ -200,8 +223,8 @@ func (c *eventsReplayCmd) received(a *app, nc *nats.Conn, msg *nats.Msg) (done b
 		return true, errors.New("nobody replays; is the event store running?")
 	case msg.Header.Get(contracts.HeaderError) != "":
 		return true, errors.New(msg.Header.Get(contracts.HeaderError))
-	case msg.Header.Get("Nats-Service-Error") != "":
-		return true, errors.New(msg.Header.Get("Nats-Service-Error"))
+	case msg.Header.Get(micro.ErrorHeader) != "":
+		return true, asUsage(&shell.APIError{Code: msg.Header.Get(micro.ErrorCodeHeader), Message: msg.Header.Get(micro.ErrorHeader)})
 	case msg.Header.Get(contracts.HeaderEnd) != "":
 		if !c.JSON {
 			fmt.Fprintf(a.stdout, "%s events\n", msg.Header.Get(contracts.HeaderEnd))

@@ -82,7 +82,7 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return exited
 	}
 	if err != nil {
-		fmt.Fprintf(stderr, "smith: %v; see smith --help\n", err)
+		fmt.Fprintf(stderr, "smith: %v; see %s --help\n", err, helpOf(err))
 		return shell.ExitUsage
 	}
 	log, err := flags.Logger(stderr)
@@ -95,20 +95,29 @@ func run(args []string, stdout, stderr io.Writer) int {
 	return exitCode(cmd.Run(&app{ctx: ctx, stdout: stdout, stderr: stderr, log: log}), stderr)
 }
 
-func exitCode(err error, stderr io.Writer) int {
-	switch {
-	case err == nil:
-		return shell.ExitOK
-	case errors.Is(err, errSilent):
-		return shell.ExitFailed
-	case errors.Is(err, errUsage):
-		fmt.Fprintln(stderr, "smith:", err)
-		return shell.ExitUsage
-	default:
-		fmt.Fprintln(stderr, "smith:", err)
-		return shell.ExitFailed
+// helpOf is the command whose help says what the arguments should have been.
+func helpOf(err error) string {
+	var wrong *kong.ParseError
+	if errors.As(err, &wrong) && wrong.Context != nil {
+		if cmd := wrong.Context.Selected(); cmd != nil {
+			return cmd.FullPath()
+		}
 	}
+	return "smith"
 }
 
-// errSilent ends with exit code 1 when everything has been said already.
+func exitCode(err error, stderr io.Writer) int {
+	if err == nil {
+		return shell.ExitOK
+	}
+	if !errors.Is(err, errSilent) {
+		fmt.Fprintln(stderr, "smith:", err)
+	}
+	if errors.Is(err, errUsage) {
+		return shell.ExitUsage
+	}
+	return shell.ExitFailed
+}
+
+// errSilent says that everything has been said already.
 var errSilent = errors.New("failed")

@@ -39,6 +39,9 @@ func (c *taskSubmitCmd) Run(a *app) error {
 			return fmt.Errorf("read the payload from standard input: %w", err)
 		}
 	}
+	if len(payload) > contracts.MaxTaskBytes {
+		return usagef("the payload has more than %d bytes; put large input where agents can fetch it, and its address into the task", contracts.MaxTaskBytes)
+	}
 	if !json.Valid(payload) {
 		return usagef("the payload is not JSON; quote strings, as in '\"text\"'")
 	}

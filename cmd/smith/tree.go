@@ -73,7 +73,7 @@ func walkTree(n contracts.NodeView, first, rest string, rows *[][]string) {
 
 type childCmd struct {
 	Add       childAddCmd       `cmd:"" help:"Add an agent under a supervisor node."`
-	Remove    childRemoveCmd    `cmd:"" help:"Stop an agent and forget it."`
+	Remove    childRemoveCmd    `cmd:"" help:"Stop an agent or a whole subtree and forget it."`
 	Restart   childRestartCmd   `cmd:"" help:"Restart an agent or a whole subtree."`
 	Terminate childTerminateCmd `cmd:"" help:"Stop an agent or subtree and keep its place; restart starts it again."`
 }
@@ -125,6 +125,18 @@ type (
 	childRestartCmd   struct{ nodeFlags }
 	childTerminateCmd struct{ nodeFlags }
 )
+
+func (childRemoveCmd) Help() string {
+	return "Examples:\n  smith child remove crawler-9\n  smith child remove research --reason 'not needed any more'"
+}
+
+func (childRestartCmd) Help() string {
+	return "Examples:\n  smith child restart crawler-1\n  smith child restart research --reason 'new version'"
+}
+
+func (childTerminateCmd) Help() string {
+	return "Example:\n  smith child terminate crawler-1 --reason 'host under repair'"
+}
 
 func (c *childRemoveCmd) Run(a *app) error    { return c.order(a, "remove") }
 func (c *childRestartCmd) Run(a *app) error   { return c.order(a, "restart") }

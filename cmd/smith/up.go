@@ -1,12 +1,14 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
 
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/up"
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/natsd"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -33,15 +35,20 @@ func (c *upCmd) Run(a *app) error {
 	}
 	f, err := config.Load(c.Config)
 	if err != nil {
-		return fmt.Errorf("%w: %w", errUsage, err)
+		fmt.Fprintln(a.stderr, err) // lines that begin with their place in the file
+		return errors.Join(errUsage, errSilent)
 	}
 	dir, err := storeDir(c.StoreDir)
 	if err != nil {
 		return err
 	}
-	return up.Run(a.ctx, up.Options{
+	err = up.Run(a.ctx, up.Options{
 		Listen: c.Listen, StoreDir: dir, HTTP: c.HTTP, Runner: c.Runner, KeepAgents: c.KeepAgents, File: f, Log: a.log,
 	}, func(url string) { fmt.Fprintln(a.stdout, "ready", url) })
+	if errors.Is(err, natsd.ErrListenAddress) {
+		return fmt.Errorf("%w: --listen: %w", errUsage, err)
+	}
+	return err
 }
 
 // storeDir is the directory asked for, or the one XDG has for state.

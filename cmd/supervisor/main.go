@@ -14,7 +14,11 @@ func main() {
 	program := shell.Program{
 		Service:     "supervisor",
 		Description: "Decides what is restarted, by tree, strategy and policy.",
-		HTTP:        "127.0.0.1:9103",
+		Examples: []string{
+			"supervisor --server nats://nats.example.com:4222 --config supervision-config.yaml",
+			"supervisor --context prod --config supervision-config.yaml --http :9103",
+		},
+		HTTP: "127.0.0.1:9103",
 		Run: func(ctx context.Context, env shell.Env, f *config.File) error {
 			return supervisor.Run(ctx, env, supervisor.FromFile(f))
 		},

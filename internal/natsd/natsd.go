@@ -33,6 +33,9 @@ type Server struct {
 
 const startTimeout = 15 * time.Second
 
+// ErrListenAddress tells that Options.Listen is no address.
+var ErrListenAddress = errors.New("bad listen address")
+
 // Start runs a server that is ready for clients when it returns.
 func Start(o Options) (*Server, error) {
 	host, port, err := splitListen(o.Listen)
@@ -91,7 +94,7 @@ func splitListen(listen string) (host string, port int, err error) {
 		port, err = strconv.Atoi(p)
 	}
 	if err != nil || port < 0 || port > 65535 {
-		return "", 0, fmt.Errorf("listen address %q: use HOST:PORT such as 127.0.0.1:4222; port 0 takes a free one", listen)
+		return "", 0, fmt.Errorf("%w %q: use HOST:PORT such as 127.0.0.1:4222; port 0 takes a free one", ErrListenAddress, listen)
 	}
 	return host, port, nil
 }

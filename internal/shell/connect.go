@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"os"
 	"strings"
 	"time"
 
@@ -72,6 +73,9 @@ func (f NATSFlags) Options() (servers string, opts []nats.Option, err error) {
 
 // Connect opens a connection that reconnects for ever. Trouble on it is logged.
 func (f NATSFlags) Connect(ctx context.Context, name string, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
+	if err := f.checkFiles(); err != nil {
+		return nil, err
+	}
 	servers, opts, err := f.Options()
 	if err != nil {
 		return nil, err
@@ -87,6 +91,24 @@ func (f NATSFlags) Connect(ctx context.Context, name string, log *slog.Logger, m
 		return nil, connectError(servers, err)
 	}
 	return nc, nil
+}
+
+// checkFiles finds out before any connecting which of the named files cannot be
+// read: waiting for a server would not bring them.
+func (f NATSFlags) checkFiles() error {
+	for _, named := range []struct{ flag, path string }{
+		{"--creds", f.Creds}, {"--nkey", f.NKey}, {"--tlscert", f.TLSCert}, {"--tlskey", f.TLSKey}, {"--tlsca", f.TLSCA},
+	} {
+		if named.path == "" {
+			continue
+		}
+		file, err := os.Open(named.path)
+		if err != nil {
+			return fmt.Errorf("%s: %w; name a file that this user may read", named.flag, err)
+		}
+		_ = file.Close()
+	}
+	return nil
 }
 
 // connectWithin retries, because services and their server often start
@@ -117,7 +139,7 @@ func connectError(servers string, err error) error {
 	case errors.Is(err, nats.ErrNoServers), strings.Contains(err.Error(), "refused"):
 		return fmt.Errorf("no NATS server answers at %s: %w; start one (smith up, or nats-server -js) or name another with --server", redact(servers), err)
 	}
-	return fmt.Errorf("connect to NATS at %s: %w", redact(servers), err)
+	return fmt.Errorf("connect to NATS at %s: %w; check --server, or the context", redact(servers), err)
 }
 
 // redact removes user information from URLs.

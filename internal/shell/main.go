@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -16,12 +17,15 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 // Program is a service as a binary of its own.
 type Program struct {
 	Service     string
 	Description string
+	// Examples are command lines that --help shows.
+	Examples []string
 	// HTTP is the default address of health and metrics.
 	HTTP string
 	// Flags is a pointer to the service's own kong flags, or nil.
@@ -60,8 +64,8 @@ const (
 func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 	var flags programFlags
 	opts := []kong.Option{
-		kong.Name(p.Service), kong.Description(p.Description),
-		kong.Writers(stdout, stderr), kong.UsageOnError(),
+		kong.Name(p.Service), kong.Description(p.help()),
+		kong.Writers(stdout, stderr),
 		kong.Vars{"http": p.HTTP, "server": DefaultServer, "version": p.Service + " " + Version},
 	}
 	if p.Flags != nil {
@@ -87,6 +91,12 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, p.Service+":", err)
 		return ExitUsage
 	}
+	if flags.Instance != "" {
+		if err := contracts.ValidateID(flags.Instance); err != nil {
+			fmt.Fprintf(stderr, "%s: --instance: %v\n", p.Service, err)
+			return ExitUsage
+		}
+	}
 	f, err := config.Load(flags.Config)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
@@ -99,6 +109,14 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 		return ExitFailed
 	}
 	return ExitOK
+}
+
+// help is what --help says before the flags.
+func (p Program) help() string {
+	if len(p.Examples) == 0 {
+		return p.Description
+	}
+	return p.Description + "\n\nExamples:\n  " + strings.Join(p.Examples, "\n  ")
 }
 
 func (p Program) run(ctx context.Context, flags programFlags, f *config.File, log *slog.Logger) (err error) {

@@ -2,6 +2,7 @@ package shell
 
 import (
 	"context"
+	"strings"
 	"sync"
 	"time"
 
@@ -125,12 +126,7 @@ func shorten(s string, n int) string {
 	return s
 }
 
+// oneLine makes a text fit for a header. Joined errors stay apart.
 func oneLine(s string) string {
-	b := []byte(s)
-	for i, c := range b {
-		if c == '\n' || c == '\r' {
-			b[i] = ' '
-		}
-	}
-	return string(b)
+	return strings.NewReplacer("\n", "; ", "\r", " ").Replace(s)
 }

@@ -151,7 +151,7 @@ func TestAPI(t *testing.T) {
 		defer api.Stop()
 		err = shell.Handle(api, "double", func(_ context.Context, req ask) (ask, error) {
 			if req.N < 0 {
-				return ask{}, shell.Errorf(contracts.CodeConflict, "n: %d is negative", req.N)
+				return ask{}, shell.Errorf(contracts.CodeConflict, "%v", errors.Join(errors.New("negative"), errors.New("odd")))
 			}
 			return ask{N: 2 * req.N}, nil
 		})
@@ -177,6 +177,9 @@ func TestAPI(t *testing.T) {
 			var apiErr *shell.APIError
 			if !errors.As(err, &apiErr) || apiErr.Code != c.code {
 				t.Errorf("%s: got %v, want code %s", name, err, c.code)
+			}
+			if name == "refused" && apiErr.Message != "negative; odd" {
+				t.Errorf("refused with %q", apiErr.Message)
 			}
 		}
 	})
@@ -295,6 +298,14 @@ func TestConnectErrors(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "nats context ls") {
 		t.Errorf("unknown context: %v", err)
 	}
+	for flag, f := range map[string]shell.NATSFlags{
+		"--creds": {Creds: "/no/such/file"}, "--nkey": {NKey: "/no/such/file"}, "--tlscert": {TLSCert: "/no/such/file"},
+		"--tlskey": {TLSKey: "/no/such/file"}, "--tlsca": {TLSCA: "/no/such/file"},
+	} {
+		if _, err := f.Connect(t.Context(), "x", quiet()); err == nil || !strings.HasPrefix(err.Error(), flag+": open /no/such/file") {
+			t.Errorf("%s without its file: %v", flag, err)
+		}
+	}
 	s := natstest.Listen(t, func(o *server.Options) { o.Username, o.Password = "u", "p" })
 	_, err = shell.NATSFlags{Server: s.URL(), User: "u", Password: "wrong", Timeout: time.Second}.Connect(t.Context(), "x", quiet())
 	if !errors.Is(err, nats.ErrAuthorization) || !strings.Contains(err.Error(), "--creds") {
@@ -308,13 +319,15 @@ func TestConnectErrors(t *testing.T) {
 }
 
 func TestProgramUsage(t *testing.T) {
-	p := shell.Program{Service: "detector", Description: "finds the dead", HTTP: "", Run: func(context.Context, shell.Env, *config.File) error { return nil }}
+	p := shell.Program{Service: "detector", Description: "finds the dead", Examples: []string{"detector --config some.yaml"}, HTTP: "", Run: func(context.Context, shell.Env, *config.File) error { return nil }}
 	for _, c := range []struct {
 		args []string
 		code int
 		want string
 	}{
 		{[]string{"--help"}, shell.ExitOK, "finds the dead"},
+		{[]string{"--help"}, shell.ExitOK, "detector --config some.yaml"},
+		{[]string{"--instance", "a.b"}, shell.ExitUsage, `--instance: invalid id: "a.b"`},
 		{[]string{"--nope"}, shell.ExitUsage, "--help"},
 		{[]string{"--log-level", "loud"}, shell.ExitUsage, "debug"},
 		{[]string{"--config", "/no/such/file"}, shell.ExitUsage, "/no/such/file"},
