@@ -1,0 +1,171 @@
+package sim
+
+import (
+	"time"
+
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// strike makes a fault happen.
+func (w *world) strike(f Fault) {
+	if w.telling() {
+		w.say("FAULT", "%s", f)
+	}
+	switch f.Kind {
+	case CrashSupervisor, PauseSupervisor:
+		s := w.supervisors[f.Of]
+		switch {
+		case f.Point != Anywhere:
+			s.armed = &f
+		case f.Kind == CrashSupervisor:
+			s.crash(f.For)
+		default:
+			s.pause(f.For)
+		}
+	case SkewClock:
+		w.supervisors[f.Of].skew = f.For
+	case CrashRunner:
+		w.runners[f.Of].crash(f.For)
+	case RebootHost:
+		w.reboot(w.runners[f.Of], f.For)
+	case CutRunner:
+		r := w.runners[f.Of]
+		r.away()
+		r.cut = true
+		w.after(f.For, r.rejoin)
+	case CutLog:
+		w.cut = true
+		w.after(f.For, w.rejoin)
+	case Storm:
+		w.stormy = true
+		w.after(f.For, func() { w.stormy = false })
+	case LoseSnapshot:
+		w.log.snapshot = nil
+	case Operator:
+		w.operate(f)
+	default:
+		w.strikeAgent(w.agent(f.Node), f)
+	}
+}
+
+func (w *world) strikeAgent(a *agent, f Fault) {
+	switch f.Kind {
+	case WrongVerdict:
+		var n uint64
+		if f.Age >= 0 {
+			n = max(1, a.decided-min(a.decided, uint64(f.Age)))
+		}
+		w.verdict(a, n, "wrong verdict")
+	case AgentExits:
+		if len(a.live) > 0 {
+			a.live[0].end(f.Normal)
+		}
+	case AgentHangs:
+		if len(a.live) > 0 {
+			a.live[0].hang()
+		}
+	}
+}
+
+func (w *world) reboot(r *runner, rest time.Duration) {
+	r.crash(rest)
+	for _, name := range w.names {
+		for _, p := range append([]*process(nil), w.agents[name].live...) {
+			if p.runner == r {
+				p.end(false)
+			}
+		}
+	}
+}
+
+func (r *runner) rejoin() {
+	if !r.cut {
+		return
+	}
+	r.cut = false
+	r.back()
+}
+
+func (w *world) rejoin() {
+	if !w.cut {
+		return
+	}
+	w.cut = false
+	for _, s := range w.supervisors {
+		s.arouse()
+	}
+}
+
+// operate gives an operator's command to whoever leads.
+func (w *world) operate(f Fault) {
+	in := tree.Input{Kind: tree.Order, Command: f.Command, Node: f.Node, Token: "operator"}
+	switch f.Command {
+	case tree.Add:
+		for _, s := range w.Specs {
+			if s.ID == f.Node {
+				in.Spec = s
+			}
+		}
+		w.excused[f.Node] = true
+	case tree.StartChild, tree.TerminateIt:
+		w.excused[f.Node] = true
+	}
+	for _, s := range w.supervisors {
+		if s.mode == leading {
+			w.send(&s.r, s.own(func() { s.post(arrival{Input: in}) }))
+			return
+		}
+	}
+}
+
+// ceaseFaults makes everything well that is not the product's business.
+func (w *world) ceaseFaults() {
+	w.tell("FAULT", "no more faults from here on")
+	w.calm, w.stormy = true, false
+	w.rejoin()
+	for _, r := range w.runners {
+		r.rejoin()
+		if !r.up {
+			r.recover()
+		}
+	}
+	for _, s := range w.supervisors {
+		s.armed = nil
+		s.goOn()
+		if s.mode == down {
+			s.begin()
+		}
+	}
+	w.await()
+}
+
+// patienceAfter is the bound within which all must be well again.
+const patienceAfter = 150 * time.Second
+
+// lookEvery is out of step with everything else that recurs.
+const lookEvery = 937 * time.Millisecond
+
+// await looks again and again whether all is well.
+func (w *world) await() {
+	why := w.unwell()
+	switch {
+	case why == "":
+		w.settledAt = w.now
+		w.check.settled(w)
+	case w.now > epoch.Add(w.Calm+patienceAfter):
+		w.broken(Recovers, "%s after faults ceased: %s", patienceAfter, why)
+		w.settledAt = w.now // go no further
+	default:
+		w.after(lookEvery, w.await)
+	}
+}
+
+// leader is who leads and knows the tree's last decision.
+func (w *world) leader() *supervisor {
+	for _, s := range w.supervisors {
+		if s.mode == leading && !s.busy && s.last == w.log.lastOfTree {
+			return s
+		}
+	}
+	return nil
+}

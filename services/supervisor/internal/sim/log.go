@@ -1,0 +1,160 @@
+package sim
+
+import (
+	"strconv"
+
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// message is one message of the log: part of a decision, or evidence.
+type message struct {
+	seq      uint64
+	id       string
+	decision *decision
+	evidence *tree.Input
+}
+
+// decision is what a supervisor appends, or one part of it.
+type decision struct {
+	supervisor string
+	number     uint64
+	cursor     uint64
+	changes    []tree.Change
+	effects    []tree.Effect
+	more       bool
+	// first is the id of the decision's first message, part its place.
+	first string
+	part  int
+}
+
+func partID(first string, part int) string {
+	if part == 0 {
+		return first
+	}
+	return first + "/" + strconv.Itoa(part)
+}
+
+// log is the event stream with the bucket of snapshots. It accepts a decision
+// only from somebody who knows the last.
+type log struct {
+	w        *world
+	messages []message
+	// lastOfTree is the sequence of the tree's last message, lastEvidence that
+	// of the last evidence.
+	lastOfTree, lastEvidence uint64
+	ids                      map[string]uint64
+	truth                    fold
+	snapshot                 *stored
+	revision                 uint64
+}
+
+// stored is a snapshot as it is stored.
+type stored struct {
+	fold
+	sequence uint64
+}
+
+// fold is what decisions add up to.
+type fold struct {
+	tree   tree.Snapshot
+	number uint64
+	cursor uint64
+	parts  []*decision
+}
+
+func newLog(w *world) *log { return &log{w: w, ids: map[string]uint64{}} }
+
+func (l *log) last() uint64 { return uint64(len(l.messages)) }
+
+// append stores part of a decision if expected is the last of the tree; on
+// refusal it gives 0.
+func (l *log) append(id string, d *decision, expected uint64) uint64 {
+	if seq := l.ids[id]; seq > 0 && l.w.Remembers {
+		return seq
+	}
+	if expected != l.lastOfTree && l.w.opt.Break != StaleAppends {
+		l.w.stats.Refused++
+		return 0
+	}
+	seq := l.last() + 1
+	l.messages = append(l.messages, message{seq: seq, id: id, decision: d})
+	l.ids[id], l.lastOfTree = seq, seq
+	if whole := l.truth.take(d, None); whole != nil {
+		l.w.stats.Decisions++
+		l.w.decided(whole)
+	}
+	return seq
+}
+
+// publish stores evidence, once, and lets the supervisors know.
+func (l *log) publish(id string, in tree.Input) {
+	if l.ids[id] > 0 {
+		return
+	}
+	seq := l.last() + 1
+	in.Event, in.Chain = id, id
+	l.messages = append(l.messages, message{seq: seq, id: id, evidence: &in})
+	l.ids[id], l.lastEvidence = seq, seq
+	if l.w.telling() {
+		l.w.say("log", "stores %d: %s of %s incarnation %d (%s)", seq, in.Kind, in.Node, in.Incarnation, in.Reason)
+	}
+	for _, s := range l.w.supervisors {
+		s.arouse()
+	}
+}
+
+// take adds a part of a decision. When the decision is whole it gives all its
+// parts; parts of one that is never completed count for nothing.
+func (f *fold) take(d *decision, broken Mutation) []*decision {
+	if len(f.parts) == 0 || d.first != f.parts[0].first || d.part != len(f.parts) {
+		f.parts = nil
+	}
+	f.parts = append(f.parts, d)
+	if d.more && broken != TornDecisions {
+		return nil
+	}
+	whole := f.parts
+	f.parts = nil
+	f.number, f.cursor = d.number, d.cursor
+	for _, p := range whole {
+		for _, c := range p.changes {
+			if broken == NoTombstones {
+				c.Tombstone = 0
+			}
+			f.tree.Apply(c)
+		}
+	}
+	return whole
+}
+
+// load reads a tree as a supervisor does: the snapshot, and all since.
+func (l *log) load() stored {
+	var s stored
+	if l.snapshot != nil {
+		s = *l.snapshot
+		s.tree = copyOf(l.snapshot.tree)
+	}
+	for _, m := range l.messages[s.sequence:] {
+		if m.decision != nil {
+			s.take(m.decision, l.w.opt.Break)
+			s.sequence = m.seq
+		}
+	}
+	s.parts = nil
+	return s
+}
+
+// copyOf copies what Apply changes.
+func copyOf(s tree.Snapshot) tree.Snapshot {
+	c := tree.Snapshot{Nodes: make(map[string]*tree.Record, len(s.Nodes)), Tombstones: make(map[string]uint64, len(s.Tombstones))}
+	for id, r := range s.Nodes {
+		record := *r
+		record.Failures = append([]tree.Entry(nil), r.Failures...)
+		record.Restarts = append([]tree.Entry(nil), r.Restarts...)
+		c.Nodes[id] = &record
+	}
+	for id, n := range s.Tombstones {
+		c.Tombstones[id] = n
+	}
+	return c
+}

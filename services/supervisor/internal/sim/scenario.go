@@ -1,0 +1,228 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// FaultKind is what goes wrong, or what somebody does.
+type FaultKind string
+
+// Faults.
+const (
+	// CrashSupervisor: it forgets everything; another life begins after For.
+	CrashSupervisor FaultKind = "supervisor crashes"
+	// PauseSupervisor: it stands still for For and goes on with what it knew.
+	PauseSupervisor FaultKind = "supervisor is paused"
+	// SkewClock: a supervisor's clock is off by For from then on.
+	SkewClock FaultKind = "clock is skewed"
+	// CrashRunner: it is away for For; its ledger and its agents stay.
+	CrashRunner FaultKind = "runner crashes"
+	// RebootHost: a runner and all its agents die; the runner is back after For.
+	RebootHost FaultKind = "host reboots"
+	// CutRunner: nothing goes to or from a runner for For.
+	CutRunner FaultKind = "runner is cut off"
+	// CutLog: nothing goes to or from the log for For.
+	CutLog FaultKind = "log is cut off"
+	// Storm: much more is lost, delayed and delivered twice for For.
+	Storm FaultKind = "network storm"
+	// LoseSnapshot: the stored snapshot can no longer be read.
+	LoseSnapshot FaultKind = "snapshot is corrupted"
+	// AgentExits, AgentHangs: an agent's process ends or goes silent.
+	AgentExits FaultKind = "agent exits"
+	AgentHangs FaultKind = "agent hangs"
+	// WrongVerdict: the detector condemns a healthy, an old or an unknown
+	// incarnation.
+	WrongVerdict FaultKind = "wrong verdict"
+	// Operator gives a command.
+	Operator FaultKind = "operator"
+)
+
+// Point is where in a decision a supervisor's crash or pause strikes.
+type Point int
+
+// Points. Anywhere strikes at once.
+const (
+	Anywhere Point = iota
+	// BeforeAppend: stepped, nothing sent.
+	BeforeAppend
+	// AfterAppend: acknowledged, no effect performed.
+	AfterAppend
+	// BetweenEffects: some effects performed.
+	BetweenEffects
+	points
+)
+
+// Fault is one thing that happens to the simulated world.
+type Fault struct {
+	At   time.Duration // since the beginning
+	Kind FaultKind
+	// Of is the number of the supervisor or runner, Node the agent or node.
+	Of   int
+	Node string
+	For  time.Duration
+	// Point belongs to CrashSupervisor and PauseSupervisor, Normal to
+	// AgentExits, Age to WrongVerdict: which incarnation, counted back from
+	// the present one, -1 for none. Command belongs to Operator.
+	Point   Point
+	Normal  bool
+	Age     int
+	Command tree.CommandKind
+}
+
+func (f Fault) String() string {
+	s := string(f.Kind)
+	switch f.Kind {
+	case CrashSupervisor, PauseSupervisor:
+		s = fmt.Sprintf("%s: supervisor-%d for %s, at %s", s, f.Of, f.For, [...]string{"once", "the next append", "the next answer", "the next effect"}[f.Point])
+	case SkewClock:
+		s = fmt.Sprintf("%s: supervisor-%d by %s", s, f.Of, f.For)
+	case CrashRunner, RebootHost, CutRunner:
+		s = fmt.Sprintf("%s: runner-%d for %s", s, f.Of, f.For)
+	case CutLog, Storm:
+		s = fmt.Sprintf("%s for %s", s, f.For)
+	case AgentExits:
+		s = fmt.Sprintf("%s: %s, normal %t", s, f.Node, f.Normal)
+	case AgentHangs:
+		s += ": " + f.Node
+	case WrongVerdict:
+		s = fmt.Sprintf("%s: %s, %d incarnations old", s, f.Node, f.Age)
+	case Operator:
+		s = fmt.Sprintf("%s: %s %s", s, f.Command, f.Node)
+	}
+	return s
+}
+
+// Scenario is one run, before anything happened: the tree, who is there, how
+// bad the network is, and what goes wrong when. The same scenario always has
+// the same story.
+type Scenario struct {
+	Seed                 uint64
+	Specs                []*tree.Spec
+	Supervisors, Runners int
+	// Loss, Twice and Late are the shares of messages, in percent, that are
+	// lost, delivered twice, or delayed by up to Delay.
+	Loss, Twice, Late int
+	Delay             time.Duration
+	// Flaky is the share of starts, in percent, that go wrong somehow.
+	Flaky int
+	// MaxChanged and Part are how many changes go into one decision and one
+	// message, SnapshotEvery how many decisions lie between snapshots.
+	MaxChanged, Part, SnapshotEvery int
+	// Remembers: the log recognises a message that it has stored already.
+	Remembers bool
+	Faults    []Fault
+	// Calm is when faults cease.
+	Calm time.Duration
+}
+
+// everything is more changes than there ever are at once.
+const everything = 400
+
+// Generate makes the scenario of a seed.
+func Generate(seed uint64) Scenario {
+	r := streamOf(seed, "scenario")
+	s := Scenario{
+		Seed: seed, Supervisors: 1 + r.below(3), Runners: 1 + r.below(3),
+		Loss: pick(&r, 0, 2, 10), Twice: pick(&r, 0, 2, 10), Late: pick(&r, 0, 5, 20),
+		Delay: pick(&r, 20*time.Millisecond, 300*time.Millisecond, 3*time.Second),
+		Flaky: pick(&r, 0, 5, 25), MaxChanged: pick(&r, 1, 3, everything), Part: pick(&r, 1, 3, everything),
+		SnapshotEvery: pick(&r, 1, 5, 1000), Remembers: r.chance(50),
+	}
+	s.grow(&r)
+	s.Calm = r.between(3*time.Second, 25*time.Second)
+	for range r.below(14) {
+		s.Faults = append(s.Faults, s.fault(&r))
+	}
+	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+	return s
+}
+
+// grow makes a tree of a root, up to three supervisors and up to six agents.
+func (s *Scenario) grow(r *stream) {
+	sups := []string{"root"}
+	ranks := map[string]int64{}
+	add := func(spec *tree.Spec) {
+		ranks[spec.Parent]++
+		spec.Rank = ranks[spec.Parent] << 20
+		s.Specs = append(s.Specs, spec)
+	}
+	supervisor := func(id, parent string) {
+		spec := &tree.Spec{ID: id, Parent: parent, Restart: pick(r, tree.Permanent, tree.Permanent, tree.Transient), Supervisor: &tree.Supervisor{
+			Strategy:    pick(r, tree.OneForOne, tree.OneForOne, tree.OneForAll, tree.RestForOne, tree.Escalate),
+			MaxRestarts: pick(r, 1, 3, 10), Period: pick(r, 5*time.Second, time.Minute),
+			Escalation: pick(r, tree.ToParent, tree.ToParent, tree.CoolOff, tree.Terminate, tree.Ignore), CoolOff: 2 * time.Second,
+			AutoShutdown: pick(r, tree.Never, tree.Never, tree.AnySignificant, tree.AllSignificant),
+		}}
+		if parent == "" {
+			spec.Supervisor.MaxRestarts, spec.Supervisor.Strategy = 10, pick(r, tree.OneForOne, tree.OneForOne, tree.RestForOne)
+		}
+		if r.chance(50) {
+			spec.Backoff = tree.Backoff{Delay: r.between(0, time.Second)}
+		}
+		add(spec)
+	}
+	supervisor("root", "")
+	for i := range r.below(4) {
+		id := fmt.Sprintf("sup-%d", i+1)
+		supervisor(id, sups[r.below(len(sups))])
+		sups = append(sups, id)
+	}
+	for i := range 1 + r.below(6) {
+		add(s.agent(r, fmt.Sprintf("agent-%d", i+1), sups[r.below(len(sups))]))
+	}
+}
+
+func (s *Scenario) agent(r *stream, id, parent string) *tree.Spec {
+	spec := &tree.Spec{
+		ID: id, Parent: parent, Restart: pick(r, tree.Permanent, tree.Permanent, tree.Permanent, tree.Transient, tree.Temporary),
+		ShutdownTimeout: pick(r, 50*time.Millisecond, 300*time.Millisecond, 3*time.Second),
+		Agent:           &tree.Agent{Runner: tree.AnyRunner, Verify: r.chance(80), StartDeadline: r.between(time.Second, 4*time.Second), Stabilisation: r.between(50*time.Millisecond, time.Second)},
+	}
+	if r.chance(30) {
+		spec.Agent.Runner = runnerName(r.below(s.Runners))
+	}
+	switch r.below(3) {
+	case 1:
+		spec.Backoff = tree.Backoff{Delay: r.between(1, time.Second), Jitter: 0.2}
+	case 2:
+		spec.Backoff = tree.Backoff{Type: tree.Exponential, Base: 2, Delay: 100 * time.Millisecond, Max: 3 * time.Second, Reset: 5 * time.Second}
+	}
+	parents := slices.IndexFunc(s.Specs, func(p *tree.Spec) bool { return p.ID == parent })
+	if s.Specs[parents].Supervisor.AutoShutdown != tree.Never && spec.Restart != tree.Permanent {
+		spec.Significant = r.chance(50)
+	}
+	return spec
+}
+
+func (s *Scenario) fault(r *stream) Fault {
+	node := s.Specs[1+r.below(len(s.Specs)-1)]
+	agents := slices.DeleteFunc(slices.Clone(s.Specs), func(spec *tree.Spec) bool { return spec.Agent == nil })
+	agent := agents[r.below(len(agents))]
+	f := Fault{
+		At: r.between(0, s.Calm), Node: agent.ID, For: r.between(10*time.Millisecond, 8*time.Second),
+		Kind: pick(r, CrashSupervisor, CrashSupervisor, PauseSupervisor, PauseSupervisor, SkewClock, CrashRunner, CrashRunner, RebootHost,
+			CutRunner, CutLog, Storm, LoseSnapshot, AgentExits, AgentExits, AgentExits, AgentHangs, WrongVerdict, WrongVerdict, Operator, Operator, Operator),
+	}
+	switch f.Kind {
+	case CrashSupervisor, PauseSupervisor:
+		f.Of, f.Point = r.below(s.Supervisors), Point(r.below(int(points)))
+	case SkewClock:
+		f.Of, f.For = r.below(s.Supervisors), r.between(-3*time.Second, 3*time.Second)
+	case CrashRunner, RebootHost, CutRunner:
+		f.Of = r.below(s.Runners)
+	case AgentExits:
+		f.Normal = r.chance(25)
+	case WrongVerdict:
+		f.Age = pick(r, 0, 0, 1, 2, -1)
+	case Operator:
+		f.Node = node.ID
+		f.Command = pick(r, tree.RestartIt, tree.TerminateIt, tree.StartChild, tree.RemoveIt, tree.RemoveIt, tree.Add)
+	}
+	return f
+}
+
+func runnerName(i int) string { return fmt.Sprintf("runner-%d", i) }

@@ -1,0 +1,362 @@
+package sim
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+type mode int
+
+// A supervisor is down, stands by, reads the log, catches up with what
+// happened, and at last leads.
+const (
+	down mode = iota
+	standby
+	opening
+	catching
+	leading
+)
+
+// supervisor is a process of the service: it stands by, and keeps the tree as
+// package keeper does. What belongs to an earlier life of it finds nobody.
+type supervisor struct {
+	w    *world
+	name string
+	r    stream
+	life uint64
+	mode mode
+	// paused processes find in their backlog what happened meanwhile.
+	paused  bool
+	resume  uint64
+	backlog []func()
+	skew    time.Duration
+	armed   *Fault
+	silent  int
+	ids     int
+
+	keeper
+}
+
+// keeper is what is forgotten with each life.
+type keeper struct {
+	tree                          *tree.Tree
+	number, last, revision, saved uint64
+	cursor, read, until           uint64
+	clock                         tree.Instant
+	opened                        tree.Instant
+	inbox                         []arrival
+	// busy is set from a step until its effects are handed over.
+	busy     bool
+	attempt  uint64
+	timer    uint64
+	lanes    map[string]*lane
+	watching map[string]bool
+	known    string // the runners last heard of
+	// waiting is set when a broken build waits for its effects.
+	waiting bool
+	pending int
+}
+
+// arrival is an input and where it came from.
+type arrival struct {
+	tree.Input
+	seq uint64
+	// posted is when it came, held what the supervisor had waited until then.
+	posted tree.Instant
+	held   time.Duration
+}
+
+func newSupervisor(w *world, i int) *supervisor {
+	name := fmt.Sprintf("supervisor-%d", i)
+	return &supervisor{w: w, name: name, r: streamOf(w.Seed, name)}
+}
+
+// own ties something to the present life, and lets it wait out a pause.
+func (s *supervisor) own(do func()) func() { return s.owner()(do) }
+
+// owner is own for what is made later: an answer belongs to the life that asked.
+func (s *supervisor) owner() func(do func()) func() {
+	life := s.life
+	return func(do func()) func() {
+		var owned func()
+		owned = func() {
+			switch {
+			case s.life != life:
+			case s.paused:
+				s.backlog = append(s.backlog, owned)
+			default:
+				do()
+			}
+		}
+		return owned
+	}
+}
+
+func (s *supervisor) after(d time.Duration, do func()) { s.w.after(d, s.own(do)) }
+
+// begin starts the process.
+func (s *supervisor) begin() {
+	s.life++
+	s.w.check.reborn(s)
+	s.mode, s.silent, s.keeper = standby, 0, keeper{}
+	s.w.tell(s.name, "stands by")
+	s.after(s.r.between(time.Millisecond, probeEvery), s.probe)
+}
+
+// crash ends the process; another begins later.
+func (s *supervisor) crash(rest time.Duration) {
+	if s.mode == down {
+		return
+	}
+	s.w.tell(s.name, "is killed")
+	s.life++
+	s.w.check.reborn(s)
+	s.mode, s.keeper, s.paused, s.backlog, s.armed = down, keeper{}, false, nil, nil
+	life := s.life
+	s.w.after(rest, func() {
+		if s.life == life {
+			s.begin()
+		}
+	})
+}
+
+// pause stops the process for a while.
+func (s *supervisor) pause(d time.Duration) {
+	if s.mode == down || s.paused {
+		return
+	}
+	s.w.tell(s.name, "stands still")
+	s.paused = true
+	s.w.check.hold(s)
+	s.resume++
+	resume := s.resume
+	s.w.after(d, func() {
+		if s.resume == resume {
+			s.goOn()
+		}
+	})
+}
+
+// goOn ends a pause.
+func (s *supervisor) goOn() {
+	if !s.paused {
+		return
+	}
+	s.w.tell(s.name, "goes on with what it knew")
+	s.paused = false
+	s.w.check.release(s)
+	backlog := s.backlog
+	s.backlog = nil
+	for _, do := range backlog {
+		do()
+	}
+}
+
+// reach lets a crash or pause that is planned for a point strike there.
+func (s *supervisor) reach(p Point, rest func()) {
+	f := s.armed
+	if f == nil || f.Point != p {
+		rest()
+		return
+	}
+	s.armed = nil
+	if f.Kind == CrashSupervisor {
+		s.crash(f.For)
+		return
+	}
+	s.pause(f.For)
+	s.backlog = append(s.backlog, s.own(rest))
+}
+
+// wall is the supervisor's clock; now is the time it goes by, which never goes
+// back.
+func (s *supervisor) wall() tree.Instant { return s.w.now.Add(s.skew) }
+
+func (s *supervisor) present() tree.Instant {
+	s.clock = max(s.clock, s.wall())
+	return s.clock
+}
+
+// A supervisor is taken for gone when it does not answer patience times.
+const (
+	probeEvery = 500 * time.Millisecond
+	patience   = 4
+)
+
+// probe is standing by: it asks whoever leads.
+func (s *supervisor) probe() {
+	answered, own := false, s.owner()
+	s.w.send(&s.r, func() {
+		for _, o := range s.w.supervisors {
+			if o.mode == leading && !o.paused {
+				s.w.send(&s.r, own(func() { answered = true }))
+				return
+			}
+		}
+	})
+	s.after(probeEvery, func() {
+		if s.mode != standby {
+			return
+		}
+		if s.silent++; answered {
+			s.silent = 0
+		}
+		if s.silent >= patience {
+			s.open()
+			return
+		}
+		s.probe()
+	})
+}
+
+// open reads the tree and takes its place as the one who decides.
+func (s *supervisor) open() {
+	s.w.check.reborn(s)
+	s.mode, s.keeper = opening, keeper{lanes: map[string]*lane{}, watching: map[string]bool{}, opened: s.w.now}
+	s.silent = 0
+	s.after(s.r.between(time.Millisecond, 20*time.Millisecond), func() {
+		if s.w.cut {
+			s.open()
+			return
+		}
+		s.load()
+		s.after(s.r.between(time.Millisecond, 20*time.Millisecond), s.takeOver)
+	})
+}
+
+func (s *supervisor) load() {
+	l := s.w.log
+	st := l.load()
+	s.w.check.loaded(s, &st)
+	t, err := tree.Load(tree.Options{}, st.tree)
+	if err != nil {
+		s.w.broken(Replay, "%s cannot load the tree: %v", s.name, err)
+		return
+	}
+	s.tree, s.number, s.last, s.cursor = t, st.number, st.sequence, st.cursor
+	s.revision, s.saved = l.revision, st.number
+	if st.sequence == 0 {
+		s.cursor = l.last() // a new tree has no past
+	}
+	s.read, s.until = s.cursor, l.lastEvidence
+	if s.w.telling() {
+		s.w.say(s.name, "has read the tree up to decision %d, evidence up to %d", s.number, s.cursor)
+	}
+	if s.w.opt.Break == NoTimers {
+		s.tree = s.withoutTimers(st.tree)
+	}
+}
+
+// withoutTimers loses what the tree waits for.
+func (s *supervisor) withoutTimers(snap tree.Snapshot) *tree.Tree {
+	for _, r := range snap.Nodes {
+		st := *r.State
+		if st.Phase == tree.Waiting {
+			st.Due = 0
+		}
+		r.State = &st
+	}
+	t, err := tree.Load(tree.Options{}, snap)
+	if err != nil {
+		return s.tree
+	}
+	return t
+}
+
+// takeOver appends a decision of its own, so that a predecessor that still
+// lives is refused from then on, and reads what happened since the last.
+func (s *supervisor) takeOver() {
+	s.busy = true
+	s.append(s.newID(), nil, nil, func() {
+		s.w.stats.Takeovers++
+		s.w.tell(s.name, "takes over")
+		s.mode, s.busy = catching, false
+		s.arouse()
+		s.wake()
+	})
+}
+
+// configure ends the catching up: it brings in the configuration and performs
+// what had been decided and perhaps not done.
+func (s *supervisor) configure() {
+	s.busy = true
+	in := tree.Input{Kind: tree.Configure, Specs: s.w.Specs, Boot: true, Reason: "configuration read"}
+	s.decide([]arrival{s.arrive(arrival{Input: in})}, func() {
+		s.mode = leading
+		s.w.tell(s.name, "leads")
+		for _, a := range s.w.names {
+			if spec, st, ok := s.tree.Lookup(a); ok && spec.Agent != nil {
+				s.watch(a, spec, st.Phase)
+			}
+		}
+		if s.w.opt.Break != NoReissue {
+			for _, e := range s.tree.Outstanding() {
+				if s.w.opt.Break == Renumber && e.Kind == tree.DoStart {
+					e.Incarnation++
+				}
+				s.perform(e)
+			}
+		}
+		s.after(s.r.between(time.Millisecond, checkEvery), s.checkUp)
+		s.idle()
+	})
+}
+
+// superseded is the end of a keeper: somebody else decides.
+func (s *supervisor) superseded() {
+	s.w.tell(s.name, "is superseded")
+	s.begin()
+}
+
+const checkEvery = time.Second
+
+// checkUp looks for a rival and at the runners.
+func (s *supervisor) checkUp() {
+	s.after(checkEvery, s.checkUp)
+	if s.busy {
+		return
+	}
+	s.busy = true
+	s.w.check.hold(s)
+	s.lastMessage(func(seq uint64, _ string) {
+		s.w.check.release(s)
+		if seq > s.last {
+			s.superseded()
+			return
+		}
+		available, names := s.w.available(s.opened)
+		if names != s.known {
+			s.known = names
+			s.post(arrival{Input: tree.Input{Kind: tree.Runners, Runners: available}})
+		}
+		s.idle()
+	})
+}
+
+// lastMessage reads the tree's last message, until it is known.
+func (s *supervisor) lastMessage(then func(seq uint64, id string)) {
+	s.attempt++
+	attempt, own := s.attempt, s.owner()
+	s.w.send(&s.r, func() {
+		if s.w.cut {
+			return
+		}
+		seq, id := s.w.log.lastOfTree, ""
+		if seq > 0 {
+			id = s.w.log.messages[seq-1].id
+		}
+		s.w.send(&s.r, own(func() {
+			if attempt == s.attempt {
+				s.attempt++
+				then(seq, id)
+			}
+		}))
+	})
+	s.after(logTimeout, func() {
+		if attempt == s.attempt {
+			s.lastMessage(then)
+		}
+	})
+}
