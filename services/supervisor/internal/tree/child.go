@@ -1,5 +1,7 @@
 package tree
 
+import "time"
+
 // begin starts a node in answer to cause.
 func (t *Tree) begin(n *node, cause, chain string) {
 	n.st.Cause, n.st.Chain, n.st.Hold, n.st.Ended = cause, chain, false, 0
@@ -10,7 +12,7 @@ func (t *Tree) begin(n *node, cause, chain string) {
 	previous := n.st.Runner
 	n.st.Incarnation++
 	n.st.Runner, n.st.PID = "", 0
-	n.st.Beat, n.st.Unwell, n.st.Overdue, n.st.Kill, n.st.Then = false, false, false, false, ""
+	n.st.Beat, n.st.Unwell, n.st.Overdue, n.st.Kill, n.st.Then, n.st.Lost = false, false, false, false, "", false
 	n.st.Decision = t.decision
 	t.setPhase(n, Starting, "")
 	t.place(n, previous)
@@ -117,7 +119,7 @@ func (t *Tree) ended(n *node, normal bool) {
 		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
 		t.emit(Effect{Kind: NoteEscalate, Node: p.spec.ID, Reason: "child " + n.spec.ID + " failed", Event: n.st.Cause, Chain: n.st.Chain})
 		t.shutdown(p, Escalated, "child "+n.spec.ID+" failed: "+n.st.Why)
-	case !t.allow(p):
+	case !n.st.Lost && !t.allow(p):
 		t.exceeded(p, n)
 	default:
 		t.restart(n)
@@ -216,9 +218,12 @@ func (t *Tree) exceeded(p, n *node) {
 // strategy takes along.
 func (t *Tree) restart(n *node) {
 	p := n.parent
-	delay := n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
+	var delay time.Duration
+	if !n.st.Lost {
+		delay = n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
+		n.st.Attempts++
+	}
 	due := t.now.Add(delay)
-	n.st.Attempts++
 	n.st.Restarts++
 	n.st.LastRestart = t.now
 	why := n.st.Why

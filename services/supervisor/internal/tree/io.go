@@ -17,6 +17,10 @@ const (
 	Exited InputKind = "exited"
 	// Failed: somebody concluded that an incarnation is no good. It may live.
 	Failed InputKind = "failed"
+	// Lost: whatever ran an incarnation is gone for good, and nothing of it
+	// needs to be stopped any more: it is fenced by its number, and stopped
+	// should its runner return.
+	Lost InputKind = "lost"
 	// Beat: an incarnation said that it lives.
 	Beat InputKind = "beat"
 	// Tick: time has passed.
@@ -89,6 +93,8 @@ type Runner struct {
 	Capacity int
 	// Named runners take only the agents that name them.
 	Named bool
+	// Labels are what agents may ask for.
+	Labels map[string]string
 }
 
 // EffectKind is what is to be done, or what was concluded.
@@ -123,6 +129,7 @@ const (
 	NoteDown      EffectKind = "down"
 	NoteRemove    EffectKind = "remove"
 	NoteAdd       EffectKind = "add"
+	NoteReturn    EffectKind = "return"
 )
 
 // Result answers an Order.

@@ -14,7 +14,10 @@ func (n *node) needsRunner() bool {
 // wait for one.
 func (t *Tree) place(n *node, previous string) {
 	if n.needsRunner() {
-		r := t.choose(n.spec.Agent.Runner, previous)
+		if n.st.Home != "" {
+			previous = n.st.Home
+		}
+		r := t.choose(n.spec.Agent, previous, n.st.Home != "")
 		if r == "" {
 			n.st.Why = WhyNoRunner
 			if !n.listed {
@@ -24,22 +27,29 @@ func (t *Tree) place(n *node, previous string) {
 			return
 		}
 		n.st.Runner, n.st.Why = r, ""
+		if r == n.st.Home {
+			n.st.Home = ""
+		}
 		t.load[r]++
 	}
 	t.touch(n)
 	t.emit(n.startEffect())
 }
 
-// choose gives the runner named, or of those with room the one with the fewest
-// agents, the previous one first among equals; empty when there is none.
-func (t *Tree) choose(want, previous string) string {
+// choose gives the runner named, or of those with room and all the labels asked
+// for the one with the fewest agents, the previous one first among equals, or
+// first of all when it is insisted on; empty when there is none.
+func (t *Tree) choose(a *Agent, previous string, insist bool) string {
 	best := ""
 	for _, r := range t.runners {
-		if r.Name == want {
-			return want
+		if r.Name == a.Runner {
+			return r.Name
 		}
-		if want != AnyRunner || r.Named || r.Capacity > 0 && t.load[r.Name] >= r.Capacity {
+		if a.Runner != AnyRunner || !t.fits(r, a) {
 			continue
+		}
+		if insist && r.Name == previous {
+			return r.Name
 		}
 		if best == "" || t.load[r.Name] < t.load[best] || t.load[r.Name] == t.load[best] && r.Name == previous {
 			best = r.Name
@@ -48,8 +58,25 @@ func (t *Tree) choose(want, previous string) string {
 	return best
 }
 
+// fits tells whether a runner may be chosen for an agent that names none.
+func (t *Tree) fits(r Runner, a *Agent) bool {
+	if r.Named || r.Capacity > 0 && t.load[r.Name] >= r.Capacity {
+		return false
+	}
+	for k, v := range a.Labels {
+		if have, ok := r.Labels[k]; !ok || have != v {
+			return false
+		}
+	}
+	return true
+}
+
 // setRunners replaces the runners that are available and places who waits.
 func (t *Tree) setRunners(runners []Runner) {
+	before := make(map[string]bool, len(t.runners))
+	for _, r := range t.runners {
+		before[r.Name] = true
+	}
 	t.runners = slices.Clone(runners)
 	slices.SortFunc(t.runners, func(a, b Runner) int { return strings.Compare(a.Name, b.Name) })
 	waiting := t.unplaced
@@ -62,6 +89,79 @@ func (t *Tree) setRunners(runners []Runner) {
 			}
 		}
 	}
+	for _, r := range t.runners {
+		if !before[r.Name] {
+			t.comeHome(r)
+		}
+	}
+}
+
+// comeHome stops the agents that are to go back to a runner, which is there
+// again, so that they start there. Whoever is not at rest is left: its next
+// start takes it home.
+func (t *Tree) comeHome(r Runner) {
+	var away []*node
+	for _, n := range t.nodes {
+		if n.st.Home == r.Name && n.st.Phase == Running && n.st.Command == nil && !t.busy(n.parent) && !n.parent.suspended() {
+			away = append(away, n)
+		}
+	}
+	slices.SortFunc(away, func(a, b *node) int { return strings.Compare(a.spec.ID, b.spec.ID) })
+	room := len(away)
+	if r.Capacity > 0 {
+		room = max(0, r.Capacity-t.load[r.Name])
+	}
+	for _, n := range away[:min(room, len(away))] {
+		if !n.spec.Agent.Return || !t.fits(r, n.spec.Agent) {
+			n.st.Home = ""
+			t.touch(n)
+			continue
+		}
+		t.emit(Effect{Kind: NoteReturn, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: r.Name, Reason: "its runner " + r.Name + " is back"})
+		t.stop(n, ThenRestart, "its runner "+r.Name+" is back", false)
+	}
+}
+
+// On lists the agents that a runner has, as far as is known, by name.
+func (t *Tree) On(runner string) []string {
+	var out []string
+	if t.load[runner] == 0 {
+		return nil
+	}
+	for id, n := range t.nodes {
+		if n.spec.Agent != nil && n.st.Runner == runner && n.st.Phase.live() {
+			out = append(out, id)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+// Loads tells how many agents each runner has that the tree started there.
+func (t *Tree) Loads() map[string]int {
+	out := make(map[string]int, len(t.load))
+	for r, n := range t.load {
+		if n > 0 {
+			out[r] = n
+		}
+	}
+	return out
+}
+
+// Stale tells whether an incarnation that a runner has is one that the tree no
+// longer wants there: another has taken its place, it was removed, or it is
+// down. What the tree has never heard of is somebody else's.
+func (t *Tree) Stale(agent string, incarnation uint64, runner string) bool {
+	n := t.nodes[agent]
+	switch {
+	case n == nil:
+		return t.tombs[agent] >= incarnation && incarnation > 0
+	case n.spec.Agent == nil || incarnation > n.st.Incarnation:
+		return false
+	case incarnation < n.st.Incarnation:
+		return true
+	}
+	return !n.st.Phase.live() || n.st.Runner != runner
 }
 
 // Unplaced is the number of agents that wait for a runner.

@@ -96,6 +96,11 @@ type Agent struct {
 	// Runner is the runner that must start it, AnyRunner, or empty when
 	// placement is nobody's concern.
 	Runner string `json:"runner,omitempty"`
+	// Labels are what a runner must have all of to be chosen as AnyRunner.
+	Labels map[string]string `json:"labels,omitempty"`
+	// Return makes an agent that lost its runner go back to it when that
+	// returns. Otherwise it stays where it is.
+	Return bool `json:"return,omitempty"`
 	// Verify makes a start succeed only after a heartbeat within
 	// StartDeadline and Stabilisation without a failure after it.
 	Verify        bool          `json:"verify,omitempty"`

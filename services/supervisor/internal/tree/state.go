@@ -76,6 +76,8 @@ type State struct {
 	// Incarnation is the number of the last start ordered; it only grows.
 	Incarnation uint64 `json:"incarnation,omitempty"`
 	Runner      string `json:"runner,omitempty"`
+	// Home is the runner that was lost and that the agent is to go back to.
+	Home string `json:"home,omitempty"`
 	PID         int    `json:"pid,omitempty"`
 	// Since is when it came into the phase, Due when a wait ends.
 	Since Instant `json:"since,omitempty"`
@@ -89,6 +91,10 @@ type State struct {
 	Overdue bool `json:"overdue,omitempty"`
 	// Kill is set when a stop is to be forced.
 	Kill bool `json:"kill,omitempty"`
+	// Lost is set when it ended because its runner was lost: that is no
+	// failure of its own, so it costs nothing of the limit and waits for no
+	// backoff.
+	Lost bool `json:"lost,omitempty"`
 	// Hold keeps it down for the group operation in progress.
 	Hold bool `json:"hold,omitempty"`
 	// Attempts counts restarts for the backoff, Restarts all of them.

@@ -53,6 +53,8 @@ func (t *Tree) heard(n *node, in *Input) {
 		}
 	case Exited:
 		t.exited(n, in)
+	case Lost:
+		t.lost(n, in)
 	case Failed:
 		t.condemned(n, in)
 	case Beat:
@@ -148,6 +150,28 @@ func (t *Tree) exited(n *node, in *Input) {
 	t.ended(n, in.Normal)
 }
 
+// lost deals with an agent whose runner is gone: it is down without anybody to
+// confirm it.
+func (t *Tree) lost(n *node, in *Input) {
+	if !n.st.Phase.live() || n.needsRunner() {
+		return
+	}
+	n.st.Lost = true
+	if n.spec.Agent.Return && n.spec.Agent.Runner == AnyRunner && n.st.Home == "" {
+		n.st.Home = n.st.Runner
+	}
+	t.touch(n)
+	if n.st.Phase == Stopping {
+		if n.st.Then == ThenFail || n.st.Then == ThenStartFailed {
+			t.blame(n, in)
+			n.st.Why = in.Reason
+		}
+		t.down(n)
+		return
+	}
+	t.exited(n, in)
+}
+
 // condemned deals with a verdict: whatever still lives of the incarnation is
 // killed first, so that nothing runs twice.
 func (t *Tree) condemned(n *node, in *Input) {
@@ -215,7 +239,7 @@ func (t *Tree) settleAll() {
 		if p.removed {
 			continue
 		}
-		if op := p.op(); op != nil && op.Kind == OpBoot && t.independent(p) && p.coming == 0 {
+		if op := p.op(); op != nil && op.together() && p.coming == 0 {
 			t.up(p)
 		}
 		for len(p.queue) > 0 && !t.busy(p) && !p.suspended() {
