@@ -137,7 +137,9 @@ func (t *Tree) removeUnwanted(wanted map[string]bool) {
 }
 
 // arrange gives a supervisor's children the configured order; others follow
-// them in the order they had. Ranks that fit already stay as they are.
+// them in the order they had. Ranks that fit already stay as they are. In the
+// middle of an operation, which goes from one child to the next, they keep
+// their order until the next configuration.
 func (t *Tree) arrange(p *node, configured []*node) {
 	old := slices.Clone(p.kids)
 	first := make(map[*node]bool, len(configured))
@@ -149,6 +151,9 @@ func (t *Tree) arrange(p *node, configured []*node) {
 		if !first[n] {
 			next = append(next, n)
 		}
+	}
+	if op := p.op(); op != nil && !op.together() {
+		next = slices.Clone(old)
 	}
 	ranks := fit(next)
 	was := make([]int64, len(old))

@@ -12,11 +12,15 @@ func (t *Tree) independent(p *node) bool {
 	return (s == OneForOne || s == Escalate) && !t.opt.StrictBoot
 }
 
+// together tells whether an operation starts all children at once. What began
+// so ends so, though the strategy may be configured anew meanwhile.
+func (op *Operation) together() bool { return op.Kind == OpBoot && op.At == 0 }
+
 // busy tells whether a supervisor is in the middle of something, so that what
 // happens to its children must wait.
 func (t *Tree) busy(p *node) bool {
 	op := p.op()
-	return op != nil && op.Stage != StageWait && !(op.Kind == OpBoot && t.independent(p))
+	return op != nil && op.Stage != StageWait && !op.together()
 }
 
 // boot starts a supervisor and all its children.
@@ -137,7 +141,7 @@ func (t *Tree) startStage(p *node) {
 }
 
 func (t *Tree) finishOp(p *node) {
-	if p.op().Kind == OpBoot {
+	if p.st.Phase == Starting {
 		t.up(p)
 		return
 	}
@@ -251,7 +255,7 @@ func (t *Tree) afterStop(n *node, then Then) {
 // willStart tells whether an operation is going to start n, which is down.
 func (t *Tree) willStart(p, n *node) bool {
 	op := p.op()
-	if op == nil || op.Kind == OpBoot && t.independent(p) {
+	if op == nil || op.together() {
 		return false
 	}
 	return n.spec.Rank >= op.From && (op.Stage != StageStart || n.spec.Rank > op.At)

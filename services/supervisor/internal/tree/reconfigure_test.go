@@ -1,0 +1,74 @@
+package tree
+
+import (
+	"slices"
+	"testing"
+	"time"
+)
+
+// These were found by simulation: configurations that come in the middle of
+// something.
+
+func slow(t *testing.T, specs ...*Spec) *bench {
+	b := &bench{t: t, tree: New(Options{}), now: epoch}
+	b.raw(Input{Kind: Configure, Specs: specs, Boot: true})
+	return b
+}
+
+func (b *bench) started(agents ...string) {
+	b.t.Helper()
+	for _, a := range agents {
+		b.raw(Input{Kind: Started, Node: a, Incarnation: b.state(a).Incarnation})
+	}
+}
+
+func TestBootEndsAsItBegan(t *testing.T) {
+	t.Parallel()
+	with := func(s Strategy) []*Spec {
+		return []*Spec{sup("root", "", Supervisor{MaxRestarts: 3}), sup("s", "root", Supervisor{Strategy: s, MaxRestarts: 3}), agent("a", "s"), agent("b", "s")}
+	}
+	t.Run("together", func(t *testing.T) {
+		t.Parallel()
+		b := slow(t, with(OneForOne)...)
+		b.raw(Input{Kind: Configure, Specs: with(RestForOne)})
+		b.started("a", "b")
+		b.wantPhase("s", Running)
+		b.wantPhase("root", Running)
+	})
+	t.Run("together, and one fails", func(t *testing.T) {
+		t.Parallel()
+		b := slow(t, with(OneForOne)...)
+		b.raw(Input{Kind: Configure, Specs: with(RestForOne)})
+		b.started("a")
+		b.do(Input{Kind: StartFailed, Node: "b", Incarnation: 1, Reason: "no such program"})
+		b.wantPhase("b", Running)
+		b.wantPhase("s", Running)
+		b.wantPhase("root", Running)
+	})
+	t.Run("in turn", func(t *testing.T) {
+		t.Parallel()
+		b := slow(t, with(RestForOne)...)
+		b.raw(Input{Kind: Configure, Specs: with(OneForOne)})
+		b.started("a", "b")
+		b.wantPhase("b", Running)
+		b.wantPhase("s", Running)
+		b.wantPhase("root", Running)
+	})
+}
+
+func TestGroupRestartKeepsItsOrder(t *testing.T) {
+	t.Parallel()
+	root := sup("root", "", Supervisor{Strategy: RestForOne, MaxRestarts: 3, Period: time.Minute})
+	a, b2 := agent("a", "root"), agent("b", "root")
+	b := newBench(t, root, a, b2)
+	b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1, Reason: "crash"})
+	b.wantPhase("b", Stopping)
+	b.do(Input{Kind: Configure, Specs: []*Spec{root, b2, a}})
+	b.do(Input{Kind: Stopped, Node: "b", Incarnation: 1})
+	b.wantPhase("a", Running)
+	b.wantPhase("b", Running)
+	b.do(Input{Kind: Configure, Specs: []*Spec{root, b2, a}})
+	if got := b.tree.Children("root"); !slices.Equal(got, []string{"b", "a"}) {
+		t.Errorf("configured again in peace, the order is %v", got)
+	}
+}
