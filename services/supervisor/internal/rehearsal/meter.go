@@ -1,0 +1,222 @@
+package rehearsal
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// service is what an agent is to those who need it.
+type service int
+
+const (
+	// off: it is not meant to be up: finished, or stopped by an operator.
+	off service = iota
+	up
+	// down: it is meant to be up and is not.
+	down
+	// waiting is down, in backoff, cool-off or in want of a runner.
+	waiting
+)
+
+// meter measures one side from the changes of its tree.
+type meter struct {
+	now   tree.Instant
+	nodes map[string]*place
+	lives map[string]*contracts.RehearsalLife
+	total contracts.RehearsalTotals
+}
+
+// place is a node as the meter knows it.
+type place struct {
+	id     string
+	parent *place
+	kids   map[string]*place
+	agent  bool
+	state  *tree.State
+	// what it is, for supervisors to all below, since when.
+	is    service
+	since tree.Instant
+}
+
+func newMeter(s tree.Snapshot, at tree.Instant) *meter {
+	m := &meter{now: at, nodes: map[string]*place{}, lives: map[string]*contracts.RehearsalLife{}}
+	var add func(id string)
+	add = func(id string) {
+		if n := s.Nodes[id]; m.nodes[id] == nil && n != nil {
+			add(n.Spec.Parent)
+			m.change(tree.Change{ID: id, Spec: n.Spec, State: n.State})
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(s.Nodes)) {
+		add(id)
+	}
+	return m
+}
+
+// apply takes changes into account, new parents before their children.
+func (m *meter) apply(changes []tree.Change, at tree.Instant) {
+	m.now = at
+	late := changes
+	for len(late) > 0 {
+		var again []tree.Change
+		for _, c := range late {
+			if c.Spec != nil && c.Spec.Parent != "" && m.nodes[c.Spec.Parent] == nil {
+				again = append(again, c)
+				continue
+			}
+			m.change(c)
+		}
+		if len(again) == len(late) {
+			return // of parents that are not there
+		}
+		late = again
+	}
+}
+
+func (m *meter) change(c tree.Change) {
+	n := m.nodes[c.ID]
+	if c.Removed {
+		if n != nil {
+			m.become(n, off)
+			delete(m.nodes, c.ID)
+			if n.parent != nil {
+				delete(n.parent.kids, c.ID)
+			}
+			if n.agent {
+				m.life(c.ID).Phase = ""
+			}
+		}
+		return
+	}
+	if n == nil {
+		if c.Spec == nil {
+			return
+		}
+		n = &place{id: c.ID, parent: m.nodes[c.Spec.Parent], agent: c.Spec.Agent != nil, kids: map[string]*place{}, since: m.now}
+		m.nodes[c.ID] = n
+		if n.parent != nil {
+			n.parent.kids[c.ID] = n
+		}
+	}
+	if c.State != nil {
+		n.state = c.State
+		m.look(n)
+	}
+}
+
+// look finds out what a node is now.
+func (m *meter) look(n *place) {
+	if n.state == nil {
+		return
+	}
+	if n.agent {
+		m.become(n, n.agentIs())
+		m.life(n.id).Phase = string(n.state.Phase)
+		return
+	}
+	if is := n.supervisorIs(); is != n.is {
+		n.is = is
+		for _, k := range n.kids {
+			m.look(k)
+		}
+	}
+}
+
+// supervisorIs tells what a supervisor makes of agents below it that do not
+// run: off, waiting, or down.
+func (n *place) supervisorIs() service {
+	above := down
+	if n.parent != nil {
+		above = n.parent.is
+	}
+	st := n.state
+	switch {
+	case above == off, st.Why == tree.WhyTerminated && (st.Phase == tree.Idle || st.Phase == tree.Stopping):
+		return off
+	case above == waiting, st.Phase == tree.Waiting:
+		return waiting
+	case st.Supervisor != nil && st.Supervisor.Op != nil && st.Supervisor.Op.Stage == tree.StageWait:
+		return waiting
+	}
+	return down
+}
+
+func (n *place) agentIs() service {
+	st := n.state
+	switch {
+	case st.Phase == tree.Running, st.Phase == tree.Stabilising:
+		return up
+	case st.Phase == tree.Gone, st.Why == tree.WhyTerminated, st.Phase == tree.Idle && st.Why == tree.WhyFinished:
+		return off
+	case st.Phase == tree.Waiting, st.Phase == tree.Starting && st.Why == tree.WhyNoRunner:
+		return waiting
+	case n.parent == nil:
+		return down
+	case n.parent.is == waiting && st.Phase != tree.Idle:
+		return down
+	}
+	return n.parent.is
+}
+
+// become ends what an agent was.
+func (m *meter) become(n *place, is service) {
+	if n.agent {
+		spent := contracts.Duration(time.Duration(m.now - n.since))
+		life := m.life(n.id)
+		if n.is == down || n.is == waiting {
+			life.Downtime += spent
+		}
+		if n.is == waiting {
+			life.Waiting += spent
+		}
+	}
+	n.is, n.since = is, m.now
+}
+
+func (m *meter) life(agent string) *contracts.RehearsalLife {
+	l := m.lives[agent]
+	if l == nil {
+		l = &contracts.RehearsalLife{}
+		m.lives[agent] = l
+	}
+	return l
+}
+
+// count takes a decided effect into account.
+func (m *meter) count(kind, node string) {
+	switch kind {
+	case "start":
+		m.total.Starts++
+		m.life(node).Starts++
+	case "delay":
+		m.total.Restarts++
+		if n := m.nodes[node]; n != nil && n.agent {
+			m.life(node).Restarts++
+		}
+	case "escalate", "terminate", "cool_off":
+		m.total.Escalations++
+	case "give_up":
+		m.total.GiveUps++
+	}
+}
+
+// end closes the measurement.
+func (m *meter) end(at tree.Instant) {
+	m.now = at
+	for _, n := range m.nodes {
+		if n.agent {
+			m.become(n, n.is)
+			if n.is == down || n.is == waiting {
+				m.total.Down++
+			}
+		}
+	}
+	for _, l := range m.lives {
+		m.total.Downtime += l.Downtime
+		m.total.Waiting += l.Waiting
+	}
+}

@@ -1,0 +1,318 @@
+package rehearsal
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+const epoch = tree.Instant(1_700_000_000_000_000_000)
+
+// scene is a fleet whose decisions are recorded as the supervisor records them.
+type scene struct {
+	t     testing.TB
+	specs []*tree.Spec
+	tree  *tree.Tree
+	now   tree.Instant
+	log   []Decision
+	// inbox holds what will come.
+	inbox []timed
+	// fail tells how an incarnation ends, after how long; nil or 0: never.
+	fail func(agent string, incarnation uint64) (after time.Duration, in tree.Input)
+	live map[string]uint64
+	// late is by how much timers go off too late.
+	late time.Duration
+}
+
+type timed struct {
+	at tree.Instant
+	in tree.Input
+}
+
+const (
+	startTakes = 20 * time.Millisecond
+	beatTakes  = 30 * time.Millisecond
+	stopTakes  = 40 * time.Millisecond
+)
+
+func newScene(t testing.TB, specs []*tree.Spec, fail func(string, uint64) (time.Duration, tree.Input)) *scene {
+	s := &scene{t: t, fail: fail, specs: specs, tree: tree.New(tree.Options{}), now: epoch, live: map[string]uint64{}, late: time.Millisecond}
+	s.takeOver()
+	return s
+}
+
+// takeOver changes the supervisor: all but the log is forgotten.
+func (s *scene) takeOver() {
+	if len(s.log) > 0 {
+		s.tree.Changes(nil)
+		var err error
+		if s.tree, err = tree.Load(tree.Options{}, s.state(len(s.log)).Tree); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	s.append(Decision{Inputs: []contracts.DecisionInput{{Kind: recording.Takeover, At: s.now.Time()}}})
+	s.step(tree.Input{Kind: tree.Configure, Specs: s.specs, Boot: true})
+	s.step(tree.Input{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r1"}, {Name: "r2"}}})
+}
+
+func (s *scene) append(d Decision) {
+	d.Number, d.At, d.Sequence = uint64(len(s.log)+1), s.now, uint64(2*len(s.log)+2)
+	if d.ID == "" {
+		d.ID = fmt.Sprintf("d%d", d.Number)
+	}
+	s.log = append(s.log, d)
+}
+
+// step has an input decided and recorded.
+func (s *scene) step(ins ...tree.Input) {
+	d := Decision{ID: fmt.Sprintf("d%d", len(s.log)+1)}
+	s.tree.Deciding(d.ID)
+	var all []tree.Effect
+	for _, in := range ins {
+		before := s.tree.Touches()
+		effects := s.tree.Step(&in, s.now, nil)
+		if s.tree.Touches() == before && len(effects) == 0 && in.Kind != tree.Runners {
+			continue
+		}
+		rec, err := recording.Write(in)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		if rec.At.IsZero() {
+			rec.At = s.now.Time()
+		}
+		d.Inputs = append(d.Inputs, rec)
+		for _, e := range shown(effects) {
+			out := contracts.DecisionEffect{Kind: word(e.Kind), Node: e.Node, Incarnation: e.Incarnation, Runner: e.Runner, Input: len(d.Inputs) - 1}
+			if e.Due > 0 {
+				due := e.Due.Time()
+				out.Due = &due
+			}
+			d.Effects = append(d.Effects, out)
+		}
+		all = append(all, effects...)
+	}
+	for _, c := range s.tree.Changes(nil) {
+		raw, err := json.Marshal(c)
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		again := tree.Change{ID: c.ID}
+		if err := json.Unmarshal(raw, &again); err != nil {
+			s.t.Fatal(err)
+		}
+		d.Changes = append(d.Changes, again)
+	}
+	if len(d.Inputs) > 0 {
+		s.append(d)
+	}
+	for _, e := range all {
+		s.perform(e)
+	}
+}
+
+func (s *scene) post(after time.Duration, in tree.Input) {
+	s.inbox = append(s.inbox, timed{s.now.Add(after), in})
+}
+
+func (s *scene) perform(e tree.Effect) {
+	in := tree.Input{Node: e.Node, Incarnation: e.Incarnation, Event: fmt.Sprintf("%s-%d-%s", e.Node, e.Incarnation, e.Kind)}
+	switch e.Kind {
+	case tree.DoStart:
+		after, end := time.Duration(0), tree.Input{}
+		if s.fail != nil {
+			after, end = s.fail(e.Node, e.Incarnation)
+		}
+		end.Node, end.Incarnation, end.Event = in.Node, in.Incarnation, in.Event
+		if end.Kind == tree.StartFailed {
+			s.post(after, end)
+			return
+		}
+		s.live[e.Node] = e.Incarnation
+		in.Kind, in.PID = tree.Started, 7
+		s.post(startTakes, in)
+		s.post(beatTakes, tree.Input{Kind: tree.Beat, Node: e.Node, Incarnation: e.Incarnation})
+		if end.Kind != "" {
+			s.post(after, end)
+		}
+	case tree.DoStop:
+		in.Kind = tree.Stopped
+		s.post(stopTakes, in)
+	case tree.DoReport:
+		in.Kind, in.Reason = tree.Failed, "unverified: "+e.Reason
+		s.post(time.Millisecond, in)
+	}
+}
+
+// alive tells whether an input can still come: what has ended sends nothing.
+func (s *scene) alive(in tree.Input) bool {
+	switch in.Kind {
+	case tree.Started, tree.Beat, tree.Exited:
+		return s.live[in.Node] == in.Incarnation
+	}
+	return true
+}
+
+// next lets the next thing happen, up to a time.
+func (s *scene) next(until tree.Instant) bool {
+	first := -1
+	for i, m := range s.inbox {
+		if first < 0 || m.at < s.inbox[first].at {
+			first = i
+		}
+	}
+	due, ok := s.tree.Next()
+	if ok && (first < 0 || due < s.inbox[first].at) {
+		if due.Add(s.late) > until {
+			return false
+		}
+		s.now = max(s.now, due.Add(s.late))
+		s.step(tree.Input{Kind: tree.Tick})
+		return true
+	}
+	if first < 0 || s.inbox[first].at > until {
+		return false
+	}
+	m := s.inbox[first]
+	s.inbox = slices.Delete(s.inbox, first, first+1)
+	s.now = max(s.now, m.at)
+	if !s.alive(m.in) {
+		return true
+	}
+	switch m.in.Kind {
+	case tree.Exited, tree.Stopped:
+		delete(s.live, m.in.Node)
+	}
+	m.in.At = s.now
+	s.step(m.in)
+	return true
+}
+
+// play lets time pass.
+func (s *scene) play(d time.Duration) {
+	until := s.now.Add(d)
+	for s.next(until) {
+	}
+	s.now = until
+}
+
+// state gives the record from decision n on.
+func (s *scene) state(n int) Record {
+	rec := Record{From: epoch, To: s.now}
+	for _, d := range s.log[:n] {
+		rec.From = d.At
+		for _, in := range d.Inputs {
+			switch in.Kind {
+			case recording.Takeover:
+				rec.Runners = nil
+			case recording.Word(tree.Runners):
+				got, err := recording.Read(in)
+				if err != nil {
+					s.t.Fatal(err)
+				}
+				rec.Runners = got.Runners
+			}
+		}
+		for _, c := range d.Changes {
+			rec.Tree.Apply(c)
+		}
+	}
+	rec.Past = s.log[n:]
+	return rec
+}
+
+func group(id string, strategy tree.Strategy, most int, kids ...string) []*tree.Spec {
+	out := []*tree.Spec{{ID: id, Parent: "root", Restart: tree.Permanent,
+		Supervisor: &tree.Supervisor{Strategy: strategy, MaxRestarts: most, Period: time.Minute}}}
+	for _, k := range kids {
+		out = append(out, &tree.Spec{ID: k, Parent: id, Restart: tree.Permanent, Backoff: tree.Backoff{Delay: 100 * time.Millisecond},
+			Agent: &tree.Agent{Runner: tree.AnyRunner, Verify: true, StartDeadline: time.Second, Stabilisation: 50 * time.Millisecond}})
+	}
+	return out
+}
+
+func forest(groups ...[]*tree.Spec) []*tree.Spec {
+	return append([]*tree.Spec{{ID: "root", Supervisor: &tree.Supervisor{Strategy: tree.OneForOne, MaxRestarts: 3, Period: time.Minute}}},
+		slices.Concat(groups...)...)
+}
+
+// TestSameConfiguration rehearses random runs (exits, verdicts, starts that
+// fail, silence, operators' orders, changes of supervisor) from random points
+// under the configuration they had: what comes of it is what was recorded, to
+// the last byte.
+func TestSameConfiguration(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		draw := func(name string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, name) }
+		strategies := []tree.Strategy{tree.OneForOne, tree.OneForAll, tree.RestForOne, tree.Escalate}
+		policies := []tree.Escalation{tree.ToParent, tree.Terminate, tree.CoolOff, tree.Ignore}
+		kinds := []tree.Restart{tree.Permanent, tree.Transient, tree.Temporary}
+		specs := forest(group("g", strategies[draw("strategy", 4)], draw("most", 3), "a", "b", "c"), group("h", strategies[draw("strategy", 4)], 2, "d", "e"))
+		for _, s := range specs[1:] {
+			s.Restart = kinds[draw("restart", 3)]
+			s.Backoff.Delay = time.Duration(draw("delay", 3)) * 70 * time.Millisecond
+			if s.Supervisor != nil {
+				s.Supervisor.Escalation, s.Supervisor.CoolOff = policies[draw("policy", 4)], time.Second
+			}
+		}
+		s := newScene(t, specs, func(string, uint64) (time.Duration, tree.Input) {
+			after := time.Duration(1+draw("after", 2000)) * time.Millisecond
+			switch draw("end", 6) {
+			case 0:
+				return after, tree.Input{Kind: tree.StartFailed, Reason: "no such program"}
+			case 1:
+				return after, tree.Input{Kind: tree.Exited, Reason: "exited with code 1"}
+			case 2:
+				return after, tree.Input{Kind: tree.Exited, Normal: true}
+			case 3:
+				return after, tree.Input{Kind: tree.Failed, Reason: "heartbeat_timeout"}
+			}
+			return 0, tree.Input{}
+		})
+		full := draw("full", 2)
+		for range 8 {
+			s.play(time.Duration(draw("while", 700)) * time.Millisecond)
+			switch draw("what", 5) {
+			case 0:
+				s.takeOver()
+				for _, e := range s.tree.Outstanding() {
+					s.perform(e)
+				}
+			case 1:
+				node := []string{"a", "d", "g", "h"}[draw("node", 4)]
+				s.step(tree.Input{Kind: tree.Order, Command: []tree.CommandKind{tree.RestartIt, tree.TerminateIt}[draw("order", 2)], Node: node, Token: "t"})
+			case 2:
+				s.step(tree.Input{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r2", Capacity: 2 * full}}})
+			}
+		}
+		from := draw("from", len(s.log))
+		if full > 0 {
+			from = 0 // in which order agents wait for room is in no state
+		}
+		rec := s.state(from)
+		same := configured(s.state(len(s.log)).Tree)
+		if len(same) != len(specs) {
+			rt.Fatalf("%d configured nodes come back, want %d", len(same), len(specs))
+		}
+		got, err := Run(rec, Options{Specs: specs})
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if !got.Faithful || got.First != nil || got.Recorded != got.Rehearsed || got.Assumed != (contracts.RehearsalAssumed{}) {
+			rt.Fatalf("%+v, first %+v", got, got.First)
+		}
+		for _, a := range got.Agents {
+			if a.Recorded != a.Rehearsed {
+				rt.Fatalf("%+v", a)
+			}
+		}
+	})
+}
