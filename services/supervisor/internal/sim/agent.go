@@ -24,6 +24,8 @@ type agent struct {
 	// that a stored decision started, phase what it last said.
 	spawned, decided uint64
 	phase            tree.Phase
+	// doom waits for the next start.
+	doom *Fault
 	// logged are the effects in stored decisions.
 	logged map[effectKey]string
 }
@@ -105,7 +107,7 @@ func (p *process) beat() {
 			if p.runner.cut {
 				continue
 			}
-			a.w.send(&a.r, s.own(func() {
+			s.send(&a.r, s.own(func() {
 				if s.watching[a.name] {
 					s.post(arrival{Input: tree.Input{Kind: tree.Beat, Node: a.name, Incarnation: n}})
 				}

@@ -24,9 +24,11 @@ type lane struct {
 	busy  bool
 }
 
+// Requests are given up sooner than in the product, so that more of their
+// messages arrive when nobody waits for them any more.
 const (
-	startTimeout = 5 * time.Second
-	stopMargin   = 12 * time.Second
+	startTimeout = time.Second
+	stopMargin   = 4 * time.Second
 )
 
 // perform takes an effect on.
@@ -164,14 +166,14 @@ func (s *supervisor) ask(a *agent, r *runner, timeout time.Duration, call func(r
 			}
 		})
 	}
-	s.w.send(&a.r, func() {
+	s.send(&a.r, func() {
 		if !r.reachable() {
-			s.w.send(&a.r, once(answer{}, false))
+			s.send(&a.r, once(answer{}, false))
 			return
 		}
 		call(func(got answer) {
 			if r.reachable() {
-				s.w.send(&a.r, once(got, true))
+				s.send(&a.r, once(got, true))
 			}
 		})
 	})
@@ -191,12 +193,12 @@ func (s *supervisor) report(a *agent, what string, in tree.Input, then func(done
 			}
 		})
 	}
-	s.w.send(&a.r, func() {
+	s.send(&a.r, func() {
 		if s.w.cut {
 			return
 		}
 		s.w.log.publish(id, in)
-		s.w.send(&a.r, once(true))
+		s.send(&a.r, once(true))
 	})
 	s.w.after(5*time.Second, once(false))
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -22,6 +23,12 @@ func (w *world) strike(f Fault) {
 		default:
 			s.pause(f.For)
 		}
+	case CutSupervisor:
+		s := w.supervisors[f.Of]
+		s.cut = true
+		w.after(f.For, s.rejoin)
+	case Reconfigure:
+		w.reconfigure(f)
 	case SkewClock:
 		w.supervisors[f.Of].skew = f.For
 	case CrashRunner:
@@ -51,6 +58,11 @@ func (w *world) strike(f Fault) {
 func (w *world) strikeAgent(a *agent, f Fault) {
 	switch f.Kind {
 	case WrongVerdict:
+		if f.Next {
+			f.Next = false
+			a.doom = &f
+			return
+		}
 		var n uint64
 		if f.Age >= 0 {
 			n = max(1, a.decided-min(a.decided, uint64(f.Age)))
@@ -64,6 +76,37 @@ func (w *world) strikeAgent(a *agent, f Fault) {
 		if len(a.live) > 0 {
 			a.live[0].hang()
 		}
+	}
+}
+
+func (s *supervisor) rejoin() {
+	if !s.cut {
+		return
+	}
+	s.cut = false
+	s.arouse()
+}
+
+// reconfigure lets whoever takes over find another configuration, and somebody
+// take over.
+func (w *world) reconfigure(f Fault) {
+	at := slices.IndexFunc(w.config, func(n *tree.Spec) bool { return n.ID == f.Node })
+	config := slices.Clone(w.config)
+	switch {
+	case at < 0:
+		config = w.Specs
+	case config[at].Agent != nil:
+		config = slices.Delete(config, at, at+1)
+	default:
+		spec, sup := *config[at], *config[at].Supervisor
+		strategies := []tree.Strategy{tree.OneForOne, tree.RestForOne, tree.OneForAll, tree.Escalate}
+		sup.Strategy = strategies[(slices.Index(strategies, sup.Strategy)+1)%len(strategies)]
+		spec.Supervisor = &sup
+		config[at] = &spec
+	}
+	w.config = config
+	for _, s := range w.supervisors {
+		s.crash(f.For)
 	}
 }
 
@@ -107,12 +150,12 @@ func (w *world) operate(f Fault) {
 			}
 		}
 		w.excused[f.Node] = true
-	case tree.StartChild, tree.TerminateIt:
+	case tree.StartChild, tree.TerminateIt, tree.DeleteChild:
 		w.excused[f.Node] = true
 	}
 	for _, s := range w.supervisors {
 		if s.mode == leading {
-			w.send(&s.r, s.own(func() { s.post(arrival{Input: in}) }))
+			s.send(&s.r, s.own(func() { s.post(arrival{Input: in}) }))
 			return
 		}
 	}
@@ -123,6 +166,9 @@ func (w *world) ceaseFaults() {
 	w.tell("FAULT", "no more faults from here on")
 	w.calm, w.stormy = true, false
 	w.rejoin()
+	for _, name := range w.names {
+		w.agents[name].doom = nil
+	}
 	for _, r := range w.runners {
 		r.rejoin()
 		if !r.up {
@@ -131,6 +177,7 @@ func (w *world) ceaseFaults() {
 	}
 	for _, s := range w.supervisors {
 		s.armed = nil
+		s.rejoin()
 		s.goOn()
 		if s.mode == down {
 			s.begin()
@@ -156,7 +203,21 @@ func (w *world) await() {
 		w.broken(Recovers, "%s after faults ceased: %s", patienceAfter, why)
 		w.settledAt = w.now // go no further
 	default:
+		w.resume()
 		w.after(lookEvery, w.await)
+	}
+}
+
+// resume ends suspensions, as the operator would.
+func (w *world) resume() {
+	s := w.leader()
+	if s == nil {
+		return
+	}
+	for _, id := range s.nodes() {
+		if _, st, _ := s.tree.Lookup(id); st.Supervisor != nil && st.Supervisor.Suspended {
+			w.operate(Fault{Command: tree.ResumeIt, Node: id})
+		}
 	}
 }
 

@@ -172,6 +172,10 @@ func (w *world) decidedUpon(a *agent, st *tree.State) {
 		w.broken(Growing, "a decision takes %s back from incarnation %d to %d", a.name, a.decided, n)
 	case n > a.decided:
 		a.decided = n
+		if f := a.doom; f != nil {
+			a.doom = nil
+			w.after(a.r.between(0, 50*time.Millisecond), func() { w.strike(*f) })
+		}
 		for _, p := range a.live {
 			w.broken(DeadFirst, "incarnation %d of %s is started while %d lives", n, a.name, p.incarnation)
 		}

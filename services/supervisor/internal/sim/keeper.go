@@ -17,7 +17,7 @@ func (s *supervisor) arouse() {
 	}
 	s.after(s.r.between(100*time.Microsecond, 5*time.Millisecond), func() {
 		l := s.w.log
-		if s.w.cut {
+		if s.w.cut || s.cut {
 			return
 		}
 		for s.read < l.last() {
@@ -189,12 +189,12 @@ func (s *supervisor) store(parts []*decision, done func()) {
 func (s *supervisor) try(d *decision, done func()) {
 	s.attempt++
 	attempt, expected, id, own := s.attempt, s.last, partID(d.first, d.part), s.owner()
-	s.w.send(&s.r, func() {
+	s.send(&s.r, func() {
 		if s.w.cut {
 			return
 		}
 		seq := s.w.log.append(id, d, expected)
-		s.w.send(&s.r, own(func() {
+		s.send(&s.r, own(func() {
 			switch {
 			case attempt != s.attempt:
 			case seq > 0:
@@ -228,7 +228,7 @@ func (s *supervisor) settle(id string, done func()) {
 // snapshot stores a snapshot when it is time to.
 func (s *supervisor) snapshot() {
 	l := s.w.log
-	if s.number-s.saved < uint64(s.w.SnapshotEvery) || s.tree.Dirty() > 0 || s.w.cut || s.revision != l.revision {
+	if s.number-s.saved < uint64(s.w.SnapshotEvery) || s.tree.Dirty() > 0 || s.w.cut || s.cut || s.revision != l.revision {
 		return
 	}
 	l.revision++

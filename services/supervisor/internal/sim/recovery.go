@@ -35,6 +35,8 @@ func (w *world) unwellNode(s *supervisor, spec *tree.Spec, st *tree.State) strin
 		return "is " + string(st.Phase) + " " + st.Why
 	case st.Command != nil:
 		return "has an unanswered command " + string(st.Command.Kind)
+	case st.Supervisor != nil && st.Supervisor.Suspended:
+		return "is suspended"
 	case st.Supervisor != nil && st.Supervisor.Op != nil:
 		return fmt.Sprintf("is busy with %+v", *st.Supervisor.Op)
 	}

@@ -17,6 +17,12 @@ const (
 	CrashSupervisor FaultKind = "supervisor crashes"
 	// PauseSupervisor: it stands still for For and goes on with what it knew.
 	PauseSupervisor FaultKind = "supervisor is paused"
+	// CutSupervisor: nothing goes to or from a supervisor for For.
+	CutSupervisor FaultKind = "supervisor is cut off"
+	// Reconfigure: supervisors that take over find another configuration; all
+	// crash. An agent is left out or comes back, a supervisor gets the next
+	// strategy.
+	Reconfigure FaultKind = "new configuration"
 	// SkewClock: a supervisor's clock is off by For from then on.
 	SkewClock FaultKind = "clock is skewed"
 	// CrashRunner: it is away for For; its ledger and its agents stay.
@@ -66,10 +72,11 @@ type Fault struct {
 	For  time.Duration
 	// Point belongs to CrashSupervisor and PauseSupervisor, Normal to
 	// AgentExits, Age to WrongVerdict: which incarnation, counted back from
-	// the present one, -1 for none. Command belongs to Operator.
+	// the present one, -1 for none; Next waits for the next start. Command belongs to Operator.
 	Point   Point
 	Normal  bool
 	Age     int
+	Next    bool
 	Command tree.CommandKind
 }
 
@@ -78,18 +85,18 @@ func (f Fault) String() string {
 	switch f.Kind {
 	case CrashSupervisor, PauseSupervisor:
 		s = fmt.Sprintf("%s: supervisor-%d for %s, at %s", s, f.Of, f.For, [...]string{"once", "the next append", "the next answer", "the next effect"}[f.Point])
-	case SkewClock:
-		s = fmt.Sprintf("%s: supervisor-%d by %s", s, f.Of, f.For)
+	case SkewClock, CutSupervisor:
+		s = fmt.Sprintf("%s: supervisor-%d, %s", s, f.Of, f.For)
 	case CrashRunner, RebootHost, CutRunner:
 		s = fmt.Sprintf("%s: runner-%d for %s", s, f.Of, f.For)
 	case CutLog, Storm:
 		s = fmt.Sprintf("%s for %s", s, f.For)
 	case AgentExits:
 		s = fmt.Sprintf("%s: %s, normal %t", s, f.Node, f.Normal)
-	case AgentHangs:
+	case AgentHangs, Reconfigure:
 		s += ": " + f.Node
 	case WrongVerdict:
-		s = fmt.Sprintf("%s: %s, %d incarnations old", s, f.Node, f.Age)
+		s = fmt.Sprintf("%s: %s, %d incarnations old, at the next start %t", s, f.Node, f.Age, f.Next)
 	case Operator:
 		s = fmt.Sprintf("%s: %s %s", s, f.Command, f.Node)
 	}
@@ -128,14 +135,22 @@ func Generate(seed uint64) Scenario {
 	s := Scenario{
 		Seed: seed, Supervisors: 1 + r.below(3), Runners: 1 + r.below(3),
 		Loss: pick(&r, 0, 2, 10), Twice: pick(&r, 0, 2, 10), Late: pick(&r, 0, 5, 20),
-		Delay: pick(&r, 20*time.Millisecond, 300*time.Millisecond, 3*time.Second),
+		Delay: pick(&r, 20*time.Millisecond, 300*time.Millisecond, 7*time.Second),
 		Flaky: pick(&r, 0, 5, 25), MaxChanged: pick(&r, 1, 3, everything), Part: pick(&r, 1, 3, everything),
 		SnapshotEvery: pick(&r, 1, 5, 1000), Remembers: r.chance(50),
 	}
 	s.grow(&r)
 	s.Calm = r.between(3*time.Second, 25*time.Second)
 	for range r.below(14) {
-		s.Faults = append(s.Faults, s.fault(&r))
+		f := s.fault(&r)
+		if n := len(s.Faults); n > 0 && r.chance(40) {
+			// Trouble comes in company.
+			f.At = min(s.Faults[n-1].At+r.between(0, 300*time.Millisecond), s.Calm)
+			if s.Faults[n-1].Node != "" && f.Kind != Operator && f.Kind != Reconfigure && r.chance(50) {
+				f.Node = s.Faults[n-1].Node
+			}
+		}
+		s.Faults = append(s.Faults, f)
 	}
 	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
 	return s
@@ -204,12 +219,16 @@ func (s *Scenario) fault(r *stream) Fault {
 	agent := agents[r.below(len(agents))]
 	f := Fault{
 		At: r.between(0, s.Calm), Node: agent.ID, For: r.between(10*time.Millisecond, 8*time.Second),
-		Kind: pick(r, CrashSupervisor, CrashSupervisor, PauseSupervisor, PauseSupervisor, SkewClock, CrashRunner, CrashRunner, RebootHost,
+		Kind: pick(r, CrashSupervisor, CrashSupervisor, PauseSupervisor, PauseSupervisor, CutSupervisor, Reconfigure, SkewClock, CrashRunner, CrashRunner, RebootHost,
 			CutRunner, CutLog, Storm, LoseSnapshot, AgentExits, AgentExits, AgentExits, AgentHangs, WrongVerdict, WrongVerdict, Operator, Operator, Operator),
 	}
 	switch f.Kind {
 	case CrashSupervisor, PauseSupervisor:
 		f.Of, f.Point = r.below(s.Supervisors), Point(r.below(int(points)))
+	case CutSupervisor:
+		f.Of = r.below(s.Supervisors)
+	case Reconfigure:
+		f.Node = node.ID
 	case SkewClock:
 		f.Of, f.For = r.below(s.Supervisors), r.between(-3*time.Second, 3*time.Second)
 	case CrashRunner, RebootHost, CutRunner:
@@ -217,10 +236,11 @@ func (s *Scenario) fault(r *stream) Fault {
 	case AgentExits:
 		f.Normal = r.chance(25)
 	case WrongVerdict:
-		f.Age = pick(r, 0, 0, 1, 2, -1)
+		f.Age, f.Next = pick(r, 0, 0, 1, 2, -1), r.chance(50)
 	case Operator:
 		f.Node = node.ID
-		f.Command = pick(r, tree.RestartIt, tree.TerminateIt, tree.StartChild, tree.RemoveIt, tree.RemoveIt, tree.Add)
+		f.Command = pick(r, tree.RestartIt, tree.TerminateIt, tree.StartChild, tree.RemoveIt, tree.RemoveIt, tree.Add,
+			tree.SuspendIt, tree.ResumeIt, tree.DeleteChild)
 	}
 	return f
 }

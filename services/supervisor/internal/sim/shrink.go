@@ -89,7 +89,7 @@ func (s Scenario) lastFault() time.Duration {
 }
 
 func (f Fault) ofSupervisor() bool {
-	return f.Kind == CrashSupervisor || f.Kind == PauseSupervisor || f.Kind == SkewClock
+	return f.Kind == CrashSupervisor || f.Kind == PauseSupervisor || f.Kind == SkewClock || f.Kind == CutSupervisor
 }
 
 func (f Fault) ofRunner() bool {

@@ -32,6 +32,7 @@ type supervisor struct {
 	resume  uint64
 	backlog []func()
 	skew    time.Duration
+	cut     bool
 	armed   *Fault
 	silent  int
 	ids     int
@@ -95,6 +96,18 @@ func (s *supervisor) owner() func(do func()) func() {
 }
 
 func (s *supervisor) after(d time.Duration, do func()) { s.w.after(d, s.own(do)) }
+
+// send lets a message travel from or to the supervisor.
+func (s *supervisor) send(r *stream, do func()) {
+	if s.cut {
+		return
+	}
+	s.w.send(r, func() {
+		if !s.cut {
+			do()
+		}
+	})
+}
 
 // begin starts the process.
 func (s *supervisor) begin() {
@@ -188,10 +201,10 @@ const (
 // probe is standing by: it asks whoever leads.
 func (s *supervisor) probe() {
 	answered, own := false, s.owner()
-	s.w.send(&s.r, func() {
+	s.send(&s.r, func() {
 		for _, o := range s.w.supervisors {
-			if o.mode == leading && !o.paused {
-				s.w.send(&s.r, own(func() { answered = true }))
+			if o.mode == leading && !o.paused && !o.cut {
+				s.send(&s.r, own(func() { answered = true }))
 				return
 			}
 		}
@@ -217,7 +230,7 @@ func (s *supervisor) open() {
 	s.mode, s.keeper = opening, keeper{lanes: map[string]*lane{}, watching: map[string]bool{}, opened: s.w.now}
 	s.silent = 0
 	s.after(s.r.between(time.Millisecond, 20*time.Millisecond), func() {
-		if s.w.cut {
+		if s.w.cut || s.cut {
 			s.open()
 			return
 		}
@@ -282,7 +295,7 @@ func (s *supervisor) takeOver() {
 // what had been decided and perhaps not done.
 func (s *supervisor) configure() {
 	s.busy = true
-	in := tree.Input{Kind: tree.Configure, Specs: s.w.Specs, Boot: true, Reason: "configuration read"}
+	in := tree.Input{Kind: tree.Configure, Specs: s.w.config, Boot: true, Reason: "configuration read"}
 	s.decide([]arrival{s.arrive(arrival{Input: in})}, func() {
 		s.mode = leading
 		s.w.tell(s.name, "leads")
@@ -339,7 +352,7 @@ func (s *supervisor) checkUp() {
 func (s *supervisor) lastMessage(then func(seq uint64, id string)) {
 	s.attempt++
 	attempt, own := s.attempt, s.owner()
-	s.w.send(&s.r, func() {
+	s.send(&s.r, func() {
 		if s.w.cut {
 			return
 		}
@@ -347,7 +360,7 @@ func (s *supervisor) lastMessage(then func(seq uint64, id string)) {
 		if seq > 0 {
 			id = s.w.log.messages[seq-1].id
 		}
-		s.w.send(&s.r, own(func() {
+		s.send(&s.r, own(func() {
 			if attempt == s.attempt {
 				s.attempt++
 				then(seq, id)

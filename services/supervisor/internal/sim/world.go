@@ -57,6 +57,8 @@ type world struct {
 	agents      map[string]*agent
 	// names orders the agents.
 	names []string
+	// config is the configuration that a supervisor finds.
+	config []*tree.Spec
 	// excused holds children that an operator started or stopped: a start by
 	// order that fails is not repeated.
 	excused map[string]bool
@@ -74,7 +76,7 @@ const epoch = tree.Instant(1_700_000_000 * time.Second)
 
 // Run runs a scenario to its end.
 func Run(s Scenario, opt Options) Result {
-	w := &world{Scenario: s, opt: opt, now: epoch, agents: map[string]*agent{}, excused: map[string]bool{}}
+	w := &world{Scenario: s, opt: opt, now: epoch, config: s.Specs, agents: map[string]*agent{}, excused: map[string]bool{}}
 	w.log = newLog(w)
 	w.check = newChecker()
 	for _, spec := range s.Specs {
@@ -130,7 +132,7 @@ func (w *world) send(r *stream, do func()) {
 	case w.calm:
 		loss, twice, late = 0, 0, 0
 	case w.stormy:
-		loss, twice, late, delay = 40, 30, 50, 4*time.Second
+		loss, twice, late, delay = 40, 30, 50, 8*time.Second
 	}
 	travel := func() time.Duration {
 		if late > 0 && r.chance(late) {
