@@ -1,0 +1,56 @@
+package sim
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// TestSlowSubtreeDelaysNobody: while one subtree is in a group restart that
+// cannot go on, since its runner is cut off for ten seconds, an agent of
+// another subtree that exits runs again within milliseconds.
+func TestSlowSubtreeDelaysNobody(t *testing.T) {
+	t.Parallel()
+	sup := func(id, parent string, s tree.Strategy) *tree.Spec {
+		return &tree.Spec{ID: id, Parent: parent, Rank: int64(len(id)), Supervisor: &tree.Supervisor{Strategy: s, MaxRestarts: 10, Period: time.Minute}}
+	}
+	agent := func(id, parent, runner string, rank int64) *tree.Spec {
+		return &tree.Spec{ID: id, Parent: parent, Rank: rank, ShutdownTimeout: 3 * time.Second, Agent: &tree.Agent{Runner: runner}}
+	}
+	s := Scenario{
+		Seed: 1, Supervisors: 1, Runners: 2, MaxChanged: everything, Part: everything, SnapshotEvery: 1000, Calm: 30 * time.Second,
+		Specs: []*tree.Spec{
+			sup("root", "", tree.OneForOne), sup("slow", "root", tree.OneForAll), sup("quick", "root", tree.OneForOne),
+			agent("slow-1", "slow", runnerName(0), 1), agent("slow-2", "slow", runnerName(0), 2), agent("quick-1", "quick", runnerName(1), 1),
+		},
+		Faults: []Fault{
+			{At: 10 * time.Second, Kind: AgentExits, Node: "slow-1"},
+			{At: 10*time.Second + 10*time.Millisecond, Kind: CutRunner, Of: 0, For: 10 * time.Second},
+			{At: 15 * time.Second, Kind: AgentExits, Node: "quick-1"},
+		},
+	}
+	when := map[string]float64{}
+	r := Run(s, Options{Tell: func(line string) {
+		for _, what := range []string{"starts quick-1 incarnation 2", "starts slow-1 incarnation 2"} {
+			if strings.HasSuffix(line, what) {
+				var at float64
+				if _, err := fmt.Sscanf(strings.TrimSpace(line), "%fs", &at); err != nil {
+					t.Errorf("%q: %v", line, err)
+				}
+				when[what] = at
+			}
+		}
+	}})
+	if r.Violation != nil {
+		t.Fatal(r.Violation)
+	}
+	if at := when["starts slow-1 incarnation 2"]; at < 20 {
+		t.Errorf("the slow subtree came back after %gs: it was not slow", at)
+	}
+	if at := when["starts quick-1 incarnation 2"]; at < 15 || at > 15.05 {
+		t.Errorf("the quick agent ended after 15s and started after %gs", at)
+	}
+}
