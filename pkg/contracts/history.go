@@ -60,8 +60,9 @@ type RehearseRequest struct {
 	// messages.
 	Config string `json:"config"`
 	Name   string `json:"name,omitempty"`
-	// From and To bound the part of the past; To may be left out.
-	From Moment `json:"from"`
+	// From and To bound the part of the past; left out, they are the tree's
+	// beginning and now.
+	From Moment `json:"from,omitzero"`
 	To   Moment `json:"to,omitzero"`
 	// Beyond says what becomes of starts that the record has no counterpart
 	// for: run (default) lets them run on, repeat lets them end as the agent's

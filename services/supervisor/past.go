@@ -1,9 +1,11 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/shell"
@@ -11,6 +13,7 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/history"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/keeper"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/rehearsal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -25,6 +28,7 @@ type past struct {
 func (p past) serve(api *shell.API) error {
 	return errors.Join(
 		shell.Handle(api, "diff", p.diff),
+		shell.Handle(api, "rehearse", p.rehearse),
 	)
 }
 
@@ -91,6 +95,78 @@ func (p past) diff(ctx context.Context, req contracts.DiffRequest) (contracts.Di
 	}
 	reply.Nodes, reply.Same = history.Diff(views[0], views[1])
 	return reply, nil
+}
+
+// rehearse decides the past again under another configuration.
+func (p past) rehearse(ctx context.Context, req contracts.RehearseRequest) (contracts.RehearseReply, error) {
+	var none contracts.RehearseReply
+	if req.Beyond != "" && req.Beyond != "run" && req.Beyond != "repeat" {
+		return none, shell.Errorf(contracts.CodeBadRequest, "beyond: %.80q; use run or repeat", req.Beyond)
+	}
+	all, err := configured(cmp.Or(req.Name, "configuration"), req.Config, p.tree)
+	if err != nil {
+		return none, shell.Errorf(contracts.CodeBadRequest, "%v", err)
+	}
+	j, err := journal.Open(ctx, p.env, p.tree, nil)
+	if err != nil {
+		return none, err
+	}
+	st, decisions, end, err := history.Between(ctx, j, req.From, req.To)
+	if err != nil {
+		since := "its beginning"
+		if !req.From.IsZero() {
+			since = describe(req.From)
+		}
+		return none, p.refuse(since+" to "+describe(req.To), err)
+	}
+	rec, err := record(st, decisions, req)
+	if err != nil {
+		return none, err
+	}
+	reply, err := rehearsal.Run(rec, rehearsal.Options{Specs: all, Repeat: req.Beyond == "repeat"})
+	switch {
+	case errors.Is(err, rehearsal.ErrConfig), errors.Is(err, rehearsal.ErrEndless):
+		return none, shell.Errorf(contracts.CodeBadRequest, "%v", err)
+	case errors.Is(err, rehearsal.ErrRecord):
+		return none, shell.Errorf(contracts.CodeConflict, "tree %s: %v", p.tree, err)
+	case err != nil:
+		return none, err
+	}
+	reply.Tree, reply.From, reply.To = p.tree, st.Mark, end
+	reply.From.At, reply.To.At = rec.From.Time(), rec.To.Time()
+	return reply, nil
+}
+
+// record gives a part of the past as rehearsals know it. It begins and ends at
+// the times asked for, or with the decisions.
+func record(st history.State, decisions []journal.Past, req contracts.RehearseRequest) (rehearsal.Record, error) {
+	rec := rehearsal.Record{Tree: st.Tree, Runners: st.Runners, From: tree.Instant(decisions[0].At.UnixNano()), To: tree.Instant(time.Now().UnixNano())}
+	switch {
+	case st.Mark.Decision == 0 || st.Mark.At.IsZero():
+	case req.From.Sequence == 0 && req.From.At != nil:
+		rec.From = tree.Instant(req.From.At.UnixNano())
+	default:
+		rec.From = tree.Instant(st.Mark.At.UnixNano())
+	}
+	last := tree.Instant(decisions[len(decisions)-1].At.UnixNano())
+	switch {
+	case req.To.Sequence > 0:
+		rec.To = last
+	case req.To.At != nil:
+		rec.To = min(rec.To, tree.Instant(req.To.At.UnixNano()))
+	}
+	rec.To = max(rec.To, last)
+	for _, p := range decisions {
+		changes, err := p.TreeChanges()
+		if err != nil {
+			return rec, err
+		}
+		rec.Past = append(rec.Past, rehearsal.Decision{
+			Number: p.Number, Sequence: p.Sequence, ID: p.ID, At: tree.Instant(p.At.UnixNano()),
+			Inputs: p.Inputs, Effects: p.Effects, Changes: changes,
+		})
+	}
+	return rec, nil
 }
 
 // refuse turns an error about a moment into an answer.

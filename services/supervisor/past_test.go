@@ -127,7 +127,7 @@ func TestLookingBackTooFar(t *testing.T) {
 		refused("no such node", contracts.CodeNotFound, "had no node", "tree", contracts.TreeRequest{Node: "zzz", Moment: at(time.Now())})
 		refused("no such node", contracts.CodeNotFound, "at either moment", "diff", contracts.DiffRequest{Node: "zzz", From: contracts.Moment{Sequence: early.Sequence}})
 
-		stop() // stores a snapshot
+		stop()                    // stores a snapshot
 		natstest.Streams(t, w.js) // its clock is the real one: everything expires
 		w.supervise("s2")
 		w.want("the snapshot goes on", strings.Join(statuses(w.treeAt(at(time.Now())).Root), ", "), w.settled())

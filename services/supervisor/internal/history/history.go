@@ -6,9 +6,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -37,8 +40,10 @@ const (
 type State struct {
 	Tree tree.Snapshot
 	Mark contracts.TreeMark
-	// Supervisor is who made the last decision.
+	// Supervisor is who made the last decision, Runners those it knew; as far
+	// as the fold has seen.
 	Supervisor string
+	Runners    []tree.Runner
 }
 
 // Log is where the past is read from.
@@ -67,12 +72,18 @@ func At(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 
 // Between gives the tree at one moment, every decision after it up to another,
 // and the mark of the last. A tree that began later than the first moment is
-// empty then.
+// empty then; no first moment means the tree's beginning.
 func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []journal.Past, contracts.TreeMark, error) {
 	fail := func(err error) (State, []journal.Past, contracts.TreeMark, error) {
 		return State{}, nil, contracts.TreeMark{}, err
 	}
-	st, err := start(ctx, log, from)
+	st, err := oldest(ctx, log)
+	if errors.Is(err, ErrForgotten) {
+		if st, err = newest(ctx, log, from); err == nil && (from.IsZero() || st.Mark.Decision == 0) {
+			_, err = oldest(ctx, log)
+		}
+		st.Runners = inferred(st.Tree)
+	}
 	if err != nil {
 		return fail(err)
 	}
@@ -83,9 +94,11 @@ func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []
 		switch {
 		case !by(p, to):
 			return false, nil
-		case len(past) == 0 && by(p, from):
-			return true, st.Fold(p)
-		case len(past) == 0 && p.Number != st.Mark.Decision+1, len(past) > 0 && p.Number != end.Decision+1:
+		case len(past) == 0 && !from.IsZero() && by(p, from):
+			err := st.Fold(p)
+			end = st.Mark
+			return true, err
+		case p.Number != end.Decision+1:
 			return false, fmt.Errorf("%w: decision %d follows %d", ErrGap, p.Number, end.Decision)
 		}
 		if size += bytes(p); size > MaxPastBytes || len(past) == MaxPast {
@@ -110,7 +123,12 @@ func start(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 	if err != nil || st.Mark.Decision > 0 {
 		return st, err
 	}
-	err = log.ReadPast(ctx, 0, func(p journal.Past) (bool, error) {
+	return oldest(ctx, log)
+}
+
+// oldest gives the empty state, if the log reaches back to it.
+func oldest(ctx context.Context, log Log) (State, error) {
+	err := log.ReadPast(ctx, 0, func(p journal.Past) (bool, error) {
 		if p.Number != 1 {
 			return false, fmt.Errorf("%w: its oldest decision of the tree is number %d, at sequence %d, %s", ErrForgotten, p.Number, p.First, p.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
 		}
@@ -165,8 +183,35 @@ func (s *State) Fold(p journal.Past) error {
 	for _, c := range changes {
 		s.Tree.Apply(c)
 	}
+	for _, in := range p.Inputs {
+		if in.Kind == recording.Takeover {
+			s.Runners = nil
+		} else if in.Kind == recording.Word(tree.Runners) {
+			read, err := recording.Read(in)
+			if err != nil {
+				continue // recorded when runners were not
+			}
+			s.Runners = read.Runners
+		}
+	}
 	s.Mark, s.Supervisor = mark(p), p.Supervisor
 	return nil
+}
+
+// inferred gives the runners that a tree's agents are on: where the log does
+// not say which there were.
+func inferred(t tree.Snapshot) []tree.Runner {
+	names := map[string]bool{}
+	for _, n := range t.Nodes {
+		if n.State.Runner != "" {
+			names[n.State.Runner] = true
+		}
+	}
+	var out []tree.Runner
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		out = append(out, tree.Runner{Name: name})
+	}
+	return out
 }
 
 func mark(p journal.Past) contracts.TreeMark {

@@ -1,0 +1,115 @@
+package supervisor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+func (w *world) rehearse(req contracts.RehearseRequest) contracts.RehearseReply {
+	w.t.Helper()
+	reply, err := shell.Call[contracts.RehearseReply](w.t.Context(), w.nc, "smith.supervisor.rehearse", req)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return reply
+}
+
+// TestRehearsal lets a tree live through exits, verdicts, a group restart, an
+// escalation, an operator's orders, a lost supervisor and a graceful change of
+// supervisor, and rehearses all of it, and every part of it that begins at a
+// decision, under the configuration that it had: nothing differs. Under another
+// it does.
+func TestRehearsal(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		stop, _ := w.supervise("s1")
+		w.settled()
+		w.runner.exit("a", 1)
+		w.runner.exit("f", 0)
+		w.settled()
+		w.runner.silent("c")
+		w.settled()
+		w.runner.set(func() { w.runner.mute["b"] = true })
+		w.runner.exit("b", 1)
+		<-time.After(40 * time.Second) // b cannot be verified
+		w.runner.set(func() { w.runner.mute["b"] = false })
+		w.settled()
+		if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.add",
+			contracts.AddRequest{Parent: "single", Child: contracts.ChildSpec{Name: "later", Command: []string{"x"}}}); err != nil {
+			t.Fatal(err)
+		}
+		w.settled()
+		stop()
+		w.runner.exit("g", 1)
+		w.killed("cut", 150*time.Millisecond)
+		w.supervise("s2")
+		w.settled()
+		for range 6 { // beyond the limit of 5 in a minute: the supervisor single escalates
+			if w.runner.incarnation("a") > 0 {
+				w.runner.exit("a", 1)
+			}
+			w.settled()
+		}
+		w.settled()
+
+		last := w.tree().Sequence
+		all := w.rehearse(contracts.RehearseRequest{Config: threeGroups})
+		t.Logf("%+v", all)
+		if !all.Faithful || all.First != nil || all.Recorded != all.Rehearsed || all.Assumed != (contracts.RehearsalAssumed{}) {
+			t.Errorf("the same configuration: deviation %d, first %+v\nrecorded  %+v\nrehearsed %+v\nassumed %+v", all.Deviation, all.First, all.Recorded, all.Rehearsed, all.Assumed)
+		}
+		if all.Recorded.Escalations == 0 || all.Recorded.Restarts < 8 {
+			t.Errorf("not much has happened: %+v", all.Recorded)
+		}
+		parts := 0
+		for seq := uint64(1); seq < last; seq += 7 {
+			part := w.rehearse(contracts.RehearseRequest{Config: threeGroups, From: contracts.Moment{Sequence: seq}, To: contracts.Moment{Sequence: last}})
+			if !part.Faithful || part.First != nil || part.Recorded != part.Rehearsed {
+				t.Errorf("from %d: deviation %d, first %+v", seq, part.Deviation, part.First)
+			}
+			parts++
+		}
+		t.Logf("%d decisions, %d parts", all.Decisions, parts)
+
+		patient := strings.ReplaceAll(threeGroups, "strategy: one_for_one", "strategy: one_for_one\n      policy: patient") +
+			"  restart_policies:\n    patient: {max_restarts: 100, time_window: 1m, restart_delay: 50ms, backoff_strategy: {type: fixed}}\n"
+		other := w.rehearse(contracts.RehearseRequest{Config: patient})
+		if !other.Faithful || other.First == nil || other.Rehearsed.Escalations != 0 || other.Rehearsed.Down != 0 {
+			t.Errorf("more patience: first %+v, %+v", other.First, other.Rehearsed)
+		}
+	})
+}
+
+func TestRehearsalRefused(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.settled()
+		for _, c := range []struct {
+			what, code, part string
+			req              contracts.RehearseRequest
+		}{
+			{"no YAML", contracts.CodeBadRequest, "new.yaml:2:1", contracts.RehearseRequest{Config: "supervision_tree: [", Name: "new.yaml"}},
+			{"unknown key", contracts.CodeBadRequest, "tre", contracts.RehearseRequest{Config: "supervision_tree:\n  tre: []\n"}},
+			{"an agent that moved", contracts.CodeBadRequest, "cannot move", contracts.RehearseRequest{
+				Config: strings.Replace(strings.Replace(threeGroups, "- {name: a,", "- {name: c,", 1), "- {name: c, command: [x]}\n        - {name: d", "- {name: a, command: [x]}\n        - {name: d", 1),
+				From:   contracts.Moment{Sequence: w.tree().Sequence - 2}}},
+			{"what follows", contracts.CodeBadRequest, "use run or repeat", contracts.RehearseRequest{Config: threeGroups, Beyond: "hope"}},
+			{"an empty time", contracts.CodeBadRequest, "nothing was decided", contracts.RehearseRequest{Config: threeGroups, From: at(time.Now().Add(time.Hour))}},
+		} {
+			_, err := shell.Call[contracts.RehearseReply](t.Context(), w.nc, "smith.supervisor.rehearse", c.req)
+			var no *shell.APIError
+			if !errors.As(err, &no) || no.Code != c.code || !strings.Contains(no.Message, c.part) {
+				t.Errorf("%s: %v; want %s and %q", c.what, err, c.code, c.part)
+			}
+		}
+	})
+}
