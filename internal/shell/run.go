@@ -76,7 +76,12 @@ func announce(ctx context.Context, env Env) {
 		}
 	}
 	env.Log.Info("serving")
-	env.lifecycle(ctx, contracts.SystemStarted)
+	// A runner serves before there is a stream, and its beginning belongs there.
+	if _, err := WaitStream(ctx, env, contracts.EventStream, contracts.ServiceEventStore); err == nil {
+		env.lifecycle(ctx, contracts.SystemStarted)
+	} else if ctx.Err() == nil {
+		env.Log.Warn("event not stored", "type", string(contracts.SystemStarted), "error", err)
+	}
 	<-ctx.Done()
 	env.Health.Unready(env.Service)
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)

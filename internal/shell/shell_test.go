@@ -82,6 +82,29 @@ func TestRunPublishesLifecycle(t *testing.T) {
 	})
 }
 
+// TestStartedIsToldOnceThereIsAStream: a runner serves without one.
+func TestStartedIsToldOnceThereIsAStream(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		env := newEnv(t, s, "runner")
+		ctx, cancel := context.WithCancel(t.Context())
+		time.AfterFunc(time.Minute, func() { natstest.Streams(t, env.JS) })
+		time.AfterFunc(2*time.Minute, cancel)
+		err := shell.Run(ctx, env, func(ctx context.Context, env shell.Env) error {
+			env.Ready()
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := []string{"smith.system.started", "smith.system.stopping", "smith.system.stopped"}
+		if diff := cmp.Diff(want, types(t, s)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
 func TestPublishEventTwiceIsStoredOnce(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		s := natstest.Start(t)
