@@ -18,7 +18,7 @@ const (
 
 var agentKeys = []string{
 	"type", "count", "command", "env", "dir", "capabilities", "capacity", "heartbeat_interval", "start_deadline",
-	"stabilisation", "heartbeats", "runner", "phi_threshold", "failure_threshold",
+	"stabilisation", "heartbeats", "runner", "runner_labels", "on_return", "phi_threshold", "failure_threshold",
 }
 
 // agent reads an agent and gives as many as its count says.
@@ -35,6 +35,7 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 		Stabilisation:     f.Verification.Stabilisation,
 		Heartbeats:        ByAgent,
 		Runner:            AnyRunner,
+		OnReturn:          f.Placement.OnReturn,
 		PhiThreshold:      f.FailureDetection.PhiThreshold,
 		FailureThreshold:  f.FailureDetection.FailureThreshold,
 		Pos:               position(o.value),
@@ -52,6 +53,8 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 	if o.id("runner", &a.Runner) && a.Runner != AnyRunner {
 		t.runners = append(t.runners, runnerRef{a.Runner, o.at("runner")})
 	}
+	enum(o, "on_return", onReturns, &a.OnReturn)
+	readLabels(o, &a)
 	readCommand(o, &a)
 	explicit := false
 	if a.Policy, a.PolicyName, explicit = o.policy("policy", f, false); !explicit {
@@ -64,6 +67,31 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 		return ""
 	})
 	return t.expand(o, a, count)
+}
+
+// maxLabels bounds how many labels an agent may ask for.
+const maxLabels = 32
+
+// readLabels reads what a runner must have.
+func readLabels(o *object, a *Agent) {
+	labels := o.section("runner_labels")
+	switch {
+	case len(labels.order) > maxLabels:
+		labels.fail("%d labels are too many; at most %d are allowed", len(labels.order), maxLabels)
+		return
+	case len(labels.order) > 0 && a.Runner != AnyRunner:
+		labels.fail("runner names %s, so there is nothing to choose; remove one of the two", a.Runner)
+		return
+	}
+	labels.entries(func(name string, v value) {
+		if !v.isScalar("a word") || !v.clean("a label") {
+			return
+		}
+		if a.RunnerLabels == nil {
+			a.RunnerLabels = map[string]string{}
+		}
+		a.RunnerLabels[name] = v.node.Value
+	})
 }
 
 func readTimes(o *object, a *Agent) {

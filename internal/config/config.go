@@ -23,6 +23,8 @@ type File struct {
 	FailureDetection FailureDetection
 	// Verification holds the defaults for judging a started agent.
 	Verification Verification
+	// Placement says when agents of a lost runner start elsewhere.
+	Placement Placement
 	// RestartPolicies are the policies the file names. "default" is present
 	// only when the file has it.
 	RestartPolicies map[string]RestartPolicy
@@ -129,6 +131,11 @@ type Agent struct {
 	Heartbeats Heartbeats
 	// Runner is the runner's id, or [AnyRunner].
 	Runner string
+	// RunnerLabels are what a runner must have all of, where Runner is
+	// [AnyRunner].
+	RunnerLabels map[string]string
+	// OnReturn is what the agent does when the host that it lost is back.
+	OnReturn OnReturn
 	// Policy is the resolved policy, PolicyName as in [Node].
 	Policy     RestartPolicy
 	PolicyName string
@@ -200,6 +207,16 @@ type Verification struct {
 	StartDeadline time.Duration
 	// AllowDegraded takes a degraded agent as started.
 	AllowDegraded bool
+}
+
+// Placement is what happens to agents when their runner's host is lost.
+type Placement struct {
+	// LostAfter is how long a runner must have been silent to be taken for
+	// gone with its host, if the evidence agrees. Zero: never.
+	LostAfter time.Duration
+	// OnReturn is what agents do when the host is back that do not say it
+	// themselves.
+	OnReturn OnReturn
 }
 
 // CircuitBreaker is one breaker's setting; each service's guard applies it.

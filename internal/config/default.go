@@ -41,6 +41,7 @@ func Default() *File {
 			StartDeadline: contracts.DefaultStartDeadline,
 			AllowDegraded: true,
 		},
+		Placement:       Placement{LostAfter: time.Minute, OnReturn: OnReturnStay},
 		RestartPolicies: map[string]RestartPolicy{},
 		CircuitBreakers: map[string]CircuitBreaker{DefaultName: defaultBreaker()},
 		Bulkheads:       map[string]Bulkhead{DefaultName: defaultBulkhead()},

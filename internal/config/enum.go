@@ -59,6 +59,16 @@ const (
 	ByRunner Heartbeats = "runner"
 )
 
+// OnReturn is what an agent does that started elsewhere because its host was
+// lost, when that host is back.
+type OnReturn string
+
+// It stays where it is, or starts anew where it was.
+const (
+	OnReturnStay   OnReturn = "stay"
+	OnReturnReturn OnReturn = "return"
+)
+
 // Algorithm is how silence becomes suspicion; see the detector.
 type Algorithm string
 
@@ -88,6 +98,7 @@ var (
 	escalations   = []Escalation{EscalationEscalate, EscalationTerminate, EscalationRestart, EscalationIgnore}
 	rootPolicies  = []Escalation{EscalationTerminate, EscalationRestart, EscalationIgnore}
 	heartbeats    = []Heartbeats{ByAgent, ByRunner}
+	onReturns     = []OnReturn{OnReturnStay, OnReturnReturn}
 	algorithms    = []Algorithm{AlgorithmTail, AlgorithmNormal, AlgorithmFixed}
 	backoffTypes  = []BackoffType{Fixed, Linear, Exponential, Fibonacci}
 )

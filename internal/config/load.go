@@ -61,6 +61,7 @@ func (d *decoder) read(root *yaml.Node, f *File) {
 	top := file.section("supervision_tree")
 	readDetection(top.settings("failure_detection"), &f.FailureDetection)
 	readVerification(top.settings("verification"), f)
+	readPlacement(top.settings("placement"), &f.Placement)
 	readPolicies(top.section("restart_policies"), f)
 	readNamed(top.section("circuit_breakers"), f.CircuitBreakers, readBreaker)
 	readNamed(top.section("bulkheads"), f.Bulkheads, readBulkhead)

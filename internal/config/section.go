@@ -44,6 +44,18 @@ func readVerification(o *object, f *File) {
 	o.done(nil)
 }
 
+// minLostAfter is well beyond a runner's restart and a detector's verdict.
+const minLostAfter = 10 * time.Second
+
+func readPlacement(o *object, c *Placement) {
+	o.duration("lost_after", &c.LostAfter, 0, longest)
+	if c.LostAfter != 0 && c.LostAfter < minLostAfter {
+		o.at("lost_after").fail("a runner that only restarts may be silent for %v; give it at least %v, or 0s to take no runner for lost", c.LostAfter, minLostAfter)
+	}
+	enum(o, "on_return", onReturns, &c.OnReturn)
+	o.done(nil)
+}
+
 // readNamed reads a section of named entries. What an entry leaves out is as
 // in the section's "default".
 func readNamed[T any](o *object, into map[string]T, read func(*object, *T)) {

@@ -173,6 +173,8 @@ type RunnerView struct {
 	Capacity  int               `json:"capacity"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Seen      time.Time         `json:"seen"`
+	// Lost tells that its host is taken for gone: what it ran was given up.
+	Lost bool `json:"lost,omitempty"`
 }
 
 // NodeRequest names a node: supervisor.status, remove, restart, terminate,

@@ -105,6 +105,8 @@ type ChildSpec struct {
 	Heartbeats string `json:"heartbeats,omitempty"`
 	// Runner is the name of the runner that must start it, or any (default).
 	Runner string `json:"runner,omitempty"`
+	// RunnerLabels are what a runner must have all of to be chosen for any.
+	RunnerLabels map[string]string `json:"runner_labels,omitempty"`
 	// Policy names the restart policy for the delay between its restarts;
 	// empty means its supervisor's.
 	Policy string `json:"policy,omitempty"`

@@ -41,6 +41,10 @@ type runner struct {
 	broken, mute map[string]bool
 	slow         map[string]time.Duration
 	pid          int
+	// away, it neither announces itself nor hears anything; cut off, its
+	// agents do not beat either.
+	away, cutOff bool
+	boot         string
 }
 
 func newRunner(t *testing.T, s *natstest.Server, name string) *runner {
@@ -49,6 +53,7 @@ func newRunner(t *testing.T, s *natstest.Server, name string) *runner {
 		broken: map[string]bool{}, mute: map[string]bool{}, slow: map[string]time.Duration{}}
 	r.serve("start", r.start)
 	r.serve("stop", r.stop)
+	r.serveList()
 	ctx, cancel := context.WithCancel(context.Background())
 	t.Cleanup(cancel)
 	go r.beat(ctx)
@@ -57,6 +62,9 @@ func newRunner(t *testing.T, s *natstest.Server, name string) *runner {
 
 func (r *runner) serve(verb string, handle func([]byte) contracts.RunnerReply) {
 	_, err := r.nc.Subscribe(contracts.RunnerSubject(r.name, verb), func(m *nats.Msg) {
+		if r.isAway() {
+			return
+		}
 		go func() {
 			raw, _ := json.Marshal(handle(m.Data))
 			_ = m.Respond(raw)
@@ -67,13 +75,40 @@ func (r *runner) serve(verb string, handle func([]byte) contracts.RunnerReply) {
 	}
 }
 
+func (r *runner) serveList() {
+	_, err := r.nc.Subscribe(contracts.RunnerSubject(r.name, "list"), func(m *nats.Msg) {
+		list := contracts.RunnerList{Runner: r.name}
+		if r.isAway() {
+			return
+		}
+		r.mu.Lock()
+		for agent, inc := range r.live {
+			list.Agents = append(list.Agents, contracts.RunnerAgent{Agent: agent, Incarnation: inc, State: "running"})
+		}
+		r.mu.Unlock()
+		raw, _ := json.Marshal(list)
+		_ = m.Respond(raw)
+	})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+}
+
+func (r *runner) isAway() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.away
+}
+
 // beat announces the runner and beats for every agent that lives and is not
 // mute, once a second.
 func (r *runner) beat(ctx context.Context) {
 	for ctx.Err() == nil {
-		raw, _ := json.Marshal(contracts.RunnerAnnouncement{Runner: r.name, Session: "s", Kind: "process", Capacity: 1000, Started: time.Now()})
-		_ = r.nc.Publish(contracts.AnnounceSubject(r.name), raw)
 		r.mu.Lock()
+		raw, _ := json.Marshal(contracts.RunnerAnnouncement{Runner: r.name, Session: "s", BootID: r.boot, Kind: "process", Capacity: 1000, Started: time.Now()})
+		if !r.away {
+			_ = r.nc.Publish(contracts.AnnounceSubject(r.name), raw)
+		}
 		for agent, inc := range r.live {
 			r.beatOnce(agent, inc)
 		}
@@ -86,7 +121,7 @@ func (r *runner) beat(ctx context.Context) {
 }
 
 func (r *runner) beatOnce(agent string, inc uint64) {
-	if !r.mute[agent] {
+	if !r.mute[agent] && !r.cutOff {
 		raw, _ := json.Marshal(contracts.Heartbeat{Incarnation: inc, Status: contracts.StatusRunning})
 		_ = r.nc.Publish(contracts.HeartbeatSubject(agent), raw)
 	}

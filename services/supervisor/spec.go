@@ -64,7 +64,10 @@ func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
 	s := &tree.Spec{
 		ID: a.Name, Parent: parent, Restart: tree.Restart(a.Restart), Significant: a.Significant,
 		Backoff: backoff(a.Policy), ShutdownTimeout: a.ShutdownTimeout,
-		Agent: &tree.Agent{Runner: a.Runner, Verify: true, StartDeadline: a.StartDeadline, Stabilisation: a.Stabilisation},
+		Agent: &tree.Agent{
+			Runner: a.Runner, Labels: a.RunnerLabels, Return: a.OnReturn == config.OnReturnReturn,
+			Verify: true, StartDeadline: a.StartDeadline, Stabilisation: a.Stabilisation,
+		},
 	}
 	err := startCommand(s, contracts.StartCommand{
 		Command: a.Command, Dir: a.Dir, Type: a.Type, Capabilities: a.Capabilities, Capacity: a.Capacity,
@@ -127,11 +130,17 @@ func child(f *config.File, req contracts.AddRequest) (*tree.Spec, error) {
 	if err := contracts.ValidateID(c.Runner); err != nil {
 		errs = append(errs, fmt.Errorf("child.runner: %w", err))
 	}
+	if len(c.RunnerLabels) > 0 && c.Runner != tree.AnyRunner {
+		errs = append(errs, fmt.Errorf("child.runner_labels: runner names %.64q, so there is nothing to choose", c.Runner))
+	}
+	if len(c.RunnerLabels) > 32 {
+		errs = append(errs, fmt.Errorf("child.runner_labels: %d labels; at most 32", len(c.RunnerLabels)))
+	}
 	s := &tree.Spec{
 		ID: c.Name, Parent: req.Parent, Restart: tree.Restart(cmp.Or(c.Restart, string(tree.Permanent))), Significant: c.Significant,
 		Backoff: backoff(policy), ShutdownTimeout: cmp.Or(c.ShutdownTimeout.D(), contracts.DefaultShutdownTimeout),
 		Agent: &tree.Agent{
-			Runner: c.Runner, Verify: true,
+			Runner: c.Runner, Labels: c.RunnerLabels, Return: f.Placement.OnReturn == config.OnReturnReturn, Verify: true,
 			StartDeadline: cmp.Or(c.StartDeadline.D(), f.Verification.StartDeadline),
 			Stabilisation: cmp.Or(c.Stabilisation.D(), f.Verification.Stabilisation),
 		},

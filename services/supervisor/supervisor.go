@@ -81,7 +81,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		Past: before.at, Serve: before.serve,
 		Tree: f.Tree.Name, Specs: all, Boot: !cfg.KeepDown, File: f, Environments: environments(f),
 		Child:         func(req contracts.AddRequest) (*tree.Spec, error) { return child(f, req) },
-		SnapshotEvery: uint64(cfg.SnapshotEvery), DegradedFails: !f.Verification.AllowDegraded,
+		SnapshotEvery: uint64(cfg.SnapshotEvery), LostAfter: f.Placement.LostAfter, DegradedFails: !f.Verification.AllowDegraded,
 		Guard: shell.NewGuard(env, logSettings(f), contracts.ServiceEventStore), Rejects: shell.NewRejects(env),
 		Metrics: keeper.NewMetrics(env.Metrics, f.Tree.Name),
 	}

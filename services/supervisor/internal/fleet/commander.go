@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -39,15 +40,23 @@ type Commander struct {
 	ctx  context.Context
 	done sync.WaitGroup
 
-	mu     sync.Mutex
-	lanes  map[string][]Command
-	guards map[string]*guard.Guard
+	mu    sync.Mutex
+	lanes map[string][]Command
+	// working holds the command that each busy lane is at.
+	working map[string]working
+	guards  map[string]*guard.Guard
+}
+
+type working struct {
+	incarnation uint64
+	give        context.CancelFunc
 }
 
 // NewCommander makes a commander that works until ctx ends. Post must not
 // block for long after that.
 func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, post func(tree.Input)) *Commander {
-	return &Commander{env: env, file: f, envs: envs, post: post, ctx: ctx, lanes: map[string][]Command{}, guards: map[string]*guard.Guard{}}
+	return &Commander{env: env, file: f, envs: envs, post: post, ctx: ctx, lanes: map[string][]Command{},
+		working: map[string]working{}, guards: map[string]*guard.Guard{}}
 }
 
 // Do takes a command on.
@@ -83,8 +92,27 @@ func (c *Commander) work(agent string) {
 		}
 		cmd := queue[0]
 		c.lanes[agent] = queue[1:]
+		ctx, give := context.WithCancel(c.ctx)
+		c.working[agent] = working{cmd.Incarnation, give}
 		c.mu.Unlock()
-		c.carryOut(cmd)
+		c.carryOut(ctx, cmd)
+		give()
+		c.mu.Lock()
+		delete(c.working, agent)
+		c.mu.Unlock()
+	}
+}
+
+// Forget gives up every command about an agent's incarnations up to one, done
+// or not: its runner is gone, and what the command was for is settled.
+func (c *Commander) Forget(agent string, incarnation uint64) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if queue, busy := c.lanes[agent]; busy {
+		c.lanes[agent] = slices.DeleteFunc(slices.Clone(queue), func(cmd Command) bool { return cmd.Incarnation <= incarnation })
+	}
+	if w, ok := c.working[agent]; ok && w.incarnation <= incarnation {
+		w.give()
 	}
 }
 
@@ -96,37 +124,37 @@ func (c *Commander) overtaken(agent string) bool {
 }
 
 // carryOut repeats a command until it is done.
-func (c *Commander) carryOut(cmd Command) {
+func (c *Commander) carryOut(ctx context.Context, cmd Command) {
 	const first, most = 50 * time.Millisecond, time.Second
 	told := false
-	for wait := first; c.ctx.Err() == nil; wait = min(2*wait, most) {
-		done, err := c.try(cmd)
+	for wait := first; ctx.Err() == nil; wait = min(2*wait, most) {
+		done, err := c.try(ctx, cmd)
 		if done || cmd.Kind == tree.DoStart && c.overtaken(cmd.Node) {
 			return
 		}
-		if !told && c.ctx.Err() == nil && !guard.Rejected(err) {
+		if !told && ctx.Err() == nil && !guard.Rejected(err) {
 			told = true
 			c.env.Log.Warn("command not carried out yet; it is repeated", "command", string(cmd.Kind), "agent", cmd.Node,
 				"incarnation", cmd.Incarnation, "runner", cmd.Runner, "error", err)
 		}
 		t := time.NewTimer(wait)
 		select {
-		case <-c.ctx.Done():
+		case <-ctx.Done():
 		case <-t.C:
 		}
 		t.Stop()
 	}
 }
 
-func (c *Commander) try(cmd Command) (done bool, err error) {
+func (c *Commander) try(ctx context.Context, cmd Command) (done bool, err error) {
 	if !c.env.NC.IsConnected() {
 		return false, nats.ErrDisconnected
 	}
 	switch cmd.Kind {
 	case tree.DoStart:
-		return c.start(cmd)
+		return c.start(ctx, cmd)
 	case tree.DoStop:
-		return c.stop(cmd, cmd.Incarnation, cmd.Kill)
+		return c.stop(ctx, cmd, cmd.Incarnation, cmd.Kill)
 	case tree.DoReport:
 		err := c.report(cmd, contracts.ReasonUnverified, cmd.Reason)
 		return err == nil, err
@@ -134,7 +162,7 @@ func (c *Commander) try(cmd Command) (done bool, err error) {
 	return true, nil
 }
 
-func (c *Commander) start(cmd Command) (done bool, err error) {
+func (c *Commander) start(ctx context.Context, cmd Command) (done bool, err error) {
 	var body contracts.StartCommand
 	if err := json.Unmarshal(cmd.Spec.Agent.Start, &body); err != nil {
 		return c.failed(cmd, fmt.Sprintf("its specification cannot be read: %v", err))
@@ -144,7 +172,7 @@ func (c *Commander) start(cmd Command) (done bool, err error) {
 		body.Env = c.envs[cmd.Node]
 	}
 	body.CausationID, body.CorrelationID = cmd.Decision, cmd.Chain
-	reply, err := c.ask(cmd.Runner, "start", body, startTimeout)
+	reply, err := c.ask(ctx, cmd.Runner, "start", body, startTimeout)
 	if err != nil {
 		return false, err
 	}
@@ -163,7 +191,7 @@ func (c *Commander) start(cmd Command) (done bool, err error) {
 	case contracts.RunnerStillRunning:
 		// An older one lives, though its end was confirmed or it was never
 		// known: it ends first.
-		stopped, err := c.stop(Command{Effect: tree.Effect{Node: cmd.Node, Runner: cmd.Runner, Chain: cmd.Chain, Timeout: cmd.Spec.ShutdownTimeout}, Decision: cmd.Decision}, reply.Incarnation, false)
+		stopped, err := c.stop(ctx, Command{Effect: tree.Effect{Node: cmd.Node, Runner: cmd.Runner, Chain: cmd.Chain, Timeout: cmd.Spec.ShutdownTimeout}, Decision: cmd.Decision}, reply.Incarnation, false)
 		if err != nil || !stopped {
 			return false, err
 		}
@@ -181,8 +209,8 @@ func (c *Commander) failed(cmd Command, why string) (done bool, err error) {
 	return err == nil, err
 }
 
-func (c *Commander) stop(cmd Command, incarnation uint64, kill bool) (done bool, err error) {
-	reply, err := c.ask(cmd.Runner, "stop", contracts.StopCommand{
+func (c *Commander) stop(ctx context.Context, cmd Command, incarnation uint64, kill bool) (done bool, err error) {
+	reply, err := c.ask(ctx, cmd.Runner, "stop", contracts.StopCommand{
 		Agent: cmd.Node, Incarnation: incarnation, Timeout: contracts.Duration(cmd.Timeout), Kill: kill,
 		CausationID: cmd.Decision, CorrelationID: cmd.Chain,
 	}, cmd.Timeout+stopMargin)
@@ -208,12 +236,12 @@ const (
 )
 
 // ask sends a command to a runner, through that runner's guard.
-func (c *Commander) ask(runner, verb string, body any, timeout time.Duration) (contracts.RunnerReply, error) {
+func (c *Commander) ask(ctx context.Context, runner, verb string, body any, timeout time.Duration) (contracts.RunnerReply, error) {
 	raw, err := json.Marshal(body)
 	if err != nil {
 		return contracts.RunnerReply{}, fmt.Errorf("%s at runner %s: %w", verb, runner, err)
 	}
-	return guard.Do(c.ctx, c.guard(runner), verb, func(ctx context.Context) (contracts.RunnerReply, error) {
+	return guard.Do(ctx, c.guard(runner), verb, func(ctx context.Context) (contracts.RunnerReply, error) {
 		var reply contracts.RunnerReply
 		ctx, cancel := context.WithTimeout(ctx, timeout)
 		defer cancel()

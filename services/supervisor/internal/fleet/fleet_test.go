@@ -32,17 +32,23 @@ func TestRegistry(t *testing.T) {
 		}
 		return n
 	}
-	if got := hear("r1", "a"); got != (News{Changed: true, Back: "r1"}) {
+	if got := hear("r1", "a"); got != (News{Back: "r1", Visit: 1}) {
 		t.Errorf("first: %+v", got)
+	}
+	if len(r.Available()) > 0 || r.Admit("r1", 2) || !r.Admit("r1", 1) || r.Admit("r1", 1) {
+		t.Error("it takes starts before its visit is over, or never does")
 	}
 	if got := hear("r1", "a"); got != (News{}) {
 		t.Errorf("again: %+v", got)
 	}
-	if got := hear("r1", "b"); got != (News{Back: "r1"}) {
+	if got := hear("r1", "b"); got != (News{Back: "r1", Visit: 2}) {
 		t.Errorf("new session: %+v", got)
 	}
+	if len(r.Available()) != 1 {
+		t.Error("a new session alone keeps it from starts")
+	}
 	now = now.Add(contracts.RunnerTimeout)
-	hear("r2", "a")
+	r.Admit("r2", hear("r2", "a").Visit)
 	if r.Expire(now) {
 		t.Error("r1 expired at its timeout; it may be as old as that")
 	}
@@ -50,11 +56,14 @@ func TestRegistry(t *testing.T) {
 	if !r.Expire(now) || r.Expire(now) {
 		t.Error("r1 must expire, once")
 	}
-	if got := fmt.Sprint(r.Available()); got != "[{r2 5 false}]" {
+	if got := fmt.Sprint(r.Available()); got != "[{r2 5 false map[]}]" {
 		t.Errorf("available: %s", got)
 	}
-	if got := hear("r1", "b"); got != (News{Changed: true, Back: "r1"}) {
+	if got := hear("r1", "b"); got != (News{Back: "r1", Visit: 4}) || !r.Visiting("r1", 4) || r.Visiting("r1", 2) {
 		t.Errorf("back: %+v", got)
+	}
+	if r.Admit("r1", 2) || !r.Admit("r1", 4) {
+		t.Error("an old visit admits it, or the last does not")
 	}
 	if v := r.Views(); len(v) != 2 || v[0].Runner != "r1" || !v[0].Available || v[0].Agents != 2 {
 		t.Errorf("views: %+v", v)
@@ -73,8 +82,49 @@ func TestGoroutineRunnersAreNamedOnly(t *testing.T) {
 	if _, err := r.Heard("smith.runner.own.announce", raw, time.Unix(1e9, 0)); err != nil {
 		t.Fatal(err)
 	}
+	r.Admit("own", 1)
 	if a := r.Available(); len(a) != 1 || !a[0].Named {
 		t.Errorf("%+v", a)
+	}
+}
+
+func TestSilence(t *testing.T) {
+	t.Parallel()
+	var r Registry
+	now := time.Unix(1e9, 0)
+	hear := func(boot string) News {
+		raw, _ := json.Marshal(contracts.RunnerAnnouncement{Runner: "r1", Session: "s", BootID: boot, Kind: "process"})
+		n, err := r.Heard("smith.runner.r1.announce", raw, now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	r.Admit("r1", hear("one").Visit)
+	r.Expect("r1", now)
+	r.Expect("r2", now)
+	now = now.Add(time.Minute)
+	if got := r.Silent(now, time.Minute); len(got) != 2 || got["r1"].IsZero() || !got["r2"].IsZero() {
+		t.Errorf("silent: %v", got)
+	}
+	if !r.Lose("r1") || r.Lose("r1") || !r.Lose("r2") {
+		t.Error("lost once")
+	}
+	if v := r.Views(); len(v) != 2 || !v[0].Lost {
+		t.Errorf("views: %+v", v)
+	}
+	r.Distrust(now)
+	if got := r.Silent(now, time.Second); len(got) != 0 {
+		t.Errorf("silent while this side was deaf: %v", got)
+	}
+	if n := hear("one"); n.Rebooted {
+		t.Errorf("same boot: %+v", n)
+	}
+	if n := hear("two"); !n.Rebooted || !n.Changed || n.Visit == 0 || len(r.Available()) > 0 {
+		t.Errorf("another boot: %+v", n)
+	}
+	if v := r.Views(); len(v) != 2 || v[0].Lost {
+		t.Errorf("views: %+v", v)
 	}
 }
 
@@ -109,7 +159,7 @@ func FuzzAnnouncement(f *testing.F) {
 		if err != nil && !errors.Is(err, ErrAnnouncement) {
 			t.Fatal(err)
 		}
-		if known := len(r.Available()); (err == nil) != (known == 1) {
+		if known := len(r.Views()); (err == nil) != (known == 1) {
 			t.Fatalf("%d runners known after %v", known, err)
 		}
 	})

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -28,12 +29,23 @@ const (
 // concurrent use. The zero value knows none.
 type Registry struct {
 	runners map[string]*entry
+	visits  uint64
+	// attentive is since when nothing has kept this side from hearing.
+	attentive time.Time
 }
 
 type entry struct {
 	contracts.RunnerAnnouncement
 	seen      time.Time
 	available bool
+	// held keeps a runner that is there again from taking starts until it has
+	// stopped what is wanted no more; visit counts its returns.
+	held  bool
+	visit uint64
+	// expected marks a runner that has agents but was never heard of.
+	expected bool
+	// lost marks one whose agents were given up.
+	lost bool
 }
 
 // News is what an announcement says that was not known.
@@ -42,6 +54,10 @@ type News struct {
 	Changed bool
 	// Back names a runner that was away or has started anew, else empty.
 	Back string
+	// Visit is not 0 when it takes no starts before [Registry.Admit].
+	Visit uint64
+	// Rebooted tells that its host has booted since: whatever ran there is gone.
+	Rebooted bool
 }
 
 // Heard takes an announcement into account.
@@ -57,11 +73,26 @@ func (r *Registry) Heard(subject string, body []byte, now time.Time) (News, erro
 	if r.runners == nil {
 		r.runners = map[string]*entry{}
 	}
-	r.runners[a.Runner] = &entry{RunnerAnnouncement: a, seen: now, available: true}
+	e := &entry{RunnerAnnouncement: a, seen: now}
+	r.runners[a.Runner] = e
 	var news News
-	news.Changed = old == nil || !old.available || old.Capacity != a.Capacity || old.Kind != a.Kind
-	if old == nil || !old.available || old.Session != a.Session {
+	if old != nil {
+		e.available, e.held, e.visit = old.available, old.held, old.visit
+		news.Rebooted = old.BootID != "" && a.BootID != "" && old.BootID != a.BootID
+	}
+	if old == nil || !old.available && !old.held || old.Session != a.Session || news.Rebooted {
+		// Whoever was there all along and only has a new session goes on
+		// taking starts.
 		news.Back = a.Runner
+		r.visits++
+		e.held, e.visit = !e.available || news.Rebooted, r.visits
+		news.Visit = e.visit
+		if e.held {
+			news.Changed, e.available = e.available, false
+		}
+	}
+	if e.available {
+		news.Changed = old.Capacity != a.Capacity || old.Kind != a.Kind || !maps.Equal(old.Labels, a.Labels)
 	}
 	return news, nil
 }
@@ -94,11 +125,76 @@ func (r *Registry) Expire(now time.Time) (changed bool) {
 		switch silent := now.Sub(e.seen); {
 		case silent > 24*time.Hour:
 			delete(r.runners, name)
-		case silent > contracts.RunnerTimeout && e.available:
-			e.available, changed = false, true
+		case silent > contracts.RunnerTimeout && (e.available || e.held):
+			changed = changed || e.available
+			e.available, e.held = false, false
 		}
 	}
 	return changed
+}
+
+// Admit lets a runner take starts from now on, and tells whether it does: a
+// later return, or having gone again, needs another visit.
+func (r *Registry) Admit(runner string, visit uint64) (changed bool) {
+	e := r.runners[runner]
+	if e == nil || e.visit != visit || !e.held {
+		return false
+	}
+	e.held, e.available = false, true
+	return true
+}
+
+// Visiting tells whether a visit is still the last one of a runner that is
+// there.
+func (r *Registry) Visiting(runner string, visit uint64) bool {
+	e := r.runners[runner]
+	return e != nil && e.visit == visit && (e.held || e.available)
+}
+
+// Expect notes a runner that should be there. Silence counts from now on if it
+// was never heard of.
+func (r *Registry) Expect(runner string, now time.Time) {
+	if r.runners[runner] != nil {
+		return
+	}
+	if r.runners == nil {
+		r.runners = map[string]*entry{}
+	}
+	r.runners[runner] = &entry{RunnerAnnouncement: contracts.RunnerAnnouncement{Runner: runner}, seen: now, expected: true}
+}
+
+// Distrust makes all silence count from now on only: until now, this side may
+// have been unable to hear.
+func (r *Registry) Distrust(now time.Time) { r.attentive = now }
+
+// Silent lists the runners not heard of for at least that long, and when each
+// was heard of last; the zero time means never.
+func (r *Registry) Silent(now time.Time, least time.Duration) map[string]time.Time {
+	out := map[string]time.Time{}
+	for name, e := range r.runners {
+		since := e.seen
+		if r.attentive.After(since) {
+			since = r.attentive
+		}
+		if now.Sub(since) >= least {
+			out[name] = e.seen
+			if e.expected {
+				out[name] = time.Time{}
+			}
+		}
+	}
+	return out
+}
+
+// Lose notes that a runner's agents were given up, and tells whether that is
+// new. It lasts until the runner is heard of.
+func (r *Registry) Lose(runner string) bool {
+	e := r.runners[runner]
+	if e == nil || e.lost {
+		return false
+	}
+	e.lost = true
+	return true
 }
 
 // Available lists the runners that take starts.
@@ -106,7 +202,7 @@ func (r *Registry) Available() []tree.Runner {
 	var out []tree.Runner
 	for name, e := range r.runners {
 		if e.available {
-			out = append(out, tree.Runner{Name: name, Capacity: e.Capacity, Named: e.Kind == kindGoroutine})
+			out = append(out, tree.Runner{Name: name, Capacity: e.Capacity, Named: e.Kind == kindGoroutine, Labels: e.Labels})
 		}
 	}
 	slices.SortFunc(out, func(a, b tree.Runner) int { return strings.Compare(a.Name, b.Name) })
@@ -120,9 +216,12 @@ const kindGoroutine = "goroutine"
 func (r *Registry) Views() []contracts.RunnerView {
 	out := make([]contracts.RunnerView, 0, len(r.runners))
 	for name, e := range r.runners {
+		if e.expected && !e.lost {
+			continue
+		}
 		out = append(out, contracts.RunnerView{
 			Runner: name, Host: e.Host, Available: e.available, Agents: e.Agents,
-			Capacity: e.Capacity, Labels: e.Labels, Seen: e.seen.UTC(),
+			Capacity: e.Capacity, Labels: e.Labels, Seen: e.seen.UTC(), Lost: e.lost,
 		})
 	}
 	slices.SortFunc(out, func(a, b contracts.RunnerView) int { return strings.Compare(a.Runner, b.Runner) })

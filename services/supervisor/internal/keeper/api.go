@@ -207,4 +207,7 @@ func (k *Keeper) serveLead(ctx context.Context, _ struct{}) (LeadReply, error) {
 
 // Close waits for the commands under way to end, after the end of the context
 // that the keeper was opened with.
-func (k *Keeper) Close() { k.commands.Wait() }
+func (k *Keeper) Close() {
+	k.visits.Wait()
+	k.commands.Wait()
+}

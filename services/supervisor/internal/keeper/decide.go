@@ -72,6 +72,11 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 		k.opt.Metrics.decided(k, d, effects, changes, oldest)
 	}
 	k.watch(changes)
+	for _, a := range batch[:n] {
+		if a.Kind == tree.Lost {
+			k.commands.Forget(a.Node, a.Incarnation)
+		}
+	}
 	for _, e := range effects {
 		k.tell(e)
 		k.perform(e)

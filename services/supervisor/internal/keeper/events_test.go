@@ -38,7 +38,7 @@ func TestEvidenceBecomesInput(t *testing.T) {
 		{failed(contracts.ReasonStartFailed, nil), tree.StartFailed, "start_failed: it said"},
 		{failed(contracts.ReasonUnverified, nil), tree.Failed, "unverified: it said"},
 		{failed(contracts.ReasonHeartbeatTimeout, nil), tree.Failed, "heartbeat_timeout: it said"},
-		{failed(contracts.ReasonHostLost, nil), tree.Failed, "host_lost: it said"},
+		{failed(contracts.ReasonHostLost, nil), tree.Lost, "host_lost: it said"},
 		{failed("something new", nil), tree.Failed, "something new: it said"},
 	} {
 		in, err := failedInput(c.ev)

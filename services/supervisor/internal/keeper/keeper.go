@@ -7,6 +7,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -42,6 +43,9 @@ type Options struct {
 	// Past gives the tree as it was, and Serve opens further endpoints.
 	Past  func(context.Context, contracts.TreeRequest) (contracts.TreeReply, error)
 	Serve func(*shell.API) error
+	// LostAfter is how long a runner must have been silent to be taken for
+	// gone with its host, if the evidence agrees; 0 means never.
+	LostAfter time.Duration
 	// SnapshotEvery is after how many decisions a snapshot is stored.
 	SnapshotEvery uint64
 	// Guard guards the log.
@@ -76,9 +80,14 @@ type Keeper struct {
 	commands *fleet.Commander
 	registry fleet.Registry
 	pulse    *pulse
-	cursor   uint64
-	last     tree.Instant
-	saved    time.Time
+	// vital hears what lives where the runner is silent.
+	vital   *pulse
+	silence silence
+	admit   chan visited
+	visits  sync.WaitGroup
+	cursor  uint64
+	last    tree.Instant
+	saved   time.Time
 
 	inbox    chan arrival
 	queries  chan func()
@@ -113,6 +122,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	k := &Keeper{
 		env: env, opt: opt, inbox: make(chan arrival, inboxSize), queries: make(chan func()),
 		announce: make(chan *nats.Msg, 1024), waiting: map[string]chan answer{}, began: map[string]tree.Instant{},
+		admit: make(chan visited, 64),
 	}
 	var err error
 	if k.journal, err = journal.Open(ctx, env, opt.Tree, opt.Guard); err != nil {
@@ -128,7 +138,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	k.cursor, k.saved = st.Cursor, time.Now()
 	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", k.cursor)
 	k.commands = fleet.NewCommander(ctx, env, opt.File, opt.Environments, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
-	k.pulse = newPulse(env)
+	k.pulse, k.vital = newPulse(env), newPulse(env)
 	return k, nil
 }
 
@@ -141,6 +151,7 @@ func (k *Keeper) Run(ctx context.Context, serving func() error) error {
 	}
 	defer unsubscribe(announced)
 	defer k.pulse.close()
+	defer k.vital.close()
 	reading, enough := context.WithCancel(ctx)
 	defer enough()
 	events, err := k.readEvents(reading)
@@ -218,8 +229,14 @@ func (k *Keeper) loop(ctx context.Context) error {
 			if a, ok := k.heardBeat(ctx, m); ok {
 				batch = k.batch(a)
 			}
+		case m := <-k.vital.beats:
+			k.heardLife(m)
 		case m := <-k.announce:
 			batch = k.heardRunner(ctx, m)
+		case v := <-k.admit:
+			if k.registry.Admit(v.runner, v.visit) {
+				batch = []arrival{k.runnersNow()}
+			}
 		case <-timer.C:
 			batch = k.batch(arrival{Input: tree.Input{Kind: tree.Tick}})
 		case <-check.C:
@@ -300,7 +317,9 @@ func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 	if time.Since(k.saved) > snapshotEvery {
 		k.snapshot(ctx)
 	}
-	if k.registry.Expire(time.Now()) {
+	expired := k.registry.Expire(time.Now())
+	k.lookForLost(ctx, time.Now())
+	if expired {
 		return []arrival{k.runnersNow()}, nil
 	}
 	return nil, nil
@@ -318,6 +337,10 @@ func (k *Keeper) heardRunner(ctx context.Context, m *nats.Msg) []arrival {
 	}
 	if news.Back != "" {
 		k.commands.Renew(news.Back)
+		k.visit(ctx, news.Back, news.Visit)
+	}
+	if news.Rebooted {
+		k.lose(news.Back, "its host has booted since it was started", k.tree.Occupants(func(r string) bool { return r == news.Back })[news.Back])
 	}
 	if !news.Changed {
 		return nil

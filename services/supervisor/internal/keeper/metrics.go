@@ -13,7 +13,8 @@ import (
 // Metrics are the supervisor's.
 type Metrics struct {
 	restarts, failures, decisions, inputsTotal *prometheus.CounterVec
-	active, rate, unplaced, pending            *prometheus.GaugeVec
+	runnersLost                                *prometheus.CounterVec
+	active, rate, unplaced, pending, runners   *prometheus.GaugeVec
 	lag, duration                              *prometheus.HistogramVec
 	tree                                       string
 	// perSecond counts the failures of the last minute.
@@ -29,7 +30,7 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 		restarts: shell.Counter(r, prometheus.CounterOpts{
 			Name: "supervision_restarts_total", Help: "Restarts decided, by the supervisor node that decided them."}, "tree", "supervisor"),
 		failures: shell.Counter(r, prometheus.CounterOpts{
-			Name: "supervision_failures_total", Help: "Failures of agents, by kind: exited, failed (a verdict), start_failed."}, "tree", "kind"),
+			Name: "supervision_failures_total", Help: "Failures of agents, by kind: exited, failed (a verdict), start_failed, host_lost."}, "tree", "kind"),
 		active: shell.Gauge(r, prometheus.GaugeOpts{
 			Name: "supervision_active_children", Help: "Agents that run and are verified."}, "tree"),
 		rate: shell.Gauge(r, prometheus.GaugeOpts{
@@ -44,6 +45,10 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 			Name: "smith_supervisor_inputs_total", Help: "Inputs taken into account."}, "tree"),
 		unplaced: shell.Gauge(r, prometheus.GaugeOpts{
 			Name: "smith_supervisor_unplaced_agents", Help: "Agents that wait for a runner."}, "tree"),
+		runnersLost: shell.Counter(r, prometheus.CounterOpts{
+			Name: "smith_supervisor_runners_lost_total", Help: "Runners taken for gone with their hosts."}, "tree"),
+		runners: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "smith_supervisor_runners", Help: "Runners that take starts."}, "tree"),
 		pending: shell.Gauge(r, prometheus.GaugeOpts{
 			Name: "smith_supervisor_pending_commands", Help: "Agents with a start, stop or report under way."}, "tree"),
 	}
@@ -57,7 +62,7 @@ func (m *Metrics) decided(k *Keeper, d journal.Decision, effects []tree.Effect, 
 	failed := 0
 	for _, in := range d.Inputs {
 		switch in.Kind {
-		case "exit", "verdict", "start_result":
+		case "exit", "verdict", "start_result", "lost":
 		default:
 			continue
 		}
@@ -65,7 +70,7 @@ func (m *Metrics) decided(k *Keeper, d journal.Decision, effects []tree.Effect, 
 			continue
 		}
 		failed++
-		m.failures.WithLabelValues(m.tree, map[string]string{"exit": "exited", "verdict": "failed", "start_result": "start_failed"}[in.Kind]).Inc()
+		m.failures.WithLabelValues(m.tree, map[string]string{"exit": "exited", "verdict": "failed", "start_result": "start_failed", "lost": "host_lost"}[in.Kind]).Inc()
 	}
 	m.count(failed, d.At.Unix())
 	if failed > 0 && oldest > 0 {
@@ -109,5 +114,6 @@ func (m *Metrics) observe(k *Keeper) {
 	m.rate.WithLabelValues(m.tree).Set(float64(sum) / 60)
 	m.active.WithLabelValues(m.tree).Set(float64(k.tree.Active()))
 	m.unplaced.WithLabelValues(m.tree).Set(float64(k.tree.Unplaced()))
+	m.runners.WithLabelValues(m.tree).Set(float64(len(k.registry.Available())))
 	m.pending.WithLabelValues(m.tree).Set(float64(k.commands.Pending()))
 }

@@ -33,6 +33,8 @@ func failedInput(ev contracts.Event) (tree.Input, error) {
 		}
 	case contracts.ReasonStartFailed:
 		in.Kind = tree.StartFailed
+	case contracts.ReasonHostLost:
+		in.Kind = tree.Lost
 	default:
 		in.Kind = tree.Failed
 	}

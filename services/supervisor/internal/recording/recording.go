@@ -20,7 +20,7 @@ const Takeover = "takeover"
 var ErrIncomplete = errors.New("recorded without what it takes to decide on it again")
 
 var words = map[tree.InputKind]string{
-	tree.Exited: "exit", tree.Failed: "verdict", tree.Started: "start_result", tree.StartFailed: "start_result",
+	tree.Exited: "exit", tree.Lost: "lost", tree.Failed: "verdict", tree.Started: "start_result", tree.StartFailed: "start_result",
 	tree.Stopped: "stop_result", tree.Beat: "heartbeat", tree.Tick: "timer", tree.Order: "command",
 	tree.Configure: "config", tree.Runners: "runners",
 }

@@ -122,29 +122,38 @@ func (t *Tree) comeHome(r Runner) {
 	}
 }
 
-// On lists the agents that a runner has, as far as is known, by name.
-func (t *Tree) On(runner string) []string {
-	var out []string
-	if t.load[runner] == 0 {
-		return nil
-	}
-	for id, n := range t.nodes {
-		if n.spec.Agent != nil && n.st.Runner == runner && n.st.Phase.live() {
-			out = append(out, id)
+// Occupants lists the agents that each of some runners has, as far as is known,
+// by name.
+func (t *Tree) Occupants(wanted func(runner string) bool) map[string][]string {
+	out := map[string][]string{}
+	for r, load := range t.load {
+		if load > 0 && wanted(r) {
+			out[r] = nil
 		}
 	}
-	slices.Sort(out)
+	if len(out) == 0 {
+		return out
+	}
+	for id, n := range t.nodes {
+		if _, ok := out[n.st.Runner]; ok && n.spec.Agent != nil && n.st.Phase.live() {
+			out[n.st.Runner] = append(out[n.st.Runner], id)
+		}
+	}
+	for _, ids := range out {
+		slices.Sort(ids)
+	}
 	return out
 }
 
-// Loads tells how many agents each runner has that the tree started there.
-func (t *Tree) Loads() map[string]int {
-	out := make(map[string]int, len(t.load))
-	for r, n := range t.load {
-		if n > 0 {
-			out[r] = n
+// Used lists the runners that have agents, by name.
+func (t *Tree) Used() []string {
+	var out []string
+	for r, load := range t.load {
+		if load > 0 {
+			out = append(out, r)
 		}
 	}
+	slices.Sort(out)
 	return out
 }
 

@@ -78,7 +78,7 @@ type State struct {
 	Runner      string `json:"runner,omitempty"`
 	// Home is the runner that was lost and that the agent is to go back to.
 	Home string `json:"home,omitempty"`
-	PID         int    `json:"pid,omitempty"`
+	PID  int    `json:"pid,omitempty"`
 	// Since is when it came into the phase, Due when a wait ends.
 	Since Instant `json:"since,omitempty"`
 	Due   Instant `json:"due,omitempty"`

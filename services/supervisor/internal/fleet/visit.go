@@ -1,0 +1,73 @@
+package fleet
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/mistersmith/mistersmith/internal/guard"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// Stale is an incarnation that is wanted no more.
+type Stale struct {
+	Agent       string
+	Incarnation uint64
+}
+
+// List asks a runner what it has.
+func (c *Commander) List(ctx context.Context, runner string) (contracts.RunnerList, error) {
+	return guard.Do(ctx, c.guard(runner), "list", func(ctx context.Context) (contracts.RunnerList, error) {
+		var list contracts.RunnerList
+		ctx, cancel := context.WithTimeout(ctx, startTimeout)
+		defer cancel()
+		msg, err := c.env.NC.RequestWithContext(ctx, contracts.RunnerSubject(runner, "list"), []byte("{}"))
+		switch {
+		case errors.Is(err, nats.ErrNoResponders):
+			return list, guard.Permanent(fmt.Errorf("runner %s does not answer: %w", runner, err))
+		case err != nil:
+			return list, err
+		}
+		if err := json.Unmarshal(msg.Data, &list); err != nil {
+			return list, guard.Permanent(fmt.Errorf("list of runner %s: %w", runner, err))
+		}
+		return list, nil
+	})
+}
+
+// StopStale has a runner kill an incarnation and everything older, at once:
+// another may be doing its work already.
+func (c *Commander) StopStale(ctx context.Context, runner string, s Stale) error {
+	reply, err := c.ask(ctx, runner, "stop", contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}, stopMargin)
+	if err == nil && reply.Code != contracts.RunnerOK {
+		err = fmt.Errorf("runner %s: %s: %s", runner, reply.Code, reply.Error)
+	}
+	return err
+}
+
+// ReportLost stores that agents were lost with the host of their runner. It goes
+// on until all are stored.
+func (c *Commander) ReportLost(cmds []Command) {
+	c.done.Go(func() {
+		const first, most = 50 * time.Millisecond, time.Second
+		for _, cmd := range cmds {
+			for wait := first; c.ctx.Err() == nil; wait = min(2*wait, most) {
+				err := c.report(cmd, contracts.ReasonHostLost, cmd.Reason)
+				if err == nil {
+					break
+				}
+				c.env.Log.Warn("loss not reported yet", "agent", cmd.Node, "runner", cmd.Runner, "error", err)
+				t := time.NewTimer(wait)
+				select {
+				case <-c.ctx.Done():
+				case <-t.C:
+				}
+				t.Stop()
+			}
+		}
+	})
+}

@@ -1,0 +1,195 @@
+package keeper
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// silence is what the keeper knows of runners that say nothing.
+type silence struct {
+	// signs are the last heartbeats of what runs on them.
+	signs map[string]time.Time
+	// told are the incarnations reported as lost.
+	told map[string]uint64
+	// checked is when the keeper last looked, reconnects what it saw then.
+	checked    time.Time
+	reconnects uint64
+}
+
+// inattention is how long the keeper may not have looked before it doubts
+// itself rather than those it did not hear.
+const inattention = 5 * time.Second
+
+// lookForLost gives up what ran on runners whose hosts are gone. That takes
+// three things together: no announcement for long enough, during which this
+// supervisor was able to hear; the detector's word, about the runner itself or
+// about all that it ran; and for each agent that nothing was heard of it either,
+// and that it is not in good standing. A runner that is only restarting leaves
+// agents that beat, and they are left alone.
+func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
+	if k.opt.LostAfter <= 0 {
+		return
+	}
+	k.doubt(now)
+	for _, r := range k.tree.Used() {
+		k.registry.Expect(r, now)
+	}
+	quiet := k.registry.Silent(now, contracts.RunnerTimeout)
+	on := k.tree.Occupants(func(r string) bool { _, ok := quiet[r]; return ok })
+	k.listen(on)
+	for r, heard := range k.registry.Silent(now, k.opt.LostAfter) {
+		agents := on[r]
+		if len(agents) == 0 || k.alive(r, now) {
+			continue
+		}
+		gone := k.gone(agents, now)
+		if len(gone) == 0 || !k.condemnedAll(agents) && !k.condemned(ctx, r, heard) {
+			continue
+		}
+		k.lose(r, fmt.Sprintf("runner %s is silent for more than %s and taken for gone with its host", r, k.opt.LostAfter), gone)
+	}
+}
+
+// doubt makes silence count from now on when this side may have been deaf.
+func (k *Keeper) doubt(now time.Time) {
+	s, reconnects := &k.silence, k.env.NC.Stats().Reconnects
+	if s.checked.IsZero() || now.Sub(s.checked) > inattention || reconnects != s.reconnects || !k.env.NC.IsConnected() {
+		k.registry.Distrust(now)
+		clear(s.signs)
+	}
+	s.checked, s.reconnects = now, reconnects
+}
+
+// listen hears the heartbeats of silent runners and of all that they have.
+func (k *Keeper) listen(on map[string][]string) {
+	wanted := map[string]bool{}
+	for r, agents := range on {
+		wanted[r] = true
+		for _, a := range agents {
+			wanted[a] = true
+		}
+	}
+	for id := range k.vital.subs {
+		if !wanted[id] {
+			k.vital.unwatch(id)
+			delete(k.silence.signs, id)
+		}
+	}
+	for id := range wanted {
+		k.vital.watch(id)
+	}
+}
+
+// heardLife notes a sign of life.
+func (k *Keeper) heardLife(m *nats.Msg) {
+	agent, err := contracts.ParseHeartbeatSubject(m.Subject)
+	if err != nil || k.vital.subs[agent] == nil {
+		return
+	}
+	if k.silence.signs == nil {
+		k.silence.signs = map[string]time.Time{}
+	}
+	k.silence.signs[agent] = time.Now()
+}
+
+func (k *Keeper) alive(id string, now time.Time) bool {
+	at, ok := k.silence.signs[id]
+	return ok && now.Sub(at) < k.opt.LostAfter
+}
+
+// gone picks the agents that nothing speaks for: their start or stop was never
+// confirmed, and none was heard. Whom the detector declares failed is being
+// stopped; whoever it has not is in good standing.
+func (k *Keeper) gone(agents []string, now time.Time) []string {
+	var out []string
+	for _, id := range agents {
+		_, st, _ := k.tree.Lookup(id)
+		if (st.Phase == tree.Starting || st.Phase == tree.Stopping) && !k.alive(id, now) {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+// condemnedAll tells whether verdicts were given on all agents of a runner that
+// ran.
+func (k *Keeper) condemnedAll(agents []string) bool {
+	verdicts := 0
+	for _, id := range agents {
+		_, st, _ := k.tree.Lookup(id)
+		switch {
+		case st.Phase == tree.Starting:
+		case st.Phase == tree.Stopping && st.Kill:
+			verdicts++
+		default:
+			return false
+		}
+	}
+	return verdicts > 0
+}
+
+// skew is how far the clocks of the detector and the supervisor may differ.
+const skew = 10 * time.Second
+
+// condemned tells whether the detector's last word on a runner is that it
+// failed, and is not older than the runner's own last word.
+func (k *Keeper) condemned(ctx context.Context, runner string, heard time.Time) bool {
+	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
+	defer cancel()
+	stream, err := k.env.JS.Stream(ctx, contracts.EventStream)
+	if err != nil {
+		return false
+	}
+	failed, err := stream.GetLastMsgForSubject(ctx, contracts.EventSubject(contracts.AgentFailed, runner))
+	if err != nil || failed.Time.Before(heard.Add(-skew)) {
+		return false
+	}
+	recovered, err := stream.GetLastMsgForSubject(ctx, contracts.EventSubject(contracts.AgentRecovered, runner))
+	if err != nil {
+		return errors.Is(err, jetstream.ErrMsgNotFound)
+	}
+	return recovered.Sequence < failed.Sequence
+}
+
+// lose reports agents as lost with their runner's host. They come back from the
+// log, to be decided upon.
+func (k *Keeper) lose(runner, why string, agents []string) {
+	if k.silence.told == nil {
+		k.silence.told = map[string]uint64{}
+	}
+	var cmds []fleet.Command
+	for _, id := range agents {
+		spec, st, ok := k.tree.Lookup(id)
+		if !ok || spec.Agent == nil || k.silence.told[id] == st.Incarnation {
+			continue
+		}
+		k.silence.told[id] = st.Incarnation
+		cmds = append(cmds, fleet.Command{Spec: spec, Decision: st.Decision, Effect: tree.Effect{
+			Kind: tree.DoReport, Node: id, Incarnation: st.Incarnation, Runner: runner, Reason: why, Chain: story(st)}})
+	}
+	if len(cmds) == 0 {
+		return
+	}
+	if k.registry.Lose(runner) {
+		k.opt.Metrics.runnersLost.WithLabelValues(k.opt.Tree).Inc()
+	}
+	k.env.Log.Warn("runner lost", "tree", k.opt.Tree, "runner", runner, "agents", len(cmds), "reason", why)
+	k.commands.ReportLost(cmds)
+}
+
+// story is the one that a loss goes on with: that of the verdict before it.
+func story(st tree.State) string {
+	if st.Phase == tree.Stopping && st.Kill {
+		return st.Chain
+	}
+	return ""
+}
