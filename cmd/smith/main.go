@@ -35,6 +35,8 @@ type cli struct {
 	Child  childCmd  `cmd:"" help:"Add, remove, restart and terminate agents."`
 	Config configCmd `cmd:"" help:"Check configuration files."`
 
+	Rehearse rehearseCmd `cmd:"" help:"Tell what would have happened under another configuration."`
+
 	DemoAgent demoAgentCmd `cmd:"" hidden:"" help:"An agent of the demo."`
 }
 
