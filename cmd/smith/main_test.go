@@ -67,6 +67,12 @@ func TestMistakes(t *testing.T) {
 	}
 }
 
+func TestClip(t *testing.T) {
+	if short, long := clip("wörter", 6), clip("wörter, viele", 6); short != "wörter" || long != "wörte…" {
+		t.Errorf("%q, %q", short, long)
+	}
+}
+
 // TestPagesGoOnAfterAnEmptyOne: a page is empty, too, when the search took long.
 func TestPagesGoOnAfterAnEmptyOne(t *testing.T) {
 	event := func(seq uint64) contracts.StoredEvent {

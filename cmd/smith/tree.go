@@ -49,7 +49,7 @@ func walkTree(n contracts.NodeView, first, rest string, rows *[][]string) {
 		kind = n.Strategy
 	}
 	if n.Reason != "" {
-		status += " (" + n.Reason + ")"
+		status += " (" + clip(n.Reason, 60) + ")"
 	}
 	if n.Until != nil {
 		status += " until " + n.Until.Local().Format("15:04:05.000")
@@ -69,6 +69,15 @@ func walkTree(n contracts.NodeView, first, rest string, rows *[][]string) {
 			walkTree(child, rest+"├─ ", rest+"│  ", rows)
 		}
 	}
+}
+
+// clip shortens a text for a column; --json and smith why have all of it.
+func clip(s string, most int) string {
+	runes := []rune(s)
+	if len(runes) <= most {
+		return s
+	}
+	return string(runes[:most-1]) + "…"
 }
 
 type childCmd struct {
