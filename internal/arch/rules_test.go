@@ -14,6 +14,8 @@ var cores = []string{
 	"services/eventstore/internal/chain",
 	"services/eventstore/internal/intake",
 	"services/router/internal/scheduler",
+	"services/supervisor/internal/recording",
+	"services/supervisor/internal/rehearsal",
 	"services/supervisor/internal/tree",
 }
 
