@@ -24,8 +24,9 @@ type agent struct {
 	// that a stored decision started, phase what it last said.
 	spawned, decided uint64
 	phase            tree.Phase
-	// doom waits for the next start.
+	// doom waits for the next start; lag is how late that will come.
 	doom *Fault
+	lag  time.Duration
 	// logged are the effects in stored decisions.
 	logged map[effectKey]string
 }

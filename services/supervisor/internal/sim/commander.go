@@ -15,6 +15,8 @@ type command struct {
 	// stood still until then.
 	free  tree.Instant
 	stood time.Duration
+	// given is set when it was given up.
+	given bool
 }
 
 // lane holds the commands of one agent, which are carried out one after the
@@ -22,6 +24,8 @@ type command struct {
 type lane struct {
 	queue []*command
 	busy  bool
+	// current is under way.
+	current *command
 }
 
 // Requests are given up sooner than in the product, so that more of their
@@ -64,14 +68,20 @@ func (s *supervisor) next(l *lane) {
 		return
 	}
 	c := l.queue[0]
-	l.queue = l.queue[1:]
+	l.queue, l.current = l.queue[1:], c
 	s.w.check.departs(s, c)
 	s.carryOut(l, c, 50*time.Millisecond)
 }
 
 // carryOut repeats a command until it is done.
 func (s *supervisor) carryOut(l *lane, c *command, wait time.Duration) {
+	if c.given {
+		return
+	}
 	s.attemptCommand(c, func(done bool) {
+		if c.given {
+			return
+		}
 		if done || s.w.opt.Break == OneTry || c.Kind == tree.DoStart && l.overtakes(c) {
 			s.finished(l, c)
 			return
@@ -98,6 +108,7 @@ func (s *supervisor) finished(l *lane, c *command) {
 		}
 	}
 	s.pending--
+	l.current = nil
 	s.next(l)
 	if s.waiting && s.pending == 0 {
 		s.waiting = false
@@ -166,7 +177,7 @@ func (s *supervisor) ask(a *agent, r *runner, timeout time.Duration, call func(r
 			}
 		})
 	}
-	s.send(&a.r, func() {
+	arrive := func() {
 		if !r.reachable() {
 			s.send(&a.r, once(answer{}, false))
 			return
@@ -176,7 +187,13 @@ func (s *supervisor) ask(a *agent, r *runner, timeout time.Duration, call func(r
 				s.send(&a.r, once(got, true))
 			}
 		})
-	})
+	}
+	if a.lag > 0 {
+		s.w.after(a.lag, arrive)
+		a.lag = 0
+	} else {
+		s.send(&a.r, arrive)
+	}
 	s.w.after(timeout, once(answer{}, false))
 }
 

@@ -35,6 +35,8 @@ func (w *world) strike(f Fault) {
 		w.runners[f.Of].crash(f.For)
 	case RebootHost:
 		w.reboot(w.runners[f.Of], f.For)
+	case LoseHost:
+		w.loseHost(w.runners[f.Of])
 	case CutRunner:
 		r := w.runners[f.Of]
 		r.away()
@@ -171,7 +173,7 @@ func (w *world) ceaseFaults() {
 	}
 	for _, r := range w.runners {
 		r.rejoin()
-		if !r.up {
+		if !r.up && !r.dead {
 			r.recover()
 		}
 	}

@@ -173,7 +173,7 @@ func (w *world) decidedUpon(a *agent, st *tree.State) {
 	case n > a.decided:
 		a.decided = n
 		if f := a.doom; f != nil {
-			a.doom = nil
+			a.doom, a.lag = nil, a.r.between(1, 4*time.Second)
 			w.after(a.r.between(0, 50*time.Millisecond), func() { w.strike(*f) })
 		}
 		for _, p := range a.live {

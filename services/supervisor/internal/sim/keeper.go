@@ -116,6 +116,11 @@ func (s *supervisor) decide(batch []arrival, done func()) {
 	changes := s.tree.Changes(nil)
 	act := func() {
 		s.follow(changes)
+		for _, a := range batch[:n] {
+			if a.Kind == tree.Lost {
+				s.forget(a.Node, a.Incarnation)
+			}
+		}
 		s.act(effects, func() {
 			s.snapshot()
 			s.decide(batch[n:], done)

@@ -43,6 +43,11 @@ const (
 	NoLedger Mutation = "no ledger"
 	// StopForgotten: a start that comes after its own stop succeeds.
 	StopForgotten Mutation = "stop forgotten"
+	// NoLoss: what was to be started or stopped on a host that is gone is
+	// waited for.
+	NoLoss Mutation = "no loss"
+	// HastyLoss: a runner that is only silent is taken for gone with its host.
+	HastyLoss Mutation = "hasty loss"
 	// EarlyConfirm: a stop is confirmed when the signal was sent.
 	EarlyConfirm Mutation = "early confirm"
 	// LostExits: ends that could not be told at once are never told.
@@ -74,5 +79,7 @@ func Mutations() map[Mutation][]Invariant {
 		NoLedger:       {OneLives},
 		StopForgotten:  {DeadFirst},
 		RetriedFailure: {DeadFirst},
+		NoLoss:         {Recovers},
+		HastyLoss:      {DeadFirst, OneLives},
 	}
 }

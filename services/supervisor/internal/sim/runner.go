@@ -15,7 +15,9 @@ type runner struct {
 	name    string
 	r       stream
 	up, cut bool
-	life    uint64
+	// dead runners are gone for good, with their host.
+	dead bool
+	life uint64
 	// heard is when it last announced itself, while it is unreachable; from is
 	// since when it is reachable.
 	heard, from tree.Instant

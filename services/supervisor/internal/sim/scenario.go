@@ -29,6 +29,8 @@ const (
 	CrashRunner FaultKind = "runner crashes"
 	// RebootHost: a runner and all its agents die; the runner is back after For.
 	RebootHost FaultKind = "host reboots"
+	// LoseHost: a runner and all its agents die and never come back.
+	LoseHost FaultKind = "host is lost"
 	// CutRunner: nothing goes to or from a runner for For.
 	CutRunner FaultKind = "runner is cut off"
 	// CutLog: nothing goes to or from the log for For.
@@ -87,7 +89,7 @@ func (f Fault) String() string {
 		s = fmt.Sprintf("%s: supervisor-%d for %s, at %s", s, f.Of, f.For, [...]string{"once", "the next append", "the next answer", "the next effect"}[f.Point])
 	case SkewClock, CutSupervisor:
 		s = fmt.Sprintf("%s: supervisor-%d, %s", s, f.Of, f.For)
-	case CrashRunner, RebootHost, CutRunner:
+	case CrashRunner, RebootHost, CutRunner, LoseHost:
 		s = fmt.Sprintf("%s: runner-%d for %s", s, f.Of, f.For)
 	case CutLog, Storm:
 		s = fmt.Sprintf("%s for %s", s, f.For)
@@ -219,7 +221,7 @@ func (s *Scenario) fault(r *stream) Fault {
 	agent := agents[r.below(len(agents))]
 	f := Fault{
 		At: r.between(0, s.Calm), Node: agent.ID, For: r.between(10*time.Millisecond, 8*time.Second),
-		Kind: pick(r, CrashSupervisor, CrashSupervisor, PauseSupervisor, PauseSupervisor, CutSupervisor, Reconfigure, SkewClock, CrashRunner, CrashRunner, RebootHost,
+		Kind: pick(r, CrashSupervisor, CrashSupervisor, PauseSupervisor, PauseSupervisor, CutSupervisor, Reconfigure, SkewClock, CrashRunner, CrashRunner, RebootHost, LoseHost,
 			CutRunner, CutLog, Storm, LoseSnapshot, AgentExits, AgentExits, AgentExits, AgentHangs, WrongVerdict, WrongVerdict, Operator, Operator, Operator),
 	}
 	switch f.Kind {
@@ -233,6 +235,8 @@ func (s *Scenario) fault(r *stream) Fault {
 		f.Of, f.For = r.below(s.Supervisors), r.between(-3*time.Second, 3*time.Second)
 	case CrashRunner, RebootHost, CutRunner:
 		f.Of = r.below(s.Runners)
+	case LoseHost:
+		f.Of, f.For = r.below(s.Runners), forGood
 	case AgentExits:
 		f.Normal = r.chance(25)
 	case WrongVerdict:

@@ -93,5 +93,5 @@ func (f Fault) ofSupervisor() bool {
 }
 
 func (f Fault) ofRunner() bool {
-	return f.Kind == CrashRunner || f.Kind == RebootHost || f.Kind == CutRunner
+	return f.Kind == CrashRunner || f.Kind == RebootHost || f.Kind == CutRunner || f.Kind == LoseHost
 }

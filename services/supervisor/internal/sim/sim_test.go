@@ -93,7 +93,7 @@ func TestSeed(t *testing.T) {
 // TestMutations: each invariant catches what it is there for.
 func TestMutations(t *testing.T) {
 	t.Parallel()
-	const most = 10_000
+	const most = 5000
 	mutations := Mutations()
 	names := make([]Mutation, 0, len(mutations))
 	for m := range mutations {

@@ -339,6 +339,9 @@ func (s *supervisor) checkUp() {
 			s.superseded()
 			return
 		}
+		if s.w.opt.Break != NoLoss {
+			s.lookForLost()
+		}
 		available, names := s.w.available(s.opened)
 		if names != s.known {
 			s.known = names

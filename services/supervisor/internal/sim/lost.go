@@ -1,0 +1,72 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// lostAfter is how long a host must have been silent to be given up.
+const lostAfter = 6 * time.Second
+
+// loseHost takes a host away for good, with all that runs on it, unless agents
+// can run nowhere else. The detector gets to know, as it does of all that falls
+// silent.
+func (w *world) loseHost(r *runner) {
+	if !r.up || r.i == 0 || slices.ContainsFunc(w.Specs, func(n *tree.Spec) bool { return n.Agent != nil && n.Agent.Runner == r.name }) {
+		return
+	}
+	for _, name := range w.names {
+		a := w.agents[name]
+		if n := a.decided; a.logged[effectKey{tree.DoStart, n}] == r.name {
+			w.after(a.r.between(time.Second, 4*time.Second), func() { w.verdict(a, n, "heartbeat_timeout") })
+		}
+	}
+	w.reboot(r, forGood)
+	r.dead = true
+}
+
+// forGood is longer than any run.
+const forGood = time.Hour
+
+// lookForLost reports as lost what was to be started or stopped on hosts that
+// are gone. It comes back from the log, to be decided upon.
+func (s *supervisor) lookForLost() {
+	for _, r := range s.w.runners {
+		gone := r.dead || s.w.opt.Break == HastyLoss && !r.reachable()
+		if !gone || s.w.now < max(r.heard, s.opened).Add(lostAfter) {
+			continue
+		}
+		for _, name := range s.w.names {
+			spec, st, ok := s.tree.Lookup(name)
+			if !ok || spec.Agent == nil || st.Runner != r.name || st.Phase != tree.Starting && st.Phase != tree.Stopping {
+				continue
+			}
+			in := tree.Input{Kind: tree.Lost, Node: name, Incarnation: st.Incarnation, At: s.wall(), Reason: "its host is gone"}
+			s.report(s.w.agent(name), "host_lost", in, func(bool) {})
+		}
+	}
+}
+
+// forget gives up every command about incarnations up to one, done or not: what
+// it was for is settled.
+func (s *supervisor) forget(agent string, n uint64) {
+	l := s.lanes[agent]
+	if l == nil {
+		return
+	}
+	kept := l.queue[:0]
+	for _, c := range l.queue {
+		if c.Incarnation > n {
+			kept = append(kept, c)
+		} else {
+			s.pending--
+		}
+	}
+	l.queue = kept
+	if c := l.current; c != nil && c.Incarnation <= n {
+		c.given = true
+		s.finished(l, c)
+	}
+}
