@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"testing"
@@ -314,5 +315,51 @@ func TestSameConfiguration(t *testing.T) {
 				rt.Fatalf("%+v", a)
 			}
 		}
+		another(rt, rec, changed(specs, func(s *tree.Spec) {
+			s.Backoff.Delay += time.Duration(draw("more delay", 3)) * 50 * time.Millisecond
+			if s.Supervisor != nil && s.Parent != "" {
+				s.Supervisor.Strategy, s.Supervisor.MaxRestarts = strategies[draw("other strategy", 4)], draw("other most", 9)
+			}
+		}), got)
 	})
+}
+
+// another rehearses under any other configuration: that ends, is the same each
+// time, leaves the recorded side as it is, and differs only after a decision
+// that differs.
+func another(rt *rapid.T, rec Record, specs []*tree.Spec, same contracts.RehearseReply) {
+	opt := Options{Specs: specs, Repeat: rapid.Bool().Draw(rt, "repeat")}
+	var last string
+	for range 2 {
+		got, err := Run(rec, opt)
+		if errors.Is(err, ErrEndless) && opt.Repeat {
+			return
+		}
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if !got.Faithful || got.Recorded != same.Recorded {
+			rt.Fatalf("recorded %+v, by itself %+v", got.Recorded, same.Recorded)
+		}
+		if got.First == nil && (got.Rehearsed != same.Rehearsed || got.Assumed != (contracts.RehearsalAssumed{})) {
+			rt.Fatalf("no decision differs, but %+v is not %+v; assumed %+v", got.Rehearsed, same.Rehearsed, got.Assumed)
+		}
+		span := contracts.Duration(rec.To - rec.From)
+		for _, a := range got.Agents {
+			if d := a.Rehearsed; d.Downtime < 0 || d.Downtime > span || d.Waiting > d.Downtime {
+				rt.Fatalf("within %s: %+v", span.D(), a)
+			}
+		}
+		if n := got.Assumed; n.Dropped < 0 {
+			rt.Fatalf("%+v", n)
+		}
+		raw, err := json.Marshal(got)
+		if err != nil {
+			rt.Fatal(err)
+		}
+		if last != "" && last != string(raw) {
+			rt.Fatalf("not deterministic:\n%s\n%s", last, raw)
+		}
+		last = string(raw)
+	}
 }
