@@ -126,6 +126,7 @@ func TestBadCommands(t *testing.T) {
 		"huge id":         {"stop", `{"agent":"` + strings.Repeat("a", 10<<10) + `","incarnation":1}`},
 		"too large":       {"start", `{"agent":"a","dir":"` + strings.Repeat("a", contracts.MaxRequestBytes) + `"}`},
 		"negative":        {"stop", `{"agent":"a","incarnation":-1}`},
+		"two mistakes":    {"start", `{"agent":"a"}`},
 		"secret in error": {"start", `{"agent":"a b","incarnation":1,"command":["x"],"env":{"TOKEN":"hunter2"}}`},
 	}
 	for name, tt := range bad {
@@ -140,6 +141,9 @@ func TestBadCommands(t *testing.T) {
 		if msg.Header.Get(micro.ErrorCodeHeader) != contracts.CodeBadRequest {
 			t.Errorf("%s: headers %v", name, msg.Header)
 		}
+		if text := msg.Header.Get(micro.ErrorHeader); name == "two mistakes" && !strings.Contains(text, "at least 1; command: ") {
+			t.Errorf("%s: header %q", name, text)
+		}
 		if bytes.Contains(msg.Data, []byte("hunter2")) {
 			t.Errorf("%s: the reply holds a secret", name)
 		}
@@ -151,6 +155,40 @@ func TestBadCommands(t *testing.T) {
 	list := ask[contracts.RunnerList](h, "list", nil)
 	if len(list.Agents) != 1 || list.Agents[0].PID != good.PID || !alive(good.PID) {
 		t.Errorf("list %+v", list)
+	}
+}
+
+// TestAnswersNothingIntoTheSystem: an answer on a subject of the sender's choice
+// would be a message in the runner's name.
+func TestAnswersNothingIntoTheSystem(t *testing.T) {
+	h := newHost(t)
+	natstest.Streams(t, h.js)
+	h.run(h.config())
+	good := h.mustStart(script("good", 1, forever))
+	stop, err := json.Marshal(contracts.StopCommand{Agent: "good", Incarnation: 1, Kill: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const forged = "smith.event.custom.forged.r1"
+	for _, reply := range []string{forged, "$JS.API.STREAM.PURGE.SMITH_EVENTS", ""} {
+		if err := h.nc.PublishMsg(&nats.Msg{Subject: contracts.RunnerSubject("r1", "stop"), Reply: reply, Data: stop}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	rejected := h.stored("smith.event.system.message_rejected.*", 1)
+	if d := data[contracts.SystemRejectedData](t, rejected[0]); !strings.Contains(d.Cause, "no inbox; send it as a request") {
+		t.Errorf("rejected because of %q", d.Cause)
+	}
+	list := ask[contracts.RunnerList](h, "list", nil)
+	if len(list.Agents) != 1 || list.Agents[0].State != "running" || !alive(good.PID) {
+		t.Errorf("list %+v", list)
+	}
+	events, err := h.js.Stream(t.Context(), contracts.EventStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if msg, err := events.GetLastMsgForSubject(t.Context(), forged); err == nil {
+		t.Errorf("the runner published %s on %s", msg.Data, forged)
 	}
 }
 

@@ -8,8 +8,10 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strings"
 	"sync"
 
+	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
@@ -98,6 +100,13 @@ func (a *API) Close() error {
 func (a *API) handler(slots int, serve func([]byte) (any, error)) micro.Handler {
 	free := make(chan struct{}, slots)
 	return micro.HandlerFunc(func(r micro.Request) {
+		if !shell.Answerable(r.Reply()) {
+			a.spawn(func() {
+				a.rejects.Reject(a.ctx, shell.Message{Kind: "command", Subject: r.Subject(), Body: r.Data()},
+					fmt.Errorf("%w: its reply subject %.80q is no inbox; send it as a request", contracts.ErrRunnerCommand, r.Reply()))
+			})
+			return
+		}
 		select {
 		case free <- struct{}{}:
 		default:
@@ -131,19 +140,25 @@ func (a *API) spawn(f func()) {
 // answer sends the reply; a malformed command also counts as a failed request.
 func (a *API) answer(r micro.Request, reply any, bad error) {
 	body, err := json.Marshal(reply)
-	if err == nil && bad != nil {
-		err = r.Error(contracts.CodeBadRequest, headerLine(bad), body)
-	} else if err == nil {
-		err = r.Respond(body)
+	if err == nil {
+		// Not r.Error: micro reads the request when the handler has returned,
+		// which was before.
+		msg := nats.NewMsg(r.Reply())
+		msg.Data = body
+		if bad != nil {
+			msg.Header.Set(micro.ErrorHeader, headerLine(bad))
+			msg.Header.Set(micro.ErrorCodeHeader, contracts.CodeBadRequest)
+		}
+		err = a.env.NC.PublishMsg(msg)
 	}
 	if err != nil {
 		a.env.Log.Warn("answer not sent", "subject", r.Subject(), "error", err)
 	}
 }
 
-// headerLine makes an error fit for a message header.
+// headerLine makes an error fit for a message header. Joined errors stay apart.
 func headerLine(err error) string {
-	b := []byte(err.Error())
+	b := []byte(strings.ReplaceAll(err.Error(), "\n", "; "))
 	for i, c := range b {
 		if c < ' ' {
 			b[i] = ' '
