@@ -1,20 +1,32 @@
 package tree
 
-import "time"
+import (
+	"cmp"
+	"time"
+)
 
-// begin starts a node in answer to cause.
-func (t *Tree) begin(n *node, cause, chain string) {
+// begin starts a node in answer to cause. Again tells that it is a restart,
+// which nobody ordered.
+func (t *Tree) begin(n *node, cause, chain string, again bool) {
 	n.st.Cause, n.st.Chain, n.st.Hold, n.st.Ended = cause, chain, false, 0
 	if n.spec.Supervisor != nil {
-		t.boot(n)
+		t.boot(n, again)
 		return
 	}
-	previous := n.st.Runner
+	previous, lost := cmp.Or(n.st.Runner, n.st.From), n.st.Lost
 	n.st.Incarnation++
 	n.st.Runner, n.st.PID = "", 0
 	n.st.Beat, n.st.Unwell, n.st.Overdue, n.st.Kill, n.st.Then, n.st.Lost = false, false, false, false, "", false
 	n.st.Decision = t.decision
 	t.setPhase(n, Starting, "")
+	if again && n.st.Incarnation > 1 && t.budget() != nil {
+		if lost {
+			// No other start on that runner is to be spared for it.
+			previous = ""
+		}
+		t.throttle(n, previous)
+		return
+	}
 	t.place(n, previous)
 }
 
@@ -232,7 +244,7 @@ func (t *Tree) restart(n *node) {
 	t.emit(Effect{Kind: NoteRestart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Reason: why, Event: n.st.Cause, Chain: n.st.Chain})
 	if p.spec.Supervisor.Strategy == OneForOne {
 		if delay == 0 {
-			t.begin(n, n.st.Cause, n.st.Chain)
+			t.begin(n, n.st.Cause, n.st.Chain, true)
 			return
 		}
 		t.setPhase(n, Waiting, why)

@@ -75,13 +75,14 @@ func (t *Tree) configure(in *Input) {
 	}
 	t.removeUnwanted(wanted)
 	if in.Boot && t.root.st.Phase == Idle {
-		t.begin(t.root, "", "")
+		t.begin(t.root, "", "", false)
 	}
 	for _, n := range fresh {
 		if p := n.parent; p != nil && n.st.Phase == Idle && p.up() && !t.willStart(p, n) {
-			t.begin(n, "", "")
+			t.begin(n, "", "", false)
 		}
 	}
+	t.release()
 	t.refuse(in, OK, "")
 }
 

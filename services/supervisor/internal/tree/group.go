@@ -24,7 +24,7 @@ func (t *Tree) busy(p *node) bool {
 }
 
 // boot starts a supervisor and all its children.
-func (t *Tree) boot(s *node) {
+func (t *Tree) boot(s *node, again bool) {
 	t.setPhase(s, Starting, "")
 	s.st.Then, s.st.Decision = "", t.decision
 	s.st.Supervisor.Window, s.st.Supervisor.Suspended = nil, false
@@ -36,13 +36,13 @@ func (t *Tree) boot(s *node) {
 			c.st.Attempts, c.st.Hold, c.st.Ended = 0, false, 0
 		}
 	}
-	s.st.Supervisor.Op = &Operation{Kind: OpBoot, Stage: StageStart, Cause: s.st.Cause, Chain: s.st.Chain}
+	s.st.Supervisor.Op = &Operation{Kind: OpBoot, Stage: StageStart, Again: again, Cause: s.st.Cause, Chain: s.st.Chain}
 	if !t.independent(s) {
 		t.advance(s)
 		return
 	}
 	for _, c := range s.kids {
-		t.begin(c, s.st.Cause, s.st.Chain)
+		t.begin(c, s.st.Cause, s.st.Chain, again)
 	}
 	t.settleLater(s)
 }
@@ -75,7 +75,7 @@ func (t *Tree) restartGroup(p, n *node, due Instant) {
 	if p.spec.Supervisor.Strategy == RestForOne {
 		from = n.spec.Rank
 	}
-	op := &Operation{Kind: OpGroup, Stage: StageStop, From: from, At: math.MaxInt64, Due: due, Cause: n.st.Cause, Chain: n.st.Chain}
+	op := &Operation{Kind: OpGroup, Stage: StageStop, Again: true, From: from, At: math.MaxInt64, Due: due, Cause: n.st.Cause, Chain: n.st.Chain}
 	if was := p.op(); was != nil {
 		op.From, op.Due = min(op.From, was.From), max(op.Due, was.Due)
 	}
@@ -125,7 +125,7 @@ func (t *Tree) advance(p *node) {
 				}
 				continue
 			}
-			t.begin(c, op.Cause, op.Chain)
+			t.begin(c, op.Cause, op.Chain, op.Again)
 			return
 		default:
 			return
@@ -177,7 +177,7 @@ func (t *Tree) stopped(c *node) bool {
 	switch {
 	case c.st.Phase == Gone:
 		return true
-	case !c.st.Phase.live() || c.needsRunner():
+	case !c.st.Phase.live() || c.unstarted():
 		if c.st.Phase != Idle {
 			t.setPhase(c, Idle, WhyOrdered)
 		}
@@ -229,7 +229,7 @@ func (t *Tree) down(n *node) {
 	case ThenRestart:
 		n.st.Attempts = 0
 		if p == nil || !p.stops(n) {
-			t.begin(n, n.st.Cause, n.st.Chain)
+			t.begin(n, n.st.Cause, n.st.Chain, false)
 		}
 	default:
 		t.afterStop(n, then)

@@ -130,6 +130,8 @@ const (
 	NoteRemove    EffectKind = "remove"
 	NoteAdd       EffectKind = "add"
 	NoteReturn    EffectKind = "return"
+	// NoteBudget: a restart waits for budget, at least until Due.
+	NoteBudget EffectKind = "budget"
 )
 
 // Result answers an Order.

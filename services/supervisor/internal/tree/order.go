@@ -163,13 +163,13 @@ func (t *Tree) launch(n *node) {
 			return
 		}
 	}
-	t.begin(n, "", "")
+	t.begin(n, "", "", false)
 }
 
 // terminate brings a node down by order; then says what follows.
 func (t *Tree) terminate(n *node, then Then) {
 	switch {
-	case !n.st.Phase.live() || n.needsRunner():
+	case !n.st.Phase.live() || n.unstarted():
 		if n.st.Phase != Gone {
 			t.setPhase(n, Idle, WhyTerminated)
 		}

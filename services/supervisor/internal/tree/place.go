@@ -7,7 +7,12 @@ import (
 
 // needsRunner tells whether an agent is to start and has no runner yet.
 func (n *node) needsRunner() bool {
-	return n.spec.Agent != nil && n.st.Phase == Starting && n.spec.Agent.Runner != "" && n.st.Runner == ""
+	return n.spec.Agent != nil && n.st.Phase == Starting && n.st.Ticket == 0 && n.spec.Agent.Runner != "" && n.st.Runner == ""
+}
+
+// unstarted tells whether an agent is to start and nobody was told yet.
+func (n *node) unstarted() bool {
+	return n.needsRunner() || n.st.Phase == Starting && n.st.Ticket > 0
 }
 
 // place gives a starting agent its runner and orders the start, or lets it
@@ -32,6 +37,7 @@ func (t *Tree) place(n *node, previous string) {
 		}
 		t.load[r]++
 	}
+	n.st.From = ""
 	t.touch(n)
 	t.emit(n.startEffect())
 }
@@ -84,7 +90,7 @@ func (t *Tree) setRunners(runners []Runner) {
 	for _, n := range waiting {
 		n.listed = false
 		if !n.removed && n.needsRunner() {
-			if t.place(n, ""); n.st.Runner != "" {
+			if t.place(n, n.st.From); n.st.Runner != "" {
 				n.st.Decision = t.decision
 			}
 		}

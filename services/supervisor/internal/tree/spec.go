@@ -120,6 +120,8 @@ type Supervisor struct {
 	Escalation   Escalation    `json:"escalation,omitempty"`
 	// CoolOff is the pause before a restart by the CoolOff policy.
 	CoolOff time.Duration `json:"cool_off,omitempty"`
+	// Budget bounds the restarts of the whole tree; only the root's counts.
+	Budget *Budget `json:"budget,omitempty"`
 }
 
 // ErrSpec tells that a spec cannot be.
@@ -185,6 +187,9 @@ func (s *Supervisor) validate() error {
 	}
 	if s.MaxRestarts < 0 || s.Period < 0 || s.CoolOff < 0 {
 		add("max_restarts, time_window and cool_off: must not be negative")
+	}
+	if b := s.Budget; b != nil && (b.Fleet.Restarts < 0 || b.Fleet.Per < 0 || b.Runner.Restarts < 0 || b.Runner.Per < 0) {
+		add("budget: restarts and time must not be negative")
 	}
 	return errors.Join(errs...)
 }

@@ -52,6 +52,7 @@ const (
 	WhyShutdown   = "shutdown"
 	WhyNoRunner   = "no_runner"
 	WhyOrdered    = "ordered"
+	WhyBudget     = "restart_budget"
 )
 
 // Then is what follows a stop that is not part of a group operation.
@@ -95,6 +96,10 @@ type State struct {
 	// failure of its own, so it costs nothing of the limit and waits for no
 	// backoff.
 	Lost bool `json:"lost,omitempty"`
+	// Ticket orders the restarts that wait for budget; From is the runner
+	// whose budget it needs or needed, until it has a runner again.
+	Ticket uint64 `json:"ticket,omitempty"`
+	From   string `json:"from,omitempty"`
 	// Hold keeps it down for the group operation in progress.
 	Hold bool `json:"hold,omitempty"`
 	// Attempts counts restarts for the backoff, Restarts all of them.
@@ -124,6 +129,8 @@ type Supervised struct {
 	// Up is when it last came up.
 	Up Instant    `json:"up,omitempty"`
 	Op *Operation `json:"op,omitempty"`
+	// Spent is what was used of the restart budgets; only the root has it.
+	Spent *Spent `json:"spent,omitempty"`
 }
 
 // Command is an operator's command about a node.
@@ -183,8 +190,10 @@ type Operation struct {
 	// Due is when the wait between stopping and starting ends.
 	Due     Instant `json:"due,omitempty"`
 	Outcome Outcome `json:"outcome,omitempty"`
-	Cause   string  `json:"cause,omitempty"`
-	Chain   string  `json:"chain,omitempty"`
+	// Again tells that what it starts are restarts.
+	Again bool   `json:"again,omitempty"`
+	Cause string `json:"cause,omitempty"`
+	Chain string `json:"chain,omitempty"`
 }
 
 func (s *State) clone() *State {
@@ -200,6 +209,7 @@ func (s *State) clone() *State {
 			op := *sup.Op
 			sup.Op = &op
 		}
+		sup.Spent = sup.Spent.clone()
 		c.Supervisor = &sup
 	}
 	return &c

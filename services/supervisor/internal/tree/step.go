@@ -153,7 +153,7 @@ func (t *Tree) exited(n *node, in *Input) {
 // lost deals with an agent whose runner is gone: it is down without anybody to
 // confirm it.
 func (t *Tree) lost(n *node, in *Input) {
-	if !n.st.Phase.live() || n.needsRunner() {
+	if !n.st.Phase.live() || n.unstarted() {
 		return
 	}
 	n.st.Lost = true
@@ -178,7 +178,7 @@ func (t *Tree) condemned(n *node, in *Input) {
 	then := ThenFail
 	switch n.st.Phase {
 	case Starting, Verifying:
-		if n.needsRunner() {
+		if n.unstarted() {
 			return
 		}
 		then = ThenStartFailed
@@ -201,8 +201,9 @@ func (t *Tree) steady(n *node, since Instant) {
 
 // tick deals with every wait that is over.
 func (t *Tree) tick() {
+	defer t.refilled()
 	for {
-		due, ok := t.Next()
+		due, ok := t.nextTimer()
 		if !ok || due > t.now {
 			return
 		}
@@ -213,7 +214,7 @@ func (t *Tree) tick() {
 		case n.st.Phase == Waiting && n.parent != nil && n.parent.stops(n):
 			t.setPhase(n, Idle, WhyOrdered)
 		case n.st.Phase == Waiting:
-			t.begin(n, n.st.Cause, n.st.Chain)
+			t.begin(n, n.st.Cause, n.st.Chain, true)
 		case n.st.Phase == Verifying:
 			t.overdue(n, "no heartbeat of the new incarnation within its start deadline")
 		case n.st.Phase == Stabilising && n.st.Unwell:

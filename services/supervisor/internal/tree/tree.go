@@ -21,6 +21,10 @@ type Tree struct {
 	// settle holds supervisors that may have something to do next.
 	settle   []*node
 	unplaced []*node
+	// throttled are the restarts that wait for budget, in order; refill is
+	// the earliest instant at which one of them may have it.
+	throttled []waiter
+	refill    Instant
 	runners  []Runner
 	load     map[string]int
 	// now, out and decision belong to the step in progress.
@@ -100,6 +104,7 @@ func Load(opt Options, s Snapshot) (*Tree, error) {
 	}
 	// Map order must not show in what is done next.
 	sort.Slice(t.unplaced, func(i, j int) bool { return t.unplaced[i].spec.ID < t.unplaced[j].spec.ID })
+	sort.Slice(t.throttled, func(i, j int) bool { return t.throttled[i].ticket < t.throttled[j].ticket })
 	sort.Slice(t.settle, func(i, j int) bool { return t.settle[i].spec.ID < t.settle[j].spec.ID })
 	return t, nil
 }
@@ -130,6 +135,11 @@ func (t *Tree) derive(n *node) {
 	if n.needsRunner() {
 		n.listed = true
 		t.unplaced = append(t.unplaced, n)
+	}
+	if n.st.Ticket > 0 {
+		t.throttled = append(t.throttled, waiter{n, n.st.Ticket})
+		t.seq = max(t.seq, n.st.Ticket)
+		t.refill = 1 // whenever the time is known
 	}
 	if due := n.due(); due > 0 {
 		t.timers.push(due, n)
@@ -179,6 +189,14 @@ func (t *Tree) Len() int { return len(t.nodes) }
 
 // Next gives the instant of the next due Tick, if any.
 func (t *Tree) Next() (Instant, bool) {
+	due, ok := t.nextTimer()
+	if t.refill > 0 && (!ok || t.refill < due) {
+		return t.refill, true
+	}
+	return due, ok
+}
+
+func (t *Tree) nextTimer() (Instant, bool) {
 	for len(t.timers) > 0 {
 		top := t.timers[0]
 		if !top.n.removed && top.n.due() == top.due {
@@ -200,7 +218,7 @@ func (t *Tree) Outstanding() []Effect {
 		switch {
 		case n.st.Phase == Stopping:
 			out = append(out, n.stopEffect())
-		case n.st.Phase == Starting && !n.needsRunner():
+		case n.st.Phase == Starting && !n.unstarted():
 			out = append(out, n.startEffect())
 		case n.st.Overdue:
 			out = append(out, n.reportEffect())
@@ -274,6 +292,7 @@ func (t *Tree) settleLater(p *node) { t.settle = append(t.settle, p) }
 func (t *Tree) setPhase(n *node, phase Phase, why string) {
 	was := n.st.Phase
 	n.st.Phase, n.st.Why, n.st.Since, n.st.Due = phase, why, t.now, 0
+	n.st.Ticket = 0
 	t.touch(n)
 	if p := n.parent; p != nil && was.coming() != phase.coming() {
 		if phase.coming() {
