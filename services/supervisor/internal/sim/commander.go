@@ -46,6 +46,10 @@ func (s *supervisor) perform(e tree.Effect) {
 	if !ok || spec.Agent == nil {
 		return
 	}
+	if s.w.opt.Break != EndlessStop && s.w.opt.Break != OneLane && e.Incarnation > 0 {
+		// The older one's end is settled, or there would be no newer.
+		s.forget(e.Node, e.Incarnation-1)
+	}
 	key := e.Node
 	if s.w.opt.Break == OneLane {
 		key = ""

@@ -33,6 +33,10 @@ const (
 	OneLane Mutation = "one lane"
 	// WaitForEffects: nothing is decided while effects are performed.
 	WaitForEffects Mutation = "wait for effects"
+	// EndlessStop: a stop is repeated though its agent is known to have ended,
+	// and holds up its next start. It is rare, so TestEndlessStop has a
+	// scenario for it.
+	EndlessStop Mutation = "endless stop"
 	// OneTry: a command is not repeated when its answer is lost.
 	OneTry Mutation = "one try"
 	// NoFence: a runner starts older incarnations, and those that ended.

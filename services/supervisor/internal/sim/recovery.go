@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -103,33 +102,42 @@ func (c *checker) settled(w *world) {
 	if w.Seed%everySoOften != 0 {
 		return
 	}
-	var folded tree.Snapshot
+	var folded fold
 	for _, m := range w.log.messages {
-		if m.decision == nil || m.decision.more || m.decision.part > 0 {
+		if m.decision == nil {
 			continue
 		}
-		for _, change := range m.decision.changes {
-			raw, err := json.Marshal(change)
-			again := tree.Change{ID: change.ID}
-			if err == nil {
-				err = json.Unmarshal(raw, &again)
-			}
-			if err != nil {
-				w.broken(Replay, "a change of %s cannot be stored: %v", change.ID, err)
-				return
-			}
-			folded.Apply(again)
+		d, err := throughJSON(m.decision)
+		if err != nil {
+			w.broken(Replay, "decision %d cannot be stored: %v", m.decision.number, err)
+			return
 		}
-	}
-	if slices.ContainsFunc(w.log.messages, func(m message) bool { return m.decision != nil && m.decision.more }) {
-		folded = w.log.truth.tree // decisions in parts: the fold that was kept
+		folded.take(d, None)
 	}
 	live, err := json.Marshal(s.tree.Snapshot())
 	if err != nil {
 		w.broken(Replay, "the tree cannot be stored: %v", err)
 		return
 	}
-	if again, _ := json.Marshal(folded); !bytes.Equal(live, again) {
+	if again, _ := json.Marshal(folded.tree); !bytes.Equal(live, again) {
 		w.broken(Replay, "the leader has\n%s\nthe log\n%s", live, again)
 	}
+}
+
+// throughJSON gives a decision as a reader of the log gets it.
+func throughJSON(d *decision) (*decision, error) {
+	read := *d
+	read.changes = nil
+	for _, c := range d.changes {
+		raw, err := json.Marshal(c)
+		if err != nil {
+			return nil, err
+		}
+		again := tree.Change{ID: c.ID}
+		if err := json.Unmarshal(raw, &again); err != nil {
+			return nil, err
+		}
+		read.changes = append(read.changes, again)
+	}
+	return &read, nil
 }

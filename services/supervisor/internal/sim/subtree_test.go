@@ -54,3 +54,35 @@ func TestSlowSubtreeDelaysNobody(t *testing.T) {
 		t.Errorf("the quick agent ended after 15s and started after %gs", at)
 	}
 }
+
+// TestEndlessStop: an agent's end becomes known by its exit while the stop of it
+// is still being sent to a host that is gone. Its next start, elsewhere, does
+// not wait for that stop.
+func TestEndlessStop(t *testing.T) {
+	t.Parallel()
+	agent := func(id string, rank int64) *tree.Spec {
+		return &tree.Spec{ID: id, Parent: "root", Rank: rank, ShutdownTimeout: time.Second, Agent: &tree.Agent{Runner: tree.AnyRunner}}
+	}
+	s := Scenario{
+		Seed: 1, Supervisors: 1, Runners: 2, MaxChanged: 1, Part: everything, SnapshotEvery: 1000, Calm: 25 * time.Second,
+		Specs: []*tree.Spec{
+			{ID: "root", Supervisor: &tree.Supervisor{Strategy: tree.OneForAll, MaxRestarts: 10, Period: time.Minute}},
+			agent("a", 1), agent("b", 2),
+		},
+		Faults: []Fault{
+			{At: 10 * time.Second, Kind: CutSupervisor, For: 10 * time.Second},
+			{At: 11 * time.Second, Kind: AgentExits, Node: "a"},
+			{At: 11*time.Second + 100*time.Millisecond, Kind: AgentExits, Node: "b"},
+			{At: 12 * time.Second, Kind: LoseHost, Of: 1},
+		},
+	}
+	var story []string
+	if r := Run(s, Options{Tell: func(line string) { story = append(story, line) }}); r.Violation != nil {
+		t.Errorf("%v\n%s", r.Violation, strings.Join(story, "\n"))
+	}
+	story = nil
+	r := Run(s, Options{Break: EndlessStop, Only: Recovers, Tell: func(line string) { story = append(story, line) }})
+	if r.Violation == nil {
+		t.Errorf("the mutation %q is not caught\n%s", EndlessStop, strings.Join(story, "\n"))
+	}
+}
