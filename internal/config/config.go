@@ -25,6 +25,8 @@ type File struct {
 	Verification Verification
 	// Placement says when agents of a lost runner start elsewhere.
 	Placement Placement
+	// RestartBudget bounds restarts whatever the policies allow.
+	RestartBudget RestartBudget
 	// RestartPolicies are the policies the file names. "default" is present
 	// only when the file has it.
 	RestartPolicies map[string]RestartPolicy
@@ -217,6 +219,16 @@ type Placement struct {
 	// OnReturn is what agents do when the host is back that do not say it
 	// themselves.
 	OnReturn OnReturn
+}
+
+// RestartBudget is how many agents may restart in any stretch of time of the
+// given length: in the whole fleet, and of those that were on one runner. Zero
+// restarts mean no bound.
+type RestartBudget struct {
+	FleetRestarts  int
+	FleetWindow    time.Duration
+	RunnerRestarts int
+	RunnerWindow   time.Duration
 }
 
 // CircuitBreaker is one breaker's setting; each service's guard applies it.

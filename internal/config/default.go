@@ -42,6 +42,7 @@ func Default() *File {
 			AllowDegraded: true,
 		},
 		Placement:       Placement{LostAfter: time.Minute, OnReturn: OnReturnStay},
+		RestartBudget:   RestartBudget{FleetWindow: time.Minute, RunnerWindow: time.Minute},
 		RestartPolicies: map[string]RestartPolicy{},
 		CircuitBreakers: map[string]CircuitBreaker{DefaultName: defaultBreaker()},
 		Bulkheads:       map[string]Bulkhead{DefaultName: defaultBulkhead()},

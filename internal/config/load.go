@@ -62,6 +62,7 @@ func (d *decoder) read(root *yaml.Node, f *File) {
 	readDetection(top.settings("failure_detection"), &f.FailureDetection)
 	readVerification(top.settings("verification"), f)
 	readPlacement(top.settings("placement"), &f.Placement)
+	readBudget(top.settings("restart_budget"), &f.RestartBudget)
 	readPolicies(top.section("restart_policies"), f)
 	readNamed(top.section("circuit_breakers"), f.CircuitBreakers, readBreaker)
 	readNamed(top.section("bulkheads"), f.Bulkheads, readBulkhead)

@@ -56,6 +56,26 @@ func readPlacement(o *object, c *Placement) {
 	o.done(nil)
 }
 
+// maxBudget keeps the record of what a budget counts small.
+const maxBudget = 1000
+
+func readBudget(o *object, c *RestartBudget) {
+	o.integer("fleet_restarts", &c.FleetRestarts, 0, maxBudget)
+	o.duration("fleet_window", &c.FleetWindow, time.Millisecond, 24*time.Hour)
+	o.integer("runner_restarts", &c.RunnerRestarts, 0, maxBudget)
+	o.duration("runner_window", &c.RunnerWindow, time.Millisecond, 24*time.Hour)
+	for _, scope := range []string{"fleet", "runner"} {
+		if o.has(scope+"_window") && !o.has(scope+"_restarts") {
+			o.at(scope+"_window").fail("it bounds nothing without %s_restarts; say how many restarts the window allows", scope)
+		}
+	}
+	if c.FleetRestarts > 0 && c.RunnerRestarts >= c.FleetRestarts && c.RunnerWindow <= c.FleetWindow && o.has("runner_restarts") {
+		o.at("runner_restarts").fail("%d in %v of one runner is never reached: the fleet has only %d in %v; lower it or raise fleet_restarts",
+			c.RunnerRestarts, c.RunnerWindow, c.FleetRestarts, c.FleetWindow)
+	}
+	o.done(nil)
+}
+
 // readNamed reads a section of named entries. What an entry leaves out is as
 // in the section's "default".
 func readNamed[T any](o *object, into map[string]T, read func(*object, *T)) {

@@ -33,6 +33,7 @@ func specs(f *config.File) ([]*tree.Spec, error) {
 		}
 	}
 	walk(&f.Tree.Root, "")
+	out[0].Supervisor.Budget = budget(f.RestartBudget)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
 	}
@@ -48,6 +49,21 @@ func nodeSpec(n *config.Node, parent string) *tree.Spec {
 			AutoShutdown: tree.AutoShutdown(n.AutoShutdown), Escalation: tree.Escalation(n.Escalation), CoolOff: n.CoolOff,
 		},
 	}
+}
+
+// budget bounds the restarts of all agents; nil bounds none.
+func budget(c config.RestartBudget) *tree.Budget {
+	b := &tree.Budget{}
+	if c.FleetRestarts > 0 {
+		b.Fleet = tree.Allowance{Restarts: c.FleetRestarts, Per: c.FleetWindow}
+	}
+	if c.RunnerRestarts > 0 {
+		b.Runner = tree.Allowance{Restarts: c.RunnerRestarts, Per: c.RunnerWindow}
+	}
+	if *b == (tree.Budget{}) {
+		return nil
+	}
+	return b
 }
 
 // backoff spaces a node's restarts by its policy.

@@ -136,6 +136,8 @@ func (k *Keeper) tell(e tree.Effect) {
 		log.Info("running", "agent", e.Node, "incarnation", e.Incarnation)
 	case tree.NoteFinished:
 		log.Info("finished", "agent", e.Node, "incarnation", e.Incarnation, "reason", e.Reason)
+	case tree.NoteBudget:
+		log.Warn("restart waits for budget", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-k.last), "reason", e.Reason)
 	case tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteIgnore:
 		log.Warn("restart limit", "node", e.Node, "policy", string(e.Kind), "reason", e.Reason)
 	case tree.NoteGiveUp:

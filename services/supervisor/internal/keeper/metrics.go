@@ -15,6 +15,7 @@ type Metrics struct {
 	restarts, failures, decisions, inputsTotal *prometheus.CounterVec
 	runnersLost                                *prometheus.CounterVec
 	active, rate, unplaced, pending, runners   *prometheus.GaugeVec
+	throttled                                  *prometheus.GaugeVec
 	lag, duration                              *prometheus.HistogramVec
 	tree                                       string
 	// perSecond counts the failures of the last minute.
@@ -49,6 +50,8 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 			Name: "smith_supervisor_runners_lost_total", Help: "Runners taken for gone with their hosts."}, "tree"),
 		runners: shell.Gauge(r, prometheus.GaugeOpts{
 			Name: "smith_supervisor_runners", Help: "Runners that take starts."}, "tree"),
+		throttled: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "smith_supervisor_throttled_restarts", Help: "Restarts that wait for budget."}, "tree"),
 		pending: shell.Gauge(r, prometheus.GaugeOpts{
 			Name: "smith_supervisor_pending_commands", Help: "Agents with a start, stop or report under way."}, "tree"),
 	}
@@ -115,5 +118,6 @@ func (m *Metrics) observe(k *Keeper) {
 	m.active.WithLabelValues(m.tree).Set(float64(k.tree.Active()))
 	m.unplaced.WithLabelValues(m.tree).Set(float64(k.tree.Unplaced()))
 	m.runners.WithLabelValues(m.tree).Set(float64(len(k.registry.Available())))
+	m.throttled.WithLabelValues(m.tree).Set(float64(k.tree.Waiting()))
 	m.pending.WithLabelValues(m.tree).Set(float64(k.commands.Pending()))
 }

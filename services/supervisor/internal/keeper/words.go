@@ -90,6 +90,9 @@ func View(t *tree.Tree, id string, deep bool) (contracts.NodeView, bool) {
 		Restart: string(cmp.Or(spec.Restart, tree.Permanent)), Incarnation: st.Incarnation,
 		Restarts: int(st.Restarts), LastRestart: instant(st.LastRestart), Until: until(st), Dynamic: spec.Dynamic,
 	}
+	if place, at, ok := t.Throttled(id); ok {
+		v.Reason, v.Until = "waits for restart budget, "+ordinal(place)+" in line", instant(at)
+	}
 	if spec.Supervisor != nil {
 		v.Kind, v.Strategy = "supervisor", string(spec.Supervisor.Strategy)
 	} else {

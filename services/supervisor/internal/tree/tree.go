@@ -25,8 +25,8 @@ type Tree struct {
 	// the earliest instant at which one of them may have it.
 	throttled []waiter
 	refill    Instant
-	runners  []Runner
-	load     map[string]int
+	runners   []Runner
+	load      map[string]int
 	// now, out and decision belong to the step in progress.
 	now      Instant
 	out      []Effect
