@@ -155,8 +155,12 @@ func NewMetrics() *prometheus.Registry {
 	return r
 }
 
-// Signals gives a context that ends at SIGINT or SIGTERM. A second signal ends
-// the process at once.
+// sameSignal is how soon after the first a signal counts as the first again:
+// timeout(1), and shells that end a job, signal a process and then its group.
+const sameSignal = 500 * time.Millisecond
+
+// Signals gives a context that ends at SIGINT or SIGTERM. A second signal, not
+// a repetition of the first, ends the process at once.
 func Signals(parent context.Context, log *slog.Logger) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
 	ch := make(chan os.Signal, 2)
@@ -170,10 +174,15 @@ func Signals(parent context.Context, log *slog.Logger) (context.Context, func())
 		case <-done:
 			return
 		}
-		select {
-		case <-ch:
-			os.Exit(ExitFailed)
-		case <-done:
+		for first := time.Now(); ; {
+			select {
+			case <-ch:
+				if time.Since(first) > sameSignal {
+					os.Exit(ExitFailed)
+				}
+			case <-done:
+				return
+			}
 		}
 	}()
 	return ctx, func() {
