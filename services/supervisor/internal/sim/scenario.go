@@ -176,6 +176,12 @@ func (s *Scenario) grow(r *stream) {
 		}}
 		if parent == "" {
 			spec.Supervisor.MaxRestarts, spec.Supervisor.Strategy = 10, pick(r, tree.OneForOne, tree.OneForOne, tree.RestForOne)
+			if r.chance(30) {
+				spec.Supervisor.Budget = &tree.Budget{
+					Fleet:  tree.Allowance{Restarts: 1 + r.below(3), Per: r.between(time.Second, 5*time.Second)},
+					Runner: tree.Allowance{Restarts: r.below(3), Per: r.between(time.Second, 5*time.Second)},
+				}
+			}
 		}
 		if r.chance(50) {
 			spec.Backoff = tree.Backoff{Delay: r.between(0, time.Second)}
