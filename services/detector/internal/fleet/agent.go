@@ -1,6 +1,7 @@
 package fleet
 
 import (
+	"math"
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/detector/internal/suspicion"
@@ -81,7 +82,12 @@ const (
 	// A young agent, with fewer gaps than this known, is never given more
 	// than twice the missed beats: a high threshold cannot be told from
 	// little evidence.
-	youngSamples = 2000
+	youngSamples = 5000
+	// By default a verdict waits for a level higher by surerLevel where that
+	// costs little: at most surerCost times the silence. Verdicts on regular
+	// agents become truer by far for hardly any time.
+	surerLevel = 0.7
+	surerCost  = 1.1
 	// patience bounds, in intervals, how much silence any evidence can excuse.
 	patience = 20
 	// While an agent that declares no interval has fewer gaps than this, only
@@ -113,9 +119,19 @@ func (f *Fleet) interval(a *agent) time.Duration {
 	return f.cfg.Interval
 }
 
+// threshold is the level of a verdict. A configured one is meant as it is
+// written. The default one is for an agent that beats once per second, and
+// rises for one that beats more often, so that mistakes are as rare in time.
 func (f *Fleet) threshold(a *agent) float64 {
-	return or(a.rule.Threshold, f.cfg.Threshold)
+	level := or(a.rule.Threshold, f.cfg.Threshold)
+	if interval := f.interval(a); f.byDefault(a) && interval < time.Second {
+		level += math.Log10(time.Second.Seconds() / interval.Seconds())
+	}
+	return level
 }
+
+// byDefault tells whether nobody chose a threshold for the agent's tail.
+func (f *Fleet) byDefault(a *agent) bool { return f.cfg.byDefault && a.rule.Threshold == 0 }
 
 func (f *Fleet) missedBeats(a *agent) time.Duration {
 	return time.Duration(or(a.rule.MissedBeats, f.cfg.MissedBeats))
@@ -139,9 +155,15 @@ func (f *Fleet) limit(a *agent, share float64) (time.Duration, Rule) {
 	if samples < f.cfg.MinSamples && !fixed {
 		return time.Duration(missed), RuleMissedBeats
 	}
-	at := a.est.Crossing(f.threshold(a) * share)
+	level := f.threshold(a)
+	at := a.est.Crossing(level * share)
 	if fixed {
 		return at, RuleMissedBeats
+	}
+	if share == 1 && f.byDefault(a) {
+		if surer := a.est.Crossing(level + surerLevel); float64(surer) <= surerCost*float64(at) {
+			at = surer
+		}
 	}
 	most := patience * max(interval, a.est.Interval())
 	if samples < youngSamples {
@@ -169,6 +191,8 @@ func (f *Fleet) phi(a *agent, silence time.Duration) float64 {
 	}
 	if silence >= full {
 		phi = max(phi, threshold)
+	} else {
+		phi = min(phi, threshold) // a verdict may wait to be surer
 	}
 	return min(phi, suspicion.MaxPhi)
 }

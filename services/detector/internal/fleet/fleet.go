@@ -51,6 +51,8 @@ type Config struct {
 	MaxAgents int
 	// Overrides are rules for single agents.
 	Overrides map[string]Override
+
+	byDefault bool // the tail's threshold is not configured
 }
 
 // Override changes rules for one agent; zero fields change nothing.
@@ -68,6 +70,7 @@ func (c Config) withDefaults() Config {
 	c.StallReport = or(c.StallReport, time.Second)
 	c.ForgetAfter = or(c.ForgetAfter, time.Hour)
 	c.MaxAgents = or(c.MaxAgents, 100_000)
+	c.byDefault = c.Threshold == 0 && (c.Suspicion.Algorithm == "" || c.Suspicion.Algorithm == suspicion.Tail)
 	c.Threshold = or(c.Threshold, c.Suspicion.Algorithm.DefaultThreshold(c.MissedBeats))
 	return c
 }

@@ -85,7 +85,7 @@ func (a Algorithm) DefaultThreshold(missedBeats int) float64 {
 	case Fixed:
 		return float64(missedBeats)
 	default:
-		return 5
+		return 4.3
 	}
 }
 

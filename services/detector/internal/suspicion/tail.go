@@ -9,24 +9,28 @@ import (
 // busy hosts make tails that a normal tail underestimates by many orders of
 // magnitude. So tail counts how late this agent's heartbeats really were.
 //
-// A gap x is normalised by the agent's running interval m: u = x/m, with the
-// lateness l = u-1. Latenesses are counted in fixed bins, apart for three
-// contexts (calm, uneasy, disturbed: a running mean of recent lateness),
-// because a late heartbeat makes another more likely. Then
+// A gap x has the lateness l = (x-m)/min(m, D): m is the agent's running
+// interval, D the one it declared. Latenesses are counted in fixed bins, apart
+// for four contexts, which are levels of slowly averaged jitter: load makes all
+// gaps of a host worse for minutes to hours. Then
 //
-//	S_all(u) = (count(>= u) + w*min(1, (l/0.1)^-3)) / (N + w)       w = priorWeight
-//	S(u)     = (count_c(>= u) + v*S_all(u)) / (N_c + v)             v = contextWeight
+//	S_all(l) = (count(>= l) + w*min(1, (l/0.1)^-3)) / (N + w)       w = priorWeight
+//	S(l)     = (count_c(>= l) + v*S_all(l)) / (N_c + v)             v = contextWeight
+//	S(l)    >= r*min(1, (l/l_max)^-12) / (N_c + v)                  r = recordWeight
 //
-// The power law is what a new agent starts from; evidence replaces it.
+// The power law is what a new agent starts from; evidence replaces it. The last
+// line says that a context little known may soon show a new record.
 const (
-	contexts      = 3
+	contexts      = 4
 	priorWeight   = 10
 	priorScale    = 0.1
 	contextWeight = 300
-	// calm and uneasy are the upper limits of the first two contexts.
-	calm, uneasy = 0.01, 0.06
-	// smoothing is the weight of one gap in the running means.
-	smoothing = 1.0 / 16
+	recordWeight  = 0.5
+	// smoothing is the weight of one gap in the running interval, jitterWeight
+	// that in the running jitter, to which no gap adds more than jitterCut.
+	smoothing    = 1.0 / 16
+	jitterWeight = 1.0 / 128
+	jitterCut    = 0.25
 	// agedSamples is when all counts are halved, so that old evidence fades.
 	agedSamples = 1 << 18
 	// Up to recentReach times the largest recent lateness, which fades by
@@ -37,13 +41,18 @@ const (
 	recentLevel = 3
 )
 
+// levels are the upper limits of all contexts but the last, as jitter.
+var levels = [contexts - 1]float32{0.003, 0.012, 0.05}
+
 // edges are the lower edges of the bins, as latenesses: √2-spaced up to half
 // an interval; around the 2nd to 8th beat, where lost heartbeats fall, placed
-// just before and after it; then √2-spaced again.
+// just before and after it, and as finely between as pauses are common; then
+// √2-spaced again.
 var edges = [...]float32{
 	0.001, 0.00141421, 0.002, 0.00282843, 0.004, 0.00565685, 0.008, 0.0113137, 0.016, 0.0226274,
-	0.032, 0.0452548, 0.064, 0.0905097, 0.128, 0.181019, 0.256, 0.362039, 0.512,
-	0.9, 1.01, 1.05, 1.25, 1.9, 2.01, 2.05, 2.25, 2.9, 3.01, 3.05, 3.25, 3.9, 4.01, 4.05, 4.25,
+	0.032, 0.0452548, 0.064, 0.0905097, 0.128, 0.181019, 0.256, 0.362039, 0.512, 0.724,
+	0.9, 1.01, 1.05, 1.15, 1.3, 1.5, 1.7, 1.9, 2.01, 2.05, 2.15, 2.3, 2.5, 2.7,
+	2.9, 3.01, 3.05, 3.25, 3.5, 3.9, 4.01, 4.05, 4.25,
 	4.9, 5.01, 5.05, 5.25, 5.9, 6.01, 6.05, 6.25, 6.9, 7.01, 7.05, 7.25,
 	10.25, 14.5, 20.5, 29, 41, 58, 82, 116,
 }
@@ -52,18 +61,20 @@ const bins = len(edges)
 
 type tail struct {
 	// counts per context and bin; gaps below the first edge are only in seen.
-	counts [contexts][bins]uint16
+	counts [contexts][bins]tally
 	seen   [contexts]uint32
-	// lateness is the running mean that chooses the context, recent the fading
-	// maximum, worst the maximum ever.
-	lateness, recent, worst float32
+	// dice is the state of the random numbers by which large counts grow.
+	dice uint32
+	// jitter is the running mean of lateness and earliness, which chooses the
+	// context, recent the fading maximum of lateness, worst the maximum ever.
+	jitter, recent, worst float32
 	// mean and dev are the running interval and its deviation, nanoseconds.
 	mean, dev float64
 	interval  time.Duration
 }
 
 func newTail(interval time.Duration) *tail {
-	return &tail{interval: interval, mean: float64(interval), dev: float64(interval) / 20}
+	return &tail{interval: interval, mean: float64(interval), dev: float64(interval) / 20, dice: 1}
 }
 
 func (t *tail) Declare(interval time.Duration) {
@@ -76,9 +87,9 @@ func (t *tail) Declare(interval time.Duration) {
 
 func (t *tail) Observe(gap time.Duration, beats int) {
 	x := float64(max(gap, 0))
-	late := float32(x/t.mean - 1)
+	late := float32(t.late(x))
 	t.count(late)
-	t.lateness += (min(max(late, 0), 2) - t.lateness) * smoothing
+	t.jitter += (min(max(late, -late), jitterCut) - t.jitter) * jitterWeight
 	t.recent = max(t.recent*recentFade, late)
 	t.worst = max(t.worst, late)
 
@@ -89,16 +100,25 @@ func (t *tail) Observe(gap time.Duration, beats int) {
 	t.mean = max(t.mean, float64(MinInterval)/2)
 }
 
+// unit is one interval of lateness, nanoseconds: the declared one for an agent
+// that has slowed down, for it may speed up again, and slow down again.
+func (t *tail) unit() float64 { return min(t.mean, float64(t.interval)) }
+
+// late is the lateness of a gap of so many nanoseconds.
+func (t *tail) late(x float64) float64 { return (x - t.mean) / t.unit() }
+
 // count adds one lateness to the bin and the context it was seen in.
 func (t *tail) count(late float32) {
 	c := t.context()
-	full := false
 	if b := bin(late); b >= 0 {
-		t.counts[c][b]++
-		full = t.counts[c][b] == math.MaxUint16
+		// xorshift (Marsaglia, 2003)
+		t.dice ^= t.dice << 13
+		t.dice ^= t.dice >> 17
+		t.dice ^= t.dice << 5
+		t.counts[c][b].grow(t.dice)
 	}
 	t.seen[c]++
-	if full || t.total() >= agedSamples {
+	if t.total() >= agedSamples {
 		t.age()
 	}
 }
@@ -106,20 +126,18 @@ func (t *tail) count(late float32) {
 func (t *tail) age() {
 	for c := range t.counts {
 		for b := range t.counts[c] {
-			t.counts[c][b] /= 2
+			t.counts[c][b].halve()
 		}
 		t.seen[c] /= 2
 	}
 }
 
 func (t *tail) context() int {
-	switch {
-	case t.lateness < calm:
-		return 0
-	case t.lateness < uneasy:
-		return 1
+	c := 0
+	for c < len(levels) && t.jitter >= levels[c] {
+		c++
 	}
-	return 2
+	return c
 }
 
 func (t *tail) total() uint32 {
@@ -177,14 +195,17 @@ func (s *survival) at(b int, all, here uint32) float64 {
 	if s.worst > 0 {
 		p = max(p, min(s.worst*powers[b].cube, 1)*s.single)
 	}
-	return (float64(here) + contextWeight*p) * s.here
+	q := float64(here) + contextWeight*p
+	record := min(s.worst*powers[b].cube, 1)
+	record *= record
+	return max(q, recordWeight*record*record) * s.here
 }
 
 // within reports whether silence this late is shorter than recent experience.
 func (t *tail) within(late float64) bool { return late < recentReach*float64(t.recent) }
 
 func (t *tail) Phi(silence time.Duration) float64 {
-	late := float64(silence)/t.mean - 1
+	late := t.late(float64(silence))
 	b := bin(float32(late))
 	if b < 0 {
 		return 0
@@ -192,9 +213,9 @@ func (t *tail) Phi(silence time.Duration) float64 {
 	s := t.survival()
 	var all, here uint32
 	for i := b; i < bins; i++ {
-		here += uint32(t.counts[s.context][i])
+		here += t.counts[s.context][i].value()
 		for o := range t.counts {
-			all += uint32(t.counts[o][i])
+			all += t.counts[o][i].value()
 		}
 	}
 	phi := -math.Log10(s.at(b, all, here))
@@ -214,9 +235,9 @@ func (t *tail) Crossing(phi float64) time.Duration {
 	var all, here uint32
 	late := -1.0
 	for b := bins - 1; b >= 0; b-- {
-		here += uint32(t.counts[s.context][b])
+		here += t.counts[s.context][b].value()
 		for o := range t.counts {
-			all += uint32(t.counts[o][b])
+			all += t.counts[o][b].value()
 		}
 		if p := s.at(b, all, here); p > target {
 			if b == bins-1 {
@@ -231,7 +252,7 @@ func (t *tail) Crossing(phi float64) time.Duration {
 	}
 	// One part in a million above the edge, so that rounding cannot put the
 	// crossing into the bin before it.
-	return duration(t.mean * (1 + late*(1+1e-6)))
+	return duration(t.mean + t.unit()*late*(1+1e-6))
 }
 
 func (t *tail) Interval() time.Duration { return time.Duration(t.mean) }
