@@ -47,14 +47,16 @@ func ValidateTree(specs []*Spec) error {
 // is new is added and started, what is gone is stopped and removed, what
 // changed takes effect with the next start. What was added at run time stays.
 func (t *Tree) configure(in *Input) {
-	if err := t.configurable(in.Specs); err != nil {
+	specs, scales := t.scaled(in.Specs)
+	if err := t.configurable(specs); err != nil {
 		t.refuse(in, Invalid, err.Error())
 		return
 	}
-	wanted := make(map[string]bool, len(in.Specs))
+	t.keepScales(scales)
+	wanted := make(map[string]bool, len(specs))
 	order := map[string][]*node{}
 	var fresh []*node
-	for _, s := range in.Specs {
+	for _, s := range specs {
 		wanted[s.ID] = true
 		n := t.nodes[s.ID]
 		if n == nil {
@@ -66,9 +68,11 @@ func (t *Tree) configure(in *Input) {
 		} else {
 			t.respecify(n, s)
 		}
-		order[s.Parent] = append(order[s.Parent], n)
+		if n.parent == nil || n.spec.Parent == s.Parent {
+			order[s.Parent] = append(order[s.Parent], n)
+		}
 	}
-	for _, s := range in.Specs {
+	for _, s := range specs {
 		if s.Supervisor != nil {
 			t.arrange(t.nodes[s.ID], order[s.ID])
 		}
@@ -92,6 +96,10 @@ func (t *Tree) configurable(specs []*Spec) error {
 		return err
 	}
 	var errs []error
+	listed := make(map[string]bool, len(specs))
+	for _, s := range specs {
+		listed[s.ID] = true
+	}
 	for _, s := range specs {
 		n := t.nodes[s.ID]
 		switch {
@@ -99,8 +107,10 @@ func (t *Tree) configurable(specs []*Spec) error {
 			errs = append(errs, fmt.Errorf("%w %q: the tree's root is %q", ErrSpec, s.ID, t.root.spec.ID))
 		case n != nil && (n.spec.Supervisor == nil) != (s.Supervisor == nil):
 			errs = append(errs, fmt.Errorf("%w %q: an agent cannot become a supervisor nor the reverse; use another name", ErrSpec, s.ID))
-		case n != nil && n.spec.Parent != s.Parent:
+		case n != nil && n.spec.Parent != s.Parent && n.spec.Origin != s.Parent:
 			errs = append(errs, fmt.Errorf("%w %q: it is under %q and cannot move to %q while the tree has it; remove it first or use another name", ErrSpec, s.ID, n.spec.Parent, s.Parent))
+		case n != nil && n.spec.Origin != "" && !listed[n.spec.Parent] && !n.parent.spec.Dynamic:
+			errs = append(errs, fmt.Errorf("%w %q: it was moved under %q, which is to be removed; move it elsewhere first", ErrSpec, s.ID, n.spec.Parent))
 		}
 	}
 	return errors.Join(errs...)
@@ -110,6 +120,9 @@ func (t *Tree) configurable(specs []*Spec) error {
 func (t *Tree) respecify(n *node, s *Spec) {
 	spec := *s
 	spec.Dynamic, spec.Rank = false, n.spec.Rank
+	if spec.Parent != n.spec.Parent {
+		spec.Parent, spec.Origin = n.spec.Parent, s.Parent
+	}
 	if !reflect.DeepEqual(&spec, n.spec) {
 		n.spec = &spec
 		t.mark(n, dirtyState|dirtySpec)
@@ -126,14 +139,7 @@ func (t *Tree) removeUnwanted(wanted map[string]bool) {
 	}
 	sort.Slice(gone, func(i, j int) bool { return gone[i].spec.ID > gone[j].spec.ID })
 	for _, n := range gone {
-		t.answer(n, Superseded)
-		n.st.Command = &Command{Kind: RemoveIt}
-		t.touch(n)
-		if t.busy(n.parent) {
-			t.enqueue(n)
-			continue
-		}
-		t.obey(n)
+		t.discard(n)
 	}
 }
 

@@ -51,6 +51,10 @@ const (
 	ResumeIt  CommandKind = "resume"
 	// RemoveIt terminates and deletes.
 	RemoveIt CommandKind = "remove"
+	// ScaleIt makes a template have Count instances.
+	ScaleIt CommandKind = "scale"
+	// MoveIt puts a node under the supervisor To. What runs, runs on.
+	MoveIt CommandKind = "move"
 )
 
 // Input is one thing that the tree takes into account. Which fields matter
@@ -74,10 +78,13 @@ type Input struct {
 	// its story.
 	Event, Chain string
 	PID          int
-	// Command and Token belong to Order; Spec to an Order to add.
+	// Command and Token belong to Order; Spec to an Order to add, Count to
+	// one to scale and To to one to move.
 	Command CommandKind
 	Token   string
 	Spec    *Spec
+	Count   int
+	To      string
 	// Specs are the whole configured tree, parents first, and Boot starts a
 	// tree that is down.
 	Specs []*Spec
@@ -129,6 +136,8 @@ const (
 	NoteDown      EffectKind = "down"
 	NoteRemove    EffectKind = "remove"
 	NoteAdd       EffectKind = "add"
+	NoteScale     EffectKind = "scale"
+	NoteMove      EffectKind = "move"
 	NoteReturn    EffectKind = "return"
 	// NoteBudget: a restart waits for budget, at least until Due.
 	NoteBudget EffectKind = "budget"

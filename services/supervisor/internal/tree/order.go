@@ -6,9 +6,17 @@ func (t *Tree) order(in *Input) {
 		t.add(in)
 		return
 	}
+	if in.Command == ScaleIt {
+		t.scale(in)
+		return
+	}
 	n := t.nodes[in.Node]
 	if n == nil {
 		t.refuse(in, NotFound, "")
+		return
+	}
+	if in.Command == MoveIt {
+		t.move(n, in)
 		return
 	}
 	if in.Command == SuspendIt || in.Command == ResumeIt {

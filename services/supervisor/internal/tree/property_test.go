@@ -224,6 +224,10 @@ func (w *world) disturb(specs []*Spec) {
 	case k == 17:
 		n := rapid.SampledFrom(specs).Draw(t, "node")
 		cmd := rapid.SampledFrom([]CommandKind{TerminateIt, StartChild, RestartIt, RemoveIt, SuspendIt, ResumeIt}).Draw(t, "command")
+		if rapid.IntRange(0, 5).Draw(t, "moves") == 0 {
+			w.step(Input{Kind: Order, Command: MoveIt, Node: n.ID, To: rapid.SampledFrom(specs).Draw(t, "to").ID})
+			return
+		}
 		if n.Parent != "" {
 			w.excused[n.ID] = w.excused[n.ID] || cmd == StartChild || cmd == TerminateIt
 			w.step(Input{Kind: Order, Command: cmd, Node: n.ID, Token: "x"})

@@ -83,6 +83,13 @@ type Spec struct {
 	Dynamic     bool    `json:"dynamic,omitempty"`
 	Restart     Restart `json:"restart,omitempty"`
 	Significant bool    `json:"significant,omitempty"`
+	// Template names what an agent is the Index-th instance of, from 1;
+	// Instances is how many the configuration wants.
+	Template  string `json:"template,omitempty"`
+	Index     int    `json:"index,omitempty"`
+	Instances int    `json:"instances,omitempty"`
+	// Origin is the configured parent of a node that was moved at run time.
+	Origin string `json:"origin,omitempty"`
 	// Backoff spaces the restarts of this node.
 	Backoff Backoff `json:"backoff,omitzero"`
 	// ShutdownTimeout is how long an agent may take to end by itself.

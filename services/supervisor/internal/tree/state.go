@@ -1,5 +1,7 @@
 package tree
 
+import "maps"
+
 // Phase is where a node is in its life.
 type Phase string
 
@@ -129,6 +131,8 @@ type Supervised struct {
 	// Up is when it last came up.
 	Up Instant    `json:"up,omitempty"`
 	Op *Operation `json:"op,omitempty"`
+	// Scaled holds the templates below it whose count was changed at run time.
+	Scaled map[string]Scale `json:"scaled,omitempty"`
 	// Spent is what was used of the restart budgets; only the root has it.
 	Spent *Spent `json:"spent,omitempty"`
 }
@@ -209,6 +213,7 @@ func (s *State) clone() *State {
 			op := *sup.Op
 			sup.Op = &op
 		}
+		sup.Scaled = maps.Clone(sup.Scaled)
 		sup.Spent = sup.Spent.clone()
 		c.Supervisor = &sup
 	}
