@@ -162,7 +162,7 @@ var table = []permissions{
 			"smith.agent.a.stop", "smith.heartbeat.a", "smith.task.x", "$KV.SMITH_STATE.tree.main", "$JS.API.STREAM.CREATE.SMITH_EVENTS",
 			"$JS.API.STREAM.MSG.DELETE.SMITH_EVENTS",
 		},
-		[]string{"smith.heartbeat.*", "smith.detector.status", "$SRV.PING.smith-detector", "_INBOX_detector.x"},
+		[]string{"smith.heartbeat.>", "smith.detector.status", "$SRV.PING.smith-detector", "_INBOX_detector.x"},
 		[]string{"smith.task.*", "smith.agent.*.task", "smith.runner.*.start", "smith.supervisor.*", "_INBOX.>"},
 	},
 	{

@@ -11,13 +11,15 @@ import (
 const (
 	HeartbeatPrefix   = "smith.heartbeat."
 	HeartbeatWildcard = "smith.heartbeat.*"
-	EventPrefix       = "smith.event."
-	EventWildcard     = "smith.event.>"
-	TaskPrefix        = "smith.task."
-	TaskWildcard      = "smith.task.*"
-	DeadPrefix        = "smith.dead."
-	DeadWildcard      = "smith.dead.>"
-	AnnounceWildcard  = "smith.runner.*.announce"
+	// HeartbeatAll also matches heartbeats whose agent is no id.
+	HeartbeatAll     = "smith.heartbeat.>"
+	EventPrefix      = "smith.event."
+	EventWildcard    = "smith.event.>"
+	TaskPrefix       = "smith.task."
+	TaskWildcard     = "smith.task.*"
+	DeadPrefix       = "smith.dead."
+	DeadWildcard     = "smith.dead.>"
+	AnnounceWildcard = "smith.runner.*.announce"
 )
 
 // ErrSubject tells that a subject does not have the form expected of it.

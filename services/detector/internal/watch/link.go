@@ -89,6 +89,7 @@ func (w *Watcher) doubt(d *doubts) {
 	case check != "" && d.check == "":
 		d.check, d.since = check, time.Now()
 		w.env.Log.Warn("verdicts suspended", "check", check, "detail", detail)
+		w.confess(check, detail+"; verdicts are suspended", 0)
 		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Suspend(now) })
 	case check == "" && d.check != "":
 		w.relieve(d)
@@ -124,7 +125,7 @@ func (w *Watcher) relieve(d *doubts) {
 	stood := time.Since(d.since)
 	w.env.Log.Info("verdicts resumed", "check", d.check, "after", stood, "grace", grace)
 	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Resume(now, grace) })
-	w.confess(d.check, fmt.Sprintf("verdicts were suspended for %s, grace of %s follows", stood.Round(time.Millisecond), grace), stood)
+	w.absolve(d.check, fmt.Sprintf("verdicts were suspended for %s, grace of %s follows", stood.Round(time.Millisecond), grace), stood)
 	d.check = ""
 }
 

@@ -126,10 +126,19 @@ func (w *Watcher) needless(l letter) bool {
 	return known && l.agent != "" && (v.Incarnation > l.incarnation || v.Ended && v.Incarnation == l.incarnation)
 }
 
-// confess publishes what the detector found about itself.
+// confess publishes what the detector found wrong with itself.
 func (w *Watcher) confess(check, detail string, lasted time.Duration) {
 	w.metrics.doubts.WithLabelValues(check).Inc()
-	w.report(check, w.env.Event(contracts.SystemHealthCheckFailed, w.env.Service).Data(contracts.SystemHealthData{
+	w.aboutItself(contracts.SystemHealthCheckFailed, check, detail, lasted)
+}
+
+// absolve publishes that a trouble of the detector's is over.
+func (w *Watcher) absolve(check, detail string, lasted time.Duration) {
+	w.aboutItself(contracts.SystemHealthCheckPassed, check, detail, lasted)
+}
+
+func (w *Watcher) aboutItself(t contracts.EventType, check, detail string, lasted time.Duration) {
+	w.report(check+" "+t.Name(), w.env.Event(t, w.env.Service).Data(contracts.SystemHealthData{
 		Service: w.env.Service, Check: check, Detail: detail, For: contracts.Duration(lasted),
 	}))
 }

@@ -155,15 +155,16 @@ func (w *Watcher) judge(step func(f *fleet.Fleet, now fleet.Instant) []fleet.Fin
 	}
 }
 
-// listen subscribes to the heartbeats.
+// listen subscribes to the heartbeats, also to those under names that are none:
+// whoever sends them must be told.
 func (w *Watcher) listen() error {
 	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Resume(now, w.cfg.Grace) })
-	sub, err := w.env.NC.Subscribe(contracts.HeartbeatWildcard, w.hear)
+	sub, err := w.env.NC.Subscribe(contracts.HeartbeatAll, w.hear)
 	if err == nil {
 		err = errors.Join(sub.SetPendingLimits(pendingMessages, pendingBytes), w.env.NC.Flush())
 	}
 	if err != nil {
-		return fmt.Errorf("subscribe to %s: %w", contracts.HeartbeatWildcard, err)
+		return fmt.Errorf("subscribe to %s: %w", contracts.HeartbeatAll, err)
 	}
 	w.beats = sub
 	w.link.hear()
