@@ -31,6 +31,8 @@ func admit(rec ledger.Record, cmd contracts.StartCommand) contracts.RunnerReply 
 	case rec.State == ledger.Exited && cmd.Incarnation == rec.Incarnation():
 		reply.Exit = rec.Exit
 		return no(contracts.RunnerAlreadyExited, cmd.Incarnation, "incarnation %d has run and ended", cmd.Incarnation)
+	case rec.Failure != "" && cmd.Incarnation == rec.Incarnation():
+		return no(contracts.RunnerStartFailed, cmd.Incarnation, "incarnation %d: %s", cmd.Incarnation, rec.Failure)
 	case rec.Stop != nil && cmd.Incarnation <= rec.Stop.Incarnation:
 		reply.Exit = &contracts.Exit{Code: -1, Unknown: true}
 		return no(contracts.RunnerAlreadyExited, cmd.Incarnation, "incarnation %d was ordered to stop before it started", cmd.Incarnation)

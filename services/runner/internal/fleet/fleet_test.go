@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -189,22 +190,32 @@ func TestAStopThatOvertakesItsStart(t *testing.T) {
 	r.mustStart(t, script("a", 8, forever))
 }
 
-func TestStartFailuresChangeNothing(t *testing.T) {
+// TestAFailedStartIsFinal: whoever was told of it may have started the next
+// incarnation elsewhere, so a repeated command must not succeed after all.
+func TestAFailedStartIsFinal(t *testing.T) {
 	t.Parallel()
-	r := open(t, t.TempDir())
+	dir := t.TempDir()
+	r := open(t, dir)
+	incarnation := uint64(0)
 	for name, cmd := range map[string]contracts.StartCommand{
-		"no such program":   {Agent: "a", Incarnation: 1, Command: []string{"/no/such/program"}},
-		"no such directory": {Agent: "a", Incarnation: 1, Command: []string{"sleep", "1"}, Dir: "nowhere"},
-		"argument too long": {Agent: "a", Incarnation: 1, Command: []string{"sleep", strings.Repeat("x", 200<<10)}},
+		"no such program":   {Command: []string{"/no/such/program"}},
+		"no such directory": {Command: []string{"sleep", "1"}, Dir: "nowhere"},
+		"argument too long": {Command: []string{"sleep", strings.Repeat("x", 200<<10)}},
 	} {
-		if reply := r.Start(cmd); reply.Code != contracts.RunnerStartFailed || !strings.Contains(reply.Error, "agent a incarnation 1") {
-			t.Errorf("%s: %+v", name, reply)
+		incarnation++
+		cmd.Agent, cmd.Incarnation = "a", incarnation
+		first := r.Start(cmd)
+		if first.Code != contracts.RunnerStartFailed || !strings.Contains(first.Error, fmt.Sprintf("agent a incarnation %d", incarnation)) {
+			t.Errorf("%s: %+v", name, first)
+		}
+		if again := r.Start(script("a", incarnation, forever)); again.Code != contracts.RunnerStartFailed {
+			t.Errorf("%s: the same incarnation, with nothing wrong: %+v", name, again)
 		}
 	}
 	if n := r.Running(); n != 0 {
 		t.Errorf("%d agents count as running", n)
 	}
-	r.mustStart(t, script("a", 1, forever))
+	r.mustStart(t, script("a", incarnation+1, forever))
 }
 
 func TestAgentMayNotHaveTheRunnersName(t *testing.T) {

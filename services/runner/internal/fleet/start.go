@@ -67,15 +67,31 @@ func (f *Fleet) start(a *agent, cmd contracts.StartCommand, reply contracts.Runn
 		return reply
 	}
 	f.release()
-	code := contracts.RunnerStartFailed
 	switch {
 	case errors.Is(err, ledger.ErrHeld):
 		reply.Incarnation = max(before.Incarnation(), 1)
-		code = contracts.RunnerStillRunning
+		return fail(contracts.RunnerStillRunning, err)
 	case errors.Is(err, errRecord):
-		code = contracts.RunnerInternal
+		return fail(contracts.RunnerInternal, err)
 	}
-	return fail(code, err)
+	if err := f.failed(a, cmd, err); err != nil {
+		return fail(contracts.RunnerInternal, err)
+	}
+	return fail(contracts.RunnerStartFailed, err)
+}
+
+// failed writes down, before anybody is told, that this incarnation will never
+// run.
+func (f *Fleet) failed(a *agent, cmd contracts.StartCommand, why error) error {
+	cmd.Env = nil
+	rec := ledger.Record{
+		Agent: a.name, Highest: cmd.Incarnation, Start: cmd, Failure: why.Error(), Outbox: a.rec.Outbox,
+	}
+	if err := f.o.Ledger.Save(rec); err != nil {
+		return fmt.Errorf("%w: %w", errRecord, err)
+	}
+	a.rec = rec
+	return nil
 }
 
 // errRecord tells that the start could not be written down, so it was not made.
@@ -111,8 +127,7 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 	a.rec = rec
 	p, err := process.Start(process.Command{Argv: argv, Env: env, Dir: dir, Output: out, Lock: lock})
 	if err != nil {
-		a.rec.State = ledger.Idle // nothing ran: the same incarnation may be tried again
-		f.write(a)
+		a.rec.State = ledger.Idle // nothing ran
 		return err
 	}
 	f.running(a, p)

@@ -43,6 +43,9 @@ type Record struct {
 	// Stop is the order to end the process, if there was one.
 	Stop *contracts.StopCommand `json:"stop,omitempty"`
 	Exit *contracts.Exit        `json:"exit,omitempty"`
+	// Failure says why the newest incarnation could not be started. That is
+	// final: whoever was told so may have started its successor elsewhere.
+	Failure string `json:"failure,omitempty"`
 	// Outbox are the events that have not been acknowledged yet, in order.
 	Outbox []contracts.Event `json:"outbox,omitempty"`
 }
