@@ -32,7 +32,7 @@ type cli struct {
 	Why    whyCmd    `cmd:"" help:"Tell why an agent was last restarted."`
 	Events eventsCmd `cmd:"" help:"Query, get and replay events."`
 	Task   taskCmd   `cmd:"" help:"Submit tasks and ask what became of them."`
-	Child  childCmd  `cmd:"" help:"Add, remove, restart and terminate agents."`
+	Child  childCmd  `cmd:"" help:"Add, remove, restart, terminate, scale and move agents."`
 	Config configCmd `cmd:"" help:"Check configuration files."`
 
 	Rehearse rehearseCmd `cmd:"" help:"Tell what would have happened under another configuration."`

@@ -85,6 +85,8 @@ type childCmd struct {
 	Remove    childRemoveCmd    `cmd:"" help:"Stop an agent or a whole subtree and forget it."`
 	Restart   childRestartCmd   `cmd:"" help:"Restart an agent or a whole subtree."`
 	Terminate childTerminateCmd `cmd:"" help:"Stop an agent or subtree and keep its place; restart starts it again."`
+	Scale     childScaleCmd     `cmd:"" help:"Have more or fewer instances of an agent that the configuration gives a count."`
+	Move      childMoveCmd      `cmd:"" help:"Put an agent or subtree under another supervisor node, without a restart."`
 }
 
 type childAddCmd struct {
@@ -120,6 +122,36 @@ func (c *childAddCmd) Run(a *app) error {
 		Capabilities: c.Capabilities, Capacity: c.Capacity, HeartbeatInterval: c.Interval,
 		Heartbeats: c.Heartbeats, Runner: c.Runner,
 	}})
+}
+
+type childScaleCmd struct {
+	clientFlags
+	Template string `arg:"" help:"The name that the configuration gives the agents."`
+	Count    int    `arg:"" help:"How many there are to be."`
+	Reason   string `help:"Recorded with the decision."`
+}
+
+func (childScaleCmd) Help() string {
+	return "Instances with the highest numbers go first. The count lasts until the configuration gives another.\n\nExample:\n  smith child scale crawler 8 --reason 'backlog'"
+}
+
+func (c *childScaleCmd) Run(a *app) error {
+	return c.change(a, "scale", contracts.ScaleRequest{Template: c.Template, Count: c.Count, Reason: c.Reason})
+}
+
+type childMoveCmd struct {
+	clientFlags
+	Node   string `arg:"" help:"The agent or supervisor node."`
+	Parent string `arg:"" help:"The supervisor node that it is to be under."`
+	Reason string `help:"Recorded with the decision."`
+}
+
+func (childMoveCmd) Help() string {
+	return "Example:\n  smith child move crawler-3 experiments"
+}
+
+func (c *childMoveCmd) Run(a *app) error {
+	return c.change(a, "move", contracts.MoveRequest{Node: c.Node, Parent: c.Parent, Reason: c.Reason})
 }
 
 // nodeFlags are those of commands about one node.

@@ -185,6 +185,23 @@ type NodeRequest struct {
 	Reason string `json:"reason,omitempty"`
 }
 
+// ScaleRequest gives a template of the configuration another count, until that
+// of the configuration changes.
+type ScaleRequest struct {
+	Template string `json:"template"`
+	Count    int    `json:"count"`
+	Reason   string `json:"reason,omitempty"`
+}
+
+// MoveRequest puts an agent or supervisor, with all below it, under another
+// supervisor. What runs, runs on.
+type MoveRequest struct {
+	Node string `json:"node"`
+	// Parent is the supervisor that it is to be under.
+	Parent string `json:"parent"`
+	Reason string `json:"reason,omitempty"`
+}
+
 // AddRequest adds an agent under a supervisor node.
 type AddRequest struct {
 	Parent string    `json:"parent"`

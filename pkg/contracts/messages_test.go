@@ -74,6 +74,8 @@ var messages = []message{
 	{"smith.supervisor.rehearse", RehearseRequest{}, RehearseReply{}},
 	{"smith.supervisor.status", NodeRequest{}, NodeView{}},
 	{"smith.supervisor.add", AddRequest{}, OK{}},
+	{"smith.supervisor.scale", ScaleRequest{}, OK{}},
+	{"smith.supervisor.move", MoveRequest{}, OK{}},
 	{"smith.supervisor.remove", NodeRequest{}, OK{}},
 	{"smith.supervisor.restart", NodeRequest{}, OK{}},
 	{"smith.supervisor.terminate", NodeRequest{}, OK{}},

@@ -34,6 +34,7 @@ type runner struct {
 	mu   sync.Mutex
 	live map[string]uint64
 	seen map[string]uint64
+	envs map[string]map[string]string
 	// log records starts, stops and exits in order, as "start w1 3".
 	log []string
 	// broken agents cannot be started, mute ones never beat, slow ones take
@@ -49,7 +50,7 @@ type runner struct {
 
 func newRunner(t *testing.T, s *natstest.Server, name string) *runner {
 	nc := s.Connect(t)
-	r := &runner{t: t, name: name, nc: nc, js: natstest.JetStream(t, nc), live: map[string]uint64{}, seen: map[string]uint64{},
+	r := &runner{t: t, name: name, nc: nc, js: natstest.JetStream(t, nc), live: map[string]uint64{}, seen: map[string]uint64{}, envs: map[string]map[string]string{},
 		broken: map[string]bool{}, mute: map[string]bool{}, slow: map[string]time.Duration{}}
 	r.serve("start", r.start)
 	r.serve("stop", r.stop)
@@ -155,6 +156,7 @@ func (r *runner) start(body []byte) contracts.RunnerReply {
 		return reply
 	}
 	r.live[cmd.Agent], r.seen[cmd.Agent] = cmd.Incarnation, cmd.Incarnation
+	r.envs[cmd.Agent] = cmd.Env
 	r.pid++
 	reply.PID = r.pid
 	r.log = append(r.log, fmt.Sprintf("start %s %d", cmd.Agent, cmd.Incarnation))

@@ -33,6 +33,7 @@ func specs(f *config.File) ([]*tree.Spec, error) {
 		}
 	}
 	walk(&f.Tree.Root, "")
+	count(out)
 	out[0].Supervisor.Budget = budget(f.RestartBudget)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err
@@ -48,6 +49,19 @@ func nodeSpec(n *config.Node, parent string) *tree.Spec {
 			Strategy: tree.Strategy(n.Strategy), MaxRestarts: n.Policy.MaxRestarts, Period: n.Policy.TimeWindow,
 			AutoShutdown: tree.AutoShutdown(n.AutoShutdown), Escalation: tree.Escalation(n.Escalation), CoolOff: n.CoolOff,
 		},
+	}
+}
+
+// count tells every instance of a template how many there are.
+func count(specs []*tree.Spec) {
+	counts := map[string]int{}
+	for _, s := range specs {
+		counts[s.Template]++
+	}
+	for _, s := range specs {
+		if s.Template != "" {
+			s.Instances = counts[s.Template]
+		}
 	}
 }
 
@@ -85,6 +99,9 @@ func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
 			Verify: true, StartDeadline: a.StartDeadline, Stabilisation: a.Stabilisation,
 		},
 	}
+	if a.Index > 0 {
+		s.Template, s.Index = a.Template, a.Index
+	}
 	err := startCommand(s, contracts.StartCommand{
 		Command: a.Command, Dir: a.Dir, Type: a.Type, Capabilities: a.Capabilities, Capacity: a.Capacity,
 		HeartbeatInterval: contracts.Duration(a.HeartbeatInterval), Heartbeats: string(a.Heartbeats),
@@ -113,12 +130,16 @@ func startCommand(s *tree.Spec, c contracts.StartCommand) error {
 	return nil
 }
 
-// environments gives the configured environment of every agent.
+// environments gives the configured environment of every agent and template.
 func environments(f *config.File) map[string]map[string]string {
 	out := map[string]map[string]string{}
 	for _, a := range f.Tree.Agents() {
-		if len(a.Env) > 0 {
-			out[a.Name] = a.Env
+		if len(a.Env) == 0 {
+			continue
+		}
+		out[a.Name] = a.Env
+		if a.Index > 0 {
+			out[a.Template] = a.Env // for instances beyond the configured ones
 		}
 	}
 	return out

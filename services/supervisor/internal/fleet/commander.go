@@ -169,7 +169,10 @@ func (c *Commander) start(ctx context.Context, cmd Command) (done bool, err erro
 	}
 	body.Agent, body.Incarnation = cmd.Node, cmd.Incarnation
 	if body.Env == nil {
-		body.Env = c.envs[cmd.Node]
+		var ok bool
+		if body.Env, ok = c.envs[cmd.Node]; !ok && cmd.Spec.Template != "" {
+			body.Env = c.envs[cmd.Spec.Template]
+		}
 	}
 	body.CausationID, body.CorrelationID = cmd.Decision, cmd.Chain
 	reply, err := c.ask(ctx, cmd.Runner, "start", body, startTimeout)

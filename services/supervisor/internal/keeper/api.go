@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
@@ -42,6 +43,8 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		shell.Handle(api, "tree", k.serveTree),
 		shell.Handle(api, "status", k.serveStatus),
 		shell.Handle(api, "add", k.serveAdd),
+		shell.Handle(api, "scale", k.serveScale),
+		shell.Handle(api, "move", k.serveMove),
 		order("remove", tree.RemoveIt),
 		order("restart", tree.RestartIt),
 		order("terminate", tree.TerminateIt),
@@ -139,16 +142,25 @@ func verdict(in tree.Input, a answer) (contracts.OK, error) {
 		if in.Command == tree.Add {
 			return no(contracts.CodeNotFound, "parent: %s", a.reason)
 		}
+		if in.Command == tree.ScaleIt {
+			return no(contracts.CodeNotFound, "the tree has no template %s; templates are agents that the configuration gives a count", in.Node)
+		}
 		return no(contracts.CodeNotFound, "the tree has no node %s", in.Node)
 	case tree.Invalid:
 		return no(contracts.CodeBadRequest, "%s of %s: %s", in.Command, in.Node, a.reason)
 	case tree.AlreadyStarted:
 		return no(contracts.CodeConflict, "%s is already there and runs; choose another name", in.Node)
 	case tree.AlreadyPresent:
+		if in.Command == tree.ScaleIt {
+			return no(contracts.CodeConflict, "scale of %s: %s; remove it first", in.Node, a.reason)
+		}
 		return no(contracts.CodeConflict, "%s is already there, though it does not run; restart or remove it", in.Node)
 	case tree.CannotStart:
 		return no(contracts.CodeConflict, "%s could not be started: %s", in.Node, a.reason)
 	case tree.NoSupervisor, tree.Busy:
+		if in.Command == tree.MoveIt && a.result == tree.NoSupervisor {
+			return no(contracts.CodeNotFound, "move of %s: %s", in.Node, a.reason)
+		}
 		return no(contracts.CodeConflict, "%s of %s: %s", in.Command, in.Node, a.reason)
 	case tree.Superseded:
 		return no(contracts.CodeConflict, "%s of %s was overtaken by a stop of its supervisor", in.Command, in.Node)
@@ -195,6 +207,31 @@ func (k *Keeper) serveAdd(ctx context.Context, req contracts.AddRequest) (contra
 		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "add: %v", err)
 	}
 	return k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Reason: "add under " + spec.Parent})
+}
+
+// maxCount bounds the instances of a template, as in the configuration.
+const maxCount = 10_000
+
+func (k *Keeper) serveScale(ctx context.Context, req contracts.ScaleRequest) (contracts.OK, error) {
+	if err := contracts.ValidateID(req.Template); err != nil {
+		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "template: %v", err)
+	}
+	if req.Count < 1 || req.Count > maxCount {
+		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "count: %d is outside 1 to %d; terminate the instances to have none run", req.Count, maxCount)
+	}
+	if err := contracts.ValidateID(tree.Instance(req.Template, req.Count)); err != nil {
+		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "template: the last of %d instances needs a name that is none: %v", req.Count, err)
+	}
+	return k.order(ctx, tree.Input{Command: tree.ScaleIt, Node: req.Template, Count: req.Count, Reason: because("scale to "+strconv.Itoa(req.Count), req.Reason)})
+}
+
+func (k *Keeper) serveMove(ctx context.Context, req contracts.MoveRequest) (contracts.OK, error) {
+	for _, id := range [][2]string{{"node", req.Node}, {"parent", req.Parent}} {
+		if err := contracts.ValidateID(id[1]); err != nil {
+			return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "%s: %v", id[0], err)
+		}
+	}
+	return k.order(ctx, tree.Input{Command: tree.MoveIt, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason)})
 }
 
 func (k *Keeper) serveLead(ctx context.Context, _ struct{}) (LeadReply, error) {

@@ -39,6 +39,8 @@ type extra struct {
 	Command tree.CommandKind `json:"command,omitempty"`
 	Token   string           `json:"token,omitempty"`
 	Spec    *tree.Spec       `json:"spec,omitempty"`
+	Count   int              `json:"count,omitempty"`
+	To      string           `json:"to,omitempty"`
 	Boot    bool             `json:"boot,omitempty"`
 	Runners []tree.Runner    `json:"runners,omitempty"`
 }
@@ -48,7 +50,7 @@ type extra struct {
 func Write(in tree.Input) (contracts.DecisionInput, error) {
 	x := extra{
 		Failed: in.Kind == tree.StartFailed, Normal: in.Normal, Unwell: in.Unwell, PID: in.PID, Command: in.Command,
-		Token: in.Token, Spec: in.Spec, Boot: in.Boot, Runners: in.Runners,
+		Token: in.Token, Spec: in.Spec, Count: in.Count, To: in.To, Boot: in.Boot, Runners: in.Runners,
 	}
 	if in.Chain != in.Event {
 		x.Chain = in.Chain
@@ -87,6 +89,7 @@ func Read(r contracts.DecisionInput) (tree.Input, error) {
 	}
 	in.Normal, in.Unwell, in.PID, in.Chain = x.Normal, x.Unwell, x.PID, x.Chain
 	in.Command, in.Token, in.Spec, in.Boot, in.Runners = x.Command, x.Token, x.Spec, x.Boot, x.Runners
+	in.Count, in.To = x.Count, x.To
 	if in.Chain == "" {
 		in.Chain = in.Event
 	}

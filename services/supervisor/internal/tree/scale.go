@@ -252,7 +252,7 @@ func (t *Tree) movable(n, to *node, name string) (why string, r Result) {
 	}
 	for p := to; p != nil; p = p.parent {
 		if p == n {
-			return name + " is below it", Invalid
+			return "supervisor " + name + " is part of it", Invalid
 		}
 	}
 	if why := significance(n.spec, to.spec); why != "" {

@@ -1,0 +1,85 @@
+package supervisor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// refusal asks for something and gives the code of the answer, "ok" if it was
+// done.
+func (w *world) refusal(verb string, req any) string {
+	w.t.Helper()
+	_, err := shell.Call[contracts.OK](w.t.Context(), w.nc, "smith.supervisor."+verb, req)
+	var refused *shell.APIError
+	switch {
+	case err == nil:
+		return "ok"
+	case errors.As(err, &refused):
+		w.t.Log(refused)
+		return refused.Code
+	}
+	w.t.Fatal(err)
+	return ""
+}
+
+func TestScaleAndMove(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, `
+supervision_tree:
+  tree:
+    - name: pool
+      strategy: one_for_one
+      children:
+        - {name: w, count: 2, command: [x], env: {KEY: value}}
+        - {name: single, command: [x]}
+    - name: rest
+      strategy: one_for_all
+      children:
+        - {name: r, command: [x]}
+`)
+		stop, _ := w.supervise("s1")
+		w.settled()
+		w.runner.takeLog()
+		w.want("scale", w.refusal("scale", contracts.ScaleRequest{Template: "w", Count: 4, Reason: "backlog"}), "ok")
+		w.want("move", w.refusal("move", contracts.MoveRequest{Node: "single", Parent: "rest"}), "ok")
+		const after = "root running, pool running, w-1 running 1, w-2 running 1, w-3 running 1, w-4 running 1, rest running, r running 1, single running 1"
+		w.want("after", w.settled(), after)
+		w.want("environment", strings.Join([]string{w.runner.envs["w-1"]["KEY"], w.runner.envs["w-4"]["KEY"]}, " "), "value value")
+		stop()
+		stop, _ = w.supervise("s2")
+		w.want("with a new supervisor", w.settled(), after)
+		w.want("down", w.refusal("scale", contracts.ScaleRequest{Template: "w", Count: 1}), "ok")
+		w.settled()
+		stop()
+		w.supervise("s3")
+		w.want("down", w.settled(), "root running, pool running, w-1 running 1, rest running, r running 1, single running 1")
+
+		for _, c := range []struct {
+			verb string
+			req  any
+			want string
+		}{
+			{"scale", contracts.ScaleRequest{Template: "nobody", Count: 1}, contracts.CodeNotFound},
+			{"scale", contracts.ScaleRequest{Template: "single", Count: 1}, contracts.CodeNotFound},
+			{"scale", contracts.ScaleRequest{Template: "w", Count: 0}, contracts.CodeBadRequest},
+			{"scale", contracts.ScaleRequest{Template: "w", Count: 10_001}, contracts.CodeBadRequest},
+			{"scale", contracts.ScaleRequest{Template: "w.x", Count: 1}, contracts.CodeBadRequest},
+			{"scale", contracts.ScaleRequest{Template: strings.Repeat("w", 64), Count: 1}, contracts.CodeBadRequest},
+			{"move", contracts.MoveRequest{Node: "nobody", Parent: "pool"}, contracts.CodeNotFound},
+			{"move", contracts.MoveRequest{Node: "r", Parent: "nobody"}, contracts.CodeNotFound},
+			{"move", contracts.MoveRequest{Node: "root", Parent: "pool"}, contracts.CodeBadRequest},
+			{"move", contracts.MoveRequest{Node: "rest", Parent: "rest"}, contracts.CodeBadRequest},
+			{"move", contracts.MoveRequest{Node: "r", Parent: "*"}, contracts.CodeBadRequest},
+		} {
+			if got := w.refusal(c.verb, c.req); got != c.want {
+				t.Errorf("%s %+v: %s, want %s", c.verb, c.req, got, c.want)
+			}
+		}
+	})
+}
