@@ -59,10 +59,15 @@ func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[s
 		working: map[string]working{}, guards: map[string]*guard.Guard{}}
 }
 
-// Do takes a command on.
+// Do takes a command on. A start gives up what is still under way about older
+// incarnations: it is only decided when their end is known, and the answer to a
+// stop may never come, with the runner that owed it.
 func (c *Commander) Do(cmd Command) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if cmd.Kind == tree.DoStart && cmd.Incarnation > 0 {
+		c.forgetLocked(cmd.Node, cmd.Incarnation-1)
+	}
 	queue, busy := c.lanes[cmd.Node]
 	c.lanes[cmd.Node] = append(queue, cmd)
 	if !busy {
@@ -108,6 +113,10 @@ func (c *Commander) work(agent string) {
 func (c *Commander) Forget(agent string, incarnation uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	c.forgetLocked(agent, incarnation)
+}
+
+func (c *Commander) forgetLocked(agent string, incarnation uint64) {
 	if queue, busy := c.lanes[agent]; busy {
 		c.lanes[agent] = slices.DeleteFunc(slices.Clone(queue), func(cmd Command) bool { return cmd.Incarnation <= incarnation })
 	}

@@ -8,12 +8,11 @@ import (
 	"testing"
 	"time"
 
-	"go.uber.org/goleak"
-
+	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { natstest.Main(m) }
 
 func announcement(runner, session string) []byte {
 	raw, _ := json.Marshal(contracts.RunnerAnnouncement{Runner: runner, Session: session, Kind: "process", Capacity: 5, Agents: 2})
