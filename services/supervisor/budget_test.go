@@ -50,7 +50,7 @@ supervision_tree:
 		<-time.After(50 * time.Second)
 		w.want("before", w.runner.takeLog(), "")
 		<-time.After(10 * time.Second)
-		w.want("after", w.runner.takeLog(), "start c 2, start d 2")
+		w.want("after", w.runner.sortedLog(), "start c 2, start d 2")
 		if s := w.settled(); !strings.Contains(s, "d running 2") {
 			t.Error(s)
 		}

@@ -82,7 +82,7 @@ func TestLostRunner(t *testing.T) {
 		}
 		<-time.After(5 * time.Second)
 		w.want("moved", w.where(), "a running r2, b running r2, p starting")
-		w.want("started there", r2.takeLog(), "start a 2, start b 2")
+		w.want("started there", r2.sortedLog(), "start a 2, start b 2")
 		w.want("in the log", w.hostLost(), "a, b, p")
 		for _, r := range w.tree().Runners {
 			if r.Lost != (r.Runner == "r1") {
@@ -163,6 +163,6 @@ func TestLostRunnerFoundBySuccessor(t *testing.T) {
 		w.supervise("s2")
 		<-time.After(30 * time.Second)
 		w.want("moved", w.where(), "a running r2, b running r2, p starting")
-		w.want("once", r2.takeLog(), "start a 2, start b 2")
+		w.want("once", r2.sortedLog(), "start a 2, start b 2")
 	})
 }

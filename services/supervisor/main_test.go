@@ -259,6 +259,13 @@ func (r *runner) takeLog() string {
 	return out
 }
 
+// sortedLog is takeLog for what happens in no particular order.
+func (r *runner) sortedLog() string {
+	log := strings.Split(r.takeLog(), ", ")
+	slices.Sort(log)
+	return strings.Join(log, ", ")
+}
+
 func (r *runner) set(f func()) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -31,10 +32,9 @@ const inattention = 5 * time.Second
 
 // lookForLost gives up what ran on runners whose hosts are gone. That takes
 // three things together: no announcement for long enough, during which this
-// supervisor was able to hear; the detector's word, about the runner itself or
-// about all that it ran; and for each agent that nothing was heard of it either,
-// and that it is not in good standing. A runner that is only restarting leaves
-// agents that beat, and they are left alone.
+// supervisor was able to hear; in that time not one heartbeat of the runner or of
+// anything that it has; and the detector's word, about the runner itself or about
+// all that it ran. A runner that is only restarting leaves agents that beat.
 func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
 	if k.opt.LostAfter <= 0 {
 		return
@@ -48,10 +48,10 @@ func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
 	k.listen(on)
 	for r, heard := range k.registry.Silent(now, k.opt.LostAfter) {
 		agents := on[r]
-		if len(agents) == 0 || k.alive(r, now) {
-			continue
+		if k.alive(now, r) || k.alive(now, agents...) {
+			continue // the host is up; its runner may come back
 		}
-		gone := k.gone(agents, now)
+		gone := k.gone(agents)
 		if len(gone) == 0 || !k.condemnedAll(agents) && !k.condemned(ctx, r, heard) {
 			continue
 		}
@@ -101,19 +101,22 @@ func (k *Keeper) heardLife(m *nats.Msg) {
 	k.silence.signs[agent] = time.Now()
 }
 
-func (k *Keeper) alive(id string, now time.Time) bool {
-	at, ok := k.silence.signs[id]
-	return ok && now.Sub(at) < k.opt.LostAfter
+// alive tells whether any of them beat in the time that counts.
+func (k *Keeper) alive(now time.Time, ids ...string) bool {
+	return slices.ContainsFunc(ids, func(id string) bool {
+		at, ok := k.silence.signs[id]
+		return ok && now.Sub(at) < k.opt.LostAfter
+	})
 }
 
 // gone picks the agents that nothing speaks for: their start or stop was never
-// confirmed, and none was heard. Whom the detector declares failed is being
-// stopped; whoever it has not is in good standing.
-func (k *Keeper) gone(agents []string, now time.Time) []string {
+// confirmed. Whom the detector declares failed is being stopped; whoever it has
+// not is in good standing.
+func (k *Keeper) gone(agents []string) []string {
 	var out []string
 	for _, id := range agents {
 		_, st, _ := k.tree.Lookup(id)
-		if (st.Phase == tree.Starting || st.Phase == tree.Stopping) && !k.alive(id, now) {
+		if st.Phase == tree.Starting || st.Phase == tree.Stopping {
 			out = append(out, id)
 		}
 	}
