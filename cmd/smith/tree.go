@@ -103,6 +103,7 @@ type childAddCmd struct {
 	Interval     contracts.Duration `name:"heartbeat-interval" help:"How often it beats."`
 	Heartbeats   string             `enum:"agent,runner" default:"agent" help:"Who beats: ${enum}; runner suits programs that know nothing of heartbeats."`
 	Runner       string             `default:"any" help:"Which runner starts it."`
+	RunnerLabels map[string]string  `help:"Labels that a runner must have to be chosen, as KEY=VALUE;…"`
 }
 
 func (childAddCmd) Help() string {
@@ -120,7 +121,7 @@ func (c *childAddCmd) Run(a *app) error {
 	return c.change(a, "add", contracts.AddRequest{Parent: c.Parent, Child: contracts.ChildSpec{
 		Name: c.Name, Type: c.Type, Command: command, Env: c.Env, Dir: c.Dir, Restart: c.Restart,
 		Capabilities: c.Capabilities, Capacity: c.Capacity, HeartbeatInterval: c.Interval,
-		Heartbeats: c.Heartbeats, Runner: c.Runner,
+		Heartbeats: c.Heartbeats, Runner: c.Runner, RunnerLabels: c.RunnerLabels,
 	}})
 }
 
