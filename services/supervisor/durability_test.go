@@ -185,7 +185,8 @@ func TestDynamicChildrenAndConfiguration(t *testing.T) {
 		stop, _ := w.supervise("s1")
 		w.settled()
 		if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.add", contracts.AddRequest{
-			Parent: "all", Child: contracts.ChildSpec{Name: "h", Command: []string{"x"}}}); err != nil {
+			Parent: "all", Child: contracts.ChildSpec{Name: "h", Command: []string{"x"}},
+		}); err != nil {
 			t.Fatal(err)
 		}
 		stop()

@@ -50,8 +50,10 @@ type runner struct {
 
 func newRunner(t *testing.T, s *natstest.Server, name string) *runner {
 	nc := s.Connect(t)
-	r := &runner{t: t, name: name, nc: nc, js: natstest.JetStream(t, nc), live: map[string]uint64{}, seen: map[string]uint64{}, envs: map[string]map[string]string{},
-		broken: map[string]bool{}, mute: map[string]bool{}, slow: map[string]time.Duration{}}
+	r := &runner{
+		t: t, name: name, nc: nc, js: natstest.JetStream(t, nc), live: map[string]uint64{}, seen: map[string]uint64{}, envs: map[string]map[string]string{},
+		broken: map[string]bool{}, mute: map[string]bool{}, slow: map[string]time.Duration{},
+	}
 	r.serve("start", r.start)
 	r.serve("stop", r.stop)
 	r.serveList()
@@ -201,8 +203,10 @@ func (r *runner) exit(agent string, code int) contracts.Event {
 	delete(r.live, agent)
 	r.log = append(r.log, fmt.Sprintf("exit %s %d", agent, inc))
 	r.mu.Unlock()
-	kind, data := contracts.AgentFailed, any(contracts.AgentFailedData{Agent: agent, Incarnation: inc, Runner: r.name,
-		Reason: contracts.ReasonExited, Exit: &contracts.Exit{Code: code, At: time.Now()}})
+	kind, data := contracts.AgentFailed, any(contracts.AgentFailedData{
+		Agent: agent, Incarnation: inc, Runner: r.name,
+		Reason: contracts.ReasonExited, Exit: &contracts.Exit{Code: code, At: time.Now()},
+	})
 	if code == 0 {
 		kind, data = contracts.AgentStopped, contracts.AgentStoppedData{Agent: agent, Incarnation: inc, Reason: contracts.StopReason("completed")}
 	}
@@ -212,7 +216,8 @@ func (r *runner) exit(agent string, code int) contracts.Event {
 // silent stores the detector's verdict on an agent, which stays alive.
 func (r *runner) silent(agent string) contracts.Event {
 	return r.store(contracts.AgentFailed, agent, contracts.AgentFailedData{
-		Agent: agent, Incarnation: r.incarnation(agent), Reason: contracts.ReasonHeartbeatTimeout, Detail: "phi 9.1"})
+		Agent: agent, Incarnation: r.incarnation(agent), Reason: contracts.ReasonHeartbeatTimeout, Detail: "phi 9.1",
+	})
 }
 
 // tellStopped stores the end that was ordered, over outages of NATS.

@@ -101,7 +101,8 @@ func TestRehearsalRefused(t *testing.T) {
 			{"unknown key", contracts.CodeBadRequest, "tre", contracts.RehearseRequest{Config: "supervision_tree:\n  tre: []\n"}},
 			{"an agent that moved", contracts.CodeBadRequest, "cannot move", contracts.RehearseRequest{
 				Config: strings.Replace(strings.Replace(threeGroups, "- {name: a,", "- {name: c,", 1), "- {name: c, command: [x]}\n        - {name: d", "- {name: a, command: [x]}\n        - {name: d", 1),
-				From:   contracts.Moment{Sequence: w.tree().Sequence - 2}}},
+				From:   contracts.Moment{Sequence: w.tree().Sequence - 2},
+			}},
 			{"what follows", contracts.CodeBadRequest, "use run or repeat", contracts.RehearseRequest{Config: threeGroups, Beyond: "hope"}},
 			{"an empty time", contracts.CodeBadRequest, "nothing was decided", contracts.RehearseRequest{Config: threeGroups, From: at(time.Now().Add(time.Hour))}},
 		} {

@@ -88,7 +88,7 @@ func busyCrawler(ctx context.Context, s *stage) (victim, note string, err error)
 		victim, held = s.seen.holder([]string{"crawler-1", "crawler-2", "crawler-3", "crawler-4"}, 2)
 		return victim != ""
 	})
-	return victim, ", which holds "+tasks(held), err
+	return victim, ", which holds " + tasks(held), err
 }
 
 // faultWithin bounds how long one fault may take to be healed.

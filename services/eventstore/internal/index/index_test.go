@@ -17,7 +17,8 @@ var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 func openMem(t interface {
 	Helper()
 	Fatal(...any)
-}, fs vfs.FS) *Pebble {
+}, fs vfs.FS,
+) *Pebble {
 	t.Helper()
 	ix, _, err := Open(Options{Dir: "index", FS: fs, MemTableBytes: 256 << 10})
 	if err != nil {
@@ -115,8 +116,10 @@ func TestIndexMisdated(t *testing.T) {
 	each(t, func(t *testing.T, ix Index) {
 		at := func(h int) time.Time { return epoch.Add(time.Duration(h) * time.Hour) }
 		_, err := ix.Apply([]Entry{
-			{Sequence: 1, ID: "a", Misdated: at(9)}, {Sequence: 2, ID: "b"},
-			{Sequence: 3, ID: "c", Misdated: at(-3)}, {Sequence: 4, ID: "d", Misdated: at(5)},
+			{Sequence: 1, ID: "a", Misdated: at(9)},
+			{Sequence: 2, ID: "b"},
+			{Sequence: 3, ID: "c", Misdated: at(-3)},
+			{Sequence: 4, ID: "d", Misdated: at(5)},
 			{Sequence: 5, ID: "e", Misdated: time.Date(1, 1, 2, 0, 0, 0, 0, time.UTC)},
 		}, 5)
 		must(t, err)

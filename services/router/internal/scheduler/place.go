@@ -9,13 +9,12 @@ import (
 
 // taskType is a type of task: who can do it, and what waits.
 type taskType struct {
-	name    string
-	agents  map[string]*agent // that can do it
-	free    int               // their room, all together
-	live    int               // how many of them are alive
-	lost    time.Time         // when the last of them went
-	queue   taskQueue
-	delayed int
+	name   string
+	agents map[string]*agent // that can do it
+	free   int               // their room, all together
+	live   int               // how many of them are alive
+	lost   time.Time         // when the last of them went
+	queue  taskQueue
 }
 
 // taskQueue is a heap of waiting tasks, the oldest first.
@@ -27,11 +26,13 @@ func (q taskQueue) Swap(i, j int) {
 	q[i], q[j] = q[j], q[i]
 	q[i].heapIndex, q[j].heapIndex = i+1, j+1
 }
+
 func (q *taskQueue) Push(x any) {
 	t := x.(*task)
 	*q = append(*q, t)
 	t.heapIndex = len(*q)
 }
+
 func (q *taskQueue) Pop() any {
 	old := *q
 	t := old[len(old)-1]

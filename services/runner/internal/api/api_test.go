@@ -46,8 +46,10 @@ func (many) List() []contracts.RunnerAgent {
 	now := time.Now().UTC()
 	var list []contracts.RunnerAgent
 	for i := range 20_000 {
-		a := contracts.RunnerAgent{Agent: fmt.Sprintf("%064d", i), Incarnation: 1 << 60, State: "exited", Started: &now,
-			Exit: &contracts.Exit{Code: -1, Signal: "SIGKILL", At: now, Tail: strings.Repeat("x", contracts.MaxOutputTail)}}
+		a := contracts.RunnerAgent{
+			Agent: fmt.Sprintf("%064d", i), Incarnation: 1 << 60, State: "exited", Started: &now,
+			Exit: &contracts.Exit{Code: -1, Signal: "SIGKILL", At: now, Tail: strings.Repeat("x", contracts.MaxOutputTail)},
+		}
 		if i%6 == 0 {
 			a.PID, a.State, a.Exit = 1<<22, "running", nil
 		}

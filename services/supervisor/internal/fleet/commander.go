@@ -55,8 +55,10 @@ type working struct {
 // NewCommander makes a commander that works until ctx ends. Post must not
 // block for long after that.
 func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, post func(tree.Input)) *Commander {
-	return &Commander{env: env, file: f, envs: envs, post: post, ctx: ctx, lanes: map[string][]Command{},
-		working: map[string]working{}, guards: map[string]*guard.Guard{}}
+	return &Commander{
+		env: env, file: f, envs: envs, post: post, ctx: ctx, lanes: map[string][]Command{},
+		working: map[string]working{}, guards: map[string]*guard.Guard{},
+	}
 }
 
 // Do takes a command on. A start gives up what is still under way about older

@@ -47,15 +47,19 @@ func open(t *testing.T, s *natstest.Server, instance string) (*Journal, shell.En
 func grown(first, n int) Decision {
 	d := Decision{ID: uuid.NewString(), Type: contracts.TreeDecided, At: time.Now(), Cursor: uint64(first + n)}
 	if first == 0 {
-		d.Changes = append(d.Changes, tree.Change{ID: "root", Spec: &tree.Spec{ID: "root", Supervisor: &tree.Supervisor{Strategy: tree.OneForOne}},
-			State: &tree.State{Phase: tree.Running, Supervisor: &tree.Supervised{}}})
+		d.Changes = append(d.Changes, tree.Change{
+			ID: "root", Spec: &tree.Spec{ID: "root", Supervisor: &tree.Supervisor{Strategy: tree.OneForOne}},
+			State: &tree.State{Phase: tree.Running, Supervisor: &tree.Supervised{}},
+		})
 	}
 	for i := range n {
 		id := fmt.Sprintf("a%d", first+i)
-		d.Changes = append(d.Changes, tree.Change{ID: id,
+		d.Changes = append(d.Changes, tree.Change{
+			ID:       id,
 			Spec:     &tree.Spec{ID: id, Parent: "root", Rank: int64(first + i + 1), Agent: &tree.Agent{Start: []byte(`{"command":["x"]}`)}},
 			State:    &tree.State{Phase: tree.Starting, Incarnation: 1, Why: strings.Repeat("why ", 50)},
-			Restarts: []tree.Entry{{At: 1, Reason: "r"}}})
+			Restarts: []tree.Entry{{At: 1, Reason: "r"}},
+		})
 		d.Inputs = append(d.Inputs, contracts.DecisionInput{Kind: "command", Node: id, At: d.At})
 		d.Effects = append(d.Effects, contracts.DecisionEffect{Kind: "start", Node: id, Incarnation: 1, Input: i})
 	}

@@ -174,8 +174,10 @@ func (k *Keeper) Run(ctx context.Context, serving func() error) error {
 // decision, with the configuration, and with what had been decided and perhaps
 // not done.
 func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
-	d := journal.Decision{ID: newID(), Type: contracts.TreeDecided, At: time.Now(), Cursor: k.cursor,
-		Inputs: []contracts.DecisionInput{{Kind: recording.Takeover, At: time.Now().UTC(), Detail: "supervisor " + k.env.Instance + " decides from now on"}}}
+	d := journal.Decision{
+		ID: newID(), Type: contracts.TreeDecided, At: time.Now(), Cursor: k.cursor,
+		Inputs: []contracts.DecisionInput{{Kind: recording.Takeover, At: time.Now().UTC(), Detail: "supervisor " + k.env.Instance + " decides from now on"}},
+	}
 	if err := k.journal.Append(ctx, d); err != nil {
 		return err
 	}
@@ -189,6 +191,7 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 			return ctx.Err()
 		}
 	}
+	before := k.specs()
 	out, err := k.decide(ctx, []arrival{{Input: tree.Input{Kind: tree.Configure, Specs: k.opt.Specs, Boot: k.opt.Boot, Reason: "configuration read"}}})
 	if err != nil {
 		return err
@@ -198,6 +201,7 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 			return fmt.Errorf("%w of tree %s: %s", ErrConfig, k.opt.Tree, e.Reason)
 		}
 	}
+	k.tellConfiguration(ctx, before)
 	k.watchAll()
 	for _, e := range k.tree.Outstanding() {
 		k.perform(e)

@@ -177,7 +177,8 @@ func (k *Keeper) lose(runner, why string, agents []string) {
 		}
 		k.silence.told[id] = st.Incarnation
 		cmds = append(cmds, fleet.Command{Spec: spec, Decision: st.Decision, Effect: tree.Effect{
-			Kind: tree.DoReport, Node: id, Incarnation: st.Incarnation, Runner: runner, Reason: why, Chain: story(st)}})
+			Kind: tree.DoReport, Node: id, Incarnation: st.Incarnation, Runner: runner, Reason: why, Chain: story(st),
+		}})
 	}
 	if len(cmds) == 0 {
 		return

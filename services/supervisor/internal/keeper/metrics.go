@@ -29,31 +29,44 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 	return &Metrics{
 		tree: treeName,
 		restarts: shell.Counter(r, prometheus.CounterOpts{
-			Name: "supervision_restarts_total", Help: "Restarts decided, by the supervisor node that decided them."}, "tree", "supervisor"),
+			Name: "supervision_restarts_total", Help: "Restarts decided, by the supervisor node that decided them.",
+		}, "tree", "supervisor"),
 		failures: shell.Counter(r, prometheus.CounterOpts{
-			Name: "supervision_failures_total", Help: "Failures of agents, by kind: exited, failed (a verdict), start_failed, host_lost."}, "tree", "kind"),
+			Name: "supervision_failures_total", Help: "Failures of agents, by kind: exited, failed (a verdict), start_failed, host_lost.",
+		}, "tree", "kind"),
 		active: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "supervision_active_children", Help: "Agents that run and are verified."}, "tree"),
+			Name: "supervision_active_children", Help: "Agents that run and are verified.",
+		}, "tree"),
 		rate: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "supervision_failure_rate", Help: "Failures a second over the last minute."}, "tree"),
+			Name: "supervision_failure_rate", Help: "Failures a second over the last minute.",
+		}, "tree"),
 		duration: shell.Histogram(r, prometheus.HistogramOpts{
-			Name: "supervision_restart_duration_seconds", Help: "From the decision to restart to running and verified, backoff included.", Buckets: seconds}, "tree"),
+			Name: "supervision_restart_duration_seconds", Help: "From the decision to restart to running and verified, backoff included.", Buckets: seconds,
+		}, "tree"),
 		lag: shell.Histogram(r, prometheus.HistogramOpts{
-			Name: "supervision_lag", Help: "Seconds from a failure's event to its stored decision.", Buckets: seconds}, "tree"),
+			Name: "supervision_lag", Help: "Seconds from a failure's event to its stored decision.", Buckets: seconds,
+		}, "tree"),
 		decisions: shell.Counter(r, prometheus.CounterOpts{
-			Name: "smith_supervisor_decisions_total", Help: "Decisions stored."}, "tree"),
+			Name: "smith_supervisor_decisions_total", Help: "Decisions stored.",
+		}, "tree"),
 		inputsTotal: shell.Counter(r, prometheus.CounterOpts{
-			Name: "smith_supervisor_inputs_total", Help: "Inputs taken into account."}, "tree"),
+			Name: "smith_supervisor_inputs_total", Help: "Inputs taken into account.",
+		}, "tree"),
 		unplaced: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_unplaced_agents", Help: "Agents that wait for a runner."}, "tree"),
+			Name: "smith_supervisor_unplaced_agents", Help: "Agents that wait for a runner.",
+		}, "tree"),
 		runnersLost: shell.Counter(r, prometheus.CounterOpts{
-			Name: "smith_supervisor_runners_lost_total", Help: "Runners taken for gone with their hosts."}, "tree"),
+			Name: "smith_supervisor_runners_lost_total", Help: "Runners taken for gone with their hosts.",
+		}, "tree"),
 		runners: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_runners", Help: "Runners that take starts."}, "tree"),
+			Name: "smith_supervisor_runners", Help: "Runners that take starts.",
+		}, "tree"),
 		throttled: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_throttled_restarts", Help: "Restarts that wait for budget."}, "tree"),
+			Name: "smith_supervisor_throttled_restarts", Help: "Restarts that wait for budget.",
+		}, "tree"),
 		pending: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_pending_commands", Help: "Agents with a start, stop or report under way."}, "tree"),
+			Name: "smith_supervisor_pending_commands", Help: "Agents with a start, stop or report under way.",
+		}, "tree"),
 	}
 }
 

@@ -23,8 +23,10 @@ func inputs() []tree.Input {
 		{Kind: tree.Beat, Node: "a", Unwell: true, At: noon},
 		{Kind: tree.Tick, At: noon},
 		{Kind: tree.Order, Command: tree.RestartIt, Node: "a", Token: "t", Chain: "t", At: noon},
-		{Kind: tree.Order, Command: tree.Add, Node: "b", Token: "t", At: noon,
-			Spec: &tree.Spec{ID: "b", Parent: "root", Agent: &tree.Agent{Runner: tree.AnyRunner, StartDeadline: time.Second}}},
+		{
+			Kind: tree.Order, Command: tree.Add, Node: "b", Token: "t", At: noon,
+			Spec: &tree.Spec{ID: "b", Parent: "root", Agent: &tree.Agent{Runner: tree.AnyRunner, StartDeadline: time.Second}},
+		},
 		{Kind: tree.Configure, Boot: true, At: noon},
 		{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r", Capacity: 4}, {Name: "s", Named: true}}, At: noon},
 	}

@@ -231,11 +231,15 @@ func (s *scene) state(n int) Record {
 }
 
 func group(id string, strategy tree.Strategy, most int, kids ...string) []*tree.Spec {
-	out := []*tree.Spec{{ID: id, Parent: "root", Restart: tree.Permanent,
-		Supervisor: &tree.Supervisor{Strategy: strategy, MaxRestarts: most, Period: time.Minute}}}
+	out := []*tree.Spec{{
+		ID: id, Parent: "root", Restart: tree.Permanent,
+		Supervisor: &tree.Supervisor{Strategy: strategy, MaxRestarts: most, Period: time.Minute},
+	}}
 	for _, k := range kids {
-		out = append(out, &tree.Spec{ID: k, Parent: id, Restart: tree.Permanent, Backoff: tree.Backoff{Delay: 100 * time.Millisecond},
-			Agent: &tree.Agent{Runner: tree.AnyRunner, Verify: true, StartDeadline: time.Second, Stabilisation: 50 * time.Millisecond}})
+		out = append(out, &tree.Spec{
+			ID: k, Parent: id, Restart: tree.Permanent, Backoff: tree.Backoff{Delay: 100 * time.Millisecond},
+			Agent: &tree.Agent{Runner: tree.AnyRunner, Verify: true, StartDeadline: time.Second, Stabilisation: 50 * time.Millisecond},
+		})
 	}
 	return out
 }

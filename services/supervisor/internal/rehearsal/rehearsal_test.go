@@ -90,9 +90,11 @@ func TestLongerBackoff(t *testing.T) {
 	})})
 	a := agent(t, got, "a")
 	// Three starts of 30 ms each until it serves, and two waits between.
-	want := contracts.RehearsalAgent{Agent: "a",
+	want := contracts.RehearsalAgent{
+		Agent:     "a",
 		Recorded:  contracts.RehearsalLife{Starts: 3, Restarts: 2, Downtime: (90 + 2*101) * ms, Waiting: 2 * 101 * ms, Phase: "running"},
-		Rehearsed: contracts.RehearsalLife{Starts: 3, Restarts: 2, Downtime: (90 + 2*1000) * ms, Waiting: 2000 * ms, Phase: "running"}}
+		Rehearsed: contracts.RehearsalLife{Starts: 3, Restarts: 2, Downtime: (90 + 2*1000) * ms, Waiting: 2000 * ms, Phase: "running"},
+	}
 	if a != want {
 		t.Errorf("got  %+v\nwant %+v", a, want)
 	}

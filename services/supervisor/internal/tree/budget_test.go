@@ -66,8 +66,10 @@ func TestRunnerBudget(t *testing.T) {
 	// Nor does anything once there is no budget any more.
 	b.crash("a")
 	b.wantPhase("a", Starting)
-	b.do(Input{Kind: Configure, Specs: []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}),
-		agent("a", "root", pinned("r1")), agent("b", "root", pinned("r1")), agent("c", "root", pinned("r2"))}})
+	b.do(Input{Kind: Configure, Specs: []*Spec{
+		sup("root", "", Supervisor{MaxRestarts: 9}),
+		agent("a", "root", pinned("r1")), agent("b", "root", pinned("r1")), agent("c", "root", pinned("r2")),
+	}})
 	b.wantPhase("a", Running)
 }
 
@@ -148,8 +150,10 @@ func TestBudgetHolds(t *testing.T) {
 		var agents []string
 		for g := range rapid.IntRange(1, 3).Draw(rt, "groups") {
 			group := fmt.Sprintf("g%d", g)
-			specs = append(specs, sup(group, "root", Supervisor{MaxRestarts: rapid.SampledFrom([]int{0, 2, 1000}).Draw(rt, group), Escalation: CoolOff, CoolOff: time.Second,
-				Strategy: rapid.SampledFrom([]Strategy{OneForOne, OneForAll, RestForOne}).Draw(rt, group+" strategy")}))
+			specs = append(specs, sup(group, "root", Supervisor{
+				MaxRestarts: rapid.SampledFrom([]int{0, 2, 1000}).Draw(rt, group), Escalation: CoolOff, CoolOff: time.Second,
+				Strategy: rapid.SampledFrom([]Strategy{OneForOne, OneForAll, RestForOne}).Draw(rt, group+" strategy"),
+			}))
 			for i := range rapid.IntRange(1, 6).Draw(rt, group+" agents") {
 				id := fmt.Sprintf("%s-%d", group, i)
 				agents = append(agents, id)

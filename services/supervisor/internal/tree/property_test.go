@@ -161,7 +161,8 @@ func drawTree(t *rapid.T) []*Spec {
 			Strategy:    rapid.SampledFrom([]Strategy{OneForOne, OneForAll, RestForOne, Escalate}).Draw(t, id+" strategy"),
 			MaxRestarts: rapid.IntRange(0, 3).Draw(t, id+" limit"), Period: time.Minute,
 			AutoShutdown: rapid.SampledFrom([]AutoShutdown{Never, AnySignificant, AllSignificant}).Draw(t, id+" auto"),
-			Escalation:   escalation, CoolOff: 3 * time.Second}})
+			Escalation:   escalation, CoolOff: 3 * time.Second,
+		}})
 		auto := specs[len(specs)-1].Supervisor.AutoShutdown != Never
 		for i := range rapid.IntRange(0, 3).Draw(t, id+" children") {
 			kid := fmt.Sprintf("%s%d", id, i)
@@ -170,10 +171,14 @@ func drawTree(t *rapid.T) []*Spec {
 				continue
 			}
 			r := rapid.SampledFrom([]Restart{Permanent, Permanent, Permanent, Transient, Temporary}).Draw(t, kid+" restart")
-			specs = append(specs, &Spec{ID: kid, Parent: id, Restart: r, Backoff: backoff, ShutdownTimeout: time.Second,
+			specs = append(specs, &Spec{
+				ID: kid, Parent: id, Restart: r, Backoff: backoff, ShutdownTimeout: time.Second,
 				Significant: auto && r != Permanent && rapid.Bool().Draw(t, kid+" significant"),
-				Agent: &Agent{Runner: AnyRunner, Verify: rapid.Bool().Draw(t, kid+" verify"),
-					StartDeadline: 2 * time.Second, Stabilisation: 500 * time.Millisecond}})
+				Agent: &Agent{
+					Runner: AnyRunner, Verify: rapid.Bool().Draw(t, kid+" verify"),
+					StartDeadline: 2 * time.Second, Stabilisation: 500 * time.Millisecond,
+				},
+			})
 		}
 	}
 	sup("n", "", 2)

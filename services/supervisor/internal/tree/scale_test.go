@@ -123,8 +123,12 @@ func TestMove(t *testing.T) {
 		node, to string
 		want     Result
 	}{
-		{"root", "other", Invalid}, {"other", "other", Invalid}, {"w-1", "nobody", NoSupervisor}, {"w-1", "first", NoSupervisor},
-		{"nobody", "root", NotFound}, {"w-1", "other", OK},
+		{"root", "other", Invalid},
+		{"other", "other", Invalid},
+		{"w-1", "nobody", NoSupervisor},
+		{"w-1", "first", NoSupervisor},
+		{"nobody", "root", NotFound},
+		{"w-1", "other", OK},
 	} {
 		b.wantReply(fmt.Sprint(c), b.order(MoveIt, c.node, 0, c.to), c.want)
 	}

@@ -388,10 +388,18 @@ func TestStaleInputsChangeNothing(t *testing.T) {
 	b.crash("a") // now 2
 	b.tree.Changes(nil)
 	for _, in := range []Input{
-		{Kind: Exited, Node: "a", Incarnation: 1}, {Kind: Exited, Node: "a", Incarnation: 3}, {Kind: Exited, Node: "a"},
-		{Kind: Failed, Node: "a", Incarnation: 1}, {Kind: Failed, Node: "a", At: epoch - 1},
-		{Kind: Started, Node: "a", Incarnation: 2}, {Kind: StartFailed, Node: "a", Incarnation: 2}, {Kind: Stopped, Node: "a", Incarnation: 2},
-		{Kind: Exited, Node: "nobody", Incarnation: 1}, {Kind: Exited, Node: "root", Incarnation: 0}, {Kind: "what", Node: "a", Incarnation: 2}, {},
+		{Kind: Exited, Node: "a", Incarnation: 1},
+		{Kind: Exited, Node: "a", Incarnation: 3},
+		{Kind: Exited, Node: "a"},
+		{Kind: Failed, Node: "a", Incarnation: 1},
+		{Kind: Failed, Node: "a", At: epoch - 1},
+		{Kind: Started, Node: "a", Incarnation: 2},
+		{Kind: StartFailed, Node: "a", Incarnation: 2},
+		{Kind: Stopped, Node: "a", Incarnation: 2},
+		{Kind: Exited, Node: "nobody", Incarnation: 1},
+		{Kind: Exited, Node: "root", Incarnation: 0},
+		{Kind: "what", Node: "a", Incarnation: 2},
+		{},
 	} {
 		if out := b.raw(in); len(out) > 0 || b.tree.Dirty() > 0 {
 			t.Errorf("%+v led to %+v", in, out)
@@ -441,8 +449,12 @@ func TestConfigureMerges(t *testing.T) {
 		t.Errorf("a node of a removed one's name begins with incarnation %d, want 2", inc)
 	}
 	for _, bad := range [][]*Spec{
-		{}, {agent("root", "")}, {root, agent("q", "nobody")}, {root, agent("q", "root"), agent("q", "root")},
-		{root, sup("a", "root", Supervisor{})}, {sup("other", "", Supervisor{})},
+		{},
+		{agent("root", "")},
+		{root, agent("q", "nobody")},
+		{root, agent("q", "root"), agent("q", "root")},
+		{root, sup("a", "root", Supervisor{})},
+		{sup("other", "", Supervisor{})},
 		{root, agent("q", "root", func(s *Spec) { s.Significant, s.Restart = true, Transient })},
 	} {
 		b.took()
