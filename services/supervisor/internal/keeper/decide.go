@@ -198,7 +198,7 @@ func (k *Keeper) effectWords(e tree.Effect, input int) contracts.DecisionEffect 
 	case tree.NoteRestart:
 		out.Kind = "delay"
 		_, st, _ := k.tree.Lookup(e.Node)
-		out.Detail = "restart " + ordinal(st.Attempts) + " in " + time.Duration(e.Due-k.last).String() + ": " + e.Reason
+		out.Detail = "restart " + ordinal(st.Attempts) + " in " + time.Duration(e.Due-k.last).Round(time.Millisecond).String() + ": " + e.Reason
 	case tree.DoReport:
 		out.Kind = "emit"
 	case tree.DoStop:
