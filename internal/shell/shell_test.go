@@ -181,6 +181,7 @@ func TestAPI(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		env.Ready()
 		nc := s.Connect(t)
 		got, err := shell.Call[ask](t.Context(), nc, "smith.router.double", ask{21})
 		if err != nil || got.N != 42 {
