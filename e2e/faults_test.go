@@ -166,6 +166,8 @@ const faultsConfig2 = `
 supervision_tree:
   root_strategy: one_for_one
   failure_detection: {heartbeat_interval: 200ms}
+  # A task may be in the hands of all three that are killed, one after the other.
+  routing: {max_attempts: 10}
   tree:
     - name: pool
       strategy: one_for_one

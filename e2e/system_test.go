@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -310,12 +311,16 @@ func (s *system) readRecords() []record {
 	return out
 }
 
+// lastPort is the last port that was given to a test; none is given twice.
+var lastPort atomic.Int32
+
 // freePort is a port that was free a moment ago and that no outgoing connection
 // will take: those come from the range above 32767.
 func freePort(t *testing.T) int {
 	t.Helper()
+	lastPort.CompareAndSwap(0, 20000+rand.Int32N(8000))
 	for range 100 {
-		port := 20000 + rand.IntN(12000)
+		port := int(lastPort.Add(1))
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err == nil {
 			l.Close()
