@@ -71,7 +71,7 @@ func runOn(ctx context.Context, nc *nats.Conn, cfg runner.Config, log *slog.Logg
 	return runner.Run(ctx, env, cfg)
 }
 
-const patience = 15 * time.Second
+const patience = time.Minute
 
 // host is a runner and what a supervisor would use to talk to it.
 type host struct {
