@@ -24,6 +24,8 @@ var (
 	ErrHalfOpenLimit = errors.New("circuit breaker half-open and at its limit of calls")
 	// ErrTimeout: the call was made and did not end in time.
 	ErrTimeout = errors.New("timeout")
+	// ErrInterrupted: the attempt was cut off by its scope, see [Options.Scope].
+	ErrInterrupted = errors.New("interrupted")
 )
 
 var (

@@ -16,6 +16,7 @@ package guard
 
 import (
 	"context"
+	"fmt"
 )
 
 // Guard protects the calls to one downstream service. All methods are safe
@@ -133,7 +134,16 @@ func attempt[T any](ctx context.Context, g *Guard, op string, p *pass, fn func(c
 	defer stop()
 	err = errAborted // what remains when fn panics or calls Goexit
 	defer func() { p.done(g.opts.judge(ctx, err), err) }()
-	v, err = fn(callCtx)
+	scoped, release := g.opts.Scope(callCtx)
+	defer release()
+	if cut := scoped.Err(); cut != nil {
+		err = cut
+	} else {
+		v, err = fn(scoped)
+	}
+	if err != nil && scoped.Err() != nil && callCtx.Err() == nil {
+		err = fmt.Errorf("%w: %w: %w", ErrInterrupted, context.Cause(scoped), err)
+	}
 	if err != nil && context.Cause(callCtx) == errLimit && ctx.Err() == nil {
 		err = &limitError{limit: limit, err: err}
 	}

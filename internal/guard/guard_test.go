@@ -80,6 +80,39 @@ func TestCallersEndCountsNeitherWay(t *testing.T) {
 	})
 }
 
+// What the scope cuts off is tried again and counts neither way; what it
+// forbids from the start is not even called.
+func TestScope(t *testing.T) {
+	bubble(t, func(t *testing.T) {
+		lost := errors.New("connection lost")
+		begin, calls := time.Now(), 0
+		opts := breakerOptions(config.CircuitBreaker{FailureThreshold: 1, SuccessThreshold: 1, Timeout: second, HalfOpenMaxCalls: 1})
+		opts.Retry = config.Retry{MaxAttempts: 3, InitialDelay: second, MaxDelay: second, Base: 1}
+		opts.Scope = func(ctx context.Context) (context.Context, context.CancelFunc) {
+			scoped, end := context.WithCancelCause(ctx)
+			cut := time.AfterFunc(time.Until(begin.Add(1500*time.Millisecond)), func() { end(lost) })
+			if time.Since(begin) > 1500*time.Millisecond {
+				end(lost)
+			}
+			return scoped, func() { cut.Stop(); end(nil) }
+		}
+		g := New("svc", opts)
+		err := g.Run(t.Context(), "op", func(ctx context.Context) error {
+			if calls++; calls == 1 {
+				return ErrInterrupted // after which there is another attempt, at 1 s
+			}
+			<-ctx.Done() // at 1.5 s
+			return ctx.Err()
+		})
+		wantErr(t, err, ErrInterrupted)
+		wantErr(t, err, lost)
+		if errors.Is(err, ErrTimeout) || calls != 2 || time.Since(begin) != 2500*time.Millisecond {
+			t.Errorf("%d calls within %v: %v", calls, time.Since(begin), err)
+		}
+		wantState(t, g, Closed)
+	})
+}
+
 func TestRetryDelays(t *testing.T) {
 	bubble(t, func(t *testing.T) {
 		g := New("svc", Options{Retry: config.Retry{MaxAttempts: 5, InitialDelay: second, MaxDelay: 3 * second, Base: 2}})

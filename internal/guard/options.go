@@ -26,6 +26,11 @@ type Options struct {
 	// those marked [Permanent], which are answers. Timeouts and panics always
 	// count. The end of the caller's own context counts neither way.
 	Counts func(error) bool
+	// Scope narrows the context of each attempt by what may cut it off that is
+	// neither the caller's doing nor the service's, such as the loss of a
+	// connection; it gives the reason as the context's cause. What was cut off
+	// is [ErrInterrupted]: worth another attempt, and counted neither way.
+	Scope func(context.Context) (context.Context, context.CancelFunc)
 	// OnTransition is told each breaker state change, one at a time and in
 	// order, from a goroutine of its own; it may call through this guard. At
 	// most [MaxTransitions] wait for it, then the oldest are skipped.
@@ -48,6 +53,9 @@ func FromFile(f *config.File, name string) Options {
 
 func (o Options) withDefaults() Options {
 	d := FromFile(config.Default(), config.DefaultName)
+	if o.Scope == nil {
+		o.Scope = func(ctx context.Context) (context.Context, context.CancelFunc) { return ctx, func() {} }
+	}
 	if o.Bulkhead == (config.Bulkhead{}) {
 		o.Bulkhead = d.Bulkhead
 	}
@@ -122,7 +130,7 @@ func (o Options) judge(ctx context.Context, err error) verdict {
 		return success
 	case errors.Is(err, errAborted), errors.Is(err, ErrTimeout):
 		return failure
-	case ctx.Err() != nil && isContextError(err):
+	case ctx.Err() != nil && isContextError(err), errors.Is(err, ErrInterrupted):
 		return neither
 	case o.Counts != nil:
 		if o.Counts(err) {
@@ -140,7 +148,7 @@ func again(ctx context.Context, transient func(error) bool, err error) bool {
 	switch {
 	case ctx.Err() != nil, IsPermanent(err):
 		return false
-	case errors.Is(err, ErrTimeout):
+	case errors.Is(err, ErrTimeout), errors.Is(err, ErrInterrupted):
 		return true
 	case transient != nil:
 		return transient(err)

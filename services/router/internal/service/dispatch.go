@@ -196,7 +196,7 @@ func (r *router) request(d contracts.TaskDispatch) (contracts.TaskReply, error) 
 		switch {
 		case errors.Is(err, nats.ErrNoResponders):
 			return reply, guard.Permanent(err)
-		case err != nil && own.Err() != nil && r.ctx.Err() == nil && r.env.NC.IsConnected():
+		case err != nil && errors.Is(own.Err(), context.DeadlineExceeded):
 			return reply, guard.Permanent(errNoReply)
 		case err != nil:
 			return reply, err

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/guard"
@@ -280,7 +279,7 @@ func (c *Commander) guard(runner string) *guard.Guard {
 	defer c.mu.Unlock()
 	g := c.guards[runner]
 	if g == nil {
-		g = newGuard(c.env, c.file, runner)
+		g = shell.NewNamedGuard(c.env, c.file, contracts.ServiceRunner, contracts.ServiceRunner+"/"+runner)
 		c.guards[runner] = g
 	}
 	return g
@@ -294,26 +293,4 @@ func (c *Commander) Renew(runner string) {
 	if g := c.guards[runner]; g != nil && g.State() != guard.Closed {
 		delete(c.guards, runner)
 	}
-}
-
-func newGuard(env shell.Env, f *config.File, runner string) *guard.Guard {
-	opts := guard.FromFile(f, contracts.ServiceRunner)
-	if env.Metrics != nil {
-		opts.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"caller": env.Service}, env.Metrics)
-	}
-	opts.OnTransition = func(t guard.Transition) {
-		kind := contracts.SystemBreakerOpen
-		switch t.To {
-		case guard.Open:
-		case guard.Closed:
-			kind = contracts.SystemBreakerClosed
-		default:
-			return
-		}
-		env.Log.Warn("circuit breaker", "runner", runner, "from", string(t.From), "to", string(t.To), "reason", t.Reason)
-		env.Emit(context.Background(), env.Event(kind, env.Service).Data(contracts.SystemBreakerData{
-			Service: env.Service, Breaker: contracts.ServiceRunner + "/" + runner, From: string(t.From), To: string(t.To), Reason: t.Reason,
-		}))
-	}
-	return guard.New(contracts.ServiceRunner+"/"+runner, opts)
 }
