@@ -208,7 +208,8 @@ func (t *Tree) keepScales(valid map[string]map[string]Scale) {
 }
 
 // move puts a node with all below it under another supervisor, last. What runs
-// runs on; from now on it is the new supervisor's to restart.
+// runs on; from now on it is the new supervisor's to restart. What was down only
+// because its supervisor was comes up under one that runs.
 func (t *Tree) move(n *node, in *Input) {
 	to := t.nodes[in.To]
 	if why, r := t.movable(n, to, in.To); r != OK {
@@ -237,7 +238,15 @@ func (t *Tree) move(n *node, in *Input) {
 	t.mark(n, dirtyState|dirtySpec)
 	t.emit(Effect{Kind: NoteMove, Node: spec.ID, Incarnation: n.st.Incarnation, Reason: "from " + from.spec.ID + " to " + to.spec.ID})
 	t.wake(n)
+	if from.st.Phase != Running && to.st.Phase == Running && n.st.Phase == Idle && !n.retired() {
+		t.begin(n, "", "", false)
+	}
 	t.refuse(in, OK, "")
+}
+
+// retired tells whether a node that is down is meant to be.
+func (n *node) retired() bool {
+	return n.st.Why == WhyTerminated || n.st.Why == WhyFinished || n.st.Why == WhyGaveUp
 }
 
 // movable tells why a node cannot move.

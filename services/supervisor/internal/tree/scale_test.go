@@ -152,6 +152,27 @@ func TestMove(t *testing.T) {
 	b.wantChildren("root", "first w-1 last")
 }
 
+// Out of a supervisor that is down, a child comes up under one that runs, unless
+// it was ordered down.
+func TestMoveOutOfADownSupervisor(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, instances(2)...)
+	for _, id := range []string{"w-1", "w-2"} {
+		b.wantReply("move", b.order(MoveIt, id, 0, "other"), OK)
+	}
+	b.wantReply("w-2 down", b.order(TerminateIt, "w-2", 0, ""), OK)
+	b.wantReply("other down", b.order(TerminateIt, "other", 0, ""), OK)
+	b.wantPhase("w-1", Idle)
+	for _, id := range []string{"w-1", "w-2"} {
+		b.wantReply("move back", b.order(MoveIt, id, 0, "root"), OK)
+	}
+	b.wantPhase("w-1", Running)
+	b.wantPhase("w-2", Idle)
+	if inc := b.state("w-1").Incarnation; inc != 2 {
+		t.Errorf("incarnation %d", inc)
+	}
+}
+
 // What is in the middle of something stays where it is.
 func TestMoveWhileBusy(t *testing.T) {
 	t.Parallel()
