@@ -9,6 +9,8 @@ import (
 // cores are the packages that hold decisions and no side effects.
 var cores = []string{
 	"services/detector/internal/fleet",
+	"services/detector/internal/roster",
+	"services/detector/internal/slab",
 	"services/detector/internal/suspicion",
 	"services/detector/internal/wheel",
 	"services/eventstore/internal/chain",

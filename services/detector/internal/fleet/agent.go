@@ -7,77 +7,6 @@ import (
 	"github.com/mistersmith/mistersmith/services/detector/internal/suspicion"
 )
 
-// state is what the detector does about an agent.
-type state uint8
-
-const (
-	// awaited: started, its first heartbeat is due.
-	awaited state = iota
-	// watched: it beats, or should.
-	watched
-	// failed: taken for dead or hung.
-	failed
-	// gone: it left or ended; nothing is expected of it.
-	gone
-	// ignored: an operator does not want it watched.
-	ignored
-)
-
-// Status is what an agent says of itself.
-type Status string
-
-// The statuses that matter here.
-const (
-	Stopping Status = "stopping"
-	Stopped  Status = "stopped"
-)
-
-// About is what an agent or its starter said of it.
-type About struct {
-	Type, Runner string
-	Status       Status
-	Capabilities []string
-	InFlight     int
-	Capacity     int
-	Interval     time.Duration
-}
-
-// agent is one entry.
-type agent struct {
-	id    string
-	about About
-	est   suspicion.Estimator
-	rule  Override
-
-	state     state
-	band      Band
-	announced bool // a start event or an operator named it
-	beaten    bool // it beat in this incarnation
-	answers   bool // it answered a ping once
-	ended     bool // gone, and proven so by an exit
-	unclean   bool // the next gap is not the agent's own doing: do not learn it
-	burst     bool // heartbeats that were held up may still follow at once
-	untold    bool // discovered, but not yet told so
-	reason    Reason
-
-	incarnation uint64
-	over        uint64 // the highest incarnation whose end is proven
-	seq         uint64
-	// last is the trusted instant of the last sign of life, or of the start;
-	// heard the real one of the last heartbeat; lost the clock's loss then.
-	last, heard Instant
-	lost        time.Duration
-	met         Instant // trusted instant of discovery
-	since       Instant // real instant of failing or going
-	start       time.Duration
-	// declared is the interval the agent told, assumed the one taken for it
-	// when it tells none, from its longest gap.
-	declared, assumed, longest time.Duration
-	progress                   uint64
-	moved                      Instant // when progress last changed
-	cleared                    int     // pings answered since the last beat
-}
-
 const (
 	// A young agent, with fewer gaps than this known, is never given more
 	// than twice the missed beats: a high threshold cannot be told from
@@ -109,21 +38,11 @@ const (
 	stallShare = 8
 )
 
-func (f *Fleet) interval(a *agent) time.Duration {
-	switch {
-	case a.declared > 0:
-		return a.declared
-	case a.assumed > 0:
-		return a.assumed
-	}
-	return f.cfg.Interval
-}
-
 // threshold is the level of a verdict. A configured one is meant as it is
 // written. The default one is for an agent that beats once per second, and
 // rises for one that beats more often, so that mistakes are as rare in time.
 func (f *Fleet) threshold(a *agent) float64 {
-	level := or(a.rule.Threshold, f.cfg.Threshold)
+	level := or(f.rule(a).Threshold, f.cfg.Threshold)
 	if interval := f.interval(a); f.byDefault(a) && interval < time.Second {
 		level += math.Log10(time.Second.Seconds() / interval.Seconds())
 	}
@@ -131,10 +50,27 @@ func (f *Fleet) threshold(a *agent) float64 {
 }
 
 // byDefault tells whether nobody chose a threshold for the agent's tail.
-func (f *Fleet) byDefault(a *agent) bool { return f.cfg.byDefault && a.rule.Threshold == 0 }
+func (f *Fleet) byDefault(a *agent) bool { return f.cfg.byDefault && f.rule(a).Threshold == 0 }
+
+// rule are the agent's own rules.
+func (f *Fleet) rule(a *agent) Override {
+	if !a.ruled {
+		return Override{}
+	}
+	return f.rules[a.number]
+}
+
+// setRule gives an agent rules of its own, or none.
+func (f *Fleet) setRule(a *agent, rule Override) {
+	if a.ruled = rule != (Override{}); a.ruled {
+		f.rules[a.number] = rule
+	} else {
+		delete(f.rules, a.number)
+	}
+}
 
 func (f *Fleet) missedBeats(a *agent) time.Duration {
-	return time.Duration(or(a.rule.MissedBeats, f.cfg.MissedBeats))
+	return time.Duration(or(f.rule(a).MissedBeats, f.cfg.MissedBeats))
 }
 
 // silentFrom is the trusted instant from which silence counts.
@@ -150,22 +86,22 @@ func (f *Fleet) silentFrom(a *agent) Instant {
 func (f *Fleet) limit(a *agent, share float64) (time.Duration, Rule) {
 	interval := f.interval(a)
 	missed := float64(f.missedBeats(a)*interval) * share
-	samples := a.est.Samples()
+	samples := f.bank.Samples(a.number)
 	fixed := f.cfg.Suspicion.Algorithm == suspicion.Fixed
 	if samples < f.cfg.MinSamples && !fixed {
 		return time.Duration(missed), RuleMissedBeats
 	}
 	level := f.threshold(a)
-	at := a.est.Crossing(level * share)
+	at := f.bank.Crossing(a.number, level*share)
 	if fixed {
 		return at, RuleMissedBeats
 	}
 	if share == 1 && f.byDefault(a) {
-		if surer := a.est.Crossing(level + surerLevel); float64(surer) <= surerCost*float64(at) {
+		if surer := f.bank.Crossing(a.number, level+surerLevel); float64(surer) <= surerCost*float64(at) {
 			at = surer
 		}
 	}
-	most := patience * max(interval, a.est.Interval())
+	most := patience * max(interval, f.bank.Interval(a.number))
 	if samples < youngSamples {
 		most = time.Duration(2 * missed)
 	}
@@ -185,8 +121,8 @@ func (f *Fleet) phi(a *agent, silence time.Duration) float64 {
 		return min(threshold*float64(silence)/float64(a.start), suspicion.MaxPhi)
 	}
 	full, _ := f.limit(a, 1)
-	phi := a.est.Phi(silence)
-	if a.est.Samples() < f.cfg.MinSamples {
+	phi := f.bank.Phi(a.number, silence)
+	if f.bank.Samples(a.number) < f.cfg.MinSamples {
 		phi = threshold * float64(silence) / float64(full)
 	}
 	if silence >= full {
@@ -202,7 +138,7 @@ func (f *Fleet) evidence(a *agent, now, trusted Instant, rule Rule) Evidence {
 	return Evidence{
 		Phi: f.phi(a, trusted-f.silentFrom(a)), Threshold: f.threshold(a),
 		Elapsed: f.elapsed(a, now), Beaten: a.heard > 0,
-		Interval: f.interval(a), Samples: a.est.Samples(), Rule: rule,
+		Interval: f.interval(a), Samples: f.bank.Samples(a.number), Rule: rule,
 	}
 }
 
@@ -216,7 +152,7 @@ func (f *Fleet) elapsed(a *agent, now Instant) time.Duration {
 
 // find adds a finding about an agent.
 func (f *Fleet) find(a *agent, fd Finding) {
-	fd.Agent, fd.Incarnation, fd.About = a.id, a.incarnation, a.about
+	fd.Agent, fd.Incarnation, fd.About = f.roster.Name(a.number), a.incarnation, f.about(a)
 	f.out = append(f.out, fd)
 }
 
@@ -237,19 +173,18 @@ func (f *Fleet) move(a *agent, b Band) {
 }
 
 // fail declares an agent failed.
-func (f *Fleet) fail(i uint32, reason Reason, rule Rule, now, trusted Instant) {
-	a := &f.agents[i]
+func (f *Fleet) fail(a *agent, reason Reason, rule Rule, now, trusted Instant) {
 	f.create(a)
 	e := f.evidence(a, now, trusted, rule)
-	a.state, a.reason, a.since = failed, reason, now
+	a.state, a.since = failed, now
+	f.texts.set(&a.reason, string(reason))
 	f.find(a, Finding{Kind: Failed, Reason: reason, Evidence: e})
 	f.become(a, Unhealthy, e)
-	f.wheel.Set(i, trusted+f.cfg.ForgetAfter)
+	f.wheel.Set(a.number, trusted+f.cfg.ForgetAfter)
 }
 
 // depart says that nothing is expected of the agent any more.
-func (f *Fleet) depart(i uint32, ended bool, now, trusted Instant) {
-	a := &f.agents[i]
+func (f *Fleet) depart(a *agent, ended bool, now, trusted Instant) {
 	if a.state == ignored {
 		return
 	}
@@ -262,40 +197,38 @@ func (f *Fleet) depart(i uint32, ended bool, now, trusted Instant) {
 	} else {
 		f.become(a, Unknown, Evidence{})
 	}
-	f.wheel.Set(i, trusted+f.cfg.ForgetAfter)
+	f.wheel.Set(a.number, trusted+f.cfg.ForgetAfter)
 }
 
 // fire handles an agent's deadline.
-func (f *Fleet) fire(now, trusted Instant, i uint32) {
-	a := &f.agents[i]
+func (f *Fleet) fire(now, trusted Instant, a *agent) {
 	silence := trusted - f.silentFrom(a)
 	switch a.state {
 	case gone, failed:
 		// One that beats on, though hung or leaving, is not forgotten.
 		if idle := now - max(a.heard, a.since); idle < f.cfg.ForgetAfter {
-			f.wheel.Set(i, trusted+f.cfg.ForgetAfter-idle)
+			f.wheel.Set(a.number, trusted+f.cfg.ForgetAfter-idle)
 			return
 		}
-		f.forget(i)
+		f.forget(a)
 	case ignored:
 	case awaited:
 		if silence < a.start {
-			f.arm(i)
+			f.arm(a)
 			return
 		}
-		f.fail(i, NoFirstHeartbeat, RuleStartDeadline, now, trusted)
+		f.fail(a, NoFirstHeartbeat, RuleStartDeadline, now, trusted)
 	case watched:
-		f.suspect(i, silence, now, trusted)
+		f.suspect(a, silence, now, trusted)
 	}
 }
 
 // suspect acts on a silence that may have crossed the next level.
-func (f *Fleet) suspect(i uint32, silence time.Duration, now, trusted Instant) {
-	a := &f.agents[i]
+func (f *Fleet) suspect(a *agent, silence time.Duration, now, trusted Instant) {
 	if a.band != Degraded {
 		half, rule := f.limit(a, 0.5)
 		if silence < half {
-			f.wheel.Set(i, trusted-silence+half)
+			f.wheel.Set(a.number, trusted-silence+half)
 			return
 		}
 		if full, _ := f.limit(a, 1); silence < full {
@@ -305,25 +238,24 @@ func (f *Fleet) suspect(i uint32, silence time.Duration, now, trusted Instant) {
 	}
 	full, rule := f.limit(a, 1)
 	if silence < full {
-		f.wheel.Set(i, trusted-silence+full)
+		f.wheel.Set(a.number, trusted-silence+full)
 		return
 	}
-	f.fail(i, HeartbeatTimeout, rule, now, trusted)
+	f.fail(a, HeartbeatTimeout, rule, now, trusted)
 }
 
 // arm sets the deadline to the next level the agent's silence can cross.
-func (f *Fleet) arm(i uint32) {
-	a := &f.agents[i]
+func (f *Fleet) arm(a *agent) {
 	from := f.silentFrom(a)
 	switch a.state {
 	case awaited:
-		f.wheel.Set(i, from+a.start)
+		f.wheel.Set(a.number, from+a.start)
 	case watched:
 		share := 0.5
 		if a.band == Degraded {
 			share = 1
 		}
 		at, _ := f.limit(a, share)
-		f.wheel.Set(i, from+at)
+		f.wheel.Set(a.number, from+at)
 	}
 }

@@ -23,16 +23,16 @@ type Beat struct {
 // Beat takes note of a heartbeat that arrived at now.
 func (f *Fleet) Beat(now Instant, b Beat) []Finding {
 	trusted := f.begin(now, false)
-	i, known := f.index[b.Agent]
+	a := f.lookup(b.Agent)
+	known := a != nil
 	if !known {
-		if !f.room() {
+		if len(b.Agent) > MaxName || !f.room() {
 			f.stats.Refused++
 			f.out = append(f.out, Finding{Kind: Full, Agent: b.Agent})
 			return f.out
 		}
-		i = f.discover(b, trusted)
+		a = f.discover(&b, trusted)
 	}
-	a := &f.agents[i]
 	switch {
 	case a.state == ignored:
 		a.heard = now
@@ -41,18 +41,18 @@ func (f *Fleet) Beat(now Instant, b Beat) []Finding {
 		f.stats.Stale++
 		return f.out
 	case b.Incarnation > a.incarnation:
-		f.renew(i, b.Incarnation, trusted)
+		f.renew(a, b.Incarnation, trusted)
 	}
-	if a.state == gone && !f.revive(i, b, now, trusted) {
+	if a.state == gone && !f.revive(a, &b, now, trusted) {
 		return f.out
 	}
 	if !known {
-		a.about = b.About
+		f.note(a, &b.About)
 	}
 	if b.Incarnation == 0 || trusted-a.met >= announcedWithin {
 		f.create(a)
 	}
-	f.hear(i, b, now, trusted)
+	f.hear(a, &b, now, trusted)
 	return f.out
 }
 
@@ -68,8 +68,7 @@ func (f *Fleet) create(a *agent) {
 
 // revive decides about a heartbeat of an agent that is gone: a straggler, or a
 // new life that nobody announced.
-func (f *Fleet) revive(i uint32, b Beat, now, trusted Instant) bool {
-	a := &f.agents[i]
+func (f *Fleet) revive(a *agent, b *Beat, now, trusted Instant) bool {
 	if a.ended {
 		quiet := f.interval(a)
 		if a.incarnation > 0 {
@@ -81,13 +80,14 @@ func (f *Fleet) revive(i uint32, b Beat, now, trusted Instant) bool {
 			f.stats.Stale++
 			return false
 		}
-		f.renew(i, 0, trusted)
+		f.renew(a, 0, trusted)
 		f.find(a, Finding{Kind: Created})
 		a.untold = false
 		return true
 	}
 	if b.About.Status == Stopping || b.About.Status == Stopped {
-		a.heard, a.about.Status = now, b.About.Status
+		a.heard = now
+		f.texts.set(&a.status, string(b.About.Status))
 		return false
 	}
 	a.unclean = true
@@ -96,8 +96,7 @@ func (f *Fleet) revive(i uint32, b Beat, now, trusted Instant) bool {
 }
 
 // hear is a heartbeat of the agent's present life.
-func (f *Fleet) hear(i uint32, b Beat, now, trusted Instant) {
-	a := &f.agents[i]
+func (f *Fleet) hear(a *agent, b *Beat, now, trusted Instant) {
 	first := !a.beaten
 	rearm := a.state != watched || a.band != Healthy
 	if f.declare(a, b.About.Interval) {
@@ -106,11 +105,11 @@ func (f *Fleet) hear(i uint32, b Beat, now, trusted Instant) {
 		f.learn(a, b.Seq, now)
 		rearm = f.assume(a) || rearm
 	}
-	a.last, a.heard, a.lost, a.seq = trusted, now, f.clock.lost, b.Seq
-	a.beaten, a.unclean, a.cleared = true, false, 0
 	leaving := b.About.Status == Stopping || b.About.Status == Stopped
 	hung := f.hung(a, b, now) && !leaving
-	note(&a.about, b.About)
+	a.last, a.heard, a.lost, a.seq = trusted, now, f.clock.lost, b.Seq
+	a.beaten, a.unclean, a.cleared = true, false, 0
+	f.note(a, &b.About)
 	if a.state == failed && !hung {
 		a.state = watched
 		f.find(a, Finding{Kind: Recovered, For: now - a.since})
@@ -118,11 +117,11 @@ func (f *Fleet) hear(i uint32, b Beat, now, trusted Instant) {
 
 	switch {
 	case leaving:
-		f.depart(i, false, now, trusted)
+		f.depart(a, false, now, trusted)
 		return
 	case hung:
 		if a.state != failed {
-			f.fail(i, Hung, RuleProgress, now, trusted)
+			f.fail(a, Hung, RuleProgress, now, trusted)
 		}
 		return
 	}
@@ -133,18 +132,18 @@ func (f *Fleet) hear(i uint32, b Beat, now, trusted Instant) {
 	if first {
 		f.find(a, Finding{Kind: ProbeWanted})
 	}
-	if rearm || !f.wheel.Has(i) {
-		f.arm(i)
+	if rearm {
+		f.arm(a)
 	}
 }
 
 // declare takes the interval the agent tells, if it is another than before.
 func (f *Fleet) declare(a *agent, interval time.Duration) bool {
-	if interval <= 0 || interval == a.declared {
+	if interval <= 0 || a.declares && interval == a.pace {
 		return false
 	}
-	a.declared = suspicion.Clamp(interval)
-	a.est.Declare(a.declared)
+	a.pace, a.declares = suspicion.Clamp(interval), true
+	f.bank.Declare(a.number, a.pace)
 	return true
 }
 
@@ -177,45 +176,44 @@ func (f *Fleet) learn(a *agent, seq uint64, now Instant) {
 		full, _ := f.limit(a, 1)
 		gap = min(gap, 2*full)
 	}
-	a.est.Observe(gap, beats)
+	f.bank.Observe(a.number, gap, beats)
 	a.longest = max(a.longest, now-a.heard)
+	f.prove(a)
 }
 
 // assume guesses the interval of an agent that declares none from its first
 // gaps, and tells whether it changed.
 func (f *Fleet) assume(a *agent) bool {
-	samples := a.est.Samples()
-	if a.declared > 0 || samples == 0 || samples > f.cfg.MinSamples {
+	samples := f.bank.Samples(a.number)
+	if a.declares || samples == 0 || samples > f.cfg.MinSamples {
 		return false
 	}
 	if samples < assumeAfter && a.longest <= f.interval(a) {
 		return false
 	}
 	guess := min(max(a.longest, minAssumed), maxAssumed)
-	if guess == a.assumed {
+	if guess == a.pace {
 		return false
 	}
-	a.assumed = guess
-	a.est.Declare(guess)
+	a.pace = guess
+	f.bank.Declare(a.number, guess)
 	return true
 }
 
 // hung tells whether the agent beats though its work stands still past the
-// time it gave itself.
-func (f *Fleet) hung(a *agent, b Beat, now Instant) bool {
-	if b.Progress != a.progress || a.moved == 0 || !b.Busy {
-		a.progress, a.moved = b.Progress, now
+// time it gave itself. It looks at the heartbeat before this one, too.
+func (f *Fleet) hung(a *agent, b *Beat, now Instant) bool {
+	same := b.Progress == a.progress
+	a.progress = b.Progress
+	switch {
+	case !b.Busy:
+		a.moved = 0
+		return false
+	case !same || a.heard == 0:
+		a.moved = now
+	case a.moved == 0:
+		a.moved = a.heard
 	}
 	interval := f.interval(a)
-	return b.Busy && now > b.BusyUntil+interval && (a.moved < b.BusyUntil || now-a.moved > max(patience*interval, maxSkew))
-}
-
-// note takes over what the agent says of itself; what it leaves out stays.
-func note(to *About, from About) {
-	to.Status, to.InFlight, to.Capacity = from.Status, from.InFlight, from.Capacity
-	to.Type = or(from.Type, to.Type)
-	to.Interval = or(from.Interval, to.Interval)
-	if from.Capabilities != nil {
-		to.Capabilities = from.Capabilities
-	}
+	return now > b.BusyUntil+interval && (a.moved < b.BusyUntil || now-a.moved > max(patience*interval, maxSkew))
 }

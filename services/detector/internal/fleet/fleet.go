@@ -10,7 +10,9 @@
 // Every agent is one entry: its suspicion estimator and one deadline in a
 // timing wheel, the instant at which its silence crosses the next level. A
 // heartbeat costs the same however many agents there are, and nothing ever
-// looks through all of them.
+// looks through all of them. All that there is one of per agent is kept without
+// pointers under the agent's number, so that the garbage collector does not
+// look through it either, and is used again when the agent is forgotten.
 //
 // The detector doubts itself first. Time during which it did not run, was cut
 // off, or may have lost heartbeats does not count as silence of anybody.
@@ -21,6 +23,8 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mistersmith/mistersmith/services/detector/internal/roster"
+	"github.com/mistersmith/mistersmith/services/detector/internal/slab"
 	"github.com/mistersmith/mistersmith/services/detector/internal/suspicion"
 	"github.com/mistersmith/mistersmith/services/detector/internal/wheel"
 )
@@ -83,6 +87,9 @@ func or[T comparable](v, otherwise T) T {
 	return v
 }
 
+// MaxName is the longest name of an agent, in bytes.
+const MaxName = roster.MaxName
+
 // MaxThreshold is the highest level that makes sense to configure.
 const MaxThreshold = 300
 
@@ -119,13 +126,16 @@ type Fleet struct {
 	cfg    Config
 	clock  clock
 	wheel  *wheel.Wheel
-	index  map[string]uint32
-	agents []agent
-	free   []uint32
+	bank   suspicion.Bank
+	roster *roster.Roster
+	agents slab.Array[agent]
+	texts  *texts
+	rules  map[uint32]Override
 	// newcomers are unannounced agents with few beats, oldest first: the ones
-	// to forget when too many unannounced ids appear.
-	newcomers   []newcomer
-	unannounced int
+	// to forget when too many unannounced ids appear. proving is how many of
+	// them there are, for the list may hold others that were among them.
+	newcomers            []newcomer
+	unannounced, proving int
 	// Silence of agents not heard since graceFrom counts from graceTo on.
 	graceFrom, graceTo Instant
 	counts             [bands]int
@@ -153,17 +163,20 @@ func New(cfg Config) (*Fleet, error) {
 	}
 	cfg = cfg.withDefaults()
 	return &Fleet{
-		cfg:   cfg,
-		clock: clock{tick: cfg.Tick},
-		wheel: wheel.New(min(cfg.Tick, time.Millisecond)),
-		index: map[string]uint32{},
+		cfg:    cfg,
+		clock:  clock{tick: cfg.Tick},
+		wheel:  wheel.New(min(cfg.Tick, time.Millisecond)),
+		bank:   suspicion.NewBank(cfg.Suspicion),
+		roster: roster.New(),
+		texts:  newTexts(),
+		rules:  map[uint32]Override{},
 	}, nil
 }
 
 // Tick says that time has passed, and gives the findings that are due.
 func (f *Fleet) Tick(now Instant) []Finding {
 	trusted := f.begin(now, true)
-	f.wheel.Advance(trusted, func(i uint32) { f.fire(now, trusted, i) })
+	f.wheel.Advance(trusted, func(number uint32) { f.fire(now, trusted, f.at(number)) })
 	return f.out
 }
 
@@ -204,7 +217,7 @@ func (f *Fleet) Suspended() bool { return f.clock.suspended }
 func (f *Fleet) Stats() Stats { return f.stats }
 
 // Len is the number of agents known.
-func (f *Fleet) Len() int { return len(f.index) }
+func (f *Fleet) Len() int { return f.roster.Len() }
 
 // Count is the number of agents in a health band.
 func (f *Fleet) Count(b Band) int { return f.counts[b] }

@@ -88,9 +88,12 @@ func TestLawsOfFindings(t *testing.T) {
 				check(f.Probed(now, now, id, inc, Answer(rapid.IntRange(0, 2).Draw(t, "answer"))))
 			}
 			var counted [bands]int
-			for _, name := range f.Names("") {
+			for _, name := range f.Names(Filter{}, 100) {
 				v, _ := f.Agent(now, name)
 				counted[v.Band]++
+				if a := f.lookup(name); a.state != ignored && !f.wheel.Has(a.number) {
+					t.Fatalf("%s has no deadline: %+v", name, a)
+				}
 			}
 			if counted != f.counts {
 				t.Fatalf("bands hold %v, counted %v", counted, f.counts)

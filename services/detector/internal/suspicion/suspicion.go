@@ -6,6 +6,9 @@
 // and answers both questions a detector has: how suspicious is this silence
 // (Phi), and how long must it last to be that suspicious (Crossing).
 //
+// A [Bank] holds the estimators of very many agents in little memory; [New]
+// makes a single one.
+//
 // Everything here is pure: no clock, no locks, no goroutines. Durations in,
 // numbers out. An Estimator serves one agent and one caller at a time.
 package suspicion
@@ -110,7 +113,9 @@ func New(s Settings, interval time.Duration) Estimator {
 	case Fixed:
 		return &fixed{interval: interval}
 	default:
-		return newTail(interval)
+		b := newTails()
+		b.Open(0, interval)
+		return single{b}
 	}
 }
 

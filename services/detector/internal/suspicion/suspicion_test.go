@@ -193,7 +193,7 @@ func TestTailFollowsAStep(t *testing.T) {
 }
 
 func TestTailCountersDoNotOverflow(t *testing.T) {
-	e := newTail(time.Second)
+	e := New(Settings{}, time.Second)
 	for i := range 1_000_000 {
 		e.Observe(time.Second+time.Duration(i%2)*3*time.Millisecond, 1)
 	}

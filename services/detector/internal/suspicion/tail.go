@@ -3,6 +3,8 @@ package suspicion
 import (
 	"math"
 	"time"
+
+	"github.com/mistersmith/mistersmith/services/detector/internal/slab"
 )
 
 // Gaps of real agents are not normally distributed: pauses, lost packets and
@@ -59,78 +61,125 @@ var edges = [...]float32{
 
 const bins = len(edges)
 
+// tails is the bank of these estimators.
+type tails struct {
+	states slab.Array[tail]
+	cells  *slab.Blocks
+}
+
+// tail is the state of one. What is relative to an interval needs no more than
+// the precision of a float32.
 type tail struct {
-	// counts per context and bin; gaps below the first edge are only in seen.
-	counts [contexts][bins]tally
-	seen   [contexts]uint32
+	// cells is the histogram of latenesses; gaps below the first edge are only
+	// in seen, which counts all gaps of each context.
+	cells slab.Ref
+	seen  [contexts]uint32
 	// dice is the state of the random numbers by which large counts grow.
 	dice uint32
 	// jitter is the running mean of lateness and earliness, which chooses the
 	// context, recent the fading maximum of lateness, worst the maximum ever.
 	jitter, recent, worst float32
-	// mean and dev are the running interval and its deviation, nanoseconds.
-	mean, dev float64
-	interval  time.Duration
+	// interval is the one declared, mean and dev are the running interval and
+	// its deviation, all in nanoseconds.
+	interval, mean, dev float32
 }
 
-func newTail(interval time.Duration) *tail {
-	return &tail{interval: interval, mean: float64(interval), dev: float64(interval) / 20, dice: 1}
+func newTails() *tails { return &tails{cells: slab.NewBlocks(blockSizes...)} }
+
+func (ts *tails) Open(n uint32, interval time.Duration) {
+	ts.states.Grow(n)
+	i := float32(Clamp(interval))
+	*ts.states.At(n) = tail{interval: i, mean: i, dev: i / 20, dice: 1}
 }
 
-func (t *tail) Declare(interval time.Duration) {
-	interval = Clamp(interval)
-	scale := float64(interval) / float64(t.interval)
+func (ts *tails) Close(n uint32) {
+	t := ts.states.At(n)
+	ts.cells.Free(t.cells)
+	*t = tail{}
+}
+
+func (ts *tails) Declare(n uint32, interval time.Duration) {
+	t := ts.states.At(n)
+	to := float32(Clamp(interval))
+	scale := to / t.interval
 	t.mean *= scale
 	t.dev *= scale
-	t.interval = interval
+	t.interval = to
 }
 
-func (t *tail) Observe(gap time.Duration, beats int) {
+func (ts *tails) Observe(n uint32, gap time.Duration, beats int) {
+	t := ts.states.At(n)
 	x := float64(max(gap, 0))
 	late := float32(t.late(x))
-	t.count(late)
+	ts.count(t, late)
 	t.jitter += (min(max(late, -late), jitterCut) - t.jitter) * jitterWeight
 	t.recent = max(t.recent*recentFade, late)
 	t.worst = max(t.worst, late)
 
-	r := x/float64(max(beats, 1)) - t.mean
+	r := float32(x/float64(max(beats, 1))) - t.mean
 	clip := 2 * t.dev
-	t.dev += (min(math.Abs(r), t.mean) - t.dev) * smoothing
+	t.dev += (min(max(r, -r), t.mean) - t.dev) * smoothing
 	t.mean += min(max(r, -clip), clip) * smoothing
-	t.mean = max(t.mean, float64(MinInterval)/2)
+	t.mean = max(t.mean, float32(MinInterval)/2)
 }
 
 // unit is one interval of lateness, nanoseconds: the declared one for an agent
 // that has slowed down, for it may speed up again, and slow down again.
-func (t *tail) unit() float64 { return min(t.mean, float64(t.interval)) }
+func (t *tail) unit() float64 { return float64(min(t.mean, t.interval)) }
 
 // late is the lateness of a gap of so many nanoseconds.
-func (t *tail) late(x float64) float64 { return (x - t.mean) / t.unit() }
+func (t *tail) late(x float64) float64 { return (x - float64(t.mean)) / t.unit() }
 
 // count adds one lateness to the bin and the context it was seen in.
-func (t *tail) count(late float32) {
+func (ts *tails) count(t *tail, late float32) {
 	c := t.context()
 	if b := bin(late); b >= 0 {
 		// xorshift (Marsaglia, 2003)
 		t.dice ^= t.dice << 13
 		t.dice ^= t.dice >> 17
 		t.dice ^= t.dice << 5
-		t.counts[c][b].grow(t.dice)
+		ts.grow(t, c, b)
 	}
 	t.seen[c]++
 	if t.total() >= agedSamples {
-		t.age()
+		for c := range t.seen {
+			t.seen[c] /= 2
+		}
+		if t.cells != 0 {
+			ts.histogram(t).halve()
+		}
 	}
 }
 
-func (t *tail) age() {
-	for c := range t.counts {
-		for b := range t.counts[c] {
-			t.counts[c][b].halve()
-		}
-		t.seen[c] /= 2
+// grow counts one more in a bin.
+func (ts *tails) grow(t *tail, context, bin int) {
+	h := ts.histogram(t)
+	at, exists := h.place(context, bin)
+	if exists {
+		count := tally(h[at])
+		count.grow(t.dice)
+		h[at] = byte(count)
+		return
 	}
+	if t.cells == 0 {
+		t.cells = ts.cells.Alloc(header + 1)
+		clear(ts.cells.Bytes(t.cells)[:header])
+	} else {
+		t.cells = ts.cells.Fit(t.cells, h.size()+1)
+	}
+	histogram(ts.cells.Bytes(t.cells)).insert(context, bin, at)
 }
+
+// histogram gives an agent's counts.
+func (ts *tails) histogram(t *tail) histogram {
+	if t.cells == 0 {
+		return blank[:]
+	}
+	return ts.cells.Bytes(t.cells)
+}
+
+// blank is the histogram of those who have none; nobody writes to it.
+var blank [header]byte
 
 func (t *tail) context() int {
 	c := 0
@@ -140,13 +189,7 @@ func (t *tail) context() int {
 	return c
 }
 
-func (t *tail) total() uint32 {
-	var n uint32
-	for _, s := range t.seen {
-		n += s
-	}
-	return n
-}
+func (t *tail) total() uint32 { return t.seen[0] + t.seen[1] + t.seen[2] + t.seen[3] }
 
 // bin is the index of the last edge at or below the lateness, -1 below all.
 func bin(late float32) int {
@@ -204,21 +247,19 @@ func (s *survival) at(b int, all, here uint32) float64 {
 // within reports whether silence this late is shorter than recent experience.
 func (t *tail) within(late float64) bool { return late < recentReach*float64(t.recent) }
 
-func (t *tail) Phi(silence time.Duration) float64 {
+func (ts *tails) Phi(n uint32, silence time.Duration) float64 {
+	t := ts.states.At(n)
 	late := t.late(float64(silence))
 	b := bin(float32(late))
 	if b < 0 {
 		return 0
 	}
 	s := t.survival()
-	var all, here uint32
-	for i := b; i < bins; i++ {
-		here += t.counts[s.context][i].value()
-		for o := range t.counts {
-			all += t.counts[o][i].value()
-		}
+	f := ts.histogram(t).falling(s.context)
+	for next := f.peek(); next >= b; next = f.peek() {
+		f.take(next)
 	}
-	phi := -math.Log10(s.at(b, all, here))
+	phi := -math.Log10(s.at(b, f.all, f.here))
 	if b == bins-1 { // beyond the last bin the power law goes on
 		phi += 3 * math.Log10(max(late/float64(edges[b]), 1))
 	}
@@ -228,33 +269,53 @@ func (t *tail) Phi(silence time.Duration) float64 {
 	return min(max(phi, 0), MaxPhi)
 }
 
-func (t *tail) Crossing(phi float64) time.Duration {
+func (ts *tails) Crossing(n uint32, phi float64) time.Duration {
+	t := ts.states.At(n)
 	phi = min(phi, MaxPhi)
 	target := math.Pow(10, -phi)
 	s := t.survival()
-	var all, here uint32
-	late := -1.0
-	for b := bins - 1; b >= 0; b-- {
-		here += t.counts[s.context][b].value()
-		for o := range t.counts {
-			all += t.counts[o][b].value()
-		}
-		if p := s.at(b, all, here); p > target {
-			if b == bins-1 {
-				late = float64(edges[b]) * math.Cbrt(p/target)
-			}
-			break
-		}
-		late = float64(edges[b])
-	}
+	late := ts.crossing(t, &s, target)
 	if phi > recentLevel {
 		late = max(late, recentReach*float64(t.recent))
 	}
 	// One part in a million above the edge, so that rounding cannot put the
 	// crossing into the bin before it.
-	return duration(t.mean + t.unit()*late*(1+1e-6))
+	return duration(float64(t.mean) + t.unit()*late*(1+1e-6))
 }
 
-func (t *tail) Interval() time.Duration { return time.Duration(t.mean) }
+// crossing is the lateness at which the probability falls to the target: the
+// lowest edge at which it is no higher. It grows from bin to bin downwards, so
+// that between two bins with counts it can be searched by halves.
+func (ts *tails) crossing(t *tail, s *survival, target float64) float64 {
+	f := ts.histogram(t).falling(s.context)
+	low := bins // the lowest bin known to be no likelier than the target
+	for low > 0 {
+		next := max(f.peek(), 0)
+		// With these sums down to above the next bin that has counts.
+		for from := next + 1; from < low; {
+			mid := (from + low) / 2
+			if s.at(mid, f.all, f.here) > target {
+				from = mid + 1
+			} else {
+				low = mid
+			}
+		}
+		if low > next+1 {
+			break
+		}
+		f.take(next)
+		if s.at(next, f.all, f.here) > target {
+			break
+		}
+		low = next
+	}
+	if low == bins { // beyond the last bin the power law goes on
+		last := bins - 1
+		return float64(edges[last]) * math.Cbrt(s.at(last, f.all, f.here)/target)
+	}
+	return float64(edges[low])
+}
 
-func (t *tail) Samples() int { return int(t.total()) }
+func (ts *tails) Interval(n uint32) time.Duration { return time.Duration(ts.states.At(n).mean) }
+
+func (ts *tails) Samples(n uint32) int { return int(ts.states.At(n).total()) }

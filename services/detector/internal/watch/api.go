@@ -79,20 +79,26 @@ func (w *Watcher) list(_ context.Context, r contracts.AgentsRequest) (contracts.
 	if limit == 0 {
 		limit = defaultPage
 	}
+	filter := fleet.Filter{After: r.After, Type: r.Type}
+	if r.Health != "" {
+		band, known := bandOf(r.Health)
+		if !known {
+			return contracts.AgentsReply{}, shell.Errorf(contracts.CodeBadRequest, "health: %.32q is none", string(r.Health))
+		}
+		filter.Band = &band
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now, wall := w.now(), time.Now()
 	reply := contracts.AgentsReply{Agents: []contracts.AgentView{}, Total: w.fleet.Len()}
+	names := w.fleet.Names(filter, limit+1)
 	size := 0
-	for _, name := range w.fleet.Names(r.After) {
-		if len(reply.Agents) == limit || size > pageBytes {
-			reply.Next = reply.Agents[len(reply.Agents)-1].Agent
+	for i, name := range names {
+		if i == limit || size > pageBytes {
+			reply.Next = names[i-1]
 			break
 		}
 		v, _ := w.fleet.Agent(now, name)
-		if r.Type != "" && r.Type != v.About.Type || r.Health != "" && r.Health != health[v.Band] {
-			continue
-		}
 		a := agentView(v, wall)
 		for _, c := range a.Capabilities {
 			size += len(c) + 4

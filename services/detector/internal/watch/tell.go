@@ -13,6 +13,15 @@ var health = map[fleet.Band]contracts.Health{
 	fleet.Degraded: contracts.HealthDegraded, fleet.Unhealthy: contracts.HealthUnhealthy,
 }
 
+func bandOf(h contracts.Health) (fleet.Band, bool) {
+	for band, name := range health {
+		if name == h {
+			return band, true
+		}
+	}
+	return 0, false
+}
+
 // tell turns a finding into what is to be done about it. Called with mu held.
 func (w *Watcher) tell(fd fleet.Finding) {
 	switch fd.Kind {

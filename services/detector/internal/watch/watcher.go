@@ -51,6 +51,7 @@ type Watcher struct {
 	rejects *rejecter
 	metrics *metrics
 	link    link
+	decoder contracts.HeartbeatDecoder // used by hear alone
 
 	// mu guards all below. Findings are handed on under it, so that the events
 	// about an agent keep their order.
@@ -183,7 +184,7 @@ func (w *Watcher) hear(m *nats.Msg) {
 	agent, err := contracts.ParseHeartbeatSubject(m.Subject)
 	var h contracts.Heartbeat
 	if err == nil {
-		h, err = contracts.DecodeHeartbeat(m.Data)
+		h, err = w.decoder.Decode(m.Data)
 	}
 	if err != nil {
 		w.rejects.reject(shell.Message{Kind: "heartbeat", Subject: m.Subject, Body: m.Data}, err)
@@ -191,7 +192,7 @@ func (w *Watcher) hear(m *nats.Msg) {
 	}
 	w.metrics.heartbeats.Inc()
 	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
-		return f.Beat(now, beatOf(agent, h, now, time.Now()))
+		return f.Beat(now, beatOf(agent, &h, now))
 	})
 }
 
@@ -201,7 +202,7 @@ const maxBusy = 10 * 365 * 24 * time.Hour
 
 // beatOf puts a heartbeat into the core's terms. Only busy_until is a time of
 // day; it is taken relative to this host's.
-func beatOf(agent string, h contracts.Heartbeat, now fleet.Instant, wall time.Time) fleet.Beat {
+func beatOf(agent string, h *contracts.Heartbeat, now fleet.Instant) fleet.Beat {
 	b := fleet.Beat{
 		Agent: agent, Incarnation: h.Incarnation, Seq: h.Seq, Progress: h.Progress,
 		About: fleet.About{
@@ -210,7 +211,7 @@ func beatOf(agent string, h contracts.Heartbeat, now fleet.Instant, wall time.Ti
 		},
 	}
 	if h.BusyUntil != nil {
-		b.Busy, b.BusyUntil = true, now+min(max(h.BusyUntil.Sub(wall), -maxBusy), maxBusy)
+		b.Busy, b.BusyUntil = true, now+min(max(time.Until(*h.BusyUntil), -maxBusy), maxBusy)
 	}
 	return b
 }

@@ -12,6 +12,8 @@ package wheel
 import (
 	"math/bits"
 	"time"
+
+	"github.com/mistersmith/mistersmith/services/detector/internal/slab"
 )
 
 const (
@@ -28,7 +30,7 @@ type Wheel struct {
 	heads [levels][slots]uint32
 	// used has a bit for every slot that holds entries.
 	used  [levels][slots / 64]uint64
-	nodes []node
+	nodes slab.Array[node]
 	size  int
 }
 
@@ -57,15 +59,13 @@ func (w *Wheel) Len() int { return w.size }
 // passed is due at the next tick. The wheel reaches 2^48 ticks, which is 8,900
 // years of milliseconds; what would lie beyond fires at its end.
 func (w *Wheel) Set(entry uint32, at time.Duration) {
-	for uint32(len(w.nodes)) <= entry {
-		w.nodes = append(w.nodes, node{})
-	}
+	w.nodes.Grow(entry)
 	w.Clear(entry)
 	due := uint64(max(at, 0)) / uint64(w.tick)
 	if time.Duration(due)*w.tick < at {
 		due++
 	}
-	w.nodes[entry].due = min(max(due, w.now+1), w.now|(1<<(slotBits*levels)-1))
+	w.nodes.At(entry).due = min(max(due, w.now+1), w.now|(1<<(slotBits*levels)-1))
 	w.link(entry)
 	w.size++
 }
@@ -80,7 +80,7 @@ func (w *Wheel) Clear(entry uint32) {
 
 // Has reports whether an entry has a deadline.
 func (w *Wheel) Has(entry uint32) bool {
-	return uint32(len(w.nodes)) > entry && w.nodes[entry].slot != 0
+	return w.nodes.Len() > int(entry) && w.nodes.At(entry).slot != 0
 }
 
 // Due is an entry's deadline, rounded up to a tick.
@@ -88,7 +88,7 @@ func (w *Wheel) Due(entry uint32) (at time.Duration, ok bool) {
 	if !w.Has(entry) {
 		return 0, false
 	}
-	return time.Duration(w.nodes[entry].due) * w.tick, true
+	return time.Duration(w.nodes.At(entry).due) * w.tick, true
 }
 
 // Advance moves time to now and calls fire for every entry whose deadline is
@@ -158,7 +158,7 @@ func (w *Wheel) fire(fire func(uint32)) {
 // link puts an entry into the slot of its due tick: the lowest level at which
 // that tick lies in the same turn of the next higher level as now.
 func (w *Wheel) link(e uint32) {
-	n := &w.nodes[e]
+	n := w.nodes.At(e)
 	level := 0
 	for n.due>>(slotBits*(level+1)) != w.now>>(slotBits*(level+1)) {
 		level++
@@ -167,22 +167,22 @@ func (w *Wheel) link(e uint32) {
 	head := &w.heads[level][s]
 	n.next, n.prev, n.slot = *head, none, uint16(level*slots)+uint16(s)+1
 	if *head != none {
-		w.nodes[*head].prev = e
+		w.nodes.At(*head).prev = e
 	}
 	*head = e
 	w.used[level][s/64] |= 1 << (s % 64)
 }
 
 func (w *Wheel) unlink(e uint32) {
-	n := &w.nodes[e]
+	n := w.nodes.At(e)
 	level, s := int(n.slot-1)/slots, int(n.slot-1)%slots
 	if n.prev == none {
 		w.heads[level][s] = n.next
 	} else {
-		w.nodes[n.prev].next = n.next
+		w.nodes.At(n.prev).next = n.next
 	}
 	if n.next != none {
-		w.nodes[n.next].prev = n.prev
+		w.nodes.At(n.next).prev = n.prev
 	}
 	if w.heads[level][s] == none {
 		w.used[level][s/64] &^= 1 << (s % 64)

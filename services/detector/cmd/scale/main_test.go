@@ -1,0 +1,26 @@
+package main
+
+import (
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+)
+
+// The report on a small fleet: everybody killed is found, nobody else.
+func TestReport(t *testing.T) {
+	for _, uuids := range []bool{false, true} {
+		var out strings.Builder
+		if err := measure(&out, options{Agents: 2000, Rounds: 15, Killed: 100, Interval: 10 * time.Second, UUIDs: uuids}); err != nil {
+			t.Fatalf("%v\n%s", err, out.String())
+		}
+		for _, line := range []string{
+			`agents +2000, each beating every 10s`, `core +[1-9]\d* ns per heartbeat`, `resident memory +[1-9]\d* MiB`,
+			`verdicts +100 of 100 agents that fell silent, 0 of others`,
+		} {
+			if !regexp.MustCompile(line).MatchString(out.String()) {
+				t.Errorf("no %q in\n%s", line, out.String())
+			}
+		}
+	}
+}
