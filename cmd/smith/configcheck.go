@@ -5,64 +5,99 @@ import (
 	"fmt"
 
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/config/lint"
 )
 
 type configCmd struct {
-	Check configCheckCmd `cmd:"" help:"Check a file and list everything that is wrong with it."`
+	Check configCheckCmd `cmd:"" help:"Check a file and list what is wrong with it, and what will not work out as it seems."`
 }
 
 type configCheckCmd struct {
-	File string `arg:"" type:"path" help:"The file."`
-	JSON bool   `help:"Print JSON."`
+	File   string `arg:"" type:"path" help:"The file."`
+	Strict bool   `help:"Fail when there are warnings."`
+	JSON   bool   `help:"Print JSON."`
 }
 
-func (configCheckCmd) Help() string { return "Example:\n  smith config check supervision-config.yaml" }
+func (configCheckCmd) Help() string {
+	return "Errors are what no service would accept: exit code 1. Warnings are what services accept, and what will\n" +
+		"not work out as the file makes one think: exit code 0, or 1 with --strict.\n\nExamples:\n" +
+		"  smith config check supervision-config.yaml\n" +
+		"  smith config check --strict supervision-config.yaml"
+}
 
 func (c *configCheckCmd) Run(a *app) error {
 	f, err := config.Load(c.File)
-	if c.JSON {
-		return c.printJSON(a, err)
+	var warnings []lint.Finding
+	if err == nil {
+		warnings = lint.Check(f)
 	}
-	if err != nil {
-		fmt.Fprintln(a.stderr, err)
+	if c.JSON {
+		if err := a.printJSON(c.result(err, warnings)); err != nil {
+			return err
+		}
+	} else if err := c.print(a, f, err, warnings); err != nil {
+		return err
+	}
+	if err != nil || c.Strict && len(warnings) > 0 {
 		return errSilent
 	}
+	return nil
+}
+
+func (c *configCheckCmd) print(a *app, f *config.File, err error, warnings []lint.Finding) error {
+	if err != nil {
+		fmt.Fprintln(a.stderr, err)
+		return nil
+	}
+	for _, w := range warnings {
+		fmt.Fprintln(a.stderr, w)
+	}
 	supervisors, agents := count(&f.Tree.Root)
-	_, err = fmt.Fprintf(a.stdout, "%s is fine: tree %s with %d supervisors and %d agents\n", c.File, f.Tree.Name, supervisors, agents)
+	verdict := "fine"
+	switch len(warnings) {
+	case 0:
+	case 1:
+		verdict = "valid, with 1 warning"
+	default:
+		verdict = fmt.Sprintf("valid, with %d warnings", len(warnings))
+	}
+	_, err = fmt.Fprintf(a.stdout, "%s is %s: tree %s with %d supervisors and %d agents\n", c.File, verdict, f.Tree.Name, supervisors, agents)
 	return err
 }
 
-// checkResult is the JSON form of a check.
+// checkResult is the JSON form of a check. OK tells that services accept the
+// file.
 type checkResult struct {
 	File     string         `json:"file"`
 	OK       bool           `json:"ok"`
 	Problems []checkProblem `json:"problems"`
 }
 
+// checkProblem is an error or a warning; a warning has a rule and an advice.
 type checkProblem struct {
-	Line    int    `json:"line,omitempty"`
-	Column  int    `json:"column,omitempty"`
-	Setting string `json:"setting,omitempty"`
-	Message string `json:"message"`
+	Severity string    `json:"severity"`
+	Line     int       `json:"line,omitempty"`
+	Column   int       `json:"column,omitempty"`
+	Setting  string    `json:"setting,omitempty"`
+	Rule     lint.Rule `json:"rule,omitempty"`
+	Message  string    `json:"message"`
+	Advice   string    `json:"advice,omitempty"`
 }
 
-func (c *configCheckCmd) printJSON(a *app, err error) error {
+func (c *configCheckCmd) result(err error, warnings []lint.Finding) checkResult {
 	result := checkResult{File: c.File, OK: err == nil, Problems: []checkProblem{}}
 	var problems config.Errors
 	if errors.As(err, &problems) {
 		for _, p := range problems {
-			result.Problems = append(result.Problems, checkProblem{p.Line, p.Column, p.Path, p.Message})
+			result.Problems = append(result.Problems, checkProblem{Severity: "error", Line: p.Line, Column: p.Column, Setting: p.Path, Message: p.Message})
 		}
 	} else if err != nil {
-		result.Problems = append(result.Problems, checkProblem{Message: err.Error()})
+		result.Problems = append(result.Problems, checkProblem{Severity: "error", Message: err.Error()})
 	}
-	if err := a.printJSON(result); err != nil {
-		return err
+	for _, w := range warnings {
+		result.Problems = append(result.Problems, checkProblem{"warning", w.Line, w.Column, w.Setting, w.Rule, w.Message, w.Advice})
 	}
-	if !result.OK {
-		return errSilent
-	}
-	return nil
+	return result
 }
 
 // count gives the supervisors and agents of a subtree.

@@ -39,6 +39,7 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 		PhiThreshold:      f.FailureDetection.PhiThreshold,
 		FailureThreshold:  f.FailureDetection.FailureThreshold,
 		Pos:               position(o.value),
+		Setting:           o.path,
 	}
 	count := 1
 	o.integer("count", &count, 1, maxCount)

@@ -45,6 +45,8 @@ type File struct {
 	Shutdown Shutdown
 	// Limits bound what the services hold in memory.
 	Limits Limits
+	// places are where the settings stand that the file gives.
+	places map[string]Position
 }
 
 // Tree is the whole supervision tree. Its root is a supervisor named "root".
@@ -85,8 +87,9 @@ type Node struct {
 	ShutdownTimeout time.Duration
 	// Children in start order.
 	Children []Child
-	// Pos is where the file defines it.
-	Pos Position
+	// Pos is where the file defines it, Setting by which setting.
+	Pos     Position
+	Setting string
 }
 
 // Child is one place under a node: exactly one of the two is set.
@@ -144,8 +147,9 @@ type Agent struct {
 	// PhiThreshold and FailureThreshold are the fleet's unless set.
 	PhiThreshold     float64
 	FailureThreshold int
-	// Pos is where the file defines it.
-	Pos Position
+	// Pos is where the file defines it, Setting by which setting.
+	Pos     Position
+	Setting string
 }
 
 // AnyRunner as an agent's runner lets the supervisor choose one.

@@ -23,6 +23,7 @@ type decoder struct {
 	env      *overrides
 	problems Errors
 	seen     map[string]bool // problems already reported
+	places   map[string]Position
 	values   int
 	// known, when a test sets it, collects every key asked for.
 	known map[string]bool
@@ -116,6 +117,7 @@ func (d *decoder) syntax(data []byte, err error) Problem {
 
 // resolve follows aliases and counts what is read.
 func (v value) resolve() (value, bool) {
+	v.d.note(v)
 	for range maxDepth {
 		if v.node.Kind != yaml.AliasNode || v.node.Alias == nil {
 			break

@@ -27,6 +27,7 @@ func Default() *File {
 			Policy:       DefaultSupervisorPolicy(),
 			Escalation:   EscalationTerminate,
 			CoolOff:      DefaultCoolOff,
+			Setting:      "supervision_tree",
 		}},
 		FailureDetection: FailureDetection{
 			HeartbeatInterval:  contracts.DefaultHeartbeatInterval,

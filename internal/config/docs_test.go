@@ -39,7 +39,7 @@ func TestManual(t *testing.T) {
 		}
 		defaults++
 		f.Path = ""
-		if diff := cmp.Diff(Default(), f, cmpopts.IgnoreUnexported(Node{}), cmpopts.EquateEmpty()); diff != "" {
+		if diff := cmp.Diff(Default(), f, cmpopts.IgnoreUnexported(Node{}, File{}), cmpopts.EquateEmpty()); diff != "" {
 			t.Error(diff)
 		}
 	}
@@ -47,7 +47,7 @@ func TestManual(t *testing.T) {
 		t.Errorf("%d blocks of defaults", defaults)
 	}
 	for _, name := range regexp.MustCompile(`(?m)^SMITH_\w+=\w+`).FindAllString(string(text), -1) {
-		if f, err := ParseEnv("", nil, []string{name}); err != nil || cmp.Equal(f, Default(), cmpopts.IgnoreUnexported(Node{})) {
+		if f, err := ParseEnv("", nil, []string{name}); err != nil || cmp.Equal(f, Default(), cmpopts.IgnoreUnexported(Node{}, File{})) {
 			t.Errorf("%s sets nothing: %v", name, err)
 		}
 	}
@@ -68,7 +68,7 @@ func knownKeys(t *testing.T) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	d := &decoder{file: "everything.yaml", env: newOverrides(nil), seen: map[string]bool{}, known: map[string]bool{}}
+	d := &decoder{file: "everything.yaml", env: newOverrides(nil), seen: map[string]bool{}, places: map[string]Position{}, known: map[string]bool{}}
 	d.read(d.parse(data), Default())
 	if len(d.problems) > 0 {
 		t.Fatal(d.problems)

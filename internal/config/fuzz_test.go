@@ -68,7 +68,7 @@ func checkSound(t *testing.T, f *File) {
 			a.ShutdownTimeout <= 0 || a.Runner == "" || len(a.Command) == 0 && a.Runner == AnyRunner {
 			t.Errorf("agent is not whole: %+v", a)
 		}
-		if d := a.Policy.shortest(3); d < 0 || d > longest {
+		if d := a.Policy.Wait(3, -1); d < 0 || d > longest {
 			t.Errorf("delay %v of %+v", d, a.Policy)
 		}
 	}

@@ -40,9 +40,9 @@ func ParseEnv(name string, data []byte, environ []string) (*File, error) {
 }
 
 func parse(name string, data []byte, environ []string) (*File, *decoder) {
-	d := &decoder{file: name, env: newOverrides(environ), seen: map[string]bool{}}
+	d := &decoder{file: name, env: newOverrides(environ), seen: map[string]bool{}, places: map[string]Position{}}
 	f := Default()
-	f.Path = name
+	f.Path, f.places = name, d.places
 	root := d.parse(data)
 	if len(d.problems) > 0 {
 		return f, d

@@ -53,7 +53,7 @@ func TestRequirementsFile(t *testing.T) {
 			"database_service": {"query": 2 * time.Second, "transaction": 5 * time.Second},
 		},
 	}
-	if diff := cmp.Diff(want, f, cmpopts.IgnoreUnexported(Node{})); diff != "" {
+	if diff := cmp.Diff(want, f, cmpopts.IgnoreUnexported(Node{}, File{})); diff != "" {
 		t.Fatal(diff)
 	}
 }
@@ -75,7 +75,7 @@ func TestTreeFile(t *testing.T) {
 		HeartbeatInterval: time.Second, StartDeadline: 30 * time.Second, ShutdownTimeout: 5 * time.Second,
 		Stabilisation: 500 * time.Millisecond, Heartbeats: ByAgent, Runner: AnyRunner, OnReturn: OnReturnStay,
 		Policy: f.RestartPolicies["agent_supervisor"], PolicyName: "agent_supervisor",
-		FailureThreshold: 3, Pos: Position{15, 11},
+		FailureThreshold: 3, Pos: Position{15, 11}, Setting: "supervision_tree.tree[0].children[0]",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Fatal(diff)
@@ -103,7 +103,7 @@ func TestNothingIsTheDefaults(t *testing.T) {
 			t.Errorf("%q: %v", text, err)
 			continue
 		}
-		if diff := cmp.Diff(Default(), f, cmpopts.IgnoreUnexported(Node{})); diff != "" {
+		if diff := cmp.Diff(Default(), f, cmpopts.IgnoreUnexported(Node{}, File{})); diff != "" {
 			t.Errorf("%q: %s", text, diff)
 		}
 	}

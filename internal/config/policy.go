@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"math"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -86,7 +85,7 @@ func (b *Backoff) fill(delay time.Duration) {
 // than max_restarts fall into one window. Such a limit looks like protection
 // and is none.
 func checkReachable(o *object, p RestartPolicy) {
-	possible := p.restartsIn(p.TimeWindow, p.MaxRestarts+1)
+	possible := p.RestartsIn(p.TimeWindow, p.MaxRestarts+1)
 	if possible > p.MaxRestarts {
 		return
 	}
@@ -94,55 +93,13 @@ func checkReachable(o *object, p RestartPolicy) {
 	if !o.has("time_window") {
 		place = o.at("max_restarts")
 	}
+	widened := p
+	if !o.has("reset_after") {
+		widened.ResetAfter = 0 // it grows with the window
+	}
 	place.fail("the limit can never be exceeded: %d restarts are allowed in %v, and at this backoff only %d can happen; "+
 		"widen time_window to %v, or lower max_restarts to %d, or shorten the delays",
-		p.MaxRestarts, p.TimeWindow, possible, p.quickest(p.MaxRestarts), possible-1)
-}
-
-// restartsIn counts the restarts of one child, failing at once after each,
-// that can fall into a window, counting no further than most.
-func (p RestartPolicy) restartsIn(window time.Duration, most int) int {
-	var at time.Duration
-	n := 1 // the first restart opens the window
-	for n < most {
-		at += p.shortest(n)
-		if at > window {
-			break
-		}
-		n++
-	}
-	return n
-}
-
-// quickest is how long n further restarts after a first one take at least.
-func (p RestartPolicy) quickest(n int) (sum time.Duration) {
-	for i := 1; i <= n && sum < longest; i++ {
-		sum += p.shortest(i)
-	}
-	return (sum + time.Millisecond - 1).Truncate(time.Millisecond)
-}
-
-// shortest is the least delay before the n-th restart, n counting from 1.
-func (p RestartPolicy) shortest(n int) time.Duration {
-	d, b := float64(p.Delay), p.Backoff
-	switch {
-	case b.Type == Linear:
-		d += float64(b.Increment) * float64(n-1)
-	case d == 0: // stays nothing however it is multiplied
-	case b.Type == Exponential:
-		d *= math.Pow(b.Base, float64(n-1))
-	case b.Type == Fibonacci:
-		last, next := 1.0, 1.0
-		for i := 1; i < n && last < math.MaxFloat64/4; i++ {
-			last, next = next, last+next
-		}
-		d *= last
-	}
-	d *= 1 - b.Jitter
-	if b.Type != Fixed {
-		d = min(d, float64(b.MaxDelay))
-	}
-	return time.Duration(d)
+		p.MaxRestarts, p.TimeWindow, possible, widened.Quickest(p.MaxRestarts), possible-1)
 }
 
 // policy reads a node's or agent's policy: a name, or a mapping in place. It

@@ -135,6 +135,7 @@ func (t *treeReader) node(o *object, parent *Node) *Node {
 		AutoShutdown: AutoShutdownNever,
 		Escalation:   EscalationEscalate,
 		Pos:          position(o.value),
+		Setting:      o.path,
 	}
 	t.claim(n.Name, o.at("name"))
 	enum(o, "strategy", strategies, &n.Strategy)
@@ -213,6 +214,7 @@ func anySignificant(n *Node) bool {
 // fail at no pace that is known here.
 func (t *treeReader) checkPace(place value, n *Node) {
 	possible, slowest := 0, ""
+	known := map[RestartPolicy]int{} // many share one
 	for _, c := range n.Children {
 		if c.Node != nil {
 			return
@@ -220,7 +222,11 @@ func (t *treeReader) checkPace(place value, n *Node) {
 		if c.Agent.Restart == Temporary {
 			continue
 		}
-		possible += c.Agent.Policy.restartsIn(n.Policy.TimeWindow, n.Policy.MaxRestarts+1)
+		p := c.Agent.Policy
+		if _, ok := known[p]; !ok {
+			known[p] = p.RestartsIn(n.Policy.TimeWindow, n.Policy.MaxRestarts+1)
+		}
+		possible += known[p]
 		slowest = c.Agent.Name
 		if possible > n.Policy.MaxRestarts {
 			return

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"strconv"
 	"time"
 
@@ -164,7 +165,7 @@ func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 
 func (s *supervisor) stop(a *agent, c *command, incarnation uint64, kill bool, then func(done bool)) {
 	r := s.w.runner(c.Runner)
-	timeout := c.spec.ShutdownTimeout
+	timeout := cmp.Or(c.Timeout, c.spec.ShutdownTimeout)
 	ask := func(reply func(answer)) { r.stop(a, incarnation, timeout, kill, reply) }
 	s.ask(a, r, timeout+stopMargin, ask, func(_ answer, ok bool) { then(ok) })
 }

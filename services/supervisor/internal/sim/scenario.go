@@ -183,6 +183,9 @@ func (s *Scenario) grow(r *stream) {
 				}
 			}
 		}
+		if s.Seed%4 == 1 {
+			spec.ShutdownTimeout = 400 * time.Millisecond
+		}
 		if r.chance(50) {
 			spec.Backoff = tree.Backoff{Delay: r.between(0, time.Second)}
 		}

@@ -3,6 +3,7 @@ package tree
 import (
 	"math"
 	"sort"
+	"time"
 )
 
 // independent tells whether the children of a supervisor have nothing to do
@@ -62,9 +63,33 @@ func (t *Tree) shutdown(s *node, outcome Outcome, why string) {
 	if s.st.Phase != Stopping {
 		t.setPhase(s, Stopping, why)
 	}
-	s.st.Supervisor.Op = &Operation{Kind: OpStop, Stage: StageStop, At: math.MaxInt64, Outcome: outcome, Cause: s.st.Cause, Chain: s.st.Chain}
+	op := &Operation{Kind: OpStop, Stage: StageStop, At: math.MaxInt64, Outcome: outcome, Cause: s.st.Cause, Chain: s.st.Chain}
+	if d := s.spec.ShutdownTimeout; d > 0 {
+		op.Due = t.now.Add(d)
+	}
+	s.st.Supervisor.Op = op
 	t.touch(s)
 	t.advance(s)
+}
+
+// timeToStop is how long an agent that is to stop has for it, and whether it has
+// none: its own timeout, or what is left of the time of a supervisor above it.
+func (n *node) timeToStop() (timeout time.Duration, kill bool) {
+	timeout, kill = n.spec.ShutdownTimeout, n.st.Kill
+	for p := n.parent; p != nil; p = p.parent {
+		op := p.op()
+		if op == nil || op.Kind != OpStop || op.Due == 0 {
+			continue
+		}
+		left := time.Duration(op.Due - n.st.Since)
+		if left <= 0 {
+			return n.spec.ShutdownTimeout, true
+		}
+		if timeout == 0 || left < timeout {
+			timeout = left
+		}
+	}
+	return timeout, kill
 }
 
 // restartGroup stops what the strategy takes along with n, waits until due and

@@ -92,7 +92,8 @@ type Spec struct {
 	Origin string `json:"origin,omitempty"`
 	// Backoff spaces the restarts of this node.
 	Backoff Backoff `json:"backoff,omitzero"`
-	// ShutdownTimeout is how long an agent may take to end by itself.
+	// ShutdownTimeout is how long an agent may take to end by itself, or all
+	// below a supervisor; 0 is no bound. What is left then is killed.
 	ShutdownTimeout time.Duration `json:"shutdown_timeout,omitempty"`
 	Agent           *Agent        `json:"agent,omitempty"`
 	Supervisor      *Supervisor   `json:"supervisor,omitempty"`

@@ -191,7 +191,8 @@ type Operation struct {
 	From int64 `json:"from,omitempty"`
 	// At is the rank of the child whose stop or start is awaited.
 	At int64 `json:"at,omitempty"`
-	// Due is when the wait between stopping and starting ends.
+	// Due is when the wait between stopping and starting ends; or, when the
+	// supervisor itself stops, when that must be over, 0 for never.
 	Due     Instant `json:"due,omitempty"`
 	Outcome Outcome `json:"outcome,omitempty"`
 	// Again tells that what it starts are restarts.

@@ -348,9 +348,10 @@ func (n *node) startEffect() Effect {
 }
 
 func (n *node) stopEffect() Effect {
+	timeout, kill := n.timeToStop()
 	return Effect{
 		Kind: DoStop, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner,
-		Timeout: n.spec.ShutdownTimeout, Kill: n.st.Kill, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain,
+		Timeout: timeout, Kill: kill, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain,
 	}
 }
 

@@ -1,0 +1,192 @@
+package lint
+
+import (
+	"math"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+)
+
+// row names delays that were added up before.
+type row struct {
+	policy config.RestartPolicy
+	n      int
+	reset  bool
+}
+
+// span is a sum of delays, and the last of them.
+type span struct{ sum, last time.Duration }
+
+// forever is more than any time that matters, far from overflow.
+const forever = 100 * 365 * 24 * time.Hour
+
+// delays adds up a child's first n delays in a row, with the jitter in the
+// middle of its range. Reset: each is the first, since the child has run for
+// long enough before each failure.
+func (c *checker) delays(p config.RestartPolicy, n int, reset bool) span {
+	key := row{p, n, reset}
+	if s, ok := c.sums[key]; ok {
+		return s
+	}
+	var s span
+	if reset {
+		s.last = p.Wait(1, 0)
+		s.sum = capped(float64(n) * float64(s.last))
+	} else {
+		for i := 1; i <= n; i++ {
+			s.last = p.Wait(i, 0)
+			s.sum = min(forever, s.sum+s.last)
+		}
+	}
+	c.sums[key] = s
+	return s
+}
+
+func capped(ns float64) time.Duration { return time.Duration(min(ns, float64(forever))) }
+
+// fate is what comes of a child that fails whenever it has come up.
+type fate int
+
+const (
+	// gaveUp: the last supervisor of the path ended, and nothing above it
+	// restarts it.
+	gaveUp fate = iota
+	// outOfReach: the failures come too slowly for the limit of the last.
+	outOfReach
+	// goesOn: the last restarts for ever, as its escalation says.
+	goesOn
+	// vanished: the last ended, and its parent leaves it down.
+	vanished
+)
+
+// loop is an agent that crashes as soon as it has come up, and what its
+// supervisors make of it, one after the other up to where it ends.
+type loop struct {
+	agent *config.Agent
+	// path are the supervisors concerned, the agent's own first.
+	path []*sup
+	fate fate
+	// failures of the agent until the last of path gives up once, starts of
+	// all agents below it in that time, and how long that takes.
+	failures, starts float64
+	took             time.Duration
+	// span is, when out of reach, the time that the failures of the last one's
+	// child take which would exceed its limit.
+	span time.Duration
+}
+
+// crash plays an agent in a crash loop up the tree.
+func (c *checker) crash(s *sup, k kid) loop {
+	l := loop{agent: k.agent, failures: 1, starts: 1}
+	child := k
+	for {
+		l.path = append(l.path, s)
+		if !c.limitOf(&l, s, child) {
+			l.fate = outOfReach
+			return l
+		}
+		switch {
+		case s.Strategy == config.StrategyEscalate && s.Restart != config.Temporary:
+		case s.Strategy == config.StrategyEscalate:
+			l.fate = vanished
+			return l
+		case s.Escalation == config.EscalationIgnore || s.Escalation == config.EscalationRestart:
+			l.fate = goesOn
+			return l
+		case s.Escalation == config.EscalationTerminate || s.parent == nil:
+			l.fate = gaveUp
+			return l
+		case s.Restart != config.Permanent:
+			l.fate = vanished
+			return l
+		}
+		child, s = kid{sup: s, count: 1}, s.parent
+	}
+}
+
+// limitOf adds one level: a child of s that fails again and again, each time
+// after l.took. It is false if that never exceeds the limit of s.
+func (c *checker) limitOf(l *loop, s *sup, child kid) bool {
+	n := s.Policy.MaxRestarts
+	if s.Strategy == config.StrategyEscalate {
+		n = 0
+	}
+	d := c.delays(child.policy(), n, child.sup != nil && child.sup.Policy.ResetAfter > 0 && l.took >= child.sup.Policy.ResetAfter)
+	l.span = capped(float64(n)*float64(l.took) + float64(d.sum))
+	if s.Escalation == config.EscalationIgnore && s.Strategy != config.StrategyEscalate {
+		return true
+	}
+	if l.span > s.Policy.TimeWindow && n > 0 {
+		return false
+	}
+	siblings, along := s.restartedWith(child)
+	own := l.starts
+	l.starts = own + siblings + float64(n)*(own+along)
+	l.failures *= float64(n + 1)
+	l.took = capped(float64(l.span) + float64(l.took))
+	return true
+}
+
+// restartedWith gives the agents beside a child that start with their supervisor,
+// and those that restart with the child.
+func (s *sup) restartedWith(child kid) (siblings, along float64) {
+	after := false
+	for _, k := range s.kids {
+		if k.sup == child.sup && k.agent == child.agent {
+			after = true
+			siblings += float64(k.agents() - child.agents())
+			if s.group() {
+				along += float64(k.agents() - child.agents())
+			}
+			continue
+		}
+		siblings += float64(k.agents())
+		if k.restart() != config.Temporary && (s.Strategy == config.OneForAll || s.Strategy == config.RestForOne && after) {
+			along += float64(k.agents())
+		}
+	}
+	return siblings, along
+}
+
+// quickest is the crash loop of an agent below s that ends s soonest: what makes
+// s fail towards its parent at the highest pace. False: nothing does.
+func (c *checker) quickest(s *sup) (loop, bool) {
+	best, found := loop{took: math.MaxInt64}, false
+	for _, k := range s.kids {
+		l, ok := c.below(s, k)
+		if ok && l.took < best.took {
+			best, found = l, true
+		}
+	}
+	return best, found
+}
+
+// below plays a child of s, the quickest way it fails, up to s alone. It is
+// false when that does not end s.
+func (c *checker) below(s *sup, k kid) (l loop, ok bool) {
+	if l, ok = c.failing(s, k); !ok {
+		return l, false
+	}
+	l.path = append(l.path, s)
+	return l, c.limitOf(&l, s, k) && (s.Strategy == config.StrategyEscalate || s.Escalation != config.EscalationIgnore)
+}
+
+// failing is how a child of s fails as often as it can in a way that counts.
+func (c *checker) failing(s *sup, k kid) (loop, bool) {
+	switch {
+	case k.agent != nil:
+		return loop{agent: k.agent, failures: 1, starts: 1}, k.agent.Restart != config.Temporary
+	case k.sup.counts():
+		return c.quickest(k.sup)
+	}
+	return loop{}, false
+}
+
+// counts tells whether a supervisor that exceeds its limit costs its parent a
+// restart.
+func (s *sup) counts() bool {
+	if s.Strategy == config.StrategyEscalate {
+		return s.Restart != config.Temporary
+	}
+	return s.Restart == config.Permanent && s.Escalation == config.EscalationEscalate
+}

@@ -1,0 +1,155 @@
+package lint
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+)
+
+// Rules about how supervisors and their children end.
+const (
+	// VanishingSupervisor: one that gives up is not restarted.
+	VanishingSupervisor Rule = "vanishing-supervisor"
+	// LoopingShutdown: one that shuts itself down is restarted.
+	LoopingShutdown Rule = "looping-shutdown"
+	// ShortShutdown: its children need longer to stop than it allows.
+	ShortShutdown Rule = "short-shutdown"
+)
+
+func (c *checker) vanishingSupervisor() {
+	for _, s := range c.sups {
+		byStrategy := s.Strategy == config.StrategyEscalate
+		if s.parent == nil || s.Restart == config.Permanent || s.agents() == 0 ||
+			!byStrategy && s.Escalation != config.EscalationEscalate || byStrategy && s.Restart == config.Transient {
+			continue
+		}
+		if _, ok := c.quickest(s); !ok {
+			continue
+		}
+		when := fmt.Sprintf("exceeds its limit of %s", limitWords(s.Policy))
+		if byStrategy {
+			when = "has a child that fails"
+		}
+		setting := s.Setting + ".restart"
+		all, them := "its agent is", "it"
+		if n := s.agents(); n > 1 {
+			all, them = "its "+many(n, "agent")+" are", "them"
+		}
+		if s.Restart == config.Temporary {
+			c.warn(setting, "make it permanent, or set escalation to terminate if that is meant, or to restart for another try after a cool-off",
+				"when %q %s it ends, and being temporary it is not restarted by %q but forgotten: %s gone until %q starts anew", s.Name, when, s.parent.Name, all, s.parent.Name)
+			continue
+		}
+		c.warn(setting, "make it permanent, or set escalation to terminate if that is meant, or to restart for another try after a cool-off",
+			"when %q %s it ends with shutdown, which is an ordinary end; being transient it is not restarted by %q, and %s down until somebody starts %s", s.Name, when, s.parent.Name, all, them)
+	}
+}
+
+func (c *checker) loopingShutdown() {
+	for _, s := range c.sups {
+		if s.parent == nil || s.AutoShutdown == config.AutoShutdownNever || s.Restart != config.Permanent {
+			continue
+		}
+		n, p := s.parent.restarts(), s.parent
+		then := fmt.Sprintf("; the %s such end within %s is more than %q allows", ordinal(n+1), dur(p.Policy.TimeWindow), p.Name)
+		if p.Strategy == config.StrategyEscalate {
+			then = fmt.Sprintf("; %q fails with it", p.Name)
+		} else if p.Escalation == config.EscalationIgnore {
+			then = ""
+		}
+		c.warn(s.Setting+".auto_shutdown", "make it restart: transient, so that it stays down when its work is done",
+			"when its significant children have ended, %q shuts down, and being permanent it is started again by %q %s later: its work is done over and over%s",
+			s.Name, p.Name, dur(s.Policy.Wait(1, 0)), then)
+	}
+}
+
+func ordinal(n int) string {
+	switch {
+	case n%100 >= 11 && n%100 <= 13:
+	case n%10 == 1:
+		return fmt.Sprintf("%dst", n)
+	case n%10 == 2:
+		return fmt.Sprintf("%dnd", n)
+	case n%10 == 3:
+		return fmt.Sprintf("%drd", n)
+	}
+	return fmt.Sprintf("%dth", n)
+}
+
+// stopping is how long a child may take to stop: supervisors stop theirs one
+// after the other.
+func (k kid) stopping() time.Duration {
+	if k.agent != nil {
+		return capped(float64(k.count) * float64(k.agent.ShutdownTimeout))
+	}
+	sum := k.sup.stopping()
+	if own := k.sup.ShutdownTimeout; own > 0 {
+		return min(own, sum)
+	}
+	return sum
+}
+
+func (s *sup) stopping() time.Duration {
+	var sum time.Duration
+	for _, k := range s.kids {
+		sum = min(forever, sum+k.stopping())
+	}
+	return sum
+}
+
+func (c *checker) shortShutdown() {
+	for _, s := range c.sups {
+		bound := s.ShutdownTimeout
+		if bound == 0 || s.stopping() <= bound {
+			continue
+		}
+		setting := s.Setting + ".shutdown_timeout"
+		if k, own := s.longer(); own > 0 {
+			c.warn(setting, fmt.Sprintf("raise it to at least %s, or lower that of %q", up(own), k.name()),
+				"all of %q has %s to stop, but %q below it may take %s; what still runs after %s is killed", s.Name, dur(bound), k.name(), dur(own), dur(bound))
+			continue
+		}
+		first, cut := s.cut(bound)
+		killed := "it is killed"
+		if cut > 1 {
+			killed = fmt.Sprintf("it and %s are killed", many(cut-1, "other"))
+		}
+		c.warn(setting, fmt.Sprintf("raise it to at least %s or write infinity, or lower the children's", up(s.stopping())),
+			"children stop one after the other, the last first, and those of %q may take %s together; if each takes its time, the %s are up before %q has had its own, and %s",
+			s.Name, dur(s.stopping()), dur(bound), first, killed)
+	}
+}
+
+// longer is a supervisor below s that may take longer to stop than s.
+func (s *sup) longer() (kid, time.Duration) {
+	for _, k := range s.kids {
+		if k.sup != nil && k.sup.ShutdownTimeout > s.ShutdownTimeout && k.stopping() > s.ShutdownTimeout {
+			return k, k.stopping()
+		}
+	}
+	return kid{}, 0
+}
+
+// cut says which agent, in the order of stopping, is the first that does not
+// get all of its own time before the bound, and how many do not.
+func (s *sup) cut(bound time.Duration) (first string, count int) {
+	for i := len(s.kids) - 1; i >= 0; i-- {
+		k := s.kids[i]
+		switch need := k.stopping(); {
+		case first != "":
+			count += k.agents()
+		case need <= bound:
+			bound -= need
+		case k.sup != nil:
+			first, count = k.sup.cut(bound)
+		default:
+			count = k.count - int(bound/k.agent.ShutdownTimeout)
+			first = k.agent.Name
+			if k.agent.Index > 0 {
+				first = fmt.Sprintf("%s-%d", k.agent.Template, count)
+			}
+		}
+	}
+	return first, count
+}

@@ -1,0 +1,237 @@
+package supervisor
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/config/lint"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// linted reads an example of a rule, or its neighbour, and what is found in it.
+func linted(t *testing.T, name string) (*config.File, string) {
+	t.Helper()
+	data, err := os.ReadFile("../../internal/config/lint/testdata/" + name + ".yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := config.Parse(name, data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	for _, w := range lint.Check(f) {
+		b.WriteString(w.Message + "\n")
+	}
+	noJitter(f) // figures are computed for the middle of its range
+	return f, b.String()
+}
+
+// only makes some agents behave in some manner and all others well.
+func only(m manner, agents ...string) func(string) manner {
+	return func(agent string) manner {
+		if slices.Contains(agents, agent) {
+			return m
+		}
+		return manner{}
+	}
+}
+
+func says(t *testing.T, words, want string) {
+	t.Helper()
+	if !strings.Contains(words, want) {
+		t.Errorf("the lint does not say %q but\n%s", want, words)
+	}
+}
+
+const day = 24 * time.Hour
+
+// TestLintLimitOutOfReach: in a day of crashes the limit is never exceeded, and
+// the neighbour's is at once.
+func TestLintLimitOutOfReach(t *testing.T) {
+	crash := manner{crashes: true}
+	f, words := linted(t, "limit-out-of-reach")
+	for agent, sup := range map[string]string{"other": "pollers", "worker": "outer"} {
+		p := newPlay(t, f, only(crash, agent))
+		if p.run(day); p.gaveUp(sup) > 0 {
+			t.Errorf("%s exceeded its limit after %s", sup, p.took())
+		}
+		if p.starts[agent] < 1000 {
+			t.Errorf("%s started %d times only", agent, p.starts[agent])
+		}
+	}
+	says(t, words, `"poller-1" alone can never exceed it`)
+	says(t, words, `"inner" alone can never exceed it: if "worker" crashes`)
+	// Together they can.
+	p := newPlay(t, f, only(crash, "other", "poller-1", "poller-2"))
+	if p.run(time.Hour); p.gaveUp("pollers") == 0 {
+		t.Error("pollers cannot exceed its limit at all")
+	}
+	f, _ = linted(t, "limit-out-of-reach.ok")
+	for agent, sup := range map[string]string{"poller-1": "pollers", "worker": "outer"} {
+		p := newPlay(t, f, only(crash, agent))
+		if p.run(time.Hour); p.gaveUp(sup) == 0 {
+			t.Errorf("%s did not exceed its limit", sup)
+		}
+	}
+}
+
+// TestLintHungStart: the same with an agent that never beats.
+func TestLintHungStart(t *testing.T) {
+	f, words := linted(t, "hung-start")
+	says(t, words, `"crawler-1" has 30s for its first heartbeat`)
+	p := newPlay(t, f, only(manner{never: true}, "crawler-1"))
+	if p.run(day); p.gaveUp("group") > 0 || p.starts["crawler-1"] < 900 {
+		t.Errorf("gave up %d times after %d starts", p.gaveUp("group"), p.starts["crawler-1"])
+	}
+	f, _ = linted(t, "hung-start.ok")
+	p = newPlay(t, f, only(manner{never: true}, "crawler-1"))
+	if p.run(time.Hour); p.gaveUp("group") == 0 {
+		t.Error("the neighbour did not give up")
+	}
+}
+
+// TestLintSlowGroup: the same with a group whose last member never beats, the
+// others as late as they may.
+func TestLintSlowGroup(t *testing.T) {
+	slow := func(agent string) manner {
+		return manner{beats: 30*time.Second - time.Millisecond, never: agent == "load"}
+	}
+	f, words := linted(t, "slow-group")
+	says(t, words, "that may take 1m30s, longer than its time_window of 1m")
+	f.Tree.Root.Children[0].Node.Strategy = config.OneForAll // so that a failure of the last restarts all
+	p := newPlay(t, f, slow)
+	if p.run(day); p.gaveUp("pipeline") > 0 || p.starts["load"] < 500 {
+		t.Errorf("gave up %d times after %d starts", p.gaveUp("pipeline"), p.starts["load"])
+	}
+	f, _ = linted(t, "slow-group.ok")
+	f.Tree.Root.Children[0].Node.Strategy = config.OneForAll
+	p = newPlay(t, f, slow)
+	if p.run(time.Hour); p.gaveUp("pipeline") == 0 {
+		t.Error("the neighbour did not give up")
+	}
+}
+
+// TestLintLimitsMultiply: the agent named is restarted exactly as often as said.
+func TestLintLimitsMultiply(t *testing.T) {
+	f, words := linted(t, "limits-multiply")
+	p := newPlay(t, f, only(manner{crashes: true}, "reader"))
+	if !p.run(day) || p.phase("root") != tree.Idle {
+		t.Fatalf("it is not over after %s", p.took())
+	}
+	says(t, words, fmt.Sprintf(`if "reader" crashes whenever it has come up, it is restarted %s times within %s before "root" gives up`,
+		thousands(p.starts["reader"]-1), p.took().Round(100*time.Millisecond)))
+	says(t, words, fmt.Sprintf("(%s starts of agents with those that restart with it)", thousands(p.allStarts())))
+	f, _ = linted(t, "limits-multiply.ok")
+	p = newPlay(t, f, only(manner{crashes: true}, "reader"))
+	if !p.run(day) || p.starts["reader"] != 11 {
+		t.Errorf("the neighbour started it %d times", p.starts["reader"])
+	}
+}
+
+func noJitter(f *config.File) {
+	var walk func(n *config.Node)
+	walk = func(n *config.Node) {
+		n.Policy.Backoff.Jitter = 0
+		for _, c := range n.Children {
+			if c.Node != nil {
+				walk(c.Node)
+			} else {
+				c.Agent.Policy.Backoff.Jitter = 0
+			}
+		}
+	}
+	walk(&f.Tree.Root)
+}
+
+func thousands(n int) string {
+	s := strconv.Itoa(n)
+	for i := len(s) - 3; i > 0; i -= 3 {
+		s = s[:i] + "," + s[i:]
+	}
+	return s
+}
+
+var (
+	multiplies = regexp.MustCompile(`if "(\w+)" crashes whenever it has come up, it is restarted ([0-9,]+) times .* before "(\w+)" gives up`)
+	beyond     = regexp.MustCompile(`^the limit of "(\w+)" is .* if "(\w+)" crashes whenever`)
+)
+
+// TestLintAgreesWithPlay: of random nested supervisors, the lint says how often
+// an agent in a crash loop is restarted and who gives up, or whose limit is out
+// of reach; and that is what happens.
+func TestLintAgreesWithPlay(t *testing.T) {
+	exact, endless := 0, 0
+	rapid.Check(t, func(rt *rapid.T) {
+		text := nested(rt)
+		f, err := config.Parse("random", []byte(text))
+		if err != nil {
+			rt.Skip(err) // such as a limit that nothing can exceed
+		}
+		crash := func(agent string) (*play, bool) {
+			p := newPlay(t, f, only(manner{crashes: true}, agent))
+			return p, p.run(4 * time.Minute)
+		}
+		most, stuck := 101, false
+		for _, w := range lint.Check(f) {
+			if m := multiplies.FindStringSubmatch(w.Message); m != nil {
+				exact++
+				restarts, _ := strconv.Atoi(strings.ReplaceAll(m[2], ",", ""))
+				most = restarts + 1
+				if p, _ := crash(m[1]); p.starts[m[1]]-1 != restarts || p.phase(m[3]) != tree.Idle {
+					rt.Fatalf("%s\nthere were %d, and %s is %s\n%s", w, p.starts[m[1]]-1, m[3], p.phase(m[3]), text)
+				}
+			}
+			if m := beyond.FindStringSubmatch(w.Message); m != nil {
+				endless++
+				stuck = stuck || strings.Contains(w.Message, `"agent"`)
+				if p, over := crash(m[2]); over || p.gaveUp(m[1]) > 0 {
+					rt.Fatalf("%s\nbut it gave up after %s\n%s", w, p.took(), text)
+				}
+			}
+		}
+		if p, over := crash("agent"); over == stuck || over && p.starts["agent"] > most {
+			rt.Fatalf("over: %v after %d starts; the lint says it goes on: %v, and has at most %d\n%s", over, p.starts["agent"], stuck, most, text)
+		}
+	})
+	t.Logf("%d exact counts, %d limits out of reach", exact, endless)
+	if !t.Failed() && (exact == 0 || endless == 0) {
+		t.Error("one of the two never happened")
+	}
+}
+
+// nested makes two to four supervisors within one another, an agent in the
+// innermost and well-behaved ones beside.
+func nested(t *rapid.T) string {
+	policy := func(name string, delays bool) string {
+		delay := rapid.IntRange(0, 2000).Draw(t, name+" delay")
+		if delays {
+			delay /= 20
+		}
+		return fmt.Sprintf("{max_restarts: %d, time_window: %ds, restart_delay: %dms, reset_after: %ds, backoff_strategy: {type: %s, jitter: 0, %s}}",
+			rapid.SampledFrom([]int{0, 1, 3, 5, 9}).Draw(t, name+" max"), rapid.IntRange(1, 40).Draw(t, name+" window"), delay, rapid.SampledFrom([]int{0, 1, 10, 60}).Draw(t, name+" reset"),
+			"exponential", "max_delay: 20s, base: "+rapid.SampledFrom([]string{"1", "1.5", "2"}).Draw(t, name+" base"))
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "supervision_tree:\n  verification: {start_deadline: 5s, stabilisation: 100ms}\n  root_strategy: %s\n  root_restart_policy: %s\n  tree:\n",
+		rapid.SampledFrom([]string{"one_for_one", "one_for_all", "rest_for_one"}).Draw(t, "root"), policy("root", false))
+	indent := "  "
+	for i := range rapid.IntRange(2, 3).Draw(t, "levels") {
+		indent += "  "
+		name := fmt.Sprintf("sup%d", i)
+		fmt.Fprintf(&b, "%s- {name: before%d, command: [x]}\n%s- name: %s\n%s  strategy: %s\n%s  policy: %s\n%s  children:\n", indent, i, indent, name, indent,
+			rapid.SampledFrom([]string{"one_for_one", "one_for_all", "rest_for_one", "escalate"}).Draw(t, name), indent, policy(name, false), indent)
+		indent += "  "
+	}
+	fmt.Fprintf(&b, "%s- {name: agent, command: [x], policy: %s}\n%s- {name: beside, command: [x]}\n", indent, policy("agent", true), indent)
+	return b.String()
+}
