@@ -8,6 +8,8 @@ import (
 
 // cores are the packages that hold decisions and no side effects.
 var cores = []string{
+	"services/detector/internal/connection",
+	"services/detector/internal/correlation",
 	"services/detector/internal/fleet",
 	"services/detector/internal/roster",
 	"services/detector/internal/slab",

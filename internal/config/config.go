@@ -203,6 +203,22 @@ type FailureDetection struct {
 	MaxStdDeviation time.Duration
 	// ProbeTimeout bounds a probe by request.
 	ProbeTimeout time.Duration
+	// Correlation is what the silence of many at once leads to.
+	Correlation Correlation
+}
+
+// Correlation says when agents that fall silent together are one finding, and
+// how the verdicts on them are held.
+type Correlation struct {
+	// Share of a runner's agents, of a type's or of the fleet, and at least
+	// Minimum, make a finding when they fall silent within Window.
+	Share   float64
+	Minimum int
+	Window  time.Duration
+	// Hold is how long a verdict is held; then ReleaseRate are released in a
+	// second.
+	Hold        time.Duration
+	ReleaseRate float64
 }
 
 // Verification is the default for judging whether a start succeeded.

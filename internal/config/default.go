@@ -36,6 +36,7 @@ func Default() *File {
 			SamplingWindowSize: 100,
 			MinSamples:         10,
 			ProbeTimeout:       time.Second,
+			Correlation:        Correlation{Share: 0.5, Minimum: 5, Window: 10 * time.Second, Hold: 20 * time.Second, ReleaseRate: 10},
 		},
 		Verification: Verification{
 			Stabilisation: contracts.DefaultStabilisation,

@@ -37,7 +37,7 @@ func TestRequirementsFile(t *testing.T) {
 	want.Tree.Root.Policy, want.Tree.Root.PolicyName = supervisor, "agent_supervisor"
 	want.FailureDetection = FailureDetection{
 		HeartbeatInterval: 5 * time.Second, FailureThreshold: 3, Algorithm: AlgorithmTail, PhiThreshold: 8,
-		SamplingWindowSize: 100, MinSamples: 10, ProbeTimeout: time.Second,
+		SamplingWindowSize: 100, MinSamples: 10, Correlation: Default().FailureDetection.Correlation, ProbeTimeout: time.Second,
 	}
 	want.CircuitBreakers = map[string]CircuitBreaker{
 		"default":      {FailureThreshold: 5, SuccessThreshold: 3, Timeout: 30 * time.Second, HalfOpenMaxCalls: 3},

@@ -24,6 +24,7 @@ func readDetection(o *object, c *FailureDetection) {
 	o.duration("min_std_deviation", &c.MinStdDeviation, 0, longest)
 	o.duration("max_std_deviation", &c.MaxStdDeviation, 0, longest)
 	o.duration("probe_timeout", &c.ProbeTimeout, time.Millisecond, longest)
+	readCorrelation(o.section("correlation"), &c.Correlation)
 	if c.MinSamples > c.SamplingWindowSize {
 		o.at("min_samples").fail("%d samples never come together in a window of %d; lower min_samples or raise sampling_window_size", c.MinSamples, c.SamplingWindowSize)
 	}
@@ -32,6 +33,18 @@ func readDetection(o *object, c *FailureDetection) {
 	}
 	o.done(nil)
 }
+
+func readCorrelation(o *object, c *Correlation) {
+	o.number("share", &c.Share, 0.01, 1)
+	o.integer("minimum", &c.Minimum, 2, most)
+	o.duration("window", &c.Window, time.Millisecond, longest)
+	o.duration("hold", &c.Hold, time.Millisecond, maxHold)
+	o.number("release_rate", &c.ReleaseRate, 0.1, most)
+	o.done(nil)
+}
+
+// maxHold keeps verdicts from being held until nobody needs them any more.
+const maxHold = 10 * time.Minute
 
 func readVerification(o *object, f *File) {
 	c := &f.Verification

@@ -17,6 +17,9 @@ const (
 	ReasonNoFirstHeartbeat FailureReason = "no_first_heartbeat"
 	// ReasonHealthCheckFailed: a probe was not answered, or answered unhealthy.
 	ReasonHealthCheckFailed FailureReason = "health_check_failed"
+	// ReasonConnectionLost: the server says that the connection it beat on is
+	// closed, and it did not come back in time.
+	ReasonConnectionLost FailureReason = "connection_lost"
 	// ReasonHung: it beats, but its work stands still past busy_until.
 	ReasonHung FailureReason = "hung"
 	// ReasonStartFailed: the runner could not start it.
@@ -112,6 +115,9 @@ type AgentFailedData struct {
 	Exit   *Exit  `json:"exit,omitempty"`
 	// Silence is the evidence of a verdict by the detector.
 	Silence *Silence `json:"silence,omitempty"`
+	// Held is how long the verdict was held because many fell silent together;
+	// the event's cause is then the finding that says so.
+	Held Duration `json:"held,omitempty"`
 }
 
 // Silence is what the detector knew when it spoke.
@@ -124,8 +130,8 @@ type Silence struct {
 	Elapsed  Duration `json:"elapsed"`
 	Interval Duration `json:"interval"`
 	Samples  int      `json:"samples"`
-	// Rule says which rule spoke: phi, missed_beats, start_deadline, progress
-	// or probe.
+	// Rule says which rule spoke: phi, missed_beats, start_deadline, progress,
+	// probe or connection.
 	Rule string `json:"rule"`
 }
 
@@ -145,6 +151,28 @@ type AgentStateChangedData struct {
 	From        Health  `json:"from"`
 	To          Health  `json:"to"`
 	Phi         float64 `json:"phi,omitempty"`
+}
+
+// AgentConflictData is the data of agent.conflict: two processes beat under one
+// name and incarnation.
+type AgentConflictData struct {
+	Agent       string `json:"agent"`
+	Incarnation uint64 `json:"incarnation"`
+	// Detail is the evidence in one sentence, for people.
+	Detail string `json:"detail"`
+	// Connections are those that the agent is known to beat on, where the
+	// server tells.
+	Connections []Connection `json:"connections,omitempty"`
+}
+
+// Connection is a client's connection to NATS as its server describes it.
+type Connection struct {
+	Name string `json:"name"`
+	// Server is the id of the server, ID the connection's number there.
+	Server string    `json:"server,omitempty"`
+	ID     uint64    `json:"id,omitempty"`
+	Host   string    `json:"host,omitempty"`
+	Since  time.Time `json:"since"`
 }
 
 // AgentMessageData is the data of agent.message_received and message_processed.

@@ -50,6 +50,8 @@ type AgentView struct {
 	Capabilities  []string   `json:"capabilities,omitempty"`
 	InFlight      int        `json:"in_flight,omitempty"`
 	Capacity      int        `json:"capacity,omitempty"`
+	// Held: a verdict on it is held, because many fell silent together.
+	Held bool `json:"held,omitempty"`
 }
 
 // AgentsRequest selects agents; an empty one means all.
@@ -76,6 +78,21 @@ type MonitorRequest struct {
 	StartDeadline Duration `json:"start_deadline,omitempty"`
 	// Threshold overrides phi_threshold for this agent.
 	Threshold float64 `json:"threshold,omitempty"`
+}
+
+// DetectorRule is what an operator ordered of an agent's watching by
+// detector.monitor or, to ignore it, detector.unmonitor. It is kept in the state
+// bucket.
+type DetectorRule struct {
+	Ignored       bool     `json:"ignored,omitempty"`
+	Interval      Duration `json:"interval,omitempty"`
+	StartDeadline Duration `json:"start_deadline,omitempty"`
+	Threshold     float64  `json:"threshold,omitempty"`
+}
+
+// Monitoring is the request that the rule came from.
+func (r DetectorRule) Monitoring(agent string) MonitorRequest {
+	return MonitorRequest{Agent: agent, Interval: r.Interval, StartDeadline: r.StartDeadline, Threshold: r.Threshold}
 }
 
 // ProbeReply is the reply of detector.probe.

@@ -34,6 +34,9 @@ const (
 	SystemBreakerClosed        EventType = "smith.system.circuit_breaker_closed"
 	SystemMessageRejected      EventType = "smith.system.message_rejected"
 
+	SystemCorrelatedSilence     EventType = "smith.system.correlated_silence"
+	SystemCorrelatedSilenceOver EventType = "smith.system.correlated_silence_over"
+
 	AgentCreated          EventType = "smith.agent.created"
 	AgentStarted          EventType = "smith.agent.started"
 	AgentStopped          EventType = "smith.agent.stopped"
@@ -42,6 +45,7 @@ const (
 	AgentMessageReceived  EventType = "smith.agent.message_received"
 	AgentMessageProcessed EventType = "smith.agent.message_processed"
 	AgentStateChanged     EventType = "smith.agent.state_changed"
+	AgentConflict         EventType = "smith.agent.conflict"
 
 	ToolRegistered         EventType = "smith.tool.registered"
 	ToolUnregistered       EventType = "smith.tool.unregistered"
@@ -70,8 +74,9 @@ func EventTypes() []EventType {
 	return []EventType{
 		SystemStarted, SystemStopping, SystemStopped, SystemHealthCheckPassed, SystemHealthCheckFailed,
 		SystemConfigurationChanged, SystemPoolExhausted, SystemBreakerOpen, SystemBreakerClosed, SystemMessageRejected,
+		SystemCorrelatedSilence, SystemCorrelatedSilenceOver,
 		AgentCreated, AgentStarted, AgentStopped, AgentFailed, AgentRecovered,
-		AgentMessageReceived, AgentMessageProcessed, AgentStateChanged,
+		AgentMessageReceived, AgentMessageProcessed, AgentStateChanged, AgentConflict,
 		ToolRegistered, ToolUnregistered, ToolExecutionStarted, ToolExecutionCompleted, ToolExecutionFailed, ToolPermissionDenied,
 		TaskSubmitted, TaskAssigned, TaskReassigned, TaskCompleted, TaskFailed, TaskDeadLettered,
 		TreeDecided, TreeEscalated, TreeGaveUp,

@@ -13,6 +13,9 @@ var dataOf = map[EventType]any{
 	SystemBreakerClosed:        SystemBreakerData{},
 	SystemMessageRejected:      SystemRejectedData{},
 
+	SystemCorrelatedSilence:     CorrelatedSilenceData{},
+	SystemCorrelatedSilenceOver: CorrelatedSilenceData{},
+
 	AgentCreated:          AgentCreatedData{},
 	AgentStarted:          AgentStartedData{},
 	AgentStopped:          AgentStoppedData{},
@@ -21,6 +24,7 @@ var dataOf = map[EventType]any{
 	AgentMessageReceived:  AgentMessageData{},
 	AgentMessageProcessed: AgentMessageData{},
 	AgentStateChanged:     AgentStateChangedData{},
+	AgentConflict:         AgentConflictData{},
 
 	ToolRegistered:         ToolData{},
 	ToolUnregistered:       ToolData{},
@@ -68,6 +72,7 @@ var messages = []message{
 	{"smith.detector.monitor", MonitorRequest{}, OK{}},
 	{"smith.detector.unmonitor", AgentRequest{}, OK{}},
 	{"smith.detector.probe", AgentRequest{}, ProbeReply{}},
+	{"$KV.SMITH_STATE.detector.<agent>", DetectorRule{}, nil},
 
 	{"smith.supervisor.tree", TreeRequest{}, TreeReply{}},
 	{"smith.supervisor.diff", DiffRequest{}, DiffReply{}},

@@ -123,5 +123,9 @@ func StateBucketConfig(o StreamOptions) jetstream.KeyValueConfig {
 // TreeStateKey and RouterStateKey are keys of the state bucket.
 func TreeStateKey(tree string) string { return "tree." + tree }
 
+// DetectorRuleKey is where what an operator ordered of an agent's watching is
+// kept; "*" stands for all agents.
+func DetectorRuleKey(agent string) string { return "detector." + agent }
+
 // RouterStateKey is where the router keeps its snapshot.
 const RouterStateKey = "router"

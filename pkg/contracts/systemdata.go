@@ -22,6 +22,45 @@ type SystemHealthData struct {
 	For Duration `json:"for,omitempty"`
 }
 
+// CorrelatedSilenceData is the data of system.correlated_silence, a finding that
+// a large part of a group fell silent together, and of
+// system.correlated_silence_over, which tells what became of it. The events'
+// subject is the group's name, "fleet" for all.
+type CorrelatedSilenceData struct {
+	// Kind is what they share: runner, type or fleet. Name is which; it is
+	// empty for the fleet.
+	Kind string `json:"kind"`
+	Name string `json:"name,omitempty"`
+	// Size is how many agents the group had, Silent how many of them were
+	// silent when the finding began.
+	Size   int `json:"size"`
+	Silent int `json:"silent"`
+	// Agents names some of them, at most 20.
+	Agents []string `json:"agents,omitempty"`
+	// Hold is how long each verdict is held, ReleaseRate how many are then
+	// released in a second.
+	Hold        Duration `json:"hold,omitempty"`
+	ReleaseRate float64  `json:"release_rate,omitempty"`
+	Detail      string   `json:"detail,omitempty"`
+	// When it is over: how long it lasted, and how many of the verdicts held
+	// were taken back because the agent was heard again, were made needless by
+	// a proven end, and were released.
+	For      Duration `json:"for,omitempty"`
+	Back     int      `json:"back,omitempty"`
+	Proven   int      `json:"proven,omitempty"`
+	Released int      `json:"released,omitempty"`
+	// Merged is set when a finding about a wider group took this one's place.
+	Merged bool `json:"merged,omitempty"`
+}
+
+// Kinds of groups that fall silent together, and what the events about the
+// fleet name.
+const (
+	GroupRunner = "runner"
+	GroupType   = "type"
+	GroupFleet  = "fleet"
+)
+
 // SystemConfigurationData is the data of system.configuration_changed.
 type SystemConfigurationData struct {
 	Service string   `json:"service"`

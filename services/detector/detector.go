@@ -18,6 +18,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/services/detector/internal/correlation"
 	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
 	"github.com/mistersmith/mistersmith/services/detector/internal/suspicion"
 	"github.com/mistersmith/mistersmith/services/detector/internal/watch"
@@ -58,11 +59,29 @@ type Config struct {
 	ForgetAfter time.Duration
 	// MaxAgents bounds the agents that nobody announced (100,000).
 	MaxAgents int
+	// Correlation says when the silences of many are one matter.
+	Correlation Correlation
 	// Agents are rules for single agents.
 	Agents map[string]AgentRules
 	// File gives the guard of downstream calls its settings; nil is the
 	// defaults.
 	File *config.File
+}
+
+// Correlation says when many agents that fall silent together are one finding,
+// and what becomes of the verdicts on them. The zero value is the defaults
+// named here.
+type Correlation struct {
+	// Share (0.5) of a runner's agents, of a type's or of the fleet, and at
+	// least Minimum (5), make a finding when their silences are noticed within
+	// Window (10s).
+	Share   float64
+	Minimum int
+	Window  time.Duration
+	// Hold (20s) is how long a verdict is held. Then ReleaseRate (10) are
+	// released in a second, or a thirtieth of the fleet if that is more.
+	Hold        time.Duration
+	ReleaseRate float64
 }
 
 // AgentRules change rules for one agent; zero fields change nothing.
@@ -86,6 +105,7 @@ func FromFile(f *config.File) Config {
 		MaxStdDeviation:    d.MaxStdDeviation,
 		ProbeTimeout:       d.ProbeTimeout,
 		MaxAgents:          f.Limits.MaxAgents,
+		Correlation:        Correlation(d.Correlation),
 		Agents:             map[string]AgentRules{},
 		File:               f,
 	}
@@ -119,7 +139,7 @@ func (c Config) Validate() error {
 	if _, err := suspicion.ParseAlgorithm(c.Algorithm); err != nil {
 		errs = append(errs, fmt.Errorf("algorithm: %w", err))
 	}
-	errs = append(errs, c.rules().Validate())
+	errs = append(errs, c.rules().Validate(), correlation.Config(c.Correlation).Validate())
 	if c.SamplingWindowSize < 0 {
 		errs = append(errs, fmt.Errorf("sampling_window_size: %d is negative", c.SamplingWindowSize))
 	}
@@ -159,7 +179,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 
 	store := storeGuard(env, cfg.File)
 	down.Add("guard", 2*time.Second, store.Close)
-	w, err := watch.New(env, watch.Config{Rules: cfg.rules(), Grace: cfg.ReconnectGrace, ProbeTimeout: cfg.ProbeTimeout}, store)
+	w, err := watch.New(env, watch.Config{Rules: cfg.rules(), Correlation: correlation.Config(cfg.Correlation), Grace: cfg.ReconnectGrace, ProbeTimeout: cfg.ProbeTimeout}, store)
 	if err != nil {
 		return err
 	}

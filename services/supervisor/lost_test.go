@@ -100,6 +100,41 @@ func TestLostRunner(t *testing.T) {
 	})
 }
 
+// The detector holds its verdicts when a whole host falls silent: its one
+// finding is enough to give the host up in time.
+func TestLostRunnerByOneFinding(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		data contracts.CorrelatedSilenceData
+		over *contracts.CorrelatedSilenceData
+		want string
+	}{
+		"open":          {contracts.CorrelatedSilenceData{Kind: "runner", Name: "r1"}, nil, "a running r2, b running r2, p starting"},
+		"over":          {contracts.CorrelatedSilenceData{Kind: "runner", Name: "r1"}, &contracts.CorrelatedSilenceData{Kind: "runner", Name: "r1", Released: 3}, "a running r2, b running r2, p starting"},
+		"some are back": {contracts.CorrelatedSilenceData{Kind: "runner", Name: "r1"}, &contracts.CorrelatedSilenceData{Kind: "runner", Name: "r1", Back: 1}, "a running r1, b running r1, p running r1"},
+		"about a type":  {contracts.CorrelatedSilenceData{Kind: "type", Name: "r1"}, nil, "a running r1, b running r1, p running r1"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
+				w := newWorld(t, movable)
+				w.supervise("s1")
+				w.settled()
+				newRunner(t, w.server, "r2")
+				w.runner.set(func() { w.runner.away, w.runner.cutOff = true, true })
+				<-time.After(5 * time.Second)
+				w.runner.store(contracts.SystemCorrelatedSilence, "r1", c.data)
+				if c.over != nil {
+					w.runner.store(contracts.SystemCorrelatedSilenceOver, "r1", c.over)
+				}
+				<-time.After(10 * time.Second)
+				w.want("before its time", w.where(), "a running r1, b running r1, p running r1")
+				<-time.After(10 * time.Second)
+				w.want("after lost_after", w.where(), c.want)
+			})
+		})
+	}
+}
+
 // A runner that is away while its agents beat is being restarted, whatever the
 // detector says of the runner itself.
 func TestRestartingRunnerIsNotLost(t *testing.T) {

@@ -40,6 +40,8 @@ func What(e contracts.Event) string {
 		return as(e, func(d contracts.AgentStateChangedData) string {
 			return fmt.Sprintf("#%d %s → %s", d.Incarnation, d.From, d.To)
 		})
+	case contracts.AgentConflict:
+		return as(e, func(d contracts.AgentConflictData) string { return d.Detail })
 	case contracts.TreeDecided, contracts.TreeEscalated, contracts.TreeGaveUp:
 		return as(e, decisions)
 	}
@@ -142,6 +144,8 @@ func system(e contracts.Event) string {
 	switch e.Type {
 	case contracts.SystemHealthCheckPassed, contracts.SystemHealthCheckFailed:
 		return as(e, func(d contracts.SystemHealthData) string { return strings.TrimSpace(d.Check + " " + d.Detail) })
+	case contracts.SystemCorrelatedSilence, contracts.SystemCorrelatedSilenceOver:
+		return as(e, func(d contracts.CorrelatedSilenceData) string { return d.Kind + ": " + d.Detail })
 	case contracts.SystemBreakerOpen, contracts.SystemBreakerClosed:
 		return as(e, func(d contracts.SystemBreakerData) string { return d.Breaker + ": " + d.Reason })
 	case contracts.SystemMessageRejected:

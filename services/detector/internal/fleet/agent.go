@@ -167,6 +167,9 @@ func (f *Fleet) become(a *agent, b Band, e Evidence) {
 }
 
 func (f *Fleet) move(a *agent, b Band) {
+	if (a.band == Unknown) != (b == Unknown) {
+		f.census.enrol(a, b != Unknown)
+	}
 	f.counts[a.band]--
 	f.counts[b]++
 	a.band = b

@@ -98,6 +98,9 @@ func (f *Fleet) revive(a *agent, b *Beat, now, trusted Instant) bool {
 // hear is a heartbeat of the agent's present life.
 func (f *Fleet) hear(a *agent, b *Beat, now, trusted Instant) {
 	first := !a.beaten
+	if a.beaten && b.Seq != 0 && b.Seq <= a.seq {
+		f.find(a, Finding{Kind: WentBack, Seq: b.Seq, LastSeq: a.seq})
+	}
 	rearm := a.state != watched || a.band != Healthy
 	if f.declare(a, b.About.Interval) {
 		rearm = true

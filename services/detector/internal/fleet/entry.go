@@ -118,9 +118,7 @@ func (f *Fleet) about(a *agent) About {
 func (f *Fleet) note(a *agent, from *About) {
 	a.inFlight, a.capacity = int32(from.InFlight), int32(from.Capacity)
 	f.texts.set(&a.status, string(from.Status))
-	if from.Type != "" {
-		f.texts.set(&a.kind, from.Type)
-	}
+	f.regroup(a, &a.kind, from.Type)
 	if from.Capabilities != nil && !joins(f.texts.text(a.capabilities), from.Capabilities) {
 		f.texts.set(&a.capabilities, strings.Join(from.Capabilities, ","))
 	}

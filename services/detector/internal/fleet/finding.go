@@ -21,6 +21,8 @@ const (
 	Stalled
 	// Full: an unannounced agent was refused or another forgotten for it.
 	Full
+	// WentBack: a heartbeat's sequence number is not higher than the last.
+	WentBack
 )
 
 // Band is the health band of an agent.
@@ -45,6 +47,7 @@ const (
 	NoFirstHeartbeat  Reason = "no_first_heartbeat"
 	HealthCheckFailed Reason = "health_check_failed"
 	Hung              Reason = "hung"
+	ConnectionLost    Reason = "connection_lost"
 )
 
 // Rule is what spoke.
@@ -57,6 +60,7 @@ const (
 	RuleStartDeadline Rule = "start_deadline"
 	RuleProgress      Rule = "progress"
 	RuleProbe         Rule = "probe"
+	RuleConnection    Rule = "connection"
 )
 
 // Evidence is what was known when a finding was made.
@@ -81,6 +85,9 @@ type Finding struct {
 	Reason      Reason   // Failed
 	Evidence    Evidence // Failed, BandChanged
 	From, To    Band     // BandChanged
+	// Seq and LastSeq are the numbers of a heartbeat that went back and of the
+	// one before it.
+	Seq, LastSeq uint64
 	// For is how long the agent was taken for dead (Recovered), or the
 	// detector stood still (Stalled).
 	For time.Duration

@@ -139,6 +139,8 @@ type Fleet struct {
 	// Silence of agents not heard since graceFrom counts from graceTo on.
 	graceFrom, graceTo Instant
 	counts             [bands]int
+	census             census
+	orders             map[string]Order
 	stats              Stats
 	out                []Finding
 }
@@ -170,6 +172,8 @@ func New(cfg Config) (*Fleet, error) {
 		roster: roster.New(),
 		texts:  newTexts(),
 		rules:  map[uint32]Override{},
+		census: newCensus(),
+		orders: map[string]Order{},
 	}, nil
 }
 
@@ -209,6 +213,22 @@ func (f *Fleet) Resume(now Instant, grace time.Duration) []Finding {
 	f.clock.suspended = false
 	return f.out
 }
+
+// Continue ends Suspend when nothing was lost: all that was sent before has
+// been heard by now, so that silence goes on counting where it stood.
+func (f *Fleet) Continue(now Instant) []Finding {
+	f.begin(now, true)
+	f.clock.suspended = false
+	return f.out
+}
+
+// Trusted gives the time that counts as silence: it stands still while the
+// detector could not hear.
+func (f *Fleet) Trusted(now Instant) Instant { return f.clock.trusted(now) }
+
+// GraceUntil is the trusted instant before which nobody is silent who has not
+// been heard since Resume.
+func (f *Fleet) GraceUntil() Instant { return f.graceTo }
 
 // Suspended tells whether silence is counted at present.
 func (f *Fleet) Suspended() bool { return f.clock.suspended }

@@ -34,12 +34,8 @@ func (f *Fleet) Started(now Instant, s Start) []Finding {
 	if !s.Discovered {
 		f.announce(a)
 	}
-	if s.About.Runner != "" {
-		f.texts.set(&a.runner, s.About.Runner)
-	}
-	if s.About.Type != "" {
-		f.texts.set(&a.kind, s.About.Type)
-	}
+	f.regroup(a, &a.runner, s.About.Runner)
+	f.regroup(a, &a.kind, s.About.Type)
 	if !a.beaten {
 		f.note(a, &s.About)
 		f.declare(a, s.About.Interval)
@@ -237,4 +233,5 @@ func (f *Fleet) renew(a *agent, incarnation uint64, trusted Instant) {
 	a.start = f.cfg.StartDeadline
 	a.inFlight = 0
 	f.texts.set(&a.status, "")
+	f.obey(a)
 }

@@ -23,6 +23,7 @@ func (f *Fleet) admit(name string, announced bool) *agent {
 		a.proving = true
 		f.newcomers = append(f.newcomers, newcomer{number, a.life})
 	}
+	f.obey(a)
 	return a
 }
 
@@ -82,6 +83,9 @@ func (f *Fleet) room() bool {
 func (f *Fleet) forget(a *agent) {
 	f.wheel.Clear(a.number)
 	f.counts[a.band]--
+	if a.band != Unknown {
+		f.census.enrol(a, false)
+	}
 	if !a.announced {
 		f.unannounced--
 	}

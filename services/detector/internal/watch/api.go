@@ -53,7 +53,19 @@ func (w *Watcher) view(agent string) (fleet.View, error) {
 
 func (w *Watcher) status(_ context.Context, r contracts.AgentRequest) (contracts.AgentView, error) {
 	v, err := w.view(r.Agent)
-	return agentView(v, time.Now()), err
+	if err != nil {
+		return contracts.AgentView{}, err
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.shown(v, time.Now()), nil
+}
+
+// shown is a view as it is answered. Called with mu held.
+func (w *Watcher) shown(v fleet.View, wall time.Time) contracts.AgentView {
+	a := agentView(v, wall)
+	a.Held = w.crowd.Held(v.Agent)
+	return a
 }
 
 func agentView(v fleet.View, wall time.Time) contracts.AgentView {
@@ -99,7 +111,7 @@ func (w *Watcher) list(_ context.Context, r contracts.AgentsRequest) (contracts.
 			break
 		}
 		v, _ := w.fleet.Agent(now, name)
-		a := agentView(v, wall)
+		a := w.shown(v, wall)
 		for _, c := range a.Capabilities {
 			size += len(c) + 4
 		}
@@ -109,37 +121,27 @@ func (w *Watcher) list(_ context.Context, r contracts.AgentsRequest) (contracts.
 	return reply, nil
 }
 
-func (w *Watcher) monitor(_ context.Context, r contracts.MonitorRequest) (contracts.OK, error) {
+func (w *Watcher) monitor(ctx context.Context, r contracts.MonitorRequest) (contracts.OK, error) {
 	if err := checkAgent(r.Agent); err != nil {
 		return contracts.OK{}, err
 	}
-	if d := r.Interval.D(); d != 0 && interval(r.Interval) == 0 {
-		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "interval: %s is outside %s to %s", d, contracts.MinHeartbeatInterval, contracts.MaxHeartbeatInterval)
+	if err := checkMonitoring(r); err != nil {
+		return contracts.OK{}, err
 	}
-	if r.StartDeadline < 0 {
-		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "start_deadline: %s is negative", r.StartDeadline)
+	rule := contracts.DetectorRule{Interval: r.Interval, StartDeadline: r.StartDeadline, Threshold: r.Threshold}
+	if err := w.order(ctx, r.Agent, rule); err != nil {
+		return contracts.OK{}, err
 	}
-	if r.Threshold < 0 || r.Threshold > fleet.MaxThreshold {
-		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "threshold: %g is outside 0 to %d", r.Threshold, fleet.MaxThreshold)
-	}
-	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
-		return f.Monitor(now, r.Agent, fleet.Monitoring{Interval: r.Interval.D(), StartDeadline: r.StartDeadline.D(), Threshold: r.Threshold})
-	})
 	w.env.Log.Info("agent monitored by request", "agent", r.Agent)
 	return contracts.OK{OK: true}, nil
 }
 
-func (w *Watcher) unmonitor(_ context.Context, r contracts.AgentRequest) (contracts.OK, error) {
-	if err := checkAgent(r.Agent); err != nil {
+func (w *Watcher) unmonitor(ctx context.Context, r contracts.AgentRequest) (contracts.OK, error) {
+	if _, err := w.view(r.Agent); err != nil {
 		return contracts.OK{}, err
 	}
-	var was bool
-	w.judge(func(f *fleet.Fleet, now fleet.Instant) (found []fleet.Finding) {
-		was, found = f.Unmonitor(now, r.Agent)
-		return found
-	})
-	if !was {
-		return contracts.OK{}, unknown(r.Agent)
+	if err := w.order(ctx, r.Agent, contracts.DetectorRule{Ignored: true}); err != nil {
+		return contracts.OK{}, err
 	}
 	w.env.Log.Info("agent not monitored any more, by request", "agent", r.Agent)
 	return contracts.OK{OK: true}, nil

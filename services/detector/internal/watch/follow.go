@@ -20,6 +20,7 @@ func followed() []string {
 	for _, t := range []contracts.EventType{
 		contracts.AgentCreated, contracts.AgentStarted, contracts.AgentStopped,
 		contracts.AgentFailed, contracts.AgentRecovered, contracts.AgentStateChanged,
+		contracts.SystemCorrelatedSilence, contracts.SystemCorrelatedSilenceOver,
 	} {
 		subjects = append(subjects, contracts.EventTypeWildcard(t))
 	}
@@ -84,16 +85,22 @@ func (w *Watcher) learn(m jetstream.Msg, meta *jetstream.MsgMetadata, live bool)
 	}
 }
 
-// apply is what an event changes. What detectors say counts only when catching
-// up; afterwards this one knows it already.
+// apply is what an event changes. What detectors say counts in full only when
+// catching up. Afterwards this one knows its own words already, and of another's
+// takes over the verdicts.
 func (w *Watcher) apply(ev contracts.Event, live bool) error {
 	own := strings.HasPrefix(ev.Source, contracts.ServiceDetector+"/")
-	if own && live {
+	if live && ev.Source == w.env.Source() {
 		return nil
 	}
 	age := max(time.Since(ev.Time), 0)
+	if own && live {
+		return w.applyPeer(ev, age)
+	}
 	agent := ev.Entity
 	switch ev.Type {
+	case contracts.SystemCorrelatedSilence, contracts.SystemCorrelatedSilenceOver:
+		return w.applyFinding(ev, false)
 	case contracts.AgentStarted:
 		d, err := contracts.DecodeData[contracts.AgentStartedData](ev)
 		if err != nil {
@@ -101,6 +108,9 @@ func (w *Watcher) apply(ev contracts.Event, live bool) error {
 		}
 		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
 			w.closeStory(agent, d.Incarnation)
+			if d.Incarnation > 0 {
+				w.over(now, agent, d.Incarnation-1, w.crowd.Gone)
+			}
 			return f.Started(now, fleet.Start{
 				Agent: agent, Incarnation: d.Incarnation, Deadline: d.StartDeadline.D(), Age: age,
 				About: fleet.About{Type: d.Type, Runner: d.Runner, Capabilities: d.Capabilities, Capacity: d.Capacity, Interval: interval(d.Interval)},
@@ -132,6 +142,7 @@ func (w *Watcher) apply(ev contracts.Event, live bool) error {
 func (w *Watcher) ended(agent string, incarnation uint64) {
 	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
 		w.closeStory(agent, incarnation)
+		w.over(now, agent, incarnation, w.crowd.Gone)
 		return f.Ended(now, agent, incarnation)
 	})
 }
@@ -153,6 +164,7 @@ func (w *Watcher) restoreVerdict(ev contracts.Event, d contracts.AgentFailedData
 	}
 	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
 		w.stories[ev.Entity] = story{ev.ID, ev.CorrelationID, d.Incarnation}
+		w.words[ev.Entity] = ev.ID
 		return f.Verdict(now, ev.Entity, d.Incarnation, fleet.Reason(d.Reason), age)
 	})
 }
@@ -178,6 +190,7 @@ func (w *Watcher) restore(ev contracts.Event, age time.Duration, own bool) error
 		}
 		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
 			delete(w.stories, ev.Entity)
+			w.words[ev.Entity] = ev.ID
 			return f.Returned(now, ev.Entity, d.Incarnation)
 		})
 		return nil

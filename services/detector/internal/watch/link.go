@@ -52,12 +52,28 @@ func (l *link) run(ctx context.Context, nc *nats.Conn) {
 	}
 }
 
+// The causes of doubt, as events and metrics name them.
+const (
+	causeStall     = "stall"
+	causeReconnect = "reconnect"
+	causeDrops     = "drops"
+	causeLag       = "lag"
+	causeCanary    = "canary"
+)
+
 // doubts is what the ticking loop remembers of the detector's own troubles.
 type doubts struct {
 	check      string // why the clock stands still; empty when it runs
+	told       bool
 	since      time.Time
 	reconnects uint64
 	dropped    int
+}
+
+// passed is a cause of doubt that is over, but not yet for long.
+type passed struct {
+	at     time.Time
+	lasted time.Duration
 }
 
 // tick lets time pass until ctx ends.
@@ -72,8 +88,14 @@ func (w *Watcher) tick(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
+		w.sing()
 		w.doubt(&d)
 		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Tick(now) })
+		w.disconnected()
+		w.mu.Lock()
+		now := w.now()
+		w.perform(now, w.crowd.Tick(w.fleet.Trusted(now)), nil)
+		w.mu.Unlock()
 		if time.Since(gauges) >= gaugesEvery {
 			gauges = time.Now()
 			w.observe()
@@ -82,19 +104,26 @@ func (w *Watcher) tick(ctx context.Context) {
 }
 
 // doubt stops the clock while heartbeats may not arrive, and gives everybody
-// grace when some may have been lost.
+// grace when some may have been lost. A moment's lag is not worth an event.
 func (w *Watcher) doubt(d *doubts) {
 	check, detail := w.trouble(d)
 	switch {
-	case check != "" && d.check == "":
-		d.check, d.since = check, time.Now()
-		w.env.Log.Warn("verdicts suspended", "check", check, "detail", detail)
-		w.confess(check, detail+"; verdicts are suspended", 0)
-		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Suspend(now) })
-	case check == "" && d.check != "":
+	case check != "":
+		if d.check == "" {
+			*d = doubts{since: time.Now(), reconnects: d.reconnects, dropped: d.dropped}
+			w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Suspend(now) })
+		}
+		d.check = check
+		if !d.told && (check == causeReconnect || time.Since(d.since) >= linkPatience) {
+			d.told = true
+			w.env.Log.Warn("verdicts suspended", "check", check, "detail", detail)
+			w.confess(check, detail+"; verdicts are suspended", 0)
+		}
+	case d.check != "":
 		w.relieve(d)
-	case check == "":
+	default:
 		w.losses(d)
+		w.comfort()
 	}
 }
 
@@ -102,31 +131,62 @@ func (w *Watcher) doubt(d *doubts) {
 func (w *Watcher) trouble(d *doubts) (check, detail string) {
 	pending, _, _ := w.beats.Pending()
 	limit := lagging
-	if d.check == "ingest" {
+	if d.check == causeLag {
 		limit = lagOver
 	}
-	switch silent := w.link.silent(); {
+	overdue, silent := w.canary.overdue(time.Now()), w.link.silent()
+	switch {
 	case !w.env.NC.IsConnected():
-		return "connection", "not connected to NATS"
+		return causeReconnect, "not connected to NATS"
+	case pending > limit, overdue > canaryLate && pending > lagOver:
+		return causeLag, fmt.Sprintf("%d heartbeats wait to be read", pending)
+	case overdue > canaryLate:
+		return causeCanary, fmt.Sprintf("the detector's own heartbeat of %s ago has not come back", overdue.Round(time.Millisecond))
 	case silent > linkPatience:
-		return "connection", fmt.Sprintf("the NATS server has not answered for %s", silent.Round(time.Millisecond))
-	case pending > limit:
-		return "ingest", fmt.Sprintf("%d heartbeats wait to be read", pending)
+		return causeCanary, fmt.Sprintf("the NATS server has not answered for %s", silent.Round(time.Millisecond))
 	}
 	return "", ""
 }
 
-// relieve ends a suspension.
+// relieve ends a suspension. When the detector was only late, all that was sent
+// meanwhile has been heard by now, and silence goes on counting where it stood;
+// otherwise everybody gets grace.
 func (w *Watcher) relieve(d *doubts) {
-	grace := time.Duration(0)
+	grace, lost := time.Duration(0), d.check == causeReconnect
 	if n := w.env.NC.Stats().Reconnects; n != d.reconnects {
-		d.reconnects, grace = n, w.cfg.Grace
+		d.reconnects, grace, lost = n, w.cfg.Grace, true
+	}
+	if n, err := w.beats.Dropped(); err == nil && n != d.dropped {
+		lost = true // counted by losses
 	}
 	stood := time.Since(d.since)
-	w.env.Log.Info("verdicts resumed", "check", d.check, "after", stood, "grace", grace)
-	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Resume(now, grace) })
-	w.absolve(d.check, fmt.Sprintf("verdicts were suspended for %s, grace of %s follows", stood.Round(time.Millisecond), grace), stood)
-	d.check = ""
+	armed, _ := w.canary.works()
+	if lost || !armed {
+		w.restart(grace)
+	} else {
+		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Continue(now) })
+	}
+	if d.told {
+		w.env.Log.Info("verdicts resumed", "check", d.check, "after", stood, "grace", grace)
+		w.absolve(d.check, fmt.Sprintf("verdicts were suspended for %s, grace of %s follows", stood.Round(time.Millisecond), grace), stood)
+	}
+	d.check, d.told = "", false
+}
+
+// restart lets silence count from now, or from the end of a grace: heartbeats
+// were lost.
+func (w *Watcher) restart(grace time.Duration) {
+	if grace > 0 {
+		w.canary.lost()
+	}
+	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
+		if grace > 0 {
+			w.book.Reset()
+		}
+		found := f.Resume(now, grace)
+		w.crowd.Grace(f.GraceUntil())
+		return found
+	})
 }
 
 // losses notices heartbeats that were lost without the clock standing still: a
@@ -134,14 +194,39 @@ func (w *Watcher) relieve(d *doubts) {
 func (w *Watcher) losses(d *doubts) {
 	if n := w.env.NC.Stats().Reconnects; n != d.reconnects {
 		d.reconnects = n
-		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Resume(now, w.cfg.Grace) })
-		w.confess("connection", fmt.Sprintf("reconnected; grace of %s follows", w.cfg.Grace), 0)
+		w.restart(w.cfg.Grace)
+		w.confess(causeReconnect, fmt.Sprintf("reconnected; grace of %s follows", w.cfg.Grace), 0)
+		w.mu.Lock()
+		w.doubted(causeReconnect, 0)
+		w.mu.Unlock()
 	}
 	if n, err := w.beats.Dropped(); err == nil && n != d.dropped {
 		lost := n - d.dropped
 		d.dropped = n
 		w.metrics.dropped.Add(float64(lost))
-		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Resume(now, 0) })
-		w.confess("ingest", fmt.Sprintf("%d heartbeats were dropped: they came faster than they could be read", lost), 0)
+		w.restart(0)
+		w.confess(causeDrops, fmt.Sprintf("%d heartbeats were dropped: they came faster than they could be read", lost), 0)
+		w.mu.Lock()
+		w.doubted(causeDrops, 0)
+		w.mu.Unlock()
+	}
+}
+
+// doubted remembers a cause that is over at once, so that this is said when it
+// has not come again for a while.
+// Called with mu held.
+func (w *Watcher) doubted(cause string, lasted time.Duration) {
+	w.passing[cause] = passed{time.Now(), lasted}
+}
+
+// comfort says which causes have not come again.
+func (w *Watcher) comfort() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for cause, p := range w.passing {
+		if time.Since(p.at) >= linkPatience {
+			delete(w.passing, cause)
+			w.absolve(cause, "it has not come again", p.lasted)
+		}
 	}
 }

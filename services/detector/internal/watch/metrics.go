@@ -12,7 +12,9 @@ type metrics struct {
 	detection                                       *prometheus.HistogramVec
 	mistakeDuration                                 prometheus.Observer
 	agents, ignored                                 *prometheus.GaugeVec
-	waiting, suspended                              prometheus.Gauge
+	waiting, suspended, held, late, peers           prometheus.Gauge
+	findings                                        *prometheus.CounterVec
+	withdrawn, connectionsLost, conflicts           prometheus.Counter
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -36,7 +38,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		mistakes:        counter("mistakes_total", "Verdicts taken back because the agent beat again."),
 		verdicts:        counters("verdicts_total", "Agents declared failed, by reason.", "reason"),
 		probes:          counters("probes_total", "Pings, by answer.", "answer"),
-		doubts:          counters("doubts_total", "Times the detector doubted itself, by what it found: stall, connection or ingest.", "check"),
+		doubts:          counters("doubts_total", "Times the detector doubted itself, by what it found: stall, reconnect, drops, lag or canary.", "check"),
 		malformed:       counters("malformed_total", "Messages not understood, by kind.", "kind"),
 		detection:       seconds("detection_seconds", "Silence before a verdict, by reason.", "reason"),
 		mistakeDuration: seconds("mistake_duration_seconds", "How long verdicts stood that were taken back.").WithLabelValues(),
@@ -44,6 +46,13 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		ignored:         gauges("heartbeats_ignored", "Heartbeats without effect since the start, by cause: stale, refused or evicted.", "cause"),
 		waiting:         gauges("events_waiting", "Events waiting to be stored.").WithLabelValues(),
 		suspended:       gauges("suspended", "1 while verdicts are suspended.").WithLabelValues(),
+		held:            gauges("verdicts_held", "Verdicts held because many fell silent together.").WithLabelValues(),
+		late:            gauges("canary_seconds", "How long the last heartbeat of the detector itself took to the server and back.").WithLabelValues(),
+		peers:           gauges("replicas", "Detectors of the same fleet that are heard, this one included.").WithLabelValues(),
+		findings:        counters("correlated_silences_total", "Findings that many fell silent together, by what they share.", "kind"),
+		withdrawn:       counter("verdicts_withdrawn_total", "Verdicts held that were never told: the agent was heard again, or its end was proven."),
+		connectionsLost: counter("connections_lost_total", "Connections on which agents beat that were closed, as far as the server tells."),
+		conflicts:       counter("conflicts_total", "Agents under whose name two processes were found to beat."),
 	}
 }
 
@@ -54,7 +63,13 @@ func (w *Watcher) observe() {
 	for band, name := range health {
 		w.metrics.agents.WithLabelValues(string(name)).Set(float64(w.fleet.Count(band)))
 	}
+	held, peers := w.crowd.Waiting(), w.peers.count(w.now())
+	w.tidyWords()
 	w.mu.Unlock()
+	_, late := w.canary.works()
+	w.metrics.late.Set(late.Seconds())
+	w.metrics.held.Set(float64(held))
+	w.metrics.peers.Set(float64(peers))
 	w.metrics.ignored.WithLabelValues("stale").Set(float64(stats.Stale))
 	w.metrics.ignored.WithLabelValues("refused").Set(float64(stats.Refused))
 	w.metrics.ignored.WithLabelValues("evicted").Set(float64(stats.Evicted))

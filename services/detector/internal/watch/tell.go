@@ -2,6 +2,7 @@ package watch
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -23,19 +24,24 @@ func bandOf(h contracts.Health) (fleet.Band, bool) {
 }
 
 // tell turns a finding into what is to be done about it. Called with mu held.
-func (w *Watcher) tell(fd fleet.Finding) {
+func (w *Watcher) tell(now fleet.Instant, fd fleet.Finding) {
 	switch fd.Kind {
 	case fleet.Created:
 		w.env.Log.Info("agent discovered", "agent", fd.Agent, "incarnation", fd.Incarnation)
-		w.post(fd, w.env.Event(contracts.AgentCreated, fd.Agent).Data(contracts.AgentCreatedData{
-			Agent: fd.Agent, Type: fd.About.Type, Incarnation: fd.Incarnation, Interval: contracts.Duration(fd.About.Interval),
-			Capabilities: fd.About.Capabilities, Capacity: fd.About.Capacity,
-		}))
+		if w.peers.speaks(now, fd.Agent) {
+			w.post(fd, w.env.Event(contracts.AgentCreated, fd.Agent).Data(contracts.AgentCreatedData{
+				Agent: fd.Agent, Type: fd.About.Type, Incarnation: fd.Incarnation, Interval: contracts.Duration(fd.About.Interval),
+				Capabilities: fd.About.Capabilities, Capacity: fd.About.Capacity,
+			}))
+		}
 	case fleet.Failed:
-		w.tellFailed(fd)
+		w.tellFailed(fd, 0, "")
 	case fleet.Recovered:
 		w.tellRecovered(fd)
 	case fleet.BandChanged:
+		if !w.peers.speaks(now, fd.Agent) {
+			return
+		}
 		b := w.env.Event(contracts.AgentStateChanged, fd.Agent).Data(contracts.AgentStateChangedData{
 			Agent: fd.Agent, Incarnation: fd.Incarnation, From: health[fd.From], To: health[fd.To], Phi: fd.Evidence.Phi,
 		})
@@ -47,21 +53,33 @@ func (w *Watcher) tell(fd fleet.Finding) {
 		w.prober.ask(fd.Agent, fd.Incarnation)
 	case fleet.Stalled:
 		w.env.Log.Warn("the detector stood still", "for", fd.For)
-		w.confess("stall", fmt.Sprintf("the detector stood still for %s; that time counts as nobody's silence", fd.For.Round(time.Millisecond)), fd.For)
+		w.doubted(causeStall, fd.For)
+		w.confess(causeStall, fmt.Sprintf("the detector stood still for %s; that time counts as nobody's silence", fd.For.Round(time.Millisecond)), fd.For)
 	case fleet.Full:
 		w.env.Log.Debug("too many unannounced agents", "agent", fd.Agent)
 		w.report("full", w.env.Event(contracts.SystemPoolExhausted, w.env.Service).Data(contracts.SystemPoolData{
 			Service: w.env.Service, Pool: "unannounced_agents", Limit: w.cfg.Rules.MaxAgents,
 			Detail: "too many agents beat that nobody announced; those with the fewest heartbeats are forgotten",
 		}))
+	case fleet.WentBack:
+		w.tellConflict(now, fd)
 	}
 }
 
-func (w *Watcher) tellFailed(fd fleet.Finding) {
+// nextWord is the id of what is said now about an agent. It follows from what
+// was said before, so that detectors that say the same give it the same id, and
+// the log stores it once.
+func (w *Watcher) nextWord(kind string, fd fleet.Finding) string {
+	return contracts.DerivedID(kind, fd.Agent, strconv.FormatUint(fd.Incarnation, 10), w.words[fd.Agent])
+}
+
+// tellFailed publishes a verdict, after it was held for some time on account of
+// the event cause, if it was.
+func (w *Watcher) tellFailed(fd fleet.Finding, held time.Duration, cause string) {
 	e := fd.Evidence
 	data := contracts.AgentFailedData{
 		Agent: fd.Agent, Incarnation: fd.Incarnation, Reason: contracts.FailureReason(fd.Reason),
-		Type: fd.About.Type, Runner: fd.About.Runner, Detail: detail(fd),
+		Type: fd.About.Type, Runner: fd.About.Runner, Detail: detail(fd), Held: contracts.Duration(held),
 		Silence: &contracts.Silence{
 			Phi: e.Phi, Threshold: e.Threshold, Elapsed: contracts.Duration(e.Elapsed),
 			Interval: contracts.Duration(e.Interval), Samples: e.Samples, Rule: string(e.Rule),
@@ -75,8 +93,10 @@ func (w *Watcher) tellFailed(fd fleet.Finding) {
 	w.env.Log.Warn("agent failed", "agent", fd.Agent, "incarnation", fd.Incarnation, "reason", string(fd.Reason), "phi", e.Phi, "silent", e.Elapsed)
 	w.metrics.verdicts.WithLabelValues(string(fd.Reason)).Inc()
 	w.metrics.detection.WithLabelValues(string(fd.Reason)).Observe(e.Elapsed.Seconds())
-	if ev, ok := w.post(fd, w.env.Event(contracts.AgentFailed, fd.Agent).Data(data)); ok {
+	b := w.env.Event(contracts.AgentFailed, fd.Agent).ID(w.nextWord("agent.failed", fd)).Causation(cause).Data(data)
+	if ev, ok := w.post(fd, b); ok {
 		w.stories[fd.Agent] = story{ev.ID, ev.CorrelationID, fd.Incarnation}
+		w.words[fd.Agent] = ev.ID
 	}
 }
 
@@ -89,6 +109,8 @@ func detail(fd fleet.Finding) string {
 		return fmt.Sprintf("no first heartbeat within %s of its start", round(e.Elapsed))
 	case fleet.Hung:
 		return "it beats, but its work stands still past the time it gave itself"
+	case fleet.ConnectionLost:
+		return fmt.Sprintf("its connection was closed and did not come back; no heartbeat for %s", round(e.Elapsed))
 	case fleet.HealthCheckFailed:
 		return fmt.Sprintf("no heartbeat for %s, and nobody answers its pings any more", round(e.Elapsed))
 	}
@@ -102,13 +124,15 @@ func (w *Watcher) tellRecovered(fd fleet.Finding) {
 	w.env.Log.Info("agent recovered", "agent", fd.Agent, "incarnation", fd.Incarnation, "down", fd.For)
 	w.metrics.mistakes.Inc()
 	w.metrics.mistakeDuration.Observe(fd.For.Seconds())
-	b := w.env.Event(contracts.AgentRecovered, fd.Agent).Data(contracts.AgentRecoveredData{
+	b := w.env.Event(contracts.AgentRecovered, fd.Agent).ID(w.nextWord("agent.recovered", fd)).Data(contracts.AgentRecoveredData{
 		Agent: fd.Agent, Incarnation: fd.Incarnation, Down: contracts.Duration(fd.For),
 	})
 	if s, told := w.stories[fd.Agent]; told && s.incarnation == fd.Incarnation {
 		b.Causation(s.id).Correlation(s.correlation)
 	}
-	w.post(fd, b)
+	if ev, ok := w.post(fd, b); ok {
+		w.words[fd.Agent] = ev.ID
+	}
 	delete(w.stories, fd.Agent)
 }
 

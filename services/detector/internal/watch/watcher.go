@@ -10,6 +10,7 @@
 package watch
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,12 +23,16 @@ import (
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/detector/internal/connection"
+	"github.com/mistersmith/mistersmith/services/detector/internal/correlation"
 	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
 )
 
 // Config is what a Watcher needs to know.
 type Config struct {
 	Rules fleet.Config
+	// Correlation says when many silences are one matter.
+	Correlation correlation.Config
 	// Tick is how often time is looked at; default 20 ms.
 	Tick time.Duration
 	// Grace is how long after the detector's start or a reconnect agents may
@@ -52,6 +57,7 @@ type Watcher struct {
 	metrics *metrics
 	link    link
 	decoder contracts.HeartbeatDecoder // used by hear alone
+	canary  canary
 
 	// mu guards all below. Findings are handed on under it, so that the events
 	// about an agent keep their order.
@@ -59,6 +65,21 @@ type Watcher struct {
 	fleet   *fleet.Fleet
 	stories map[string]story
 	beats   *nats.Subscription
+	// crowd holds verdicts while many are silent. bandBefore has the band last
+	// told of each agent whose verdict is held, findings what was published,
+	// groups the log's last word on each.
+	crowd      *correlation.Tracker
+	bandBefore map[string]fleet.Band
+	findings   map[*correlation.Finding]told
+	groups     map[correlation.Group]groupWord
+	// words are the ids of the last verdicts, and of those taken back, from
+	// which the next one's id is derived.
+	words  map[string]string
+	peers  peers
+	book   *connection.Book
+	rivals *connection.Rivals
+	// passing are the causes of doubt that are over, but not yet for long.
+	passing map[string]passed
 }
 
 // story is the failure that an agent's next events belong to.
@@ -86,6 +107,13 @@ func New(env shell.Env, cfg Config, store *guard.Guard) (*Watcher, error) {
 	w := &Watcher{
 		env: env, cfg: cfg, origin: time.Now(), metrics: newMetrics(env.Metrics),
 		fleet: f, stories: map[string]story{},
+		bandBefore: map[string]fleet.Band{}, findings: map[*correlation.Finding]told{}, groups: map[correlation.Group]groupWord{},
+		words: map[string]string{}, peers: newPeers(env.Instance), passing: map[string]passed{},
+	}
+	limit := cmp.Or(cfg.Rules.MaxAgents, 100_000)
+	w.book, w.rivals = connection.New(limit), connection.NewRivals(min(limit, 10_000))
+	if w.crowd, err = correlation.New(cfg.Correlation, w.census); err != nil {
+		return nil, err
 	}
 	w.outbox = newOutbox(w.needless, func(ctx context.Context, ev contracts.Event) error {
 		return store.Run(ctx, "publish", func(ctx context.Context) error {
@@ -118,6 +146,12 @@ func (w *Watcher) Run(ctx context.Context, ready func() error) error {
 		return err
 	}
 	defer func() { _ = w.beats.Unsubscribe() }()
+	defer w.hearConnections()()
+	stopRules, err := w.followRules(ctx)
+	if err != nil {
+		return err
+	}
+	defer stopRules()
 
 	working, end := context.WithCancel(context.WithoutCancel(ctx))
 	var helpers errgroup.Group
@@ -151,8 +185,9 @@ func (w *Watcher) now() fleet.Instant { return time.Since(w.origin) + 1 }
 func (w *Watcher) judge(step func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	for _, fd := range step(w.fleet, w.now()) {
-		w.tell(fd)
+	now := w.now()
+	for _, fd := range step(w.fleet, now) {
+		w.weigh(now, fd)
 	}
 }
 
@@ -182,6 +217,9 @@ const (
 // hear takes one heartbeat.
 func (w *Watcher) hear(m *nats.Msg) {
 	agent, err := contracts.ParseHeartbeatSubject(m.Subject)
+	if err != nil && w.heardCanary(m) {
+		return
+	}
 	var h contracts.Heartbeat
 	if err == nil {
 		h, err = w.decoder.Decode(m.Data)

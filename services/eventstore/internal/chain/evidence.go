@@ -23,6 +23,8 @@ func evidence(e contracts.Event) string {
 		s = decoded(e, startEvidence)
 	case contracts.AgentStopped:
 		s = decoded(e, stopEvidence)
+	case contracts.SystemCorrelatedSilence:
+		s = decoded(e, func(d contracts.CorrelatedSilenceData) string { return d.Detail })
 	default:
 		s = fmt.Sprintf("%s said %s of %s", e.Source, strings.TrimPrefix(string(e.Type), "smith."), e.Entity)
 	}

@@ -33,8 +33,9 @@ const inattention = 5 * time.Second
 // lookForLost gives up what ran on runners whose hosts are gone. That takes
 // three things together: no announcement for long enough, during which this
 // supervisor was able to hear; in that time not one heartbeat of the runner or of
-// anything that it has; and the detector's word, about the runner itself or about
-// all that it ran. A runner that is only restarting leaves agents that beat.
+// anything that it has; and the detector's word, about the runner itself, about
+// all that it ran, or that all these fell silent together: then the verdicts on
+// them are held for a while, which need not be waited for. A runner that is only restarting leaves agents that beat.
 func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
 	if k.opt.LostAfter <= 0 {
 		return
@@ -51,8 +52,11 @@ func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
 		if k.alive(now, r) || k.alive(now, agents...) {
 			continue // the host is up; its runner may come back
 		}
-		gone := k.gone(agents)
-		if len(gone) == 0 || !k.condemnedAll(agents) && !k.condemned(ctx, r, heard) {
+		gone, together := k.gone(agents), k.silentTogether(ctx, r, heard)
+		if together {
+			gone = agents // the verdicts on them are only held
+		}
+		if len(gone) == 0 || !together && !k.condemnedAll(agents) && !k.condemned(ctx, r, heard) {
 			continue
 		}
 		k.lose(r, fmt.Sprintf("runner %s is silent for more than %s and taken for gone with its host", r, k.opt.LostAfter), gone)
@@ -146,21 +150,61 @@ const skew = 10 * time.Second
 // condemned tells whether the detector's last word on a runner is that it
 // failed, and is not older than the runner's own last word.
 func (k *Keeper) condemned(ctx context.Context, runner string, heard time.Time) bool {
+	_, stands := k.lastWord(ctx, runner, heard, contracts.AgentFailed, contracts.AgentRecovered)
+	return stands
+}
+
+// silentTogether tells whether the detector found that the agents of a runner
+// fell silent together, and has not heard one of them again since.
+func (k *Keeper) silentTogether(ctx context.Context, runner string, heard time.Time) bool {
+	finding, stands := k.lastWord(ctx, runner, heard, contracts.SystemCorrelatedSilence)
+	if !stands || !aboutRunner(finding, runner) {
+		return false
+	}
+	over, found := k.lastWord(ctx, runner, heard, contracts.SystemCorrelatedSilenceOver)
+	if !found || over.Sequence < finding.Sequence || !aboutRunner(over, runner) {
+		return true
+	}
+	ev, err := contracts.DecodeEvent(over.Subject, over.Data)
+	if err != nil {
+		return false
+	}
+	d, err := contracts.DecodeData[contracts.CorrelatedSilenceData](ev)
+	return err == nil && d.Back == 0 && !d.Merged
+}
+
+// aboutRunner tells a finding about a runner from one about a type of the same
+// name.
+func aboutRunner(m *jetstream.RawStreamMsg, runner string) bool {
+	ev, err := contracts.DecodeEvent(m.Subject, m.Data)
+	if err != nil {
+		return false
+	}
+	d, err := contracts.DecodeData[contracts.CorrelatedSilenceData](ev)
+	return err == nil && d.Kind == contracts.GroupRunner && d.Name == runner
+}
+
+// lastWord gives the last event of a type about an entity, if it is not older
+// than the runner's own last word and none of the types that take it back came
+// after it.
+func (k *Keeper) lastWord(ctx context.Context, entity string, heard time.Time, t contracts.EventType, takenBack ...contracts.EventType) (*jetstream.RawStreamMsg, bool) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Second)
 	defer cancel()
 	stream, err := k.env.JS.Stream(ctx, contracts.EventStream)
 	if err != nil {
-		return false
+		return nil, false
 	}
-	failed, err := stream.GetLastMsgForSubject(ctx, contracts.EventSubject(contracts.AgentFailed, runner))
-	if err != nil || failed.Time.Before(heard.Add(-skew)) {
-		return false
+	word, err := stream.GetLastMsgForSubject(ctx, contracts.EventSubject(t, entity))
+	if err != nil || word.Time.Before(heard.Add(-skew)) {
+		return nil, false
 	}
-	recovered, err := stream.GetLastMsgForSubject(ctx, contracts.EventSubject(contracts.AgentRecovered, runner))
-	if err != nil {
-		return errors.Is(err, jetstream.ErrMsgNotFound)
+	for _, t := range takenBack {
+		back, err := stream.GetLastMsgForSubject(ctx, contracts.EventSubject(t, entity))
+		if err != nil && !errors.Is(err, jetstream.ErrMsgNotFound) || err == nil && back.Sequence > word.Sequence {
+			return nil, false
+		}
 	}
-	return recovered.Sequence < failed.Sequence
+	return word, true
 }
 
 // lose reports agents as lost with their runner's host. They come back from the
