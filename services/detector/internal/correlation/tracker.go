@@ -79,6 +79,7 @@ func (t *Tracker) Suspect(now Instant, m Member) []Effect {
 	if e := t.silent[m.Agent]; e == nil || e.member.Incarnation != m.Incarnation {
 		t.enter(now, m)
 		t.recognise(now, m)
+		t.close()
 	}
 	return t.out
 }
@@ -106,6 +107,7 @@ func (t *Tracker) Verdict(now Instant, m Member) []Effect {
 		e.stage = released
 		t.out = append(t.out, Effect{What: Release, Member: m})
 	}
+	t.close()
 	return t.out
 }
 
