@@ -216,9 +216,6 @@ func endpointsAreDescribed(t *testing.T, op *client) {
 			t.Errorf("smith-%s tells of no endpoints: %v", service, err)
 		}
 		for _, e := range info.Endpoints {
-			if e.Subject == "smith.supervisor.lead" {
-				continue // between supervisors
-			}
 			if subject := strings.Replace(e.Subject, ".host-1.", ".<runner>.", 1); !strings.Contains(described, "`"+subject+"`") {
 				t.Errorf("docs/schema does not describe %s; add it to messages in pkg/contracts", subject)
 			}

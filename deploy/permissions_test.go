@@ -169,7 +169,7 @@ var table = []permissions{
 		"supervisor",
 		[]string{
 			"smith.runner.r.start", "smith.runner.r.stop", "smith.runner.r.list", "smith.event.tree.decided.main", "smith.event.tree.gave_up.main",
-			"smith.event.agent.failed.a", "smith.event.system.started.supervisor", "smith.supervisor.lead", "$KV.SMITH_STATE.tree.main",
+			"smith.event.agent.failed.a", "smith.event.system.started.supervisor", "$KV.SMITH_STATE.tree.main", "$KV.SMITH_STATE.lease.supervisor",
 		},
 		[]string{
 			"smith.event.agent.started.a", "smith.event.agent.recovered.a", "smith.event.task.completed.x", "smith.heartbeat.a", "smith.agent.a.task", "smith.task.x",

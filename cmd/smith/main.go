@@ -32,7 +32,8 @@ type cli struct {
 	Why    whyCmd    `cmd:"" help:"Tell why an agent was last restarted."`
 	Events eventsCmd `cmd:"" help:"Query, get and replay events."`
 	Task   taskCmd   `cmd:"" help:"Submit tasks and ask what became of them."`
-	Child  childCmd  `cmd:"" help:"Add, remove, restart, terminate, scale and move agents."`
+	Child  childCmd  `cmd:"" help:"Add, remove, restart, terminate, scale, move, suspend and resume agents."`
+	Drain  drainCmd  `cmd:"" help:"Stop the whole tree, in order."`
 	Config configCmd `cmd:"" help:"Check configuration files."`
 
 	Rehearse rehearseCmd `cmd:"" help:"Tell what would have happened under another configuration."`

@@ -87,6 +87,8 @@ type childCmd struct {
 	Terminate childTerminateCmd `cmd:"" help:"Stop an agent or subtree and keep its place; restart starts it again."`
 	Scale     childScaleCmd     `cmd:"" help:"Have more or fewer instances of an agent that the configuration gives a count."`
 	Move      childMoveCmd      `cmd:"" help:"Put an agent or subtree under another supervisor node, without a restart."`
+	Suspend   childSuspendCmd   `cmd:"" help:"Have a supervisor node restart nothing below it for a while; what runs, runs on."`
+	Resume    childResumeCmd    `cmd:"" help:"End a suspension; what failed meanwhile is dealt with now."`
 }
 
 type childAddCmd struct {
@@ -166,6 +168,8 @@ type (
 	childRemoveCmd    struct{ nodeFlags }
 	childRestartCmd   struct{ nodeFlags }
 	childTerminateCmd struct{ nodeFlags }
+	childSuspendCmd   struct{ nodeFlags }
+	childResumeCmd    struct{ nodeFlags }
 )
 
 func (childRemoveCmd) Help() string {
@@ -180,9 +184,20 @@ func (childTerminateCmd) Help() string {
 	return "Example:\n  smith child terminate crawler-1 --reason 'host under repair'"
 }
 
+func (childSuspendCmd) Help() string {
+	return "It shows as suspended, lasts over a restart of the supervisor service, and ends with resume or when the node itself is restarted.\n\nExample:\n  smith child suspend research --reason 'looking into the crashes'"
+}
+
+func (childResumeCmd) Help() string {
+	return "Example:\n  smith child resume research"
+}
+
 func (c *childRemoveCmd) Run(a *app) error    { return c.order(a, "remove") }
 func (c *childRestartCmd) Run(a *app) error   { return c.order(a, "restart") }
 func (c *childTerminateCmd) Run(a *app) error { return c.order(a, "terminate") }
+
+func (c *childSuspendCmd) Run(a *app) error   { return c.order(a, "suspend") }
+func (c *childResumeCmd) Run(a *app) error    { return c.order(a, "resume") }
 
 func (f nodeFlags) order(a *app, verb string) error {
 	return f.change(a, verb, contracts.NodeRequest{Node: f.Node, Reason: f.Reason})
@@ -199,4 +214,17 @@ func (f clientFlags) change(a *app, verb string, req any) error {
 	}
 	_, err = fmt.Fprintln(a.stdout, strings.TrimSpace(verb+": decided. "+ok.Warning))
 	return err
+}
+
+type drainCmd struct {
+	clientFlags
+	Reason string `help:"Recorded with the decision."`
+}
+
+func (drainCmd) Help() string {
+	return "Every agent stops, in reverse order of the start and each within its shutdown timeout. The tree stays down until its root is restarted, or the supervisor service starts anew.\n\nExamples:\n  smith drain --reason maintenance\n  smith child restart root"
+}
+
+func (c *drainCmd) Run(a *app) error {
+	return c.change(a, "drain", contracts.NodeRequest{Reason: c.Reason})
 }

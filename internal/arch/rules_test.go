@@ -20,6 +20,7 @@ var cores = []string{
 	"services/router/internal/scheduler",
 	"services/supervisor/internal/recording",
 	"services/supervisor/internal/rehearsal",
+	"services/supervisor/internal/sim",
 	"services/supervisor/internal/tree",
 }
 

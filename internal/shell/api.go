@@ -38,22 +38,31 @@ type API struct {
 
 // NewAPI opens the micro service smith-<service>. Requests get a context that
 // ends with ctx. Stop it before the connection closes.
-func NewAPI(ctx context.Context, env Env, description string, metadata map[string]string) (*API, error) {
+func NewAPI(ctx context.Context, env Env, description string, metadata map[string]string, change ...func(*micro.Config)) (*API, error) {
 	meta := map[string]string{"instance": env.Instance}
 	for k, v := range metadata {
 		meta[k] = v
 	}
-	svc, err := micro.AddService(env.NC, micro.Config{
+	config := micro.Config{
 		Name: "smith-" + env.Service, Version: Version, Description: description, Metadata: meta,
 		ErrorHandler: func(_ micro.Service, e *micro.NATSError) {
 			env.Log.Warn("api", "subject", e.Subject, "error", e.Description)
 		},
-	})
+	}
+	for _, f := range change {
+		f(&config)
+	}
+	svc, err := micro.AddService(env.NC, config)
 	if err != nil {
 		return nil, fmt.Errorf("serve the API of %s: %w", env.Service, err)
 	}
 	return &API{env: env, svc: svc, ctx: ctx}, nil
 }
+
+// Everyone makes every instance get every request, for services of which one at
+// most answers: one that stands still and does not know yet that it was replaced
+// then takes no request away from its successor.
+func Everyone(c *micro.Config) { c.QueueGroupDisabled = true }
 
 // Stop ends all endpoints after the requests in hand.
 func (a *API) Stop() error { return a.svc.Stop() }

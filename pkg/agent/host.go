@@ -158,8 +158,9 @@ type hosting struct {
 	mu       sync.Mutex
 	agents   map[string]*hosted
 	living   int
-	stopping bool // takes no starts
-	closed   bool // takes nothing; set before helpers are waited for
+	stopping bool   // takes no starts
+	fence    uint64 // takes none by senders who know less
+	closed   bool   // takes nothing; set before helpers are waited for
 }
 
 // claimName makes sure that no other runner has the name.
@@ -216,7 +217,10 @@ func (r *hosting) onStop(req micro.Request) {
 
 func (r *hosting) onList(req micro.Request) {
 	list := contracts.RunnerList{Runner: r.Name, Agents: []contracts.RunnerAgent{}}
+	var cmd contracts.ListCommand
+	_ = json.Unmarshal(req.Data(), &cmd) // who says nothing fences nothing
 	r.mu.Lock()
+	r.fence = max(r.fence, cmd.Decision)
 	for _, name := range slices.Sorted(maps.Keys(r.agents)) {
 		list.Agents = append(list.Agents, r.agents[name].viewLocked())
 	}

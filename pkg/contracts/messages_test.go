@@ -64,7 +64,7 @@ var messages = []message{
 
 	{"smith.runner.<runner>.start", StartCommand{}, RunnerReply{}},
 	{"smith.runner.<runner>.stop", StopCommand{}, RunnerReply{}},
-	{"smith.runner.<runner>.list", nil, RunnerList{}},
+	{"smith.runner.<runner>.list", ListCommand{}, RunnerList{}},
 	{"smith.runner.<runner>.announce", RunnerAnnouncement{}, nil},
 
 	{"smith.detector.status", AgentRequest{}, AgentView{}},

@@ -32,6 +32,13 @@ type StartCommand struct {
 	StartDeadline     Duration          `json:"start_deadline,omitempty"`
 	ShutdownTimeout   Duration          `json:"shutdown_timeout,omitempty"`
 	Heartbeats        string            `json:"heartbeats,omitempty"`
+	// BootID is the boot of the runner's host that is meant, as announced;
+	// empty means any. A start that was under way when the host booted does
+	// not reach what came after.
+	BootID string `json:"boot_id,omitempty"`
+	// Decision is the number of the last decision about the tree that the
+	// sender knows; 0 means that it is not said. See [ListCommand].
+	Decision uint64 `json:"decision,omitempty"`
 	// CausationID is the decision that ordered it, CorrelationID its story.
 	CausationID   string `json:"causationid,omitempty"`
 	CorrelationID string `json:"correlationid,omitempty"`
@@ -41,7 +48,7 @@ type StartCommand struct {
 func (c StartCommand) Validate() error {
 	errs := []error{
 		validateIDs("agent", c.Agent), validateCapabilities(c.Capabilities),
-		validateReference("causationid", c.CausationID), validateReference("correlationid", c.CorrelationID),
+		validateReference("boot_id", c.BootID), validateReference("causationid", c.CausationID), validateReference("correlationid", c.CorrelationID),
 	}
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Type != "" {
@@ -90,6 +97,16 @@ func (c StartCommand) Validate() error {
 	return nil
 }
 
+// ListCommand is the body of smith.runner.<runner>.list. It may be empty.
+type ListCommand struct {
+	// Decision fences: from then on the runner refuses starts by senders who
+	// know less than that decision, and the list has every start before. So who
+	// compares the list with what is wanted need not fear that a start that is
+	// not wanted any more arrives later. 0 fences nothing. The runner forgets it
+	// when it starts anew.
+	Decision uint64 `json:"decision,omitempty"`
+}
+
 // StopCommand is the body of smith.runner.<runner>.stop. It ends every
 // incarnation up to the one named, never a newer one, and is answered when the
 // end is confirmed.
@@ -132,6 +149,9 @@ const (
 	RunnerInvalid RunnerCode = "invalid"
 	// RunnerStale: a newer incarnation is known.
 	RunnerStale RunnerCode = "stale_incarnation"
+	// RunnerFenced: the command is of another boot of the host, or by a sender
+	// who knows less than the one who listed last.
+	RunnerFenced RunnerCode = "fenced"
 	// RunnerStillRunning: an older incarnation lives; stop it first.
 	RunnerStillRunning RunnerCode = "still_running"
 	// RunnerAlreadyExited: this incarnation ran and has ended.

@@ -53,6 +53,7 @@ func TestStartCommandValidate(t *testing.T) {
 		"shutdown":         {"shutdown_timeout", func(c *StartCommand) { c.ShutdownTimeout = -1 }},
 		"who beats":        {"heartbeats:", func(c *StartCommand) { c.Heartbeats = "nobody" }},
 		"long cause":       {"causationid:", func(c *StartCommand) { c.CausationID = strings.Repeat("x", 200) }},
+		"boot id":          {"boot_id:", func(c *StartCommand) { c.BootID = "a b" }},
 		"long story":       {"correlationid:", func(c *StartCommand) { c.CorrelationID = strings.Repeat("x", 200) }},
 	} {
 		t.Run(name, func(t *testing.T) {

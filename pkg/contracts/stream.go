@@ -127,5 +127,9 @@ func TreeStateKey(tree string) string { return "tree." + tree }
 // kept; "*" stands for all agents.
 func DetectorRuleKey(agent string) string { return "detector." + agent }
 
+// SupervisorLeaseKey is the lease of the supervisor that decides; the others wait
+// for its end.
+const SupervisorLeaseKey = "lease.supervisor"
+
 // RouterStateKey is where the router keeps its snapshot.
 const RouterStateKey = "router"

@@ -153,7 +153,7 @@ func (r *runner) assemble(state *ledger.Ledger, down *shell.Teardown) {
 		agentEnv.NATSURL = agentServers(r.env.NC)
 	}
 	r.fleet = fleet.New(fleet.Options{
-		Runner: r.cfg.Name, Ledger: state, Log: r.env.Log, Env: agentEnv, WorkDir: r.cfg.WorkDir,
+		Runner: r.cfg.Name, BootID: r.self.BootID, Ledger: state, Log: r.env.Log, Env: agentEnv, WorkDir: r.cfg.WorkDir,
 		MaxAgents: r.cfg.MaxAgents, MaxOutput: r.cfg.MaxOutput, Observe: r.counts,
 		Notify: func(agent string) { r.outbox.Notify(agent) },
 		Beat:   func(agent string, h contracts.Heartbeat) { api.Beat(r.env, agent, h) },

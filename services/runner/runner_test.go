@@ -57,6 +57,43 @@ func TestCommandsAndEvents(t *testing.T) {
 	}
 }
 
+// Over the wire: what was sent for another boot of the host, or by a supervisor
+// that another has overtaken, is not carried out.
+func TestLateStartsAreFenced(t *testing.T) {
+	h := newHost(t)
+	natstest.Streams(t, h.js)
+	announced, err := h.nc.SubscribeSync(contracts.AnnounceWildcard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.run(h.config())
+	msg, err := announced.NextMsg(patience)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var a contracts.RunnerAnnouncement
+	if err := json.Unmarshal(msg.Data, &a); err != nil {
+		t.Fatal(err)
+	}
+	start := func(boot string, decision uint64) contracts.RunnerReply {
+		cmd := script("a", 1, forever)
+		cmd.BootID, cmd.Decision = boot, decision
+		return ask[contracts.RunnerReply](h, "start", cmd)
+	}
+	if reply := start("another-boot", 12); reply.Code != contracts.RunnerFenced {
+		t.Errorf("for another boot: %+v", reply)
+	}
+	if list := ask[contracts.RunnerList](h, "list", contracts.ListCommand{Decision: 12}); len(list.Agents) != 0 {
+		t.Errorf("list %+v", list)
+	}
+	if reply := start(a.BootID, 11); reply.Code != contracts.RunnerFenced {
+		t.Errorf("by one who knows less: %+v", reply)
+	}
+	if reply := start(a.BootID, 12); reply.Code != contracts.RunnerOK {
+		t.Errorf("as it should be: %+v", reply)
+	}
+}
+
 func TestDiscovery(t *testing.T) {
 	h := newHost(t)
 	natstest.Streams(t, h.js)

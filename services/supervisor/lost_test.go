@@ -181,6 +181,39 @@ func TestRebootedHost(t *testing.T) {
 	})
 }
 
+// A start that is being repeated while the host boots is not carried out after
+// it, though the runner hears it before anybody knows that it booted: what it
+// ran is given up, and would live beside its next incarnation.
+func TestOldStartDoesNotReachARebootedHost(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, strings.Replace(movable, "max_restarts: 0, time_window: 60s, restart_delay: 10s", "max_restarts: 9, time_window: 60s, restart_delay: 10ms", 1))
+		w.runner.set(func() { w.runner.boot = "one" })
+		w.supervise("s1")
+		w.settled()
+		w.runner.takeLog()
+		w.runner.set(func() { w.runner.away = true })
+		w.runner.exit("p", 1) // its next start finds nobody, and is repeated
+		<-time.After(2 * time.Second)
+		w.runner.set(func() {
+			w.runner.boot, w.runner.away, w.runner.mum = "two", false, true
+			clear(w.runner.live)
+		})
+		<-time.After(7 * time.Second) // the first try was waited for
+		if log := w.runner.takeLog(); !strings.HasPrefix(log, "exit p 1, refused p 2") || strings.Contains(log, "start") {
+			t.Errorf("before the boot is known: %s", log)
+		}
+		w.runner.set(func() { w.runner.mum = false })
+		<-time.After(3 * time.Second)
+		w.settled()
+		w.want("in the log", w.hostLost(), "a, b, p")
+		w.want("after", w.where(), "a running r1, b running r1, p running r1")
+		if log := w.runner.takeLog(); strings.Contains(log, "start p 2") || !strings.Contains(log, "start p 3") {
+			t.Errorf("after: %s", log)
+		}
+	})
+}
+
 // A successor that never heard the lost runner finds out as well.
 func TestLostRunnerFoundBySuccessor(t *testing.T) {
 	t.Parallel()

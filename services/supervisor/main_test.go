@@ -46,6 +46,9 @@ type runner struct {
 	// agents do not beat either.
 	away, cutOff bool
 	boot         string
+	// mum, it does what it is told and does not announce itself.
+	mum   bool
+	fence uint64
 }
 
 func newRunner(t *testing.T, s *natstest.Server, name string) *runner {
@@ -84,7 +87,10 @@ func (r *runner) serveList() {
 		if r.isAway() {
 			return
 		}
+		var cmd contracts.ListCommand
+		_ = json.Unmarshal(m.Data, &cmd)
 		r.mu.Lock()
+		r.fence = max(r.fence, cmd.Decision)
 		for agent, inc := range r.live {
 			list.Agents = append(list.Agents, contracts.RunnerAgent{Agent: agent, Incarnation: inc, State: "running"})
 		}
@@ -109,7 +115,7 @@ func (r *runner) beat(ctx context.Context) {
 	for ctx.Err() == nil {
 		r.mu.Lock()
 		raw, _ := json.Marshal(contracts.RunnerAnnouncement{Runner: r.name, Session: "s", BootID: r.boot, Kind: "process", Capacity: 1000, Started: time.Now()})
-		if !r.away {
+		if !r.away && !r.mum {
 			_ = r.nc.Publish(contracts.AnnounceSubject(r.name), raw)
 		}
 		for agent, inc := range r.live {
@@ -140,6 +146,10 @@ func (r *runner) start(body []byte) contracts.RunnerReply {
 	defer r.mu.Unlock()
 	reply := contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation}
 	switch {
+	case cmd.BootID != "" && cmd.BootID != r.boot, cmd.Decision < r.fence:
+		r.log = append(r.log, fmt.Sprintf("refused %s %d", cmd.Agent, cmd.Incarnation))
+		reply.Code = contracts.RunnerFenced
+		return reply
 	case r.live[cmd.Agent] == cmd.Incarnation:
 		return reply
 	case r.live[cmd.Agent] != 0:

@@ -155,6 +155,9 @@ func child(f *config.File, req contracts.AddRequest) (*tree.Spec, error) {
 			errs = append(errs, fmt.Errorf("%s: %w", id[0], err))
 		}
 	}
+	if err := errors.Join(errs...); err != nil {
+		return nil, err // all else would complain of the same again
+	}
 	c.Type = cmp.Or(c.Type, config.DefaultType)
 	policy, _ := f.PolicyFor(c.Type, false, parentNode(f, req.Parent))
 	if c.Policy != "" {

@@ -3,9 +3,9 @@
 // restarted, stores each decision in the event log before it acts on it, and
 // has runners carry it out.
 //
-// Several may run for one tree: one decides, the others stand by and take over
-// within seconds when it no longer answers. That never two act is the log's
-// doing: it refuses decisions by anybody who has missed one.
+// Several may run for one tree: the one that holds the lease decides, the others
+// stand by and take over within seconds when it is renewed no longer. That never
+// two act is the log's doing: it refuses decisions by anybody who has missed one.
 package supervisor
 
 import (
@@ -13,6 +13,8 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
@@ -20,6 +22,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/keeper"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/lease"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -85,23 +88,80 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		Guard: shell.NewGuard(env, logSettings(f), contracts.ServiceEventStore), Rejects: shell.NewRejects(env),
 		Metrics: keeper.NewMetrics(env.Metrics, f.Tree.Name),
 	}
+	l, err := lease.Open(ctx, env, f.Tree.Name)
+	if err != nil {
+		return ended(ctx, err)
+	}
 	for {
-		if err := standBy(ctx, env, f.Tree.Name); err != nil {
-			return nil // told to end
-		}
-		err := keep(ctx, env, opt, cfg)
-		switch {
-		case ctx.Err() != nil:
+		err := reign(ctx, env, l, &opt, cfg)
+		if ctx.Err() != nil {
 			return nil
-		case !errors.Is(err, journal.ErrSuperseded):
+		}
+		if !errors.Is(err, journal.ErrSuperseded) {
 			return err
 		}
 		env.Log.Warn("superseded; standing by", "tree", f.Tree.Name)
 		env.Emit(ctx, env.Event(contracts.SystemHealthCheckFailed, env.Service).Data(contracts.SystemHealthData{
-			Service: env.Service, Check: "fence", Detail: "another supervisor decides about tree " + f.Tree.Name + "; " + env.Instance + " stands by",
+			Service: env.Service, Check: "fence", Detail: "superseded: another supervisor decides about tree " + f.Tree.Name + "; " + env.Instance + " stands by",
 		}))
+		// Whoever it was shall not be got in the way of at once.
+		select {
+		case <-ctx.Done():
+		case <-time.After(lease.TTL):
+		}
 	}
 }
+
+// ended is nil when the service was told to end, and otherwise the error.
+func ended(ctx context.Context, err error) error {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return err
+}
+
+// reign stands by until the lease is this supervisor's, and decides about the tree
+// until ctx ends or another does.
+func reign(ctx context.Context, env shell.Env, l *lease.Lease, opt *keeper.Options, cfg Config) error {
+	term, err := l.Acquire(ctx, func(holder string) {
+		// Whoever takes over from another goes on with what it finds: a tree that
+		// was stopped stays so.
+		opt.Boot = false
+		env.Log.Info("standing by", "tree", opt.Tree, "supervisor", holder)
+		env.Ready()
+	})
+	if err != nil {
+		return err
+	}
+	opt.Term = term
+	var kept atomic.Pointer[keeper.Keeper]
+	renewing, enough := context.WithCancel(context.WithoutCancel(ctx))
+	var renewal sync.WaitGroup
+	renewal.Go(func() {
+		term.Keep(renewing, func() bool { k := kept.Load(); return k == nil || k.Alive() })
+	})
+	defer func() {
+		enough()
+		renewal.Wait()
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+		defer cancel()
+		term.Release(last)
+	}()
+	for try := 1; ; try++ {
+		served, err := keep(ctx, env, *opt, cfg, &kept)
+		opt.Boot = opt.Boot && !served
+		if served || !errors.Is(err, journal.ErrSuperseded) || !term.Held() || try == maxTries {
+			return err
+		}
+		// A predecessor that does not know yet that it has lost the lease has
+		// decided something between reading and taking over.
+		env.Log.Info("overtaken by a last decision of the predecessor; reading again", "tree", opt.Tree)
+	}
+}
+
+// maxTries bounds the attempts to take over in one term: whoever goes on deciding
+// does not heed the lease.
+const maxTries = 10
 
 // logBreakerTimeout caps how long the breaker in front of the log stays open:
 // without the log the supervisor can do nothing else anyway.
@@ -119,16 +179,18 @@ func logSettings(f *config.File) *config.File {
 	return &capped
 }
 
-// keep decides about the tree until ctx ends or another does.
-func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config) error {
+// keep decides about the tree until ctx ends or another does, and tells whether it
+// came to serve.
+func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config, kept *atomic.Pointer[keeper.Keeper]) (served bool, err error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	opening := context.AfterFunc(ctx, end)
 	k, err := keeper.Open(life, env, opt)
 	if err != nil {
 		opening()
-		return err
+		return false, err
 	}
+	kept.Store(k)
 	defer k.Close()
 	defer end()
 	var api *shell.API
@@ -139,16 +201,18 @@ func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config) er
 			}
 		}
 	}()
-	return k.Run(life, func() (err error) {
+	err = k.Run(life, func() (err error) {
 		if api, err = k.Serve(life); err != nil {
 			return err
 		}
+		served = true
 		if opening() {
 			context.AfterFunc(ctx, func() { leave(env, k, cfg, end) })
 		}
 		env.Ready()
 		return nil
 	})
+	return served, err
 }
 
 // leave ends the keeper's life, after the tree's where that is asked for.
@@ -161,49 +225,5 @@ func leave(env shell.Env, k *keeper.Keeper, cfg Config, end context.CancelFunc) 
 	defer cancel()
 	if ok, err := k.Drain(ctx, "the supervisor ends"); err != nil || ok.Warning != "" {
 		env.Log.Warn("tree not stopped in time", "tree", cfg.File.Tree.Name, "within", cfg.File.Shutdown.DrainTimeout, "error", err)
-	}
-}
-
-// A supervisor is taken for gone when nobody answers in its place, or it does
-// not answer patience times in a row.
-const (
-	probeEvery = 500 * time.Millisecond
-	patience   = 4
-)
-
-// standBy waits while another supervisor decides about the tree.
-func standBy(ctx context.Context, env shell.Env, treeName string) error {
-	subject := contracts.ServiceSubject(contracts.ServiceSupervisor, keeper.LeadVerb)
-	silent, told := 0, false
-	for {
-		try, cancel := context.WithTimeout(ctx, probeEvery)
-		lead, err := shell.Call[keeper.LeadReply](try, env.NC, subject, struct{}{})
-		cancel()
-		var refusal *shell.APIError
-		switch {
-		case ctx.Err() != nil:
-			return ctx.Err()
-		case errors.As(err, &refusal) && refusal.Code == contracts.CodeNotReady:
-			return nil
-		case err != nil:
-			if silent++; silent >= patience {
-				return nil
-			}
-		case lead.Tree != treeName:
-			return nil
-		default:
-			silent = 0
-			if !told {
-				told = true
-				env.Log.Info("standing by", "tree", treeName, "supervisor", lead.Supervisor)
-				env.Ready()
-			}
-		}
-		t := time.NewTimer(probeEvery)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
 	}
 }

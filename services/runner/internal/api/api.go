@@ -22,6 +22,7 @@ import (
 type Agents interface {
 	Start(contracts.StartCommand) contracts.RunnerReply
 	Stop(context.Context, contracts.StopCommand) contracts.RunnerReply
+	Fence(decision uint64)
 	List() []contracts.RunnerAgent
 	Running() int
 }
@@ -185,8 +186,15 @@ func (a *API) stop(body []byte) (any, error) {
 
 // list answers within what one message may hold: output is left out, and of
 // the agents that have ended, those beyond the bound.
-func (a *API) list([]byte) (any, error) {
+func (a *API) list(body []byte) (any, error) {
 	const most = 700 << 10
+	var cmd contracts.ListCommand
+	if len(body) > 0 {
+		if err := json.Unmarshal(body, &cmd); err != nil {
+			return contracts.RunnerList{Runner: a.runner, Agents: []contracts.RunnerAgent{}}, fmt.Errorf("%w: list: not the JSON expected: %w", contracts.ErrRunnerCommand, err)
+		}
+	}
+	a.agents.Fence(cmd.Decision)
 	all := a.agents.List()
 	list := contracts.RunnerList{Runner: a.runner, Agents: []contracts.RunnerAgent{}}
 	size := 0

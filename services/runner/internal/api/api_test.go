@@ -42,6 +42,8 @@ func TestYield(t *testing.T) {
 // many is a runner full of agents with the longest names and all their ends.
 type many struct{ Agents }
 
+func (many) Fence(uint64) {}
+
 func (many) List() []contracts.RunnerAgent {
 	now := time.Now().UTC()
 	var list []contracts.RunnerAgent

@@ -62,6 +62,8 @@ import (
 type Options struct {
 	// Runner is this runner's id.
 	Runner string
+	// BootID is the boot of this host; starts meant for another are refused.
+	BootID string
 	Ledger *ledger.Ledger
 	Log    *slog.Logger
 	Env    Env
@@ -103,6 +105,7 @@ type Fleet struct {
 	agents  map[string]*agent
 	live    int
 	closing bool
+	fence   uint64   // starts by senders who know less are refused
 	strays  []string // tokens of starts that ended since the last Tidy
 }
 
@@ -196,6 +199,27 @@ func (f *Fleet) Running() int {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return f.live
+}
+
+// Fence refuses from now on the starts of senders who do not know of a decision,
+// and List, called after it, tells of every start before. It only rises.
+func (f *Fleet) Fence(decision uint64) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fence = max(f.fence, decision)
+}
+
+// fenced tells why a start comes too late to be meant, or "".
+func (f *Fleet) fenced(cmd contracts.StartCommand) string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	switch {
+	case cmd.BootID != "" && f.o.BootID != "" && cmd.BootID != f.o.BootID:
+		return fmt.Sprintf("it was meant for boot %s of this host, which is at %s now", cmd.BootID, f.o.BootID)
+	case cmd.Decision != 0 && cmd.Decision < f.fence:
+		return fmt.Sprintf("its sender knows the tree up to decision %d; this runner was asked by one who knows %d", cmd.Decision, f.fence)
+	}
+	return ""
 }
 
 // List tells of every agent that ever ran here, ordered by name.

@@ -82,6 +82,52 @@ func TestStartIsIdempotentAndFencedByIncarnation(t *testing.T) {
 	r.mustStart(t, script("a", 6, forever))
 }
 
+// A start that was under way when its sender, or the host, became another one
+// changes nothing; and a list has all that came before its fence.
+func TestStartsAreFenced(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	r.o.BootID = "this-boot"
+	start := func(agent, boot string, decision uint64) contracts.RunnerCode {
+		cmd := script(agent, 1, forever)
+		cmd.BootID, cmd.Decision = boot, decision
+		return r.Start(cmd).Code
+	}
+	for _, c := range []struct {
+		agent, boot string
+		decision    uint64
+		fence       uint64
+		want        contracts.RunnerCode
+	}{
+		{"a", "this-boot", 7, 0, contracts.RunnerOK},
+		{"b", "that-boot", 7, 0, contracts.RunnerFenced},
+		{"c", "this-boot", 7, 8, contracts.RunnerFenced},
+		{"a", "this-boot", 7, 8, contracts.RunnerFenced}, // though it runs: who knows what has been decided since
+		{"c", "this-boot", 8, 3, contracts.RunnerOK},     // a fence does not fall
+		{"d", "", 0, 0, contracts.RunnerOK},              // a sender who says neither
+	} {
+		r.Fence(c.fence)
+		if got := start(c.agent, c.boot, c.decision); got != c.want {
+			t.Errorf("%+v: %s", c, got)
+		}
+	}
+	if got := len(r.List()); got != 3 {
+		t.Errorf("%d agents are listed", got)
+	}
+	// Whatever the interleaving: a start that was carried out is in the list, or
+	// its sender knew the fence.
+	codes := make(chan contracts.RunnerCode)
+	go func() { codes <- start("e", "this-boot", 8) }()
+	r.Fence(9)
+	listed := false
+	for _, a := range r.List() {
+		listed = listed || a.Agent == "e"
+	}
+	if code := <-codes; (code == contracts.RunnerOK) != listed {
+		t.Errorf("the start's answer is %s, listed: %t", code, listed)
+	}
+}
+
 func TestConcurrentStartsOfOneIncarnationGiveOneProcess(t *testing.T) {
 	t.Parallel()
 	r := open(t, t.TempDir())

@@ -34,6 +34,14 @@ func (f *Fleet) Start(cmd contracts.StartCommand) contracts.RunnerReply {
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()
+	// With a.mu held, so that a list that does not show this start comes before
+	// its own fence.
+	if why := f.fenced(cmd); why != "" {
+		return contracts.RunnerReply{
+			Code: contracts.RunnerFenced, Agent: cmd.Agent, Incarnation: cmd.Incarnation,
+			Error: fmt.Sprintf("agent %s incarnation %d: %s", cmd.Agent, cmd.Incarnation, why),
+		}
+	}
 	reply := admit(a.rec, cmd)
 	if reply.Code == contracts.RunnerOK && reply.PID == 0 {
 		reply = f.start(a, cmd, reply)

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -24,6 +25,8 @@ type Command struct {
 	// Spec is the agent's, and Decision the event in which it was decided.
 	Spec     *tree.Spec
 	Decision string
+	// boot is that of the runner's host for which a start is meant.
+	boot string
 }
 
 // Commander carries out commands: those of one agent one after the other, those
@@ -44,6 +47,12 @@ type Commander struct {
 	// working holds the command that each busy lane is at.
 	working map[string]working
 	guards  map[string]*guard.Guard
+	// boots are those of the runners' hosts, as last heard.
+	boots map[string]string
+
+	// known is the number of the last decision about the tree, last its place in
+	// the log.
+	known, last atomic.Uint64
 }
 
 type working struct {
@@ -56,7 +65,7 @@ type working struct {
 func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, post func(tree.Input)) *Commander {
 	return &Commander{
 		env: env, file: f, envs: envs, post: post, ctx: ctx, lanes: map[string][]Command{},
-		working: map[string]working{}, guards: map[string]*guard.Guard{},
+		working: map[string]working{}, guards: map[string]*guard.Guard{}, boots: map[string]string{},
 	}
 }
 
@@ -69,11 +78,34 @@ func (c *Commander) Do(cmd Command) {
 	if cmd.Kind == tree.DoStart && cmd.Incarnation > 0 {
 		c.forgetLocked(cmd.Node, cmd.Incarnation-1)
 	}
+	cmd.boot = c.boots[cmd.Runner]
 	queue, busy := c.lanes[cmd.Node]
 	c.lanes[cmd.Node] = append(queue, cmd)
 	if !busy {
 		c.done.Go(func() { c.work(cmd.Node) })
 	}
+}
+
+// Know notes the number of the last decision and its place in the log: runners
+// that have been told of a later one refuse starts, and the log refuses reports of
+// losses.
+func (c *Commander) Know(decision, sequence uint64) {
+	c.known.Store(decision)
+	c.last.Store(sequence)
+}
+
+// Meet notes which boot of its host a runner is on. Starts are meant for the
+// boot known when they were ordered, and reach no later one.
+func (c *Commander) Meet(runner, boot string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.boots[runner] = boot
+}
+
+func (c *Commander) bootOf(runner string) string {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.boots[runner]
 }
 
 // Pending is the number of agents with commands under way.
@@ -138,6 +170,9 @@ func (c *Commander) carryOut(ctx context.Context, cmd Command) {
 	const first, most = 50 * time.Millisecond, time.Second
 	told := false
 	for wait := first; ctx.Err() == nil; wait = min(2*wait, most) {
+		if cmd.boot == "" {
+			cmd.boot = c.bootOf(cmd.Runner)
+		}
 		done, err := c.try(ctx, cmd)
 		if done || cmd.Kind == tree.DoStart && c.overtaken(cmd.Node) {
 			return
@@ -185,6 +220,7 @@ func (c *Commander) start(ctx context.Context, cmd Command) (done bool, err erro
 		}
 	}
 	body.CausationID, body.CorrelationID = cmd.Decision, cmd.Chain
+	body.BootID, body.Decision = cmd.boot, c.known.Load()
 	reply, err := c.ask(ctx, cmd.Runner, "start", body, startTimeout)
 	if err != nil {
 		return false, err
@@ -209,7 +245,7 @@ func (c *Commander) start(ctx context.Context, cmd Command) (done bool, err erro
 			return false, err
 		}
 		return false, fmt.Errorf("incarnation %d was still running and had to be stopped", reply.Incarnation)
-	case contracts.RunnerStopping, contracts.RunnerFull, contracts.RunnerInternal:
+	case contracts.RunnerStopping, contracts.RunnerFull, contracts.RunnerInternal, contracts.RunnerFenced:
 		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
 	default:
 		return c.failed(cmd, fmt.Sprintf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error))

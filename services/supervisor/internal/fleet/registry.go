@@ -56,6 +56,8 @@ type News struct {
 	Back string
 	// Visit is not 0 when it takes no starts before [Registry.Admit].
 	Visit uint64
+	// BootID is the boot of the host of the runner that is back.
+	BootID string
 	// Rebooted tells that its host has booted since: whatever ran there is gone.
 	Rebooted bool
 }
@@ -83,7 +85,7 @@ func (r *Registry) Heard(subject string, body []byte, now time.Time) (News, erro
 	if old == nil || !old.available && !old.held || old.Session != a.Session || news.Rebooted {
 		// Whoever was there all along and only has a new session goes on
 		// taking starts.
-		news.Back = a.Runner
+		news.Back, news.BootID = a.Runner, a.BootID
 		r.visits++
 		e.held, e.visit = !e.available || news.Rebooted, r.visits
 		news.Visit = e.visit

@@ -11,13 +11,14 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 )
 
 // report stores an agent.failed event about what the supervisor itself found.
 // It comes back from the log like everybody else's evidence, so it is decided
 // upon once, whoever decides. Its id is derived from what it says: told again
 // after a crash it is the same event.
-func (c *Commander) report(cmd Command, reason contracts.FailureReason, detail string) error {
+func (c *Commander) report(cmd Command, reason contracts.FailureReason, detail string, opts ...jetstream.PublishOpt) error {
 	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
 	defer cancel()
 	id := contracts.DerivedID("supervisor", string(reason), cmd.Node, fmt.Sprint(cmd.Incarnation))
@@ -31,8 +32,21 @@ func (c *Commander) report(cmd Command, reason contracts.FailureReason, detail s
 	if err != nil {
 		return err
 	}
-	_, err = shell.PublishEvent(ctx, c.env.JS, ev)
+	_, err = shell.PublishEvent(ctx, c.env.JS, ev, opts...)
 	return err
+}
+
+// reportLost stores a loss, provided that nobody else has decided about the tree
+// since: what this side takes for lost, its successor may have started.
+func (c *Commander) reportLost(cmd Command) error {
+	for {
+		last := c.last.Load()
+		err := c.report(cmd, contracts.ReasonHostLost, cmd.Reason,
+			jetstream.WithExpectLastSequenceForSubject(last, contracts.TreeWildcard(c.file.Tree.Name)), jetstream.WithRetryAttempts(0))
+		if err == nil || !journal.Refused(err) || c.last.Load() == last || c.ctx.Err() != nil {
+			return err
+		}
+	}
 }
 
 // stored tells whether the agent's last failure in the log is the event with

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 )
 
 // Stale is an incarnation that is wanted no more.
@@ -19,13 +20,19 @@ type Stale struct {
 	Incarnation uint64
 }
 
-// List asks a runner what it has.
+// List asks a runner what it has, and to take no start any more from anybody who
+// knows less of the tree than this side does: what is under way from before can
+// then not arrive behind the list.
 func (c *Commander) List(ctx context.Context, runner string) (contracts.RunnerList, error) {
+	body, err := json.Marshal(contracts.ListCommand{Decision: c.known.Load()})
+	if err != nil {
+		return contracts.RunnerList{}, fmt.Errorf("list of runner %s: %w", runner, err)
+	}
 	return guard.Do(ctx, c.guard(runner), "list", func(ctx context.Context) (contracts.RunnerList, error) {
 		var list contracts.RunnerList
 		ctx, cancel := context.WithTimeout(ctx, startTimeout)
 		defer cancel()
-		msg, err := c.env.NC.RequestWithContext(ctx, contracts.RunnerSubject(runner, "list"), []byte("{}"))
+		msg, err := c.env.NC.RequestWithContext(ctx, contracts.RunnerSubject(runner, "list"), body)
 		switch {
 		case errors.Is(err, nats.ErrNoResponders):
 			return list, guard.Permanent(fmt.Errorf("runner %s does not answer: %w", runner, err))
@@ -50,17 +57,24 @@ func (c *Commander) StopStale(ctx context.Context, runner string, s Stale) error
 }
 
 // ReportLost stores that agents were lost with the host of their runner. It goes
-// on until all are stored.
+// on until all are stored, or somebody else decides. What is under way about them
+// is given up at once: a start that is repeated could reach the host when it comes
+// back, before what it has is compared with what is wanted.
 func (c *Commander) ReportLost(cmds []Command) {
+	for _, cmd := range cmds {
+		c.Forget(cmd.Node, cmd.Incarnation)
+	}
 	c.done.Go(func() {
 		const first, most = 50 * time.Millisecond, time.Second
 		for _, cmd := range cmds {
 			for wait := first; c.ctx.Err() == nil; wait = min(2*wait, most) {
-				err := c.report(cmd, contracts.ReasonHostLost, cmd.Reason)
+				err := c.reportLost(cmd)
 				if err == nil {
 					break
 				}
-				c.env.Log.Warn("loss not reported yet", "agent", cmd.Node, "runner", cmd.Runner, "error", err)
+				if !journal.Refused(err) {
+					c.env.Log.Warn("loss not reported yet", "agent", cmd.Node, "runner", cmd.Runner, "error", err)
+				}
 				t := time.NewTimer(wait)
 				select {
 				case <-c.ctx.Done():

@@ -31,6 +31,9 @@ type Journal struct {
 	stream jetstream.Stream
 	bucket jetstream.KeyValue
 	guard  *guard.Guard
+	// Rejects takes what is on the tree's subjects and is no decision; nil only
+	// logs it.
+	Rejects *shell.Rejects
 
 	// number is that of the last decision, last its place in the stream.
 	number, last uint64
@@ -111,7 +114,7 @@ func (j *Journal) store(ctx context.Context, ev contracts.Event) error {
 			seq, err := shell.PublishEvent(ctx, j.env.JS, ev,
 				jetstream.WithExpectLastSequenceForSubject(j.last, contracts.TreeWildcard(j.tree)),
 				jetstream.WithRetryAttempts(0))
-			if refused(err) {
+			if Refused(err) {
 				return 0, guard.Permanent(err)
 			}
 			return seq, err
@@ -120,7 +123,7 @@ func (j *Journal) store(ctx context.Context, ev contracts.Event) error {
 		case err == nil:
 			j.last = seq
 			return nil
-		case refused(err):
+		case Refused(err):
 			if again, err := j.settle(ctx, ev); !again {
 				return err
 			}
@@ -171,9 +174,9 @@ func (j *Journal) Current(ctx context.Context) (bool, error) {
 	return err == nil && (last == nil || last.Sequence <= j.last), err
 }
 
-// refused tells whether the log has moved on; a replicated stream says so with
+// Refused tells whether the log has moved on; a replicated stream says so with
 // a code of its own.
-func refused(err error) bool {
+func Refused(err error) bool {
 	var api *jetstream.APIError
 	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -89,6 +90,9 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 		id, d, err := decode(msg.Subject(), msg.Data())
 		if err != nil {
 			j.env.Log.Error("a decision in the log cannot be read and is left out", "tree", j.tree, "sequence", j.last, "error", err)
+			if j.Rejects != nil {
+				j.Rejects.Reject(ctx, shell.Message{Kind: "decision", Subject: msg.Subject(), Sequence: j.last, Body: msg.Data()}, err)
+			}
 			continue
 		}
 		if len(parts) == 0 || id != partID(first, len(parts)) {

@@ -11,23 +11,13 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// LeadVerb is the endpoint on which whoever decides about the tree says so.
-const LeadVerb = "lead"
-
-// LeadReply is its answer.
-type LeadReply struct {
-	Tree       string `json:"tree"`
-	Supervisor string `json:"supervisor"`
-	Decision   uint64 `json:"decision"`
-}
-
 // answerWithin is how long an order is waited for before the caller is told
 // that it goes on.
 const answerWithin = 20 * time.Second
 
 // Serve opens the API; it answers while the keeper runs.
 func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
-	api, err := shell.NewAPI(ctx, k.env, "decides what is started and stopped in the supervision tree", map[string]string{"tree": k.opt.Tree})
+	api, err := shell.NewAPI(ctx, k.env, "decides what is started and stopped in the supervision tree", map[string]string{"tree": k.opt.Tree}, shell.Everyone)
 	if err != nil {
 		return nil, err
 	}
@@ -54,7 +44,6 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 			return k.Drain(ctx, req.Reason)
 		}),
 		k.opt.Serve(api),
-		shell.Handle(api, LeadVerb, k.serveLead),
 	} {
 		if err != nil {
 			// The error is what matters; the API never served.
@@ -84,6 +73,9 @@ func (k *Keeper) Drain(ctx context.Context, reason string) (contracts.OK, error)
 
 // ask runs f in the keeper's loop.
 func (k *Keeper) ask(ctx context.Context, f func()) error {
+	if err := k.confirm(ctx); err != nil {
+		return err
+	}
 	done := make(chan struct{})
 	select {
 	case k.queries <- func() { f(); close(done) }:
@@ -94,10 +86,22 @@ func (k *Keeper) ask(ctx context.Context, f func()) error {
 	}
 }
 
+// confirm makes sure that no successor has taken over while this process stood
+// still: what it says would be old.
+func (k *Keeper) confirm(ctx context.Context) error {
+	if err := k.opt.Term.Confirm(ctx); err != nil {
+		return shell.Errorf(contracts.CodeNotReady, "supervisor %s does not decide about tree %s any more; try again", k.env.Instance, k.opt.Tree)
+	}
+	return nil
+}
+
 // order has an operator's command decided and waits for its result.
 func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OK, error) {
 	ctx, cancel := context.WithTimeout(ctx, answerWithin)
 	defer cancel()
+	if err := k.confirm(ctx); err != nil {
+		return contracts.OK{}, err
+	}
 	in.Kind, in.Token = tree.Order, newID()
 	in.Event, in.Chain = "", in.Token
 	reply := make(chan answer, 1)
@@ -232,14 +236,6 @@ func (k *Keeper) serveMove(ctx context.Context, req contracts.MoveRequest) (cont
 		}
 	}
 	return k.order(ctx, tree.Input{Command: tree.MoveIt, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason)})
-}
-
-func (k *Keeper) serveLead(ctx context.Context, _ struct{}) (LeadReply, error) {
-	var reply LeadReply
-	err := k.ask(ctx, func() {
-		reply = LeadReply{Tree: k.opt.Tree, Supervisor: k.env.Instance, Decision: k.journal.Number()}
-	})
-	return reply, err
 }
 
 // Close waits for the commands under way to end, after the end of the context

@@ -28,6 +28,7 @@ func (k *Keeper) decide(ctx context.Context, batch []arrival) (effects []tree.Ef
 
 // decideSome decides upon the first arrivals of a batch and tells how many.
 func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effects []tree.Effect, err error) {
+	k.turned()
 	now := k.now()
 	d := journal.Decision{ID: newID(), At: now.Time()}
 	k.tree.Deciding(d.ID)
@@ -66,7 +67,7 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 	}
 	if len(changes) > 0 {
 		d.Cursor, d.Changes = k.cursor, changes
-		if err := k.journal.Append(ctx, d); err != nil {
+		if err := k.append(ctx, d); err != nil {
 			return n, nil, err
 		}
 		k.opt.Metrics.decided(k, d, effects, changes, oldest)
@@ -85,6 +86,16 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 		k.snapshot(ctx)
 	}
 	return n, effects, nil
+}
+
+// append stores a decision; from then on it is known to whoever carries out what
+// was decided.
+func (k *Keeper) append(ctx context.Context, d journal.Decision) error {
+	if err := k.journal.Append(ctx, d); err != nil {
+		return err
+	}
+	k.commands.Know(k.journal.Number(), k.journal.Sequence())
+	return nil
 }
 
 // describe adds an input and what it led to to a decision.

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
@@ -19,6 +20,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/lease"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -27,9 +29,12 @@ import (
 type Options struct {
 	// Tree is the tree's name.
 	Tree string
+	// Term is the lease, which the keeper has for as long as it keeps.
+	Term *lease.Term
 	// Specs are the configured tree, parents first.
 	Specs []*tree.Spec
-	// Boot starts a tree that is down when the keeper takes over.
+	// Boot starts a tree that is down when the keeper takes over; a new one is
+	// started anyway.
 	Boot bool
 	// File gives guards and the specs of added children their settings.
 	File *config.File
@@ -98,6 +103,9 @@ type Keeper struct {
 	began map[string]tree.Instant
 	// runners is the last news of runners that no decision has recorded yet.
 	runners *arrival
+	// turn is when the loop last came round, since began.
+	opened time.Time
+	turn   atomic.Int64
 }
 
 // arrival is an input and where it came from.
@@ -122,12 +130,13 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	k := &Keeper{
 		env: env, opt: opt, inbox: make(chan arrival, inboxSize), queries: make(chan func()),
 		announce: make(chan *nats.Msg, 1024), waiting: map[string]chan answer{}, began: map[string]tree.Instant{},
-		admit: make(chan visited, 64),
+		admit: make(chan visited, 64), opened: time.Now(),
 	}
 	var err error
 	if k.journal, err = journal.Open(ctx, env, opt.Tree, opt.Guard); err != nil {
 		return nil, err
 	}
+	k.journal.Rejects = opt.Rejects
 	st, err := k.journal.Load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)
@@ -178,7 +187,7 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 		ID: newID(), Type: contracts.TreeDecided, At: time.Now(), Cursor: k.cursor,
 		Inputs: []contracts.DecisionInput{{Kind: recording.Takeover, At: time.Now().UTC(), Detail: "supervisor " + k.env.Instance + " decides from now on"}},
 	}
-	if err := k.journal.Append(ctx, d); err != nil {
+	if err := k.append(ctx, d); err != nil {
 		return err
 	}
 	for !events.caughtUp(k.cursor) {
@@ -187,12 +196,15 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 			if _, err := k.decide(ctx, k.batch(a)); err != nil {
 				return err
 			}
+		case <-k.opt.Term.Lost():
+			return journal.ErrSuperseded
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
 	before := k.specs()
-	out, err := k.decide(ctx, []arrival{{Input: tree.Input{Kind: tree.Configure, Specs: k.opt.Specs, Boot: k.opt.Boot, Reason: "configuration read"}}})
+	boot := k.opt.Boot || k.tree.Root() == "" // nobody has stopped what never was
+	out, err := k.decide(ctx, []arrival{{Input: tree.Input{Kind: tree.Configure, Specs: k.opt.Specs, Boot: boot, Reason: "configuration read"}}})
 	if err != nil {
 		return err
 	}
@@ -221,10 +233,13 @@ func (k *Keeper) loop(ctx context.Context) error {
 	defer timer.Stop()
 	for {
 		k.rearm(timer)
+		k.turned()
 		var batch []arrival
 		select {
 		case <-ctx.Done():
 			return k.leave(ctx)
+		case <-k.opt.Term.Lost():
+			return journal.ErrSuperseded
 		case a := <-k.inbox:
 			batch = k.batch(a)
 		case q := <-k.queries:
@@ -259,6 +274,17 @@ func (k *Keeper) loop(ctx context.Context) error {
 			return err
 		}
 	}
+}
+
+// hangsAfter is how long the loop may take to come round, while the log can be
+// reached. It looks after its runners every checkEvery.
+const hangsAfter = 15 * time.Second
+
+func (k *Keeper) turned() { k.turn.Store(int64(time.Since(k.opened))) }
+
+// Alive tells whether the keeper's loop goes round.
+func (k *Keeper) Alive() bool {
+	return !k.env.NC.IsConnected() || time.Since(k.opened)-time.Duration(k.turn.Load()) < hangsAfter
 }
 
 // leave stores a snapshot, so that a successor need not fold.
@@ -341,6 +367,7 @@ func (k *Keeper) heardRunner(ctx context.Context, m *nats.Msg) []arrival {
 	}
 	if news.Back != "" {
 		k.commands.Renew(news.Back)
+		k.commands.Meet(news.Back, news.BootID)
 		k.visit(ctx, news.Back, news.Visit)
 	}
 	if news.Rebooted {

@@ -51,7 +51,9 @@ func (k *Keeper) tidy(ctx context.Context, runner string, visit uint64) (done bo
 	if asked := k.ask(ctx, func() {
 		current = k.registry.Visiting(runner, visit)
 		for _, a := range list.Agents {
-			if a.State != "exited" && k.tree.Stale(a.Agent, a.Incarnation, runner) {
+			// What was reported as lost is so, though the log may not have it yet.
+			lost := k.silence.told[a.Agent] == a.Incarnation
+			if a.State != "exited" && (lost || k.tree.Stale(a.Agent, a.Incarnation, runner)) {
 				stale = append(stale, fleet.Stale{Agent: a.Agent, Incarnation: a.Incarnation})
 			}
 		}

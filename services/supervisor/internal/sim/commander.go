@@ -16,6 +16,8 @@ type command struct {
 	// stood still until then.
 	free  tree.Instant
 	stood time.Duration
+	// boot is that of the host which a start is meant for; 0 means any.
+	boot int
 	// given is set when it was given up.
 	given bool
 }
@@ -61,7 +63,7 @@ func (s *supervisor) perform(e tree.Effect) {
 		s.lanes[key] = l
 	}
 	s.pending++
-	l.queue = append(l.queue, &command{Effect: e, spec: spec, free: s.w.now, stood: s.w.check.stood(s)})
+	l.queue = append(l.queue, &command{Effect: e, spec: spec, boot: s.boots[e.Runner], free: s.w.now, stood: s.w.check.stood(s)})
 	if !l.busy {
 		s.next(l)
 	}
@@ -127,6 +129,9 @@ func (s *supervisor) attemptCommand(c *command, then func(done bool)) {
 		s.w.say(s.name, "orders %s of %s incarnation %d at %s", c.Kind, c.Node, c.Incarnation, c.Runner)
 	}
 	s.w.check.ordered(s, c)
+	if c.boot == 0 {
+		c.boot = s.boots[c.Runner]
+	}
 	switch c.Kind {
 	case tree.DoStart:
 		s.start(a, c, then)
@@ -144,7 +149,7 @@ func (s *supervisor) attemptCommand(c *command, then func(done bool)) {
 
 func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 	r := s.w.runner(c.Runner)
-	ask := func(reply func(answer)) { r.start(a, c.Incarnation, reply) }
+	ask := func(reply func(answer)) { r.start(a, c.Incarnation, c.boot, reply) }
 	s.ask(a, r, startTimeout, ask, func(got answer, ok bool) {
 		switch {
 		case !ok:
@@ -155,6 +160,8 @@ func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 		case got.code == codeExited:
 			s.post(arrival{Input: tree.Input{Kind: tree.Exited, Node: c.Node, Incarnation: c.Incarnation, Normal: got.normal, Reason: "it had already ended"}})
 			then(true)
+		case got.code == codeFenced:
+			then(false)
 		case got.code == codeStillRunning:
 			s.stop(a, c, got.incarnation, false, func(bool) { then(false) })
 		default:
@@ -215,8 +222,14 @@ func (s *supervisor) report(a *agent, what string, in tree.Input, then func(done
 			}
 		})
 	}
+	expected := s.last
 	s.send(&a.r, func() {
 		if s.w.cut {
+			return
+		}
+		// What this side takes for lost, its successor may have started.
+		if in.Kind == tree.Lost && expected != s.w.log.lastOfTree && s.w.opt.Break != StaleLosses {
+			s.send(&a.r, once(false))
 			return
 		}
 		s.w.log.publish(id, in)

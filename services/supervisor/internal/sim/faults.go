@@ -114,6 +114,7 @@ func (w *world) reconfigure(f Fault) {
 
 func (w *world) reboot(r *runner, rest time.Duration) {
 	r.crash(rest)
+	r.boot++
 	for _, name := range w.names {
 		for _, p := range append([]*process(nil), w.agents[name].live...) {
 			if p.runner == r {

@@ -43,10 +43,42 @@ func (s *supervisor) lookForLost() {
 			if !ok || spec.Agent == nil || st.Runner != r.name || st.Phase != tree.Starting && st.Phase != tree.Stopping {
 				continue
 			}
-			in := tree.Input{Kind: tree.Lost, Node: name, Incarnation: st.Incarnation, At: s.wall(), Reason: "its host is gone"}
-			s.report(s.w.agent(name), "host_lost", in, func(bool) {})
+			s.lose(name, st.Incarnation, "its host is gone")
 		}
 	}
+}
+
+// lookForReboots reports as lost what ran, or was to, on hosts that have booted
+// since they were last heard of.
+func (s *supervisor) lookForReboots() {
+	for _, r := range s.w.runners {
+		if !r.reachable() || s.w.now <= r.from.Add(announceEvery) || s.boots[r.name] == r.boot {
+			continue
+		}
+		known := s.boots[r.name]
+		s.boots[r.name] = r.boot
+		if known == 0 {
+			continue
+		}
+		for _, name := range s.w.names {
+			spec, st, ok := s.tree.Lookup(name)
+			if ok && spec.Agent != nil && st.Runner == r.name && (st.Phase == tree.Starting || st.Phase.Up()) {
+				s.lose(name, st.Incarnation, "its host has booted")
+			}
+		}
+	}
+}
+
+// lose reports an agent as lost until the log has it, and gives up at once what
+// is under way about it.
+func (s *supervisor) lose(agent string, n uint64, why string) {
+	s.forget(agent, n)
+	in := tree.Input{Kind: tree.Lost, Node: agent, Incarnation: n, At: s.wall(), Reason: why}
+	s.report(s.w.agent(agent), "host_lost", in, func(done bool) {
+		if !done {
+			s.after(50*time.Millisecond, func() { s.lose(agent, n, why) })
+		}
+	})
 }
 
 // forget gives up every command about incarnations up to one, done or not: what

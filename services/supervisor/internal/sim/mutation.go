@@ -47,6 +47,12 @@ const (
 	NoLedger Mutation = "no ledger"
 	// StopForgotten: a start that comes after its own stop succeeds.
 	StopForgotten Mutation = "stop forgotten"
+	// NoBootFence: a start that was meant for an earlier boot of its host is
+	// carried out.
+	NoBootFence Mutation = "no boot fence"
+	// StaleLosses: the log takes reports of losses by somebody who missed a
+	// decision.
+	StaleLosses Mutation = "stale losses"
 	// NoLoss: what was to be started or stopped on a host that is gone is
 	// waited for.
 	NoLoss Mutation = "no loss"
@@ -83,6 +89,8 @@ func Mutations() map[Mutation][]Invariant {
 		NoLedger:       {OneLives},
 		StopForgotten:  {DeadFirst},
 		RetriedFailure: {DeadFirst},
+		NoBootFence:    {OneLives, DeadFirst},
+		StaleLosses:    {DeadFirst},
 		NoLoss:         {Recovers},
 		HastyLoss:      {DeadFirst, OneLives},
 	}

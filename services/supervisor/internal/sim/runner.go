@@ -18,6 +18,8 @@ type runner struct {
 	// dead runners are gone for good, with their host.
 	dead bool
 	life uint64
+	// boot counts the boots of its host, from 1.
+	boot int
 	// heard is when it last announced itself, while it is unreachable; from is
 	// since when it is reachable.
 	heard, from tree.Instant
@@ -66,6 +68,7 @@ const (
 	codeStillRunning = "still_running"
 	codeExited       = "already_exited"
 	codeFailed       = "start_failed"
+	codeFenced       = "fenced"
 )
 
 type answer struct {
@@ -76,7 +79,7 @@ type answer struct {
 
 func newRunner(w *world, i int) *runner {
 	name := runnerName(i)
-	return &runner{w: w, i: i, name: name, r: streamOf(w.Seed, name), up: true, from: w.now, ledger: map[string]*record{}}
+	return &runner{w: w, i: i, name: name, r: streamOf(w.Seed, name), up: true, boot: 1, from: w.now, ledger: map[string]*record{}}
 }
 
 func (r *runner) reachable() bool { return r.up && !r.cut }
@@ -92,10 +95,14 @@ func (r *runner) record(agent string) *record {
 }
 
 // start answers a start command.
-func (r *runner) start(a *agent, n uint64, reply func(answer)) {
+func (r *runner) start(a *agent, n uint64, boot int, reply func(answer)) {
+	if boot > 0 && boot != r.boot && r.w.opt.Break != NoBootFence {
+		reply(answer{code: codeFenced})
+		return
+	}
 	rec := r.record(a.name)
 	if rec.state == starting {
-		rec.waiting = append(rec.waiting, func() { r.start(a, n, reply) })
+		rec.waiting = append(rec.waiting, func() { r.start(a, n, boot, reply) })
 		return
 	}
 	live, broken := rec.state == running, r.w.opt.Break
@@ -283,6 +290,9 @@ func (r *runner) back() {
 	}
 }
 
+// announceEvery is how soon a runner that is back is heard of.
+const announceEvery = 500 * time.Millisecond
+
 // runnerTimeout is how long a runner that is not heard of counts as available.
 const runnerTimeout = 5 * time.Second
 
@@ -290,7 +300,7 @@ const runnerTimeout = 5 * time.Second
 func (w *world) available(since tree.Instant) (all []tree.Runner, names string) {
 	for _, r := range w.runners {
 		heard := r.heard
-		if r.reachable() && w.now > r.from.Add(500*time.Millisecond) {
+		if r.reachable() && w.now > r.from.Add(announceEvery) {
 			heard = w.now
 		}
 		if heard > since && heard.Add(runnerTimeout) > w.now {

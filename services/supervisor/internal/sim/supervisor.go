@@ -55,6 +55,8 @@ type keeper struct {
 	lanes    map[string]*lane
 	watching map[string]bool
 	known    string // the runners last heard of
+	// boots are those of the runners' hosts, as far as known.
+	boots map[string]int
 	// waiting is set when a broken build waits for its effects.
 	waiting bool
 	pending int
@@ -227,7 +229,7 @@ func (s *supervisor) probe() {
 // open reads the tree and takes its place as the one who decides.
 func (s *supervisor) open() {
 	s.w.check.reborn(s)
-	s.mode, s.keeper = opening, keeper{lanes: map[string]*lane{}, watching: map[string]bool{}, opened: s.w.now}
+	s.mode, s.keeper = opening, keeper{lanes: map[string]*lane{}, watching: map[string]bool{}, boots: map[string]int{}, opened: s.w.now}
 	s.silent = 0
 	s.after(s.r.between(time.Millisecond, 20*time.Millisecond), func() {
 		if s.w.cut || s.cut {
@@ -341,6 +343,7 @@ func (s *supervisor) checkUp() {
 		}
 		if s.w.opt.Break != NoLoss {
 			s.lookForLost()
+			s.lookForReboots()
 		}
 		available, names := s.w.available(s.opened)
 		if names != s.known {

@@ -109,7 +109,26 @@ func (t *Tree) startFailed(n *node) {
 		if op.Kind == OpBoot {
 			t.up(p)
 		}
+		t.leaveRest(p, n, op)
 		t.ended(n, false)
+	}
+}
+
+// leaveRest keeps in mind that the children after n, whose start failed, are
+// still to be started by an operation that is broken off. The strategy takes
+// them along with n, unless it is another by the time that n is restarted, or n
+// is never restarted because it was removed while its supervisor was suspended.
+func (t *Tree) leaveRest(p, n *node, broken *Operation) {
+	next := p.after(n.spec.Rank)
+	if next == nil {
+		return
+	}
+	p.st.Supervisor.Op = &Operation{
+		Kind: OpGroup, Stage: StageWait, Again: broken.Again, From: next.spec.Rank, Due: t.now,
+		Cause: broken.Cause, Chain: broken.Chain,
+	}
+	if !p.suspended() {
+		t.timers.push(t.now, p)
 	}
 }
 

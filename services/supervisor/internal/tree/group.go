@@ -195,7 +195,8 @@ func (n *node) after(rank int64) *node {
 // stopped makes sure that a child is down or on its way. It is true when there
 // is nothing to wait for.
 func (t *Tree) stopped(c *node) bool {
-	if c.st.Ended > 0 {
+	ended := c.st.Ended > 0
+	if ended {
 		c.st.Ended, c.st.Normal = 0, false
 		t.touch(c)
 	}
@@ -204,9 +205,11 @@ func (t *Tree) stopped(c *node) bool {
 		return true
 	case !c.st.Phase.live() || c.unstarted():
 		if c.st.Phase != Idle {
+			ended = true
 			t.setPhase(c, Idle, WhyOrdered)
 		}
-		if c.spec.Restart == Temporary {
+		if c.spec.Restart == Temporary && ended {
+			// One that is idle has never begun, and comes with its group.
 			t.retire(c)
 		}
 		return true

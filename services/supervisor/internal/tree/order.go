@@ -179,6 +179,8 @@ func (t *Tree) terminate(n *node, then Then) {
 	switch {
 	case !n.st.Phase.live() || n.unstarted():
 		if n.st.Phase != Gone {
+			// An end that waits to be dealt with is overtaken by the order.
+			n.st.Ended, n.st.Normal = 0, false
 			t.setPhase(n, Idle, WhyTerminated)
 		}
 		if then == ThenRestart {

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"cmp"
 	"slices"
 	"strings"
 )
@@ -87,6 +88,11 @@ func (t *Tree) setRunners(runners []Runner) {
 	slices.SortFunc(t.runners, func(a, b Runner) int { return strings.Compare(a.Name, b.Name) })
 	waiting := t.unplaced
 	t.unplaced = nil
+	// Those first who wait the longest. It must not depend on what else the
+	// tree has been through, or a rehearsal would place others than it did.
+	slices.SortFunc(waiting, func(a, b *node) int {
+		return cmp.Or(cmp.Compare(a.st.Since, b.st.Since), strings.Compare(a.spec.ID, b.spec.ID))
+	})
 	for _, n := range waiting {
 		n.listed = false
 		if !n.removed && n.needsRunner() {

@@ -72,3 +72,62 @@ func TestGroupRestartKeepsItsOrder(t *testing.T) {
 		t.Errorf("configured again in peace, the order is %v", got)
 	}
 }
+
+// What an operation that is broken off leaves to be started does not depend on
+// the strategy staying the same, nor on the child whose start failed.
+func TestRestOfABrokenOffBootStarts(t *testing.T) {
+	t.Parallel()
+	with := func(s Strategy) []*Spec {
+		return []*Spec{
+			sup("root", "", Supervisor{MaxRestarts: 3}), sup("s", "root", Supervisor{Strategy: s, MaxRestarts: 3}),
+			agent("a", "s"), agent("b", "s"), agent("c", "s", func(s *Spec) { s.Restart = Temporary }),
+		}
+	}
+	fails := Input{Kind: StartFailed, Node: "a", Incarnation: 1, Reason: "no such program"}
+	suspend := Input{Kind: Order, Command: SuspendIt, Node: "s"}
+	resume := Input{Kind: Order, Command: ResumeIt, Node: "s"}
+	for _, c := range []struct {
+		name   string
+		inputs []Input
+		// gone tells that child a is no more at the end.
+		gone bool
+	}{
+		{"another strategy before the failure", []Input{{Kind: Configure, Specs: with(OneForOne)}, fails}, false},
+		{"another strategy while suspended", []Input{suspend, fails, {Kind: Configure, Specs: with(OneForOne)}, resume}, false},
+		{"the failed child is removed while suspended", []Input{suspend, fails, {Kind: Order, Command: RemoveIt, Node: "a"}, resume}, true},
+		{"nothing else happens while suspended", []Input{suspend, fails, resume}, false},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			b := slow(t, with(OneForAll)...)
+			for _, in := range c.inputs {
+				b.do(in)
+			}
+			again, err := Load(Options{}, b.tree.Snapshot())
+			if err != nil {
+				t.Fatal(err)
+			}
+			b.tree = again // as a successor knows it
+			b.after(0)
+			if b.tree.Has("a") == c.gone {
+				t.Errorf("a is there: %t", !c.gone)
+			}
+			for _, id := range b.tree.Children("s") {
+				b.wantPhase(id, Running)
+			}
+		})
+	}
+}
+
+// An end that a suspended supervisor has yet to deal with does not bring back a
+// child that the operator terminated meanwhile.
+func TestTerminatedWhileSuspendedStaysDown(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 3}), agent("a", "root"))
+	b.do(Input{Kind: Order, Command: SuspendIt, Node: "root"})
+	b.crash("a")
+	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a"})
+	b.do(Input{Kind: Order, Command: ResumeIt, Node: "root"})
+	b.after(time.Minute)
+	b.wantPhase("a", Idle)
+}

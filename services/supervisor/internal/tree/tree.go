@@ -103,7 +103,6 @@ func Load(opt Options, s Snapshot) (*Tree, error) {
 		t.derive(n)
 	}
 	// Map order must not show in what is done next.
-	sort.Slice(t.unplaced, func(i, j int) bool { return t.unplaced[i].spec.ID < t.unplaced[j].spec.ID })
 	sort.Slice(t.throttled, func(i, j int) bool { return t.throttled[i].ticket < t.throttled[j].ticket })
 	sort.Slice(t.settle, func(i, j int) bool { return t.settle[i].spec.ID < t.settle[j].spec.ID })
 	return t, nil

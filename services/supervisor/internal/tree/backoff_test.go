@@ -1,0 +1,96 @@
+package tree
+
+import (
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestBackoffs(t *testing.T) {
+	t.Parallel()
+	const ms = time.Millisecond
+	for _, c := range []struct {
+		name string
+		b    Backoff
+		want []time.Duration
+	}{
+		{"none", Backoff{}, []time.Duration{0, 0, 0}},
+		{"fixed", Backoff{Type: Fixed, Delay: 100 * ms}, []time.Duration{100 * ms, 100 * ms, 100 * ms}},
+		{"linear", Backoff{Type: Linear, Delay: 100 * ms, Increment: 50 * ms, Max: 190 * ms}, []time.Duration{100 * ms, 150 * ms, 190 * ms}},
+		{"exponential", Backoff{Type: Exponential, Delay: 100 * ms, Base: 1.5, Max: 300 * ms}, []time.Duration{100 * ms, 150 * ms, 225 * ms, 300 * ms, 300 * ms}},
+		{"fibonacci", Backoff{Type: Fibonacci, Delay: 500 * ms, Max: 3 * time.Second}, []time.Duration{500 * ms, 500 * ms, time.Second, 1500 * ms, 2500 * ms, 3 * time.Second}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for n, want := range c.want {
+				if got := c.b.Wait(n, 1); got != want {
+					t.Errorf("restart %d waits %s, want %s", n, got, want)
+				}
+			}
+			if got := c.b.Wait(1_000_000, 1); got < 0 || got > longest {
+				t.Errorf("restart 1,000,000 waits %s", got)
+			}
+		})
+	}
+	j := Backoff{Type: Exponential, Delay: 100 * ms, Base: 2, Max: time.Second, Jitter: 0.2}
+	seen := map[time.Duration]bool{}
+	for seed := range uint64(1000) {
+		d := j.Wait(0, seed)
+		if d < 80*ms || d > 120*ms || d != j.Wait(0, seed) {
+			t.Fatalf("seed %d: %s", seed, d)
+		}
+		seen[d] = true
+		if j.Wait(30, seed) > time.Second {
+			t.Fatalf("seed %d: jitter exceeds the cap", seed)
+		}
+	}
+	if len(seen) < 900 {
+		t.Errorf("jitter gives only %d different delays of 1000", len(seen))
+	}
+}
+
+func TestBackoffIsAStateAndResets(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 100}),
+		agent("a", "root", func(s *Spec) {
+			s.Backoff = Backoff{Type: Exponential, Delay: time.Second, Base: 2, Reset: time.Minute}
+		}))
+	for _, want := range []time.Duration{1, 2, 4} {
+		b.crash("a")
+		b.wantPhase("a", Waiting)
+		if due, _ := b.tree.Next(); due != b.now.Add(want*time.Second) {
+			t.Fatalf("due in %s, want %d s", time.Duration(due-b.now), want)
+		}
+		b.after(want*time.Second - 1)
+		b.wantPhase("a", Waiting)
+		b.after(1)
+		b.wantPhase("a", Running)
+	}
+	b.now = b.now.Add(time.Minute)
+	b.crash("a")
+	if due, _ := b.tree.Next(); due != b.now.Add(time.Second) {
+		t.Errorf("after a stable minute it waits %s, want 1 s", time.Duration(due-b.now))
+	}
+}
+
+func TestGroupWaitsTheLongestDelay(t *testing.T) {
+	t.Parallel()
+	delay := func(d time.Duration) func(*Spec) { return func(s *Spec) { s.Backoff = Backoff{Delay: d} } }
+	b := newBench(t, sup("root", "", Supervisor{Strategy: RestForOne, MaxRestarts: 9}),
+		agent("a", "root", delay(3*time.Second)), agent("b", "root", delay(time.Second)), agent("c", "root"))
+	b.took()
+	b.crash("b")
+	b.now = b.now.Add(time.Second / 2)
+	b.crash("a")
+	if got := b.took(); got != "restart b, group root, stop c, restart a, group root" {
+		t.Errorf("two failures: %s", got)
+	}
+	b.after(time.Second)
+	if got := b.took(); got != "" {
+		t.Errorf("after the shorter delay: %s", got)
+	}
+	b.after(2 * time.Second)
+	b.wantPhase("c", Running)
+	if got := b.took(); !strings.HasPrefix(got, "start a, ") || !strings.Contains(got, "start b, ") {
+		t.Errorf("after the longer delay: %s", got)
+	}
+}

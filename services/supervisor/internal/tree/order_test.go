@@ -1,0 +1,97 @@
+package tree
+
+import (
+	"testing"
+	"time"
+)
+
+func TestOrders(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}),
+		sup("s", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 5}),
+		agent("a", "s", func(s *Spec) { s.Backoff = Backoff{Delay: time.Second} }), agent("b", "s"))
+	b.took()
+	for _, c := range []struct {
+		cmd  CommandKind
+		node string
+		want string
+	}{
+		{TerminateIt, "a", "stop a, reply ok"},
+		{StartChild, "a", "start a, reply ok, running a"},
+		{StartChild, "a", "reply running"},
+		{RestartIt, "a", "stop a, start a, reply ok, running a"},
+		{TerminateIt, "nobody", "reply not_found"},
+		{RemoveIt, "root", "reply invalid"},
+		{TerminateIt, "s", "stop b, stop a, reply ok"},
+		{StartChild, "a", "reply no_supervisor"},
+		{RestartIt, "s", "boot s, start a, running a, start b, running b, reply ok"},
+		{DeleteChild, "a", "reply running"},
+		{RemoveIt, "s", "stop b, stop a, reply ok, remove b, remove a, remove s"},
+		{RestartIt, "s", "reply not_found"},
+		{TerminateIt, "root", "reply ok"},
+		{StartChild, "root", "boot root, reply ok"},
+	} {
+		b.do(Input{Kind: Order, Command: c.cmd, Node: c.node})
+		if got := b.took(); got != c.want {
+			t.Errorf("%s %s: %s, want %s", c.cmd, c.node, got, c.want)
+		}
+	}
+}
+
+func TestTerminatingWhatWaitsLetsTheGroupComeBack(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 5}),
+		agent("a", "root", func(s *Spec) { s.Backoff = Backoff{Delay: time.Second} }), agent("b", "root"))
+	b.crash("a")
+	b.wantPhase("b", Idle)
+	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a"})
+	b.after(time.Second)
+	b.wantPhase("a", Idle)
+	b.wantPhase("b", Running)
+	b.crash("b")
+	b.wantPhase("a", Running) // the next group restart covers it
+}
+
+func TestBusyCommandsWait(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 5}), agent("a", "root"), agent("b", "root"))
+	b.took()
+	b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1, Reason: "crash"}) // b's stop is awaited
+	b.raw(Input{Kind: Order, Command: TerminateIt, Node: "b"})
+	b.raw(Input{Kind: Order, Command: RestartIt, Node: "b"})
+	if got := b.took(); got != "restart a, group root, stop b, reply busy" {
+		t.Error(got)
+	}
+	b.do(Input{Kind: Stopped, Node: "b", Incarnation: 1})
+	if got := b.took(); got != "start a, running a, start b, running b, stop b, reply ok" {
+		t.Error(got)
+	}
+}
+
+func TestSuspension(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}),
+		sup("s", "root", Supervisor{MaxRestarts: 5}), agent("a", "s"),
+		agent("b", "s", func(s *Spec) { s.Backoff = Backoff{Delay: time.Second} }), agent("z", "root"))
+	b.crash("b")
+	b.took()
+	b.do(Input{Kind: Order, Command: SuspendIt, Node: "a"})
+	b.do(Input{Kind: Order, Command: SuspendIt, Node: "s"})
+	b.after(time.Second)
+	b.crash("a")
+	b.crash("z")
+	if got := b.took(); got != "reply invalid, reply ok, restart z, start z, running z" {
+		t.Errorf("while suspended: %s", got)
+	}
+	b.do(Input{Kind: Order, Command: ResumeIt, Node: "s"})
+	b.after(0)
+	if got := b.took(); got != "reply ok, restart a, start a, running a, start b, running b" {
+		t.Errorf("resumed: %s", got)
+	}
+	b.do(Input{Kind: Order, Command: SuspendIt, Node: "root"})
+	b.crash("a")
+	b.wantPhase("a", Idle)
+	b.tree = roundTrip(t, b.tree, Options{})
+	b.do(Input{Kind: Order, Command: ResumeIt, Node: "root"})
+	b.wantPhase("a", Running)
+}
