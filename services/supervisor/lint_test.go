@@ -235,3 +235,144 @@ func nested(t *rapid.T) string {
 	fmt.Fprintf(&b, "%s- {name: agent, command: [x], policy: %s}\n%s- {name: beside, command: [x]}\n", indent, policy("agent", true), indent)
 	return b.String()
 }
+
+// TestLintSharedLimit: as many as said, crashing together, stop all.
+func TestLintSharedLimit(t *testing.T) {
+	f, words := linted(t, "shared-limit")
+	says(t, words, "the first 6 of them to crash exceed it")
+	for crashed, want := range map[int]int{5: 0, 6: 1} {
+		p := newPlay(t, f, only(manner{}))
+		p.run(time.Minute)
+		for i := range crashed {
+			p.do(tree.Input{Kind: tree.Exited, Node: fmt.Sprintf("crawler-%d", i+1), Incarnation: 1, Reason: "shared"})
+		}
+		if got := p.gaveUp("crawlers"); got != want {
+			t.Errorf("after %d crashes it gave up %d times", crashed, got)
+		}
+	}
+}
+
+// TestLintEndlessRestarts: a minute has as many restarts as the pace said makes.
+func TestLintEndlessRestarts(t *testing.T) {
+	f, words := linted(t, "endless-restarts")
+	says(t, words, `if "frantic" crashes whenever it has come up, it is restarted without a pause for ever`)
+	says(t, words, `if "warm" crashes whenever it has come up, it is restarted every 33ms for ever`)
+	p := newPlay(t, f, only(manner{crashes: true}, "warm"))
+	p.run(time.Minute)
+	if per := time.Minute / time.Duration(p.starts["warm"]); per < 32*time.Millisecond || per > 33*time.Millisecond {
+		t.Errorf("every %s", per)
+	}
+	limit := 2000
+	p = newPlay(t, f, func(agent string) manner {
+		if agent == "frantic" {
+			limit--
+		}
+		return manner{crashes: agent == "frantic" && limit > 0}
+	})
+	if p.run(time.Minute); limit > 0 || p.took() > time.Minute || p.notes[tree.NoteIgnore]["ignoring"] < 300 {
+		t.Errorf("it was not restarted without a pause: %d times in %s", p.starts["frantic"], p.took())
+	}
+}
+
+// TestLintVanishingSupervisor: what is said to stay down stays down.
+func TestLintVanishingSupervisor(t *testing.T) {
+	f, words := linted(t, "vanishing-supervisor")
+	says(t, words, `being transient it is not restarted by "root", and its 2 agents are down`)
+	for agent, sup := range map[string]string{"a-1": "session", "b": "job", "c": "once"} {
+		p := newPlay(t, f, only(manner{crashes: true}, agent))
+		if !p.run(day) || p.phase(sup) != tree.Idle && p.phase(sup) != tree.Gone || p.phase(agent) == tree.Running || p.phase("root") != tree.Running {
+			t.Errorf("%s is %s, %s is %s, root is %s after %s", sup, p.phase(sup), agent, p.phase(agent), p.phase("root"), p.took())
+		}
+	}
+	f, _ = linted(t, "vanishing-supervisor.ok")
+	p := newPlay(t, f, only(manner{crashes: true}, "c"))
+	if p.run(day); p.notes[tree.NoteBoot]["once"] != 6 {
+		t.Errorf("a transient supervisor that escalates by its strategy started %d times", p.notes[tree.NoteBoot]["once"])
+	}
+}
+
+// TestLintLoopingShutdown: work that is done is done again, as often as said.
+func TestLintLoopingShutdown(t *testing.T) {
+	f, words := linted(t, "looping-shutdown")
+	says(t, words, `it is started again by "root" 1s later`)
+	says(t, words, `the 6th such end within 5m is more than "root" allows`)
+	p := newPlay(t, f, only(manner{finishes: true}, "import"))
+	if !p.run(day) || p.starts["import"] != 6 || p.phase("root") != tree.Idle {
+		t.Errorf("it ran %d times, and root is %s", p.starts["import"], p.phase("root"))
+	}
+	f, _ = linted(t, "looping-shutdown.ok")
+	p = newPlay(t, f, only(manner{finishes: true}, "import"))
+	if !p.run(day) || p.starts["import"] != 1 || p.phase("root") != tree.Running {
+		t.Errorf("the neighbour ran it %d times, and root is %s", p.starts["import"], p.phase("root"))
+	}
+}
+
+// TestLintShortShutdown: where each agent takes all the time it is given, those
+// said are killed early, and it is over when said.
+func TestLintShortShutdown(t *testing.T) {
+	for _, c := range []struct {
+		file, node string
+		says       string
+		cut        []string
+		took       time.Duration
+	}{
+		{"short-shutdown", "many", `the 12s are up before "worker-2" has had its own, and it and 2 others are killed`, []string{"worker-2", "worker-1", "first"}, 12 * time.Second},
+		{"short-shutdown", "inner", `the 20s are up before "a-1" has had its own, and it is killed`, []string{"a-1"}, 20 * time.Second},
+		{"short-shutdown", "outer", `what still runs after 10s is killed`, []string{"a-3", "a-2", "a-1"}, 10 * time.Second},
+		{"short-shutdown.ok", "many", "", nil, 25 * time.Second},
+		{"short-shutdown.ok", "outer", "", nil, 10 * time.Second},
+	} {
+		f, words := linted(t, c.file)
+		says(t, words, c.says)
+		p := newPlay(t, f, func(string) manner { return manner{stubborn: true} })
+		p.run(time.Minute)
+		begin := p.now
+		p.do(tree.Input{Kind: tree.Order, Command: tree.TerminateIt, Node: c.node})
+		p.run(time.Hour)
+		if took := time.Duration(p.now - begin); !slices.Equal(p.cut, c.cut) || took != c.took || p.phase(c.node) != tree.Idle {
+			t.Errorf("%s of %s: it took %s, and these had less than their time: %v", c.node, c.file, took, p.cut)
+		}
+	}
+}
+
+// TestLintBudgetBelowGroup: the group is whole again when said, not before.
+func TestLintBudgetBelowGroup(t *testing.T) {
+	f, words := linted(t, "budget-below-group")
+	says(t, words, `the group "cluster" restarts up to 12 agents, and the budget of the fleet is 5 restarts in 1m: even if nothing else is restarted, the group is not whole again before 2m have passed`)
+	says(t, words, `the group "pinned" restarts up to 3 agents, and the budget of runner "host-a" is 2 restarts in 30s: even if nothing else is restarted, the group is not whole again before 30s have passed`)
+	for agent, want := range map[string]time.Duration{"member-1": 2 * time.Minute, "a-1": 30 * time.Second} {
+		for file, want := range map[string]time.Duration{"budget-below-group": want, "budget-below-group.ok": 0} {
+			f, _ = linted(t, file)
+			if agent == "member-1" {
+				f.RestartBudget.RunnerRestarts = 0 // any runner may have any number of them
+			}
+			p := newPlay(t, f, only(manner{}))
+			p.run(time.Minute)
+			begin, last := p.now, tree.Instant(0)
+			p.do(tree.Input{Kind: tree.Exited, Node: agent, Incarnation: 1, Reason: "crash"})
+			p.run(time.Hour)
+			for id, at := range p.up {
+				if p.starts[id] > 1 {
+					last = max(last, at)
+				}
+			}
+			if took := time.Duration(last - begin); took < want || took > want+2*time.Second {
+				t.Errorf("%s: after a crash of %s all were up after %s, not %s", file, agent, took, want)
+			}
+		}
+	}
+}
+
+// TestLintNoEffect: an agent's own limit limits nothing.
+func TestLintNoEffect(t *testing.T) {
+	f, words := linted(t, "no-effect")
+	says(t, words, `it has no effect: of an agent's policy only the delays count; the limit is that of "root", 5 restarts in 5m`)
+	p := newPlay(t, f, only(manner{crashes: true}, "writer"))
+	if p.run(day); p.starts["writer"] != 6 {
+		t.Errorf("it was started %d times", p.starts["writer"])
+	}
+	p = newPlay(t, f, only(manner{crashes: true}, "part"))
+	if p.run(day); p.gaveUp("fragile") == 0 || p.notes[tree.NoteCoolOff]["fragile"] > 0 || p.notes[tree.NoteRestart]["part"] > 0 {
+		t.Errorf("%v", p.notes)
+	}
+}
