@@ -103,6 +103,7 @@ type sup struct {
 	*config.Node
 	parent *sup
 	kids   []kid
+	below  int // agents
 }
 
 // kid is a child: a supervisor, or as many agents as are alike.
@@ -123,9 +124,12 @@ func (c *checker) supervisor(n *config.Node, parent *sup) *sup {
 	c.sups = append(c.sups, s)
 	for _, child := range n.Children {
 		if child.Node != nil {
-			s.kids = append(s.kids, kid{sup: c.supervisor(child.Node, s), count: 1})
+			k := kid{sup: c.supervisor(child.Node, s), count: 1}
+			s.kids = append(s.kids, k)
+			s.below += k.sup.below
 			continue
 		}
+		s.below++
 		if last := len(s.kids) - 1; child.Agent.Index > 1 && last >= 0 && s.kids[last].agent != nil && s.kids[last].agent.Template == child.Agent.Template {
 			s.kids[last].count++
 			continue
@@ -171,13 +175,7 @@ func (c *checker) limit(s *sup) string {
 }
 
 // agents are all that are below a supervisor.
-func (s *sup) agents() int {
-	n := 0
-	for _, k := range s.kids {
-		n += k.agents()
-	}
-	return n
-}
+func (s *sup) agents() int { return s.below }
 
 func (k kid) agents() int {
 	if k.sup != nil {

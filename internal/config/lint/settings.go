@@ -19,7 +19,7 @@ const (
 	OddName Rule = "odd-name"
 	// NoTaker: no agent takes the tasks of a type.
 	NoTaker Rule = "no-taker"
-	// TooManyAgents: the tree has more agents than limits.max_agents.
+	// TooManyAgents: the tree leaves no place for agents from elsewhere.
 	TooManyAgents Rule = "too-many-agents"
 )
 
@@ -95,10 +95,10 @@ func (c *checker) oddName() {
 			values[key].add(value, at)
 		}
 	}
-	c.odd(runners, "runner", "names are exact, so an agent that names a runner which never comes waits for it for ever", caseOnly)
-	c.odd(keys, "label", "labels are exact, so an agent that asks for one which no runner has waits for ever", slip)
+	c.odd(runners, "runner", "names are exact, so an agent that names a runner which never comes waits for it for ever", false)
+	c.odd(keys, "label", "labels are exact, so an agent that asks for one which no runner has waits for ever", true)
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		c.odd(values[key], fmt.Sprintf("value of label %q", key), "labels are exact, so an agent that asks for one which no runner has waits for ever", caseOnly)
+		c.odd(values[key], fmt.Sprintf("value of label %q", key), "labels are exact, so an agent that asks for one which no runner has waits for ever", false)
 	}
 }
 
@@ -107,41 +107,46 @@ type spellings map[string][]string
 
 func (s spellings) add(name, at string) { s[name] = append(s[name], at) }
 
-// odd reports names that are likely meant to be another, more common one.
-func (c *checker) odd(names spellings, what, then string, alike func(a, b string) bool) {
+// mostNames bounds how many names are compared letter by letter.
+const mostNames = 200
+
+// odd reports names that are likely meant to be another, more common one: they
+// differ from it in case and separators only or, with slips, in a slip of the
+// hand.
+func (c *checker) odd(names spellings, what, then string, slips bool) {
 	byUse := slices.SortedFunc(maps.Keys(names), func(a, b string) int {
 		return cmp.Or(cmp.Compare(len(names[b]), len(names[a])), strings.Compare(a, b))
 	})
-	for i, rare := range byUse {
-		for _, common := range byUse[:i] {
-			if alike(rare, common) {
-				slices.Sort(names[rare])
-				c.warn(names[rare][0], fmt.Sprintf("write %q if that is meant", common), "%s %q is almost %q, which others have; %s", what, rare, common, then)
-				break
+	common := map[string]string{} // by what is left without case and separators
+	for i, name := range byUse {
+		folded := fold(name)
+		other, found := common[folded]
+		for _, before := range byUse[:min(i, mostNames)] {
+			if !found && slips && slip(folded, fold(before)) {
+				other, found = before, true
 			}
 		}
+		if !found {
+			common[folded] = name
+			continue
+		}
+		slices.Sort(names[name])
+		c.warn(names[name][0], fmt.Sprintf("write %q if that is meant", other), "%s %q is almost %q, which others have; %s", what, name, other, then)
 	}
 }
 
-func fold(s string) string {
-	return strings.ToLower(strings.NewReplacer("_", "", "-", "", " ", "", ".", "").Replace(s))
-}
+var separators = strings.NewReplacer("_", "", "-", "", " ", "", ".", "")
 
-// caseOnly tells whether names differ in case and separators only.
-func caseOnly(a, b string) bool { return fold(a) == fold(b) }
+func fold(s string) string { return strings.ToLower(separators.Replace(s)) }
 
 // slip tells whether a word of some length may be another mistyped: a letter too
 // many, too few, or two swapped. Another letter may well be another name.
 func slip(a, b string) bool {
-	a, b = fold(a), fold(b)
-	if a == b {
-		return true
-	}
 	if len(a) < len(b) {
 		a, b = b, a
 	}
-	if len(b) < 4 && len(a) < 4 || len(a)-len(b) > 1 {
-		return false
+	if a == b || len(a) < 4 || len(a)-len(b) > 1 {
+		return a == b
 	}
 	i := 0
 	for i < len(b) && a[i] == b[i] {
@@ -195,8 +200,8 @@ func wanted(r config.Route) string {
 }
 
 func (c *checker) tooManyAgents() {
-	if n, most := c.root.agents(), c.f.Limits.MaxAgents; n > most {
-		c.warn("supervision_tree.limits.max_agents", fmt.Sprintf("set it to at least %d", n),
-			"the tree has %d agents and the router remembers %d: %d of them never get a task", n, most, n-most)
+	if n, most := c.root.agents(), c.f.Limits.MaxAgents; n >= most {
+		c.warn("supervision_tree.limits.max_agents", fmt.Sprintf("set it well above %d", n),
+			"the %d agents of the tree, which are always known, leave none of the %d places that the router has for agents: one from elsewhere, of which it knows only by its heartbeats, never gets a task", n, most)
 	}
 }
