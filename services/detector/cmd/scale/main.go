@@ -53,14 +53,15 @@ func measure(out io.Writer, o options) error {
 	runtime.ReadMemStats(&m)
 
 	names := len(w.names)
-	core, floor := compare(w)
+	t := compare(w)
 	found, killed, wrong := w.kill()
 	fmt.Fprintf(out, "agents                  %d, each beating every %s, names of %d bytes\n", o.Agents, o.Interval, w.width)
 	fmt.Fprintf(out, "registered, %2d rounds   %.1f s\n", o.Rounds, grown.Seconds())
 	fmt.Fprintf(out, "resident memory         %.0f MiB, at most %.0f MiB (%.0f MiB of it the list of names to send)\n", mib(resident), mib(peak), mib(names))
 	fmt.Fprintf(out, "live heap               %.0f bytes per agent\n", float64(int(m.HeapAlloc)-names)/float64(o.Agents))
-	fmt.Fprintf(out, "core                    %.0f ns per heartbeat (median of %d turns; %.0f to %.0f)\n", median(core), len(core), slices.Min(core), slices.Max(core))
-	fmt.Fprintf(out, "map lookup and a write  %.0f ns, so the core takes %.1f times as long\n", median(floor), median(core)/median(floor))
+	fmt.Fprintf(out, "core, one by one        %s per heartbeat\n", t.single)
+	fmt.Fprintf(out, "core, in batches of 32  %s per heartbeat\n", t.batches)
+	fmt.Fprintf(out, "map lookup and a write  %s, so the core takes %.1f and %.1f times as long\n", t.floor, median(t.single)/median(t.floor), median(t.batches)/median(t.floor))
 	fmt.Fprintf(out, "verdicts                %d of %d agents that fell silent, %d of others\n", found, killed, wrong)
 	if found != killed || wrong > 0 {
 		return fmt.Errorf("%d of %d verdicts, %d wrong ones", found, killed, wrong)
@@ -70,17 +71,27 @@ func measure(out io.Writer, o options) error {
 
 func mib(bytes int) float64 { return float64(bytes) / (1 << 20) }
 
-func median(values []float64) float64 {
-	sorted := slices.Sorted(slices.Values(values))
+// costs are nanoseconds of processor time per heartbeat, turn by turn.
+type costs []float64
+
+func (c costs) String() string {
+	return fmt.Sprintf("%.0f ns (median of %d turns, %.0f to %.0f)", median(c), len(c), slices.Min(c), slices.Max(c))
+}
+
+func median(c costs) float64 {
+	sorted := slices.Sorted(slices.Values(c))
 	return sorted[len(sorted)/2]
 }
 
 // turn is how many heartbeats are measured at once.
 const turn = 100_000
 
-// compare gives the nanoseconds of processor time per heartbeat, of the core
-// and of the least that anybody could do, turn by turn.
-func compare(w *world) (core, floor []float64) {
+// table is what was measured, in turns.
+type table struct{ single, batches, floor costs }
+
+// compare measures the core and the least that anybody could do: a map that is
+// asked for the same names, and a write.
+func compare(w *world) (t table) {
 	type entry struct {
 		seq  uint64
 		last time.Duration
@@ -90,20 +101,23 @@ func compare(w *world) (core, floor []float64) {
 	for i := range w.Agents {
 		index[w.name(i)] = i
 	}
-	for range 1 + 2*w.Agents/turn {
-		k := w.next
-		began := cpu()
-		for range turn {
-			w.beat()
-		}
-		core = append(core, float64((cpu()-began).Nanoseconds())/turn)
-		began = cpu()
+	measure := func(c *costs, beat func(k int)) {
+		k, began := w.next, cpu()
 		for i := range turn {
-			name, seq, now := w.at(k + i)
+			beat(k + i)
+		}
+		*c = append(*c, float64((cpu()-began).Nanoseconds())/turn)
+	}
+	for range 1 + 2*w.Agents/turn {
+		measure(&t.floor, func(k int) {
+			name, seq, now := w.at(k)
 			e := &entries[index[name]]
 			e.seq, e.last = seq, now
-		}
-		floor = append(floor, float64((cpu()-began).Nanoseconds())/turn)
+		})
+		w.batch = 1
+		measure(&t.single, func(int) { w.beat() })
+		w.batch = 32
+		measure(&t.batches, func(int) { w.beat() })
 	}
-	return core, floor
+	return t
 }

@@ -15,7 +15,7 @@ func TestReport(t *testing.T) {
 			t.Fatalf("%v\n%s", err, out.String())
 		}
 		for _, line := range []string{
-			`agents +2000, each beating every 10s`, `core +[1-9]\d* ns per heartbeat`, `resident memory +[1-9]\d* MiB`,
+			`agents +2000, each beating every 10s`, `core, one by one +[1-9]\d* ns`, `core, in batches of 32 +[1-9]\d* ns`, `resident memory +[1-9]\d* MiB`,
 			`verdicts +100 of 100 agents that fell silent, 0 of others`,
 		} {
 			if !regexp.MustCompile(line).MatchString(out.String()) {

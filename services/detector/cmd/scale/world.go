@@ -27,8 +27,11 @@ type world struct {
 	names string
 	width int
 	// next counts heartbeats, ticked is the virtual time of the next tick.
-	next         int
-	ticked       time.Duration
+	next   int
+	ticked time.Duration
+	// waiting heartbeats go to the core when there are batch of them.
+	batch        int
+	waiting      []fleet.Beat
 	dead         map[string]bool
 	found, wrong int
 }
@@ -38,7 +41,7 @@ func newWorld(o options) (*world, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{options: o, f: f, ticked: 1}
+	w := &world{options: o, f: f, ticked: 1, batch: 32}
 	dice := rand.New(rand.NewPCG(1, 2))
 	var names []byte
 	for _, i := range dice.Perm(o.Agents) {
@@ -75,20 +78,32 @@ func (w *world) at(k int) (name string, seq uint64, now time.Duration) {
 	return w.name(i), uint64(round + 1), time.Duration(k)*step + 1
 }
 
-// beat takes the next heartbeat to the core, after all ticks before it.
+// beat takes the next heartbeat to the core, at once or with those after it,
+// and all ticks before it.
 func (w *world) beat() {
 	name, seq, now := w.at(w.next)
 	w.next++
+	if w.ticked <= now {
+		w.flush(now)
+	}
 	for ; w.ticked <= now; w.ticked += tick {
 		w.take(w.f.Tick(w.ticked))
 	}
 	if w.dead[name] {
 		return
 	}
-	w.take(w.f.Beat(now, fleet.Beat{
+	w.waiting = append(w.waiting, fleet.Beat{
 		Agent: name, Incarnation: 1, Seq: seq, Progress: seq,
 		About: fleet.About{Type: "worker", Status: "running", Capacity: 4, Interval: w.Interval},
-	}))
+	})
+	if len(w.waiting) >= w.batch {
+		w.flush(now)
+	}
+}
+
+func (w *world) flush(now time.Duration) {
+	w.take(w.f.Beats(min(now, w.ticked), w.waiting))
+	w.waiting = w.waiting[:0]
 }
 
 func (w *world) take(found []fleet.Finding) {

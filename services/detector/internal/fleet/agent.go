@@ -101,14 +101,31 @@ func (f *Fleet) limit(a *agent, share float64) (time.Duration, Rule) {
 			at = surer
 		}
 	}
-	most := patience * max(interval, f.bank.Interval(a.number))
-	if samples < youngSamples {
+	return f.bounded(a, at, missed)
+}
+
+// bounded keeps a limit within what any evidence can excuse.
+func (f *Fleet) bounded(a *agent, at time.Duration, missed float64) (time.Duration, Rule) {
+	most := patience * max(f.interval(a), f.bank.Interval(a.number))
+	if f.bank.Samples(a.number) < youngSamples {
 		most = time.Duration(2 * missed)
 	}
 	if at > most {
 		return most, RuleMissedBeats
 	}
 	return at, RulePhi
+}
+
+// half is about the silence at which phi reaches half the threshold: right as
+// of a few heartbeats ago. After it the exact limit is asked for.
+func (f *Fleet) half(a *agent) time.Duration {
+	if f.bank.Samples(a.number) < f.cfg.MinSamples {
+		at, _ := f.limit(a, 0.5)
+		return at
+	}
+	missed := float64(f.missedBeats(a)*f.interval(a)) / 2
+	at, _ := f.bounded(a, f.bank.Soon(a.number, f.threshold(a)/2), missed)
+	return at
 }
 
 // phi is the level of suspicion after so much silence.
@@ -118,7 +135,7 @@ func (f *Fleet) phi(a *agent, silence time.Duration) float64 {
 	}
 	threshold := f.threshold(a)
 	if a.state == awaited {
-		return min(threshold*float64(silence)/float64(a.start), suspicion.MaxPhi)
+		return min(threshold*float64(silence)/float64(f.past(a).start), suspicion.MaxPhi)
 	}
 	full, _ := f.limit(a, 1)
 	phi := f.bank.Phi(a.number, silence)
@@ -179,7 +196,7 @@ func (f *Fleet) move(a *agent, b Band) {
 func (f *Fleet) fail(a *agent, reason Reason, rule Rule, now, trusted Instant) {
 	f.create(a)
 	e := f.evidence(a, now, trusted, rule)
-	a.state, a.since = failed, now
+	a.state, f.past(a).since = failed, now
 	f.texts.set(&a.reason, string(reason))
 	f.find(a, Finding{Kind: Failed, Reason: reason, Evidence: e})
 	f.become(a, Unhealthy, e)
@@ -193,7 +210,7 @@ func (f *Fleet) depart(a *agent, ended bool, now, trusted Instant) {
 	}
 	a.ended = a.ended || ended
 	if a.state != gone {
-		a.state, a.since = gone, now
+		a.state, f.past(a).since = gone, now
 	}
 	if ended {
 		f.move(a, Unknown) // the exit event says it already
@@ -209,14 +226,14 @@ func (f *Fleet) fire(now, trusted Instant, a *agent) {
 	switch a.state {
 	case gone, failed:
 		// One that beats on, though hung or leaving, is not forgotten.
-		if idle := now - max(a.heard, a.since); idle < f.cfg.ForgetAfter {
+		if idle := now - max(a.heard, f.past(a).since); idle < f.cfg.ForgetAfter {
 			f.wheel.Set(a.number, trusted+f.cfg.ForgetAfter-idle)
 			return
 		}
 		f.forget(a)
 	case ignored:
 	case awaited:
-		if silence < a.start {
+		if silence < f.past(a).start {
 			f.arm(a)
 			return
 		}
@@ -229,6 +246,10 @@ func (f *Fleet) fire(now, trusted Instant, a *agent) {
 // suspect acts on a silence that may have crossed the next level.
 func (f *Fleet) suspect(a *agent, silence time.Duration, now, trusted Instant) {
 	if a.band != Degraded {
+		if half := f.half(a); silence < half {
+			f.wheel.Set(a.number, trusted-silence+half)
+			return
+		}
 		half, rule := f.limit(a, 0.5)
 		if silence < half {
 			f.wheel.Set(a.number, trusted-silence+half)
@@ -252,7 +273,7 @@ func (f *Fleet) arm(a *agent) {
 	from := f.silentFrom(a)
 	switch a.state {
 	case awaited:
-		f.wheel.Set(a.number, from+a.start)
+		f.wheel.Set(a.number, from+f.past(a).start)
 	case watched:
 		share := 0.5
 		if a.band == Degraded {

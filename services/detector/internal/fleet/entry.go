@@ -44,8 +44,8 @@ type About struct {
 // agent is one entry. There is one per agent, so it is kept small, and it holds
 // no pointers, so that the garbage collector has nothing to look through. Its
 // name is in the roster, its gaps are in the bank, its deadline is in the
-// wheel, all under its number; words are numbers of the fleet's texts. What
-// every heartbeat needs comes first.
+// wheel, all under its number; words are numbers of the fleet's texts. It is
+// what every heartbeat needs, in two cache lines; the rest is its past.
 type agent struct {
 	number uint32
 	life   uint32 // how often the number was given before
@@ -61,8 +61,9 @@ type agent struct {
 	unclean   bool  // the next gap is not the agent's own doing: do not learn it
 	burst     bool  // heartbeats that were held up may still follow at once
 	untold    bool  // discovered, but not yet told so
-	declares  bool  // the interval is its own word
+	declares  bool  // the pace is its own word
 	ruled     bool  // it has rules of its own
+	busy      bool  // it said so in its last heartbeat
 
 	incarnation uint64
 	over        uint64 // the highest incarnation whose end is proven
@@ -73,19 +74,24 @@ type agent struct {
 	lost        time.Duration
 	// pace is the interval the agent declares, or the one taken for it; 0 is
 	// the default one.
-	pace                 time.Duration
-	progress             uint64
-	inFlight, capacity   int32
-	kind, runner, status uint32 // texts
-	capabilities         uint32 // texts: joined by commas
-	reason               uint32 // texts
+	pace     time.Duration
+	progress uint64
 
-	moved   Instant       // when progress last changed while it was busy, 0 when it is not
+	inFlight, capacity                         int32
+	kind, runner, status, capabilities, reason uint32 // texts; capabilities joined by commas
+}
+
+// past is the rest of an entry.
+type past struct {
 	met     Instant       // trusted instant of discovery
 	since   Instant       // real instant of failing or going
+	moved   Instant       // when progress last changed while it was busy
 	start   time.Duration // how long the first heartbeat may take
-	longest time.Duration // gap learned
+	longest time.Duration // longest gap learned while it declared no interval
 }
+
+// past gives the rest of an entry.
+func (f *Fleet) past(a *agent) *past { return f.pasts.At(a.number) }
 
 // at gives the entry of a number that is in use.
 func (f *Fleet) at(number uint32) *agent { return f.agents.At(number) }

@@ -129,6 +129,7 @@ type Fleet struct {
 	bank   suspicion.Bank
 	roster *roster.Roster
 	agents slab.Array[agent]
+	pasts  slab.Array[past]
 	texts  *texts
 	rules  map[uint32]Override
 	// newcomers are unannounced agents with few beats, oldest first: the ones
@@ -143,6 +144,7 @@ type Fleet struct {
 	orders             map[string]Order
 	stats              Stats
 	out                []Finding
+	warmth             uint64 // keeps the compiler from leaving out warm
 }
 
 // Stats counts what leaves no finding.

@@ -105,6 +105,26 @@ func TestDiscoveredWithIncarnation(t *testing.T) {
 	}
 }
 
+// Who could not be told of is found again, until somebody announces it.
+func TestUntold(t *testing.T) {
+	w := newWorld(t, Config{})
+	w.live(beatOf("a"), 1)
+	w.expect("created a/0", "a healthy", "probe a")
+	w.f.Untold("a")
+	w.f.Untold("nobody")
+	w.live(beatOf("a"), 2)
+	w.expect("created a/0")
+	w.f.Untold("a")
+	w.take(w.f.Started(w.now, Start{Agent: "a", Incarnation: 1}))
+	w.f.Untold("a")
+	w.live(Beat{Agent: "a", Incarnation: 1}, 9)
+	for _, line := range w.found {
+		if strings.HasPrefix(line, "created") {
+			t.Error(line)
+		}
+	}
+}
+
 func TestAnnouncedEndAlarmsNobody(t *testing.T) {
 	w := newWorld(t, Config{})
 	w.live(beatOf("a"), 12)

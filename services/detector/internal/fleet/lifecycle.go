@@ -59,14 +59,15 @@ func (f *Fleet) await(a *agent, s Start) {
 	if a.state != awaited || a.beaten {
 		return
 	}
-	a.start = or(s.Deadline, f.cfg.StartDeadline)
-	if s.Age > a.start {
+	start := &f.past(a).start
+	*start = or(s.Deadline, f.cfg.StartDeadline)
+	if s.Age > *start {
 		// It must have been beating long since: what is missing is the next
 		// heartbeat, not the first.
 		a.state = watched
 		a.last = max(a.last, f.graceTo)
 	} else {
-		a.start -= s.Age
+		*start -= s.Age
 	}
 	f.arm(a)
 }
@@ -103,7 +104,7 @@ func (f *Fleet) Verdict(now Instant, id string, incarnation uint64, reason Reaso
 	if incarnation < a.incarnation || a.state == ignored {
 		return f.out
 	}
-	a.incarnation, a.state, a.since = incarnation, failed, now-age
+	a.incarnation, a.state, f.past(a).since = incarnation, failed, now-age
 	f.texts.set(&a.reason, string(reason))
 	a.beaten, a.unclean, a.last, a.lost = true, true, trusted, f.clock.lost
 	f.move(a, Unhealthy)
@@ -158,7 +159,7 @@ func (f *Fleet) Monitor(now Instant, id string, m Monitoring) []Finding {
 	f.declare(a, m.Interval)
 	if a.state == ignored || a.state == gone || !known {
 		a.state, a.beaten, a.ended, a.last, a.lost, a.heard = awaited, false, false, trusted, f.clock.lost, 0
-		a.start = or(m.StartDeadline, f.cfg.StartDeadline)
+		f.past(a).start = or(m.StartDeadline, f.cfg.StartDeadline)
 	}
 	f.arm(a)
 	return f.out
@@ -229,8 +230,8 @@ func (f *Fleet) renew(a *agent, incarnation uint64, trusted Instant) {
 	a.incarnation, a.seq, a.state = incarnation, 0, awaited
 	a.beaten, a.answers, a.ended, a.unclean = false, false, false, true
 	a.last, a.lost, a.heard = trusted, f.clock.lost, 0
-	a.progress, a.moved, a.cleared = 0, 0, 0
-	a.start = f.cfg.StartDeadline
+	a.progress, a.busy, a.cleared = 0, false, 0
+	f.past(a).start = f.cfg.StartDeadline
 	a.inFlight = 0
 	f.texts.set(&a.status, "")
 	f.obey(a)

@@ -10,9 +10,11 @@ type newcomer struct{ number, life uint32 }
 func (f *Fleet) admit(name string, announced bool) *agent {
 	number := f.roster.Add(name)
 	f.agents.Grow(number)
+	f.pasts.Grow(number)
 	f.bank.Open(number, f.cfg.Interval)
 	a := f.at(number)
-	*a = agent{number: number, life: a.life, announced: announced, start: f.cfg.StartDeadline}
+	*a = agent{number: number, life: a.life, announced: announced}
+	*f.past(a) = past{start: f.cfg.StartDeadline}
 	if rule, own := f.cfg.Overrides[name]; own {
 		f.setRule(a, rule)
 	}
@@ -31,7 +33,7 @@ func (f *Fleet) admit(name string, announced bool) *agent {
 func (f *Fleet) discover(b *Beat, trusted Instant) *agent {
 	a := f.admit(b.Agent, false)
 	f.renew(a, b.Incarnation, trusted)
-	a.untold, a.met = true, trusted
+	a.untold, f.past(a).met = true, trusted
 	return a
 }
 

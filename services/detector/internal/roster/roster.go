@@ -3,9 +3,9 @@
 //
 // It is a hash table with open addressing and linear probing (Knuth, The Art
 // of Computer Programming, vol. 3, 6.4, algorithms L and R). A slot holds the
-// number and 32 bits of the hash, so that a search touches one cache line of
-// the table and, nearly always, only the right name. There are no pointers in
-// it for the garbage collector to follow.
+// number, where the name is, and 32 bits of its hash, so that a search touches
+// one cache line of the table and, nearly always, only the right name. There
+// are no pointers in it for the garbage collector to follow.
 //
 // The hash is seeded anew for every roster: nobody can choose names that
 // collide. Numbers do not depend on it, so the same calls give the same numbers.
@@ -31,9 +31,12 @@ type Roster struct {
 	size  int
 }
 
-// slot is a place of the table: the lower bits of the hash say where it would
-// best be.
-type slot struct{ hash, number uint32 } // the number plus 1; 0 is an empty slot
+// slot is a place of the table, empty without a text. The lower bits of the
+// hash say where it would best be.
+type slot struct {
+	hash, number uint32
+	text         slab.Ref
+}
 
 // New makes an empty roster.
 func New() *Roster {
@@ -52,7 +55,7 @@ func (r *Roster) Find(name string) (number uint32, known bool) {
 	if !known {
 		return 0, false
 	}
-	return r.slots[at].number - 1, true
+	return r.slots[at].number, true
 }
 
 func (r *Roster) hash(name string) uint32 { return uint32(maphash.String(r.seed, name)) }
@@ -61,18 +64,30 @@ func (r *Roster) hash(name string) uint32 { return uint32(maphash.String(r.seed,
 func (r *Roster) search(hash uint32, name string) (at uint32, known bool) {
 	mask := uint32(len(r.slots) - 1)
 	for at = hash & mask; ; at = (at + 1) & mask {
-		s := r.slots[at]
-		if s.number == 0 {
+		s := &r.slots[at]
+		if s.text == 0 {
 			return at, false
 		}
-		if s.hash == hash && string(r.bytes(s.number-1)) == name {
+		if s.hash == hash && string(r.bytes(s.text)) == name {
 			return at, true
 		}
 	}
 }
 
-func (r *Roster) bytes(number uint32) []byte {
-	b := r.texts.Bytes(*r.names.At(number))
+// Guess gives the number of a name, or rarely of another, or none: it does not
+// look at names. It is for those who want to know early what they will need.
+func (r *Roster) Guess(name string) (number uint32, ok bool) {
+	hash, mask := r.hash(name), uint32(len(r.slots)-1)
+	for at := hash & mask; r.slots[at].text != 0; at = (at + 1) & mask {
+		if r.slots[at].hash == hash {
+			return r.slots[at].number, true
+		}
+	}
+	return 0, false
+}
+
+func (r *Roster) bytes(text slab.Ref) []byte {
+	b := r.texts.Bytes(text)
 	return b[1 : 1+int(b[0])]
 }
 
@@ -96,7 +111,7 @@ func (r *Roster) Add(name string) uint32 {
 	*r.names.At(number) = text
 	hash := r.hash(name)
 	at, _ := r.search(hash, name)
-	r.slots[at] = slot{hash, number + 1}
+	r.slots[at] = slot{hash, number, text}
 	r.size++
 	return number
 }
@@ -106,11 +121,11 @@ func (r *Roster) grow() {
 	r.slots = make([]slot, 2*len(old))
 	mask := uint32(len(r.slots) - 1)
 	for _, s := range old {
-		if s.number == 0 {
+		if s.text == 0 {
 			continue
 		}
 		at := s.hash & mask
-		for r.slots[at].number != 0 {
+		for r.slots[at].text != 0 {
 			at = (at + 1) & mask
 		}
 		r.slots[at] = s
@@ -135,7 +150,7 @@ func (r *Roster) Remove(number uint32) {
 // found any more (algorithm R).
 func (r *Roster) close(hole uint32) {
 	mask := uint32(len(r.slots) - 1)
-	for at := (hole + 1) & mask; r.slots[at].number != 0; at = (at + 1) & mask {
+	for at := (hole + 1) & mask; r.slots[at].text != 0; at = (at + 1) & mask {
 		if best := r.slots[at].hash & mask; (at-best)&mask >= (at-hole)&mask {
 			r.slots[hole] = r.slots[at]
 			hole = at
@@ -145,12 +160,7 @@ func (r *Roster) close(hole uint32) {
 }
 
 // Name gives the name of a number, empty when it has none.
-func (r *Roster) Name(number uint32) string {
-	if number >= r.next || *r.names.At(number) == 0 {
-		return ""
-	}
-	return string(r.bytes(number))
-}
+func (r *Roster) Name(number uint32) string { return string(r.View(number)) }
 
 // View is Name without making a string: valid until the name is removed, nil
 // when there is none.
@@ -158,5 +168,5 @@ func (r *Roster) View(number uint32) []byte {
 	if number >= r.next || *r.names.At(number) == 0 {
 		return nil
 	}
-	return r.bytes(number)
+	return r.bytes(*r.names.At(number))
 }

@@ -22,6 +22,9 @@ func TestAgainstAModel(t *testing.T) {
 			if want, in := model[name]; known != in || known && number != want {
 				t.Fatalf("%q: found %d, %v; want %d, %v", name, number, known, want, in)
 			}
+			if guess, ok := r.Guess(name); ok != known || guess != number {
+				t.Fatalf("%q: guessed %d, %v; is %d, %v", name, guess, ok, number, known)
+			}
 			switch {
 			case !known:
 				number = r.Add(name)

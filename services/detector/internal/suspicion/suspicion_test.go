@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"math"
+	"slices"
 	"testing"
 	"time"
 
@@ -73,6 +74,29 @@ func TestCrossingIsTheInverseOfPhi(t *testing.T) {
 			})
 		})
 	}
+}
+
+// Soon is what Crossing was at most a sixteenth of the gaps ago.
+func TestSoonIsCrossingAMomentAgo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		b := NewBank(Settings{})
+		b.Open(3, time.Second)
+		jitter := rapid.Float64Range(0, 0.2).Draw(t, "jitter")
+		loss := rapid.IntRange(2, 100).Draw(t, "loss")
+		var exact []time.Duration
+		for i := range rapid.IntRange(50, 1000).Draw(t, "beats") {
+			gap := 1 + jitter*float64(i*7919%101)/101
+			if i%loss == 1 {
+				gap++
+			}
+			b.Observe(3, time.Duration(gap*float64(time.Second)), 1)
+			exact = append(exact, b.Crossing(3, 2.15))
+			soon := b.Soon(3, 2.15)
+			if !slices.ContainsFunc(exact[i-i/16:], func(d time.Duration) bool { return (soon - d).Abs() < d/10 }) {
+				t.Fatalf("after %d gaps: soon %s, exactly %s", i+1, soon, exact[i-i/16:])
+			}
+		}
+	})
 }
 
 func TestHigherLevelsCrossLater(t *testing.T) {

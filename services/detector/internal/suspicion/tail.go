@@ -65,6 +65,10 @@ const bins = len(edges)
 type tails struct {
 	states slab.Array[tail]
 	cells  *slab.Blocks
+	// targets are the probabilities of the last two levels asked for: a detector
+	// asks for the same ones over and over.
+	targets [2]struct{ phi, target float64 }
+	warmth  byte // keeps the compiler from leaving out Warm
 }
 
 // tail is the state of one. What is relative to an interval needs no more than
@@ -82,6 +86,15 @@ type tail struct {
 	// interval is the one declared, mean and dev are the running interval and
 	// its deviation, all in nanoseconds.
 	interval, mean, dev float32
+	soon                soon
+}
+
+// soon is what Soon found last: at which level, from how many gaps, and in
+// which context.
+type soon struct {
+	phi, late float32
+	samples   uint32
+	context   uint32
 }
 
 func newTails() *tails { return &tails{cells: slab.NewBlocks(blockSizes...)} }
@@ -96,6 +109,12 @@ func (ts *tails) Close(n uint32) {
 	t := ts.states.At(n)
 	ts.cells.Free(t.cells)
 	*t = tail{}
+}
+
+func (ts *tails) Warm(n uint32) {
+	if t := ts.states.At(n); t.cells != 0 {
+		ts.warmth += ts.cells.Bytes(t.cells)[0]
+	}
 }
 
 func (ts *tails) Declare(n uint32, interval time.Duration) {
@@ -271,16 +290,47 @@ func (ts *tails) Phi(n uint32, silence time.Duration) float64 {
 
 func (ts *tails) Crossing(n uint32, phi float64) time.Duration {
 	t := ts.states.At(n)
+	return t.after(ts.lateness(t, phi))
+}
+
+// Soon looks anew when the number of gaps has grown by a sixteenth, or the
+// context is another. The crossing comes earlier only as evidence grows.
+func (ts *tails) Soon(n uint32, phi float64) time.Duration {
+	t := ts.states.At(n)
+	s, samples, context := &t.soon, t.total(), uint32(t.context())
+	if s.phi != float32(phi) || s.context != context || samples < s.samples || samples > s.samples+s.samples/16 {
+		*s = soon{phi: float32(phi), late: float32(ts.lateness(t, phi)), samples: samples, context: context}
+	}
+	return t.after(float64(s.late))
+}
+
+// after is the silence of a lateness: one part in a million more, so that
+// rounding cannot put it into the bin before.
+func (t *tail) after(late float64) time.Duration {
+	return duration(float64(t.mean) + t.unit()*late*(1+1e-6))
+}
+
+// lateness is that at which Phi reaches a level.
+func (ts *tails) lateness(t *tail, phi float64) float64 {
 	phi = min(phi, MaxPhi)
-	target := math.Pow(10, -phi)
 	s := t.survival()
-	late := ts.crossing(t, &s, target)
+	late := ts.crossing(t, &s, ts.target(phi))
 	if phi > recentLevel {
 		late = max(late, recentReach*float64(t.recent))
 	}
-	// One part in a million above the edge, so that rounding cannot put the
-	// crossing into the bin before it.
-	return duration(float64(t.mean) + t.unit()*late*(1+1e-6))
+	return late
+}
+
+// target is the probability of a level.
+func (ts *tails) target(phi float64) float64 {
+	for _, t := range ts.targets {
+		if t.phi == phi && phi > 0 {
+			return t.target
+		}
+	}
+	ts.targets[1] = ts.targets[0]
+	ts.targets[0].phi, ts.targets[0].target = phi, math.Pow(10, -phi)
+	return ts.targets[0].target
 }
 
 // crossing is the lateness at which the probability falls to the target: the

@@ -26,7 +26,7 @@ func FuzzHeartbeat(f *testing.F) {
 			if err != nil {
 				continue
 			}
-			b := beatOf("a", &h, now)
+			b := (&Watcher{origin: time.Now().Add(-now)}).beatOf("a", &h)
 			for _, fd := range core.Beat(now, b) {
 				if fd.Kind == fleet.Failed && (!b.Busy || b.BusyUntil > now) {
 					t.Fatalf("failed on a heartbeat: %+v", fd)

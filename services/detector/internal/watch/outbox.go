@@ -12,9 +12,10 @@ import (
 
 const (
 	lanes = 16
-	// maxMinor is how many waiting events of a lane make minor ones (changes
-	// of band) not worth their place. Verdicts always have one.
-	maxMinor  = 4096
+	// maxMinor is how many waiting events of a lane leave no room for minor
+	// ones: changes of band, and discoveries, which are found again. Verdicts
+	// always have room.
+	maxMinor  = 512
 	rarely    = 10 * time.Second
 	firstWait = 50 * time.Millisecond
 	mostWait  = time.Second
@@ -25,7 +26,6 @@ type letter struct {
 	event       contracts.Event
 	agent       string
 	incarnation uint64
-	minor       bool
 }
 
 // outbox stores events, each until it is acknowledged. The events of one agent
@@ -58,19 +58,24 @@ func newOutbox(needless func(letter) bool, publish func(context.Context, contrac
 
 // add queues a letter; it never blocks.
 func (o *outbox) add(l letter) {
-	n := &o.lanes[maphash.String(o.seed, l.agent)%lanes]
+	n := o.lane(l.agent)
 	n.mu.Lock()
-	if l.minor && len(n.waiting) >= maxMinor {
-		n.mu.Unlock()
-		o.metrics.skipped.Inc()
-		return
-	}
 	n.waiting = append(n.waiting, l)
 	n.mu.Unlock()
 	select {
 	case n.more <- struct{}{}:
 	default:
 	}
+}
+
+func (o *outbox) lane(agent string) *lane { return &o.lanes[maphash.String(o.seed, agent)%lanes] }
+
+// room tells whether a minor event about an agent has a place.
+func (o *outbox) room(agent string) bool {
+	n := o.lane(agent)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return len(n.waiting) < maxMinor
 }
 
 // addRarely queues a letter unless one of its kind was queued a moment ago.

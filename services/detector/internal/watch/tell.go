@@ -27,7 +27,11 @@ func bandOf(h contracts.Health) (fleet.Band, bool) {
 func (w *Watcher) tell(now fleet.Instant, fd fleet.Finding) {
 	switch fd.Kind {
 	case fleet.Created:
-		w.env.Log.Info("agent discovered", "agent", fd.Agent, "incarnation", fd.Incarnation)
+		if !w.outbox.room(fd.Agent) {
+			w.fleet.Untold(fd.Agent)
+			return
+		}
+		w.env.Log.Debug("agent discovered", "agent", fd.Agent, "incarnation", fd.Incarnation)
 		if w.peers.speaks(now, fd.Agent) {
 			w.post(fd, w.env.Event(contracts.AgentCreated, fd.Agent).Data(contracts.AgentCreatedData{
 				Agent: fd.Agent, Type: fd.About.Type, Incarnation: fd.Incarnation, Interval: contracts.Duration(fd.About.Interval),
@@ -138,12 +142,16 @@ func (w *Watcher) tellRecovered(fd fleet.Finding) {
 
 // post queues an event about an agent.
 func (w *Watcher) post(fd fleet.Finding, b *contracts.EventBuilder) (contracts.Event, bool) {
+	if fd.Kind == fleet.BandChanged && !w.outbox.room(fd.Agent) {
+		w.metrics.skipped.Inc()
+		return contracts.Event{}, false
+	}
 	ev, err := b.Build()
 	if err != nil {
 		w.env.Log.Error("event not valid", "agent", fd.Agent, "error", err)
 		return ev, false
 	}
-	w.outbox.add(letter{event: ev, agent: fd.Agent, incarnation: fd.Incarnation, minor: fd.Kind == fleet.BandChanged})
+	w.outbox.add(letter{event: ev, agent: fd.Agent, incarnation: fd.Incarnation})
 	return ev, true
 }
 

@@ -56,8 +56,8 @@ type Watcher struct {
 	rejects *rejecter
 	metrics *metrics
 	link    link
-	decoder contracts.HeartbeatDecoder // used by hear alone
 	canary  canary
+	ingest  ingest
 
 	// mu guards all below. Findings are handed on under it, so that the events
 	// about an agent keep their order.
@@ -205,51 +205,4 @@ func (w *Watcher) listen() error {
 	w.beats = sub
 	w.link.hear()
 	return nil
-}
-
-// Heartbeats wait here while the detector is busy; beyond that they are lost,
-// which makes the detector doubt itself.
-const (
-	pendingMessages = 1_000_000
-	pendingBytes    = 256 << 20
-)
-
-// hear takes one heartbeat.
-func (w *Watcher) hear(m *nats.Msg) {
-	agent, err := contracts.ParseHeartbeatSubject(m.Subject)
-	if err != nil && w.heardCanary(m) {
-		return
-	}
-	var h contracts.Heartbeat
-	if err == nil {
-		h, err = w.decoder.Decode(m.Data)
-	}
-	if err != nil {
-		w.rejects.reject(shell.Message{Kind: "heartbeat", Subject: m.Subject, Body: m.Data}, err)
-		return
-	}
-	w.metrics.heartbeats.Inc()
-	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
-		return f.Beat(now, beatOf(agent, &h, now))
-	})
-}
-
-// maxBusy keeps times of day from the far ends of the calendar within what the
-// core can count.
-const maxBusy = 10 * 365 * 24 * time.Hour
-
-// beatOf puts a heartbeat into the core's terms. Only busy_until is a time of
-// day; it is taken relative to this host's.
-func beatOf(agent string, h *contracts.Heartbeat, now fleet.Instant) fleet.Beat {
-	b := fleet.Beat{
-		Agent: agent, Incarnation: h.Incarnation, Seq: h.Seq, Progress: h.Progress,
-		About: fleet.About{
-			Type: h.Type, Status: fleet.Status(h.Status), Capabilities: h.Capabilities,
-			InFlight: h.InFlight, Capacity: h.Capacity, Interval: h.Interval.D(),
-		},
-	}
-	if h.BusyUntil != nil {
-		b.Busy, b.BusyUntil = true, now+min(max(time.Until(*h.BusyUntil), -maxBusy), maxBusy)
-	}
-	return b
 }

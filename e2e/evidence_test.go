@@ -1,0 +1,106 @@
+package e2e
+
+import (
+	"os"
+	"slices"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+const evidenceConfig = `
+supervision_tree:
+  root_strategy: one_for_one
+  failure_detection: {heartbeat_interval: 5s}
+  restart_policies:
+    default: {max_restarts: 1000, time_window: 1h, restart_delay: 50ms, backoff_strategy: {type: fixed}}
+  tree:
+    - name: group
+      strategy: one_for_one
+      policy: default
+      children:
+        - {name: a, count: 20, type: coder, heartbeat_interval: 5s, stabilisation: 100ms, command: [WORKER, --records, RECORDS]}
+`
+
+// TestExitEvidence kills agents with -9, one after the other, and measures how
+// long it takes until the proof of each end is stored and delivered by the
+// event stream. Their heartbeats come every 5 s: silence would take longer.
+func TestExitEvidence(t *testing.T) {
+	kills := 40
+	if os.Getenv("E2E_SCALE") != "" {
+		kills = 300
+	}
+	s := deploy(t, evidenceConfig)
+	want := map[string]uint64{}
+	for _, a := range s.agents() {
+		want[a.Name] = 1
+	}
+	now := s.waitRunning(want)
+	names := make([]string, 0, len(now))
+	for name := range now {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	failures := s.failures(t)
+
+	var took []time.Duration
+	for i := range kills {
+		name := names[i%len(names)]
+		victim := s.waitRunning(map[string]uint64{name: uint64(i/len(names) + 1)})[name]
+		began := time.Now()
+		if err := syscall.Kill(victim.PID, syscall.SIGKILL); err != nil {
+			t.Fatalf("kill %s: %v", name, err)
+		}
+		select {
+		case f := <-failures:
+			took = append(took, f.at.Sub(began))
+			if f.event.Entity != name {
+				t.Fatalf("killed %s, the event is about %s", name, f.event.Entity)
+			}
+			d, err := contracts.DecodeData[contracts.AgentFailedData](f.event)
+			if err != nil || d.Exit == nil || d.Exit.Signal != "SIGKILL" {
+				t.Fatalf("the verdict has no proof: %+v, %v", d, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no failure of %s is stored", name)
+		}
+	}
+	slices.Sort(took)
+	at := func(q float64) time.Duration { return took[int(q*float64(len(took)-1))].Round(100 * time.Microsecond) }
+	t.Logf("from kill -9 to the stored proof: median %s, p99 %s, at most %s of %d", at(0.5), at(0.99), at(1), kills)
+	if os.Getenv("E2E_SCALE") != "" && at(0.99) > 10*time.Millisecond {
+		t.Errorf("the 99th percentile is %s", at(0.99))
+	}
+}
+
+type failure struct {
+	event contracts.Event
+	at    time.Time
+}
+
+// failures are the agent.failed events from now on, as the stream delivers them.
+func (s *system) failures(t *testing.T) <-chan failure {
+	t.Helper()
+	cons, err := s.js.OrderedConsumer(t.Context(), contracts.EventStream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{contracts.EventTypeWildcard(contracts.AgentFailed)}, DeliverPolicy: jetstream.DeliverNewPolicy,
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	found := make(chan failure, 1000)
+	reading, err := cons.Consume(func(m jetstream.Msg) {
+		at := time.Now()
+		if ev, err := contracts.DecodeEvent(m.Subject(), m.Data()); err == nil {
+			found <- failure{ev, at}
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(reading.Stop)
+	return found
+}
