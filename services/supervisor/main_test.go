@@ -184,7 +184,12 @@ func (r *runner) stop(body []byte) contracts.RunnerReply {
 	r.mu.Lock()
 	slow := r.slow[cmd.Agent]
 	r.mu.Unlock()
+	killed := cmd.Kill
 	if !cmd.Kill && slow > 0 {
+		killed = cmd.Timeout > 0 && slow > cmd.Timeout.D()
+		if killed {
+			slow = cmd.Timeout.D()
+		}
 		<-time.After(slow)
 	}
 	r.mu.Lock()
@@ -193,7 +198,7 @@ func (r *runner) stop(body []byte) contracts.RunnerReply {
 	if ends {
 		delete(r.live, cmd.Agent)
 		word := "stop"
-		if cmd.Kill {
+		if killed {
 			word = "kill"
 		}
 		r.log = append(r.log, fmt.Sprintf("%s %s %d", word, cmd.Agent, inc))
