@@ -21,11 +21,15 @@ func EventMessage(ev contracts.Event) (*nats.Msg, error) {
 	if err != nil {
 		return nil, err
 	}
+	return encoded(ev, body), nil
+}
+
+func encoded(ev contracts.Event, body []byte) *nats.Msg {
 	msg := nats.NewMsg(ev.Subject())
 	msg.Data = body
 	msg.Header.Set("Content-Type", contracts.ContentType)
 	msg.Header.Set(jetstream.MsgIDHeader, ev.ID)
-	return msg, nil
+	return msg
 }
 
 // PublishEvent stores an event and gives its sequence. The same event again
@@ -35,6 +39,16 @@ func PublishEvent(ctx context.Context, js jetstream.JetStream, ev contracts.Even
 	if err != nil {
 		return 0, err
 	}
+	return publish(ctx, js, ev, msg, opts)
+}
+
+// PublishEncoded is [PublishEvent] for an event whose JSON is there already, as
+// contracts.EventBuilder.Encode gives it.
+func PublishEncoded(ctx context.Context, js jetstream.JetStream, ev contracts.Event, body []byte, opts ...jetstream.PublishOpt) (uint64, error) {
+	return publish(ctx, js, ev, encoded(ev, body), opts)
+}
+
+func publish(ctx context.Context, js jetstream.JetStream, ev contracts.Event, msg *nats.Msg, opts []jetstream.PublishOpt) (uint64, error) {
 	if _, bounded := ctx.Deadline(); !bounded {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, publishTimeout)

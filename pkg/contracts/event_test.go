@@ -318,3 +318,33 @@ func FuzzDecodeEvent(f *testing.F) {
 		}
 	})
 }
+
+// TestEncodeWhileBuilding: the short way gives the same event as the long one.
+func TestEncodeWhileBuilding(t *testing.T) {
+	t.Parallel()
+	data := AgentFailedData{Agent: "worker-1", Incarnation: 3, Reason: ReasonExited, Detail: "a <b> & \"c\"\u2028"}
+	raw, err := json.Marshal(data)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fresh := func() *EventBuilder { return NewEvent("runner/r1", AgentFailed, "worker-1", noon).ID(anID) }
+	for name, b := range map[string]*EventBuilder{"data": fresh().Data(data), "JSON": fresh().JSON(raw), "no data": fresh()} {
+		built, body, err := b.Encode()
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		again, err := DecodeEvent(built.Subject(), body)
+		if err != nil {
+			t.Fatalf("%s: %v in %s", name, err, body)
+		}
+		if diff := cmp.Diff(built, again); diff != "" {
+			t.Errorf("%s (-built +read):\n%s", name, diff)
+		}
+	}
+	if _, _, err := fresh().Data(strings.Repeat("x", MaxEventBytes)).Encode(); !errors.Is(err, ErrEvent) {
+		t.Errorf("too large: %v", err)
+	}
+	if _, _, err := fresh().ID("1").Data(data).Encode(); !errors.Is(err, ErrEvent) {
+		t.Errorf("a bad id: %v", err)
+	}
+}

@@ -34,6 +34,10 @@ func specs(f *config.File) ([]*tree.Spec, error) {
 	}
 	walk(&f.Tree.Root, "")
 	count(out)
+	var shared tree.Shared
+	for _, s := range out {
+		shared.Spec(s)
+	}
 	out[0].Supervisor.Budget = budget(f.RestartBudget)
 	if err := errors.Join(errs...); err != nil {
 		return nil, err

@@ -74,15 +74,11 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 	if err := cfg.Validate(); err != nil {
 		return err
 	}
-	all, err := specs(cfg.File)
-	if err != nil {
-		return err
-	}
 	f := cfg.File
 	before := past{env: env, tree: f.Tree.Name}
 	opt := keeper.Options{
 		Past: before.at, Serve: before.serve,
-		Tree: f.Tree.Name, Specs: all, Boot: !cfg.KeepDown, File: f, Environments: environments(f),
+		Tree: f.Tree.Name, Specs: func() ([]*tree.Spec, error) { return specs(f) }, Boot: !cfg.KeepDown, File: f, Environments: environments(f),
 		Child:         func(req contracts.AddRequest) (*tree.Spec, error) { return child(f, req) },
 		SnapshotEvery: uint64(cfg.SnapshotEvery), LostAfter: f.Placement.LostAfter, DegradedFails: !f.Verification.AllowDegraded,
 		Guard: shell.NewGuard(env, logSettings(f), contracts.ServiceEventStore), Rejects: shell.NewRejects(env),

@@ -48,7 +48,7 @@ type State struct {
 
 // Log is where the past is read from.
 type Log interface {
-	Saved(ctx context.Context) (t tree.Snapshot, number, sequence uint64)
+	LastSnapshot(ctx context.Context) (t tree.Snapshot, number, sequence uint64)
 	ReadPast(ctx context.Context, after uint64, each func(journal.Past) (bool, error)) error
 }
 
@@ -141,7 +141,7 @@ func oldest(ctx context.Context, log Log) (State, error) {
 // the empty state. When its decision was made only the log knows; if that has
 // forgotten it, the next decision's time is taken instead.
 func newest(ctx context.Context, log Log, m contracts.Moment) (State, error) {
-	saved, number, seq := log.Saved(ctx)
+	saved, number, seq := log.LastSnapshot(ctx)
 	if number == 0 || seq == 0 || m.Sequence > 0 && m.Sequence < seq {
 		return State{}, nil
 	}

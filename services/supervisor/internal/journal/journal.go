@@ -6,7 +6,6 @@ package journal
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -37,8 +36,8 @@ type Journal struct {
 
 	// number is that of the last decision, last its place in the stream.
 	number, last uint64
-	// revision is that of the snapshot, saved the decision it holds.
-	revision, saved uint64
+	// saved is the decision that the stored snapshot holds.
+	saved uint64
 }
 
 // Open waits for the log and the bucket of snapshots, which the event store
@@ -79,21 +78,25 @@ func (j *Journal) Append(ctx context.Context, d Decision) error {
 	if err != nil {
 		return err
 	}
-	for i, data := range parts {
-		data.Tree, data.Supervisor = j.tree, j.env.Instance
-		data.Number, data.Cursor = j.number+1, d.Cursor
-		data.More = i < len(parts)-1
+	for i, p := range parts {
+		p.Tree, p.Supervisor = j.tree, j.env.Instance
+		p.Number, p.Cursor = j.number+1, d.Cursor
+		p.More = i < len(parts)-1
 		id := d.ID
 		if i > 0 {
 			id = partID(d.ID, i)
 		}
-		ev, err := contracts.NewEvent(j.env.Source(), d.Type, j.tree, d.At).ID(id).
-			Causation(d.Cause).Correlation(d.Chain).Data(data).Build()
+		data, err := p.encode()
 		if err != nil {
-			return fmt.Errorf("decision %d of tree %s: %w", data.Number, j.tree, err)
+			return fmt.Errorf("decision %d of tree %s: %w", p.Number, j.tree, err)
 		}
-		if err := j.store(ctx, ev); err != nil {
-			return fmt.Errorf("decision %d of tree %s: %w", data.Number, j.tree, err)
+		ev, body, err := contracts.NewEvent(j.env.Source(), d.Type, j.tree, d.At).ID(id).
+			Causation(d.Cause).Correlation(d.Chain).JSON(data).Encode()
+		if err != nil {
+			return fmt.Errorf("decision %d of tree %s: %w", p.Number, j.tree, err)
+		}
+		if err := j.store(ctx, ev, body); err != nil {
+			return fmt.Errorf("decision %d of tree %s: %w", p.Number, j.tree, err)
 		}
 	}
 	j.number++
@@ -104,14 +107,14 @@ func (j *Journal) Append(ctx context.Context, d Decision) error {
 func partID(first string, i int) string { return contracts.DerivedID(first, strconv.Itoa(i)) }
 
 // store publishes one message until it is in the stream.
-func (j *Journal) store(ctx context.Context, ev contracts.Event) error {
+func (j *Journal) store(ctx context.Context, ev contracts.Event, body []byte) error {
 	const first, most = 10 * time.Millisecond, time.Second
 	for wait := first; ; wait = min(2*wait, most) {
 		if err := j.connected(ctx); err != nil {
 			return err
 		}
 		seq, err := guard.Do(ctx, j.guard, "append", func(ctx context.Context) (uint64, error) {
-			seq, err := shell.PublishEvent(ctx, j.env.JS, ev,
+			seq, err := shell.PublishEncoded(ctx, j.env.JS, ev, body,
 				jetstream.WithExpectLastSequenceForSubject(j.last, contracts.TreeWildcard(j.tree)),
 				jetstream.WithRetryAttempts(0))
 			if Refused(err) {
@@ -212,41 +215,4 @@ func pause(ctx context.Context, d time.Duration) error {
 	case <-t.C:
 		return nil
 	}
-}
-
-// partBytes is how much of a decision goes into one message.
-const partBytes = contracts.MaxEventBytes * 2 / 3
-
-// split cuts a decision into messages that each fit.
-func split(d Decision) ([]contracts.DecisionsData, error) {
-	parts := []contracts.DecisionsData{{}}
-	size := 0
-	room := func(n int) *contracts.DecisionsData {
-		if size > 0 && size+n > partBytes {
-			parts = append(parts, contracts.DecisionsData{})
-			size = 0
-		}
-		size += n
-		return &parts[len(parts)-1]
-	}
-	for _, in := range d.Inputs {
-		p := room(300 + len(in.Detail) + len(in.Data))
-		p.Inputs = append(p.Inputs, in)
-	}
-	for _, e := range d.Effects {
-		p := room(400 + len(e.Detail))
-		p.Effects = append(p.Effects, e)
-	}
-	for _, c := range d.Changes {
-		raw, err := json.Marshal(c)
-		if err != nil {
-			return nil, fmt.Errorf("change of %s: %w", c.ID, err)
-		}
-		p := room(len(raw) + 80)
-		if p.Changes == nil {
-			p.Changes = map[string]json.RawMessage{}
-		}
-		p.Changes[c.ID] = raw
-	}
-	return parts, nil
 }

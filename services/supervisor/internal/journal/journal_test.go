@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"encoding/base64"
@@ -121,7 +122,11 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 		}
 		cut := parts[0]
 		cut.Tree, cut.Number, cut.Cursor, cut.More = "main", 3, 99, true
-		ev, err := env.Event(contracts.TreeDecided, "main").Data(cut).Build()
+		raw, err := cut.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		ev, err := env.Event(contracts.TreeDecided, "main").JSON(raw).Build()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -284,10 +289,12 @@ func TestAppendEndsWithItsContext(t *testing.T) {
 }
 
 func FuzzSnapshot(f *testing.F) {
-	good, err := encodeSnapshot(snapshot{Version: snapshotVersion, Number: 3, Tree: fold(grown(0, 2))})
-	if err != nil {
+	var packed bytes.Buffer
+	s := snapshot{Version: snapshotVersion, Number: 3, Tree: fold(grown(0, 2))}
+	if err := s.pack(&packed); err != nil {
 		f.Fatal(err)
 	}
+	good := packed.Bytes()
 	f.Add(good)
 	f.Add(good[:len(good)/2])
 	f.Add([]byte("{}"))

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -76,6 +75,7 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 	}
 	defer msgs.Stop()
 	var parts []contracts.DecisionsData
+	var shared tree.Shared
 	first := "" // the id of the message that parts begin with
 	for j.last < until {
 		msg, err := msgs.Next(jetstream.NextContext(ctx))
@@ -101,14 +101,14 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 		if parts = append(parts, d); d.More {
 			continue
 		}
-		j.apply(st, parts)
+		j.apply(st, parts, &shared)
 		parts = nil
 	}
 	return nil
 }
 
 // apply takes a whole decision into account.
-func (j *Journal) apply(st *State, parts []contracts.DecisionsData) {
+func (j *Journal) apply(st *State, parts []contracts.DecisionsData, shared *tree.Shared) {
 	d := parts[0]
 	if d.Number != j.number+1 {
 		j.env.Log.Error("decisions are missing from the log; the tree may lack changes", "tree", j.tree, "after", j.number, "next", d.Number)
@@ -123,6 +123,7 @@ func (j *Journal) apply(st *State, parts []contracts.DecisionsData) {
 				continue
 			}
 			c.Removed = c.Removed || string(raw) == "null"
+			shared.Change(&c)
 			st.Tree.Apply(c)
 		}
 	}
@@ -136,6 +137,3 @@ func decode(subject string, body []byte) (id string, d contracts.DecisionsData, 
 	d, err = contracts.DecodeData[contracts.DecisionsData](ev)
 	return ev.ID, d, err
 }
-
-// loadTimeout bounds one request to the bucket.
-const loadTimeout = 5 * time.Second

@@ -38,9 +38,9 @@ func (p *Past) TreeChanges() ([]tree.Change, error) {
 	return out, nil
 }
 
-// Saved gives the tree of the stored snapshot, the number of its last decision
+// LastSnapshot gives the tree of the stored snapshot, the number of its last decision
 // and that one's place in the log; all zero when there is none.
-func (j *Journal) Saved(ctx context.Context) (t tree.Snapshot, number, sequence uint64) {
+func (j *Journal) LastSnapshot(ctx context.Context) (t tree.Snapshot, number, sequence uint64) {
 	s := j.readSnapshot(ctx)
 	return s.Tree, s.Number, s.Sequence
 }

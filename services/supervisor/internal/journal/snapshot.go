@@ -1,32 +1,20 @@
 package journal
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// snapshot is what the bucket holds of a tree, as gzipped JSON. One that does
-// not fit into a value is cut: the tree's key holds this, without the tree, and
-// Parts more keys hold the rest.
-type snapshot struct {
-	Version  int           `json:"version"`
-	Number   uint64        `json:"number"`
-	Sequence uint64        `json:"sequence"`
-	Cursor   uint64        `json:"cursor"`
-	Tree     tree.Snapshot `json:"tree"`
-}
-
-// manifest is the value of the tree's key.
+// manifest is the value of the tree's key in the bucket. A snapshot that does
+// not fit into a value is cut: Parts more keys hold it.
 type manifest struct {
 	Number uint64 `json:"number"`
 	Parts  int    `json:"parts"`
@@ -34,32 +22,22 @@ type manifest struct {
 	Data []byte `json:"data,omitempty"`
 }
 
-const (
-	snapshotVersion = 1
-	// partSize keeps a value below the server's limit on messages.
-	partSize = 512 << 10
-	// maxSnapshot bounds what is unpacked.
-	maxSnapshot = 1 << 30
-)
+// partSize keeps a value below the server's limit on messages.
+const partSize = 512 << 10
 
-var errSnapshot = errors.New("snapshot not usable")
-
-func (j *Journal) partKey(number uint64, i int) string {
-	return fmt.Sprintf("%s.%d.%d", contracts.TreeStateKey(j.tree), number, i)
+func partKey(treeName string, number uint64, i int) string {
+	return fmt.Sprintf("%s.%d.%d", contracts.TreeStateKey(treeName), number, i)
 }
 
 // readSnapshot gives the stored snapshot, or an empty one.
 func (j *Journal) readSnapshot(ctx context.Context) snapshot {
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
 	entry, err := j.bucket.Get(ctx, contracts.TreeStateKey(j.tree))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return snapshot{}
 	}
 	var s snapshot
 	if err == nil {
-		j.revision = entry.Revision()
-		s, err = j.unpack(ctx, entry.Value())
+		s, err = j.read(ctx, entry.Value())
 	}
 	if err != nil {
 		j.env.Log.Warn("snapshot ignored; the tree is rebuilt from the log", "tree", j.tree, "error", err)
@@ -68,14 +46,14 @@ func (j *Journal) readSnapshot(ctx context.Context) snapshot {
 	return s
 }
 
-func (j *Journal) unpack(ctx context.Context, value []byte) (snapshot, error) {
+func (j *Journal) read(ctx context.Context, value []byte) (snapshot, error) {
 	var m manifest
 	if err := json.Unmarshal(value, &m); err != nil {
 		return snapshot{}, fmt.Errorf("%w: %w", errSnapshot, err)
 	}
 	data := m.Data
 	for i := range m.Parts {
-		part, err := j.bucket.Get(ctx, j.partKey(m.Number, i))
+		part, err := j.bucket.Get(ctx, partKey(j.tree, m.Number, i))
 		if err != nil {
 			return snapshot{}, fmt.Errorf("%w: part %d of %d: %w", errSnapshot, i+1, m.Parts, err)
 		}
@@ -84,91 +62,141 @@ func (j *Journal) unpack(ctx context.Context, value []byte) (snapshot, error) {
 	return decodeSnapshot(data)
 }
 
-// decodeSnapshot reads a packed snapshot and checks that it is a tree's.
-func decodeSnapshot(data []byte) (snapshot, error) {
-	z, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return snapshot{}, fmt.Errorf("%w: %w", errSnapshot, err)
-	}
-	raw, err := io.ReadAll(io.LimitReader(z, maxSnapshot))
-	if err != nil {
-		return snapshot{}, fmt.Errorf("%w: %w", errSnapshot, err)
-	}
-	var s snapshot
-	if err := json.Unmarshal(raw, &s); err != nil {
-		return snapshot{}, fmt.Errorf("%w: %w", errSnapshot, err)
-	}
-	if s.Version != snapshotVersion {
-		return snapshot{}, fmt.Errorf("%w: version %d; this program reads %d", errSnapshot, s.Version, snapshotVersion)
-	}
-	if _, err := tree.Load(tree.Options{}, s.Tree); err != nil {
-		return snapshot{}, fmt.Errorf("%w: %w", errSnapshot, err)
-	}
-	return s, nil
-}
-
-func encodeSnapshot(s snapshot) ([]byte, error) {
-	var buf bytes.Buffer
-	z := gzip.NewWriter(&buf)
-	if err := json.NewEncoder(z).Encode(s); err != nil {
-		return nil, err
-	}
-	if err := z.Close(); err != nil {
-		return nil, err
-	}
-	return buf.Bytes(), nil
-}
-
 // Unsaved is how many decisions the snapshot lacks.
 func (j *Journal) Unsaved() uint64 { return j.number - j.saved }
 
 // Save stores a snapshot of the tree as it is after the last decision. Failing
 // costs nothing but a longer fold: the log has everything.
 func (j *Journal) Save(ctx context.Context, t tree.Snapshot, cursor uint64) error {
-	ctx, cancel := context.WithTimeout(ctx, loadTimeout)
-	defer cancel()
-	data, err := encodeSnapshot(snapshot{Version: snapshotVersion, Number: j.number, Sequence: j.last, Cursor: cursor, Tree: t})
-	if err != nil {
-		return fmt.Errorf("snapshot of tree %s: %w", j.tree, err)
+	s := j.Saving(t, cursor)
+	if err := s.Store(ctx); err != nil {
+		return err
 	}
-	m := manifest{Number: j.number}
-	if len(data) <= partSize {
-		m.Data = data
+	j.Saved(s)
+	return nil
+}
+
+// Saving is a tree as it was after a decision, on its way into the bucket.
+type Saving struct {
+	snapshot
+	env    shell.Env
+	tree   string
+	bucket jetstream.KeyValue
+	// parts are stored already; first is the revision of the first.
+	parts int
+	first uint64
+}
+
+// Saving takes the tree as it is after the last decision; nobody may change it
+// any more.
+func (j *Journal) Saving(t tree.Snapshot, cursor uint64) *Saving {
+	return &Saving{
+		snapshot: snapshot{Version: snapshotVersion, Number: j.number, Sequence: j.last, Cursor: cursor, Tree: t},
+		env:      j.env, tree: j.tree, bucket: j.bucket,
 	}
-	for m.Data == nil && m.Parts*partSize < len(data) {
-		part := data[m.Parts*partSize : min(len(data), (m.Parts+1)*partSize)]
-		if _, err := j.bucket.Put(ctx, j.partKey(m.Number, m.Parts), part); err != nil {
-			return fmt.Errorf("snapshot of tree %s: part %d: %w", j.tree, m.Parts, err)
-		}
-		m.Parts++
-	}
-	value, err := json.Marshal(m)
-	if err != nil {
-		return fmt.Errorf("snapshot of tree %s: %w", j.tree, err)
-	}
-	old := j.oldParts(ctx)
-	if j.revision, err = j.bucket.Update(ctx, contracts.TreeStateKey(j.tree), value, j.revision); err != nil {
-		return fmt.Errorf("snapshot of tree %s: %w", j.tree, err)
-	}
-	j.saved = j.number
-	for _, key := range old {
-		if err := j.bucket.Purge(ctx, key); err != nil {
-			j.env.Log.Debug("old part of a snapshot not removed", "key", key, "error", err)
-		}
+}
+
+// Store packs the snapshot and stores it, unless there is a later one. It may
+// run beside the journal that it is from.
+func (s *Saving) Store(ctx context.Context) error {
+	if err := s.store(ctx); err != nil {
+		return fmt.Errorf("snapshot of tree %s after decision %d: %w", s.tree, s.Number, err)
 	}
 	return nil
 }
 
-// oldParts lists the keys of the stored snapshot's parts.
-func (j *Journal) oldParts(ctx context.Context) []string {
-	entry, err := j.bucket.Get(ctx, contracts.TreeStateKey(j.tree))
-	var m manifest
-	if err != nil || json.Unmarshal(entry.Value(), &m) != nil || m.Number == j.number {
-		return nil
+func (s *Saving) store(ctx context.Context) error {
+	out := partWriter{ctx: ctx, s: s}
+	if err := s.pack(&out); err != nil {
+		return err
 	}
-	var keys []string
-	for i := range m.Parts {
-		keys = append(keys, j.partKey(m.Number, i))
+	m := manifest{Number: s.Number, Data: out.rest}
+	if s.parts > 0 {
+		if err := out.put(out.rest); err != nil {
+			return err
+		}
+		m.Parts, m.Data = s.parts, nil
 	}
-	return keys
+	value, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	old, revision, err := s.stored(ctx)
+	if err != nil {
+		return err
+	}
+	if old.Number > s.Number {
+		return fmt.Errorf("decision %d has been stored already", old.Number)
+	}
+	if revision, err = s.bucket.Update(ctx, contracts.TreeStateKey(s.tree), value, revision); err != nil {
+		return err
+	}
+	switch {
+	case s.parts > 0:
+		s.removeParts(ctx, s.first)
+	case old.Parts > 0:
+		s.removeParts(ctx, revision)
+	}
+	return nil
+}
+
+// stored gives what the tree's key holds, and its revision, 0 for none.
+func (s *Saving) stored(ctx context.Context) (m manifest, revision uint64, err error) {
+	entry, err := s.bucket.Get(ctx, contracts.TreeStateKey(s.tree))
+	if errors.Is(err, jetstream.ErrKeyNotFound) {
+		return m, 0, nil
+	}
+	if err != nil {
+		return m, 0, err
+	}
+	if json.Unmarshal(entry.Value(), &m) != nil {
+		m = manifest{} // nobody can use it; it is replaced
+	}
+	return m, entry.Revision(), nil
+}
+
+// removeParts removes the parts of snapshots that were stored before, also of
+// those that were never completed.
+func (s *Saving) removeParts(ctx context.Context, before uint64) {
+	stream, err := s.env.JS.Stream(ctx, "KV_"+contracts.StateBucket)
+	if err == nil {
+		err = stream.Purge(ctx, jetstream.WithPurgeSequence(before),
+			jetstream.WithPurgeSubject("$KV."+contracts.StateBucket+"."+contracts.TreeStateKey(s.tree)+".>"))
+	}
+	if err != nil {
+		s.env.Log.Debug("old parts of snapshots not removed", "tree", s.tree, "error", err)
+	}
+}
+
+// Saved notes that a snapshot has been stored.
+func (j *Journal) Saved(s *Saving) { j.saved = s.Number }
+
+// partWriter stores what is written to it part by part, all but the last.
+type partWriter struct {
+	ctx  context.Context
+	s    *Saving
+	rest []byte
+}
+
+func (w *partWriter) Write(p []byte) (int, error) {
+	w.rest = append(w.rest, p...)
+	for len(w.rest) > partSize {
+		if err := w.put(w.rest[:partSize]); err != nil {
+			return 0, err
+		}
+		w.rest = append(w.rest[:0], w.rest[partSize:]...)
+	}
+	return len(p), nil
+}
+
+func (w *partWriter) put(part []byte) error {
+	revision, err := w.s.bucket.Put(w.ctx, partKey(w.s.tree, w.s.Number, w.s.parts), part)
+	if err != nil {
+		return fmt.Errorf("part %d: %w", w.s.parts, err)
+	}
+	if w.s.parts == 0 {
+		w.s.first = revision
+	}
+	w.s.parts++
+	return nil
 }

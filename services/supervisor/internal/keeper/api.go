@@ -238,9 +238,10 @@ func (k *Keeper) serveMove(ctx context.Context, req contracts.MoveRequest) (cont
 	return k.order(ctx, tree.Input{Command: tree.MoveIt, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason)})
 }
 
-// Close waits for the commands under way to end, after the end of the context
+// Close waits for what is under way to end, after the end of the context
 // that the keeper was opened with.
 func (k *Keeper) Close() {
 	k.visits.Wait()
 	k.commands.Wait()
+	k.saving.Wait()
 }

@@ -33,12 +33,12 @@ func (k *Keeper) specs() map[string]*tree.Spec {
 
 // tellConfiguration publishes which nodes the configuration just read adds,
 // changes or takes away. A tree's first configuration changes nothing.
-func (k *Keeper) tellConfiguration(ctx context.Context, before map[string]*tree.Spec) {
+func (k *Keeper) tellConfiguration(ctx context.Context, before map[string]*tree.Spec, configured []*tree.Spec) {
 	if len(before) == 0 {
 		return
 	}
 	after, wanted := k.specs(), map[string]bool{}
-	for _, spec := range k.opt.Specs {
+	for _, spec := range configured {
 		wanted[spec.ID] = true
 	}
 	var changed []string

@@ -70,7 +70,6 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 		if err := k.append(ctx, d); err != nil {
 			return n, nil, err
 		}
-		k.opt.Metrics.decided(k, d, effects, changes, oldest)
 	}
 	k.watch(changes)
 	for _, a := range batch[:n] {
@@ -78,13 +77,17 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 			k.commands.Forget(a.Node, a.Incarnation)
 		}
 	}
+	// What others wait for comes first.
 	for _, e := range effects {
-		k.tell(e)
 		k.perform(e)
 	}
-	if k.journal.Unsaved() >= k.opt.SnapshotEvery {
-		k.snapshot(ctx)
+	for _, e := range effects {
+		k.tell(e)
 	}
+	if len(changes) > 0 {
+		k.opt.Metrics.decided(k, d, effects, changes, oldest)
+	}
+	k.snapshotIfDue(changes)
 	return n, effects, nil
 }
 

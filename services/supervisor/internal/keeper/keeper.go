@@ -31,8 +31,8 @@ type Options struct {
 	Tree string
 	// Term is the lease, which the keeper has for as long as it keeps.
 	Term *lease.Term
-	// Specs are the configured tree, parents first.
-	Specs []*tree.Spec
+	// Specs gives the configured tree, parents first.
+	Specs func() ([]*tree.Spec, error)
 	// Boot starts a tree that is down when the keeper takes over; a new one is
 	// started anyway.
 	Boot bool
@@ -67,10 +67,6 @@ const (
 	maxWaiting = 1024
 )
 
-// snapshotEvery is how often a snapshot is stored in quiet times: the log
-// forgets what is old.
-const snapshotEvery = 10 * time.Minute
-
 // checkEvery is how often the keeper looks at its runners and at its own
 // standing.
 const checkEvery = time.Second
@@ -92,7 +88,7 @@ type Keeper struct {
 	visits  sync.WaitGroup
 	cursor  uint64
 	last    tree.Instant
-	saved   time.Time
+	saving  saving
 
 	inbox    chan arrival
 	queries  chan func()
@@ -130,7 +126,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	k := &Keeper{
 		env: env, opt: opt, inbox: make(chan arrival, inboxSize), queries: make(chan func()),
 		announce: make(chan *nats.Msg, 1024), waiting: map[string]chan answer{}, began: map[string]tree.Instant{},
-		admit: make(chan visited, 64), opened: time.Now(),
+		admit: make(chan visited, 64), opened: time.Now(), saving: saving{began: time.Now(), stored: make(chan error, 1)},
 	}
 	var err error
 	if k.journal, err = journal.Open(ctx, env, opt.Tree, opt.Guard); err != nil {
@@ -144,7 +140,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	if k.tree, err = tree.Load(tree.Options{}, st.Tree); err != nil {
 		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)
 	}
-	k.cursor, k.saved = st.Cursor, time.Now()
+	k.cursor = st.Cursor
 	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", k.cursor)
 	k.commands = fleet.NewCommander(ctx, env, opt.File, opt.Environments, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
 	k.pulse, k.vital = newPulse(env), newPulse(env)
@@ -193,7 +189,7 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 	for !events.caughtUp(k.cursor) {
 		select {
 		case a := <-k.inbox:
-			if _, err := k.decide(ctx, k.batch(a)); err != nil {
+			if _, err := k.decide(ctx, k.batch(ctx, a)); err != nil {
 				return err
 			}
 		case <-k.opt.Term.Lost():
@@ -203,8 +199,12 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 		}
 	}
 	before := k.specs()
+	configured, err := k.opt.Specs()
+	if err != nil {
+		return err
+	}
 	boot := k.opt.Boot || k.tree.Root() == "" // nobody has stopped what never was
-	out, err := k.decide(ctx, []arrival{{Input: tree.Input{Kind: tree.Configure, Specs: k.opt.Specs, Boot: boot, Reason: "configuration read"}}})
+	out, err := k.decide(ctx, []arrival{{Input: tree.Input{Kind: tree.Configure, Specs: configured, Boot: boot, Reason: "configuration read"}}})
 	if err != nil {
 		return err
 	}
@@ -213,7 +213,7 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 			return fmt.Errorf("%w of tree %s: %s", ErrConfig, k.opt.Tree, e.Reason)
 		}
 	}
-	k.tellConfiguration(ctx, before)
+	k.tellConfiguration(ctx, before, configured)
 	k.watchAll()
 	for _, e := range k.tree.Outstanding() {
 		k.perform(e)
@@ -241,12 +241,16 @@ func (k *Keeper) loop(ctx context.Context) error {
 		case <-k.opt.Term.Lost():
 			return journal.ErrSuperseded
 		case a := <-k.inbox:
-			batch = k.batch(a)
+			batch = k.batch(ctx, a)
 		case q := <-k.queries:
 			q()
+		case <-k.saving.copying:
+			k.copySome(ctx)
+		case err := <-k.saving.stored:
+			k.snapshotStored(err)
 		case m := <-k.pulse.beats:
 			if a, ok := k.heardBeat(ctx, m); ok {
-				batch = k.batch(a)
+				batch = k.batch(ctx, a)
 			}
 		case m := <-k.vital.beats:
 			k.heardLife(m)
@@ -257,7 +261,7 @@ func (k *Keeper) loop(ctx context.Context) error {
 				batch = []arrival{k.runnersNow()}
 			}
 		case <-timer.C:
-			batch = k.batch(arrival{Input: tree.Input{Kind: tree.Tick}})
+			batch = k.batch(ctx, arrival{Input: tree.Input{Kind: tree.Tick}})
 		case <-check.C:
 			var err error
 			if batch, err = k.checkUp(ctx); err != nil {
@@ -287,29 +291,6 @@ func (k *Keeper) Alive() bool {
 	return !k.env.NC.IsConnected() || time.Since(k.opened)-time.Duration(k.turn.Load()) < hangsAfter
 }
 
-// leave stores a snapshot, so that a successor need not fold.
-func (k *Keeper) leave(ctx context.Context) error {
-	if err := k.save(context.WithoutCancel(ctx)); err != nil {
-		k.env.Log.Warn("no last snapshot", "tree", k.opt.Tree, "error", err)
-	}
-	return ctx.Err()
-}
-
-// snapshot stores a snapshot if there is anything new.
-func (k *Keeper) snapshot(ctx context.Context) {
-	k.saved = time.Now()
-	if err := k.save(ctx); err != nil {
-		k.env.Log.Warn("snapshot not stored", "tree", k.opt.Tree, "error", err)
-	}
-}
-
-func (k *Keeper) save(ctx context.Context) error {
-	if k.journal.Unsaved() == 0 || k.tree.Dirty() > 0 {
-		return nil
-	}
-	return k.journal.Save(ctx, k.tree.Snapshot(), k.cursor)
-}
-
 func (k *Keeper) rearm(timer *time.Timer) {
 	wait := time.Hour
 	if due, ok := k.tree.Next(); ok {
@@ -319,12 +300,16 @@ func (k *Keeper) rearm(timer *time.Timer) {
 }
 
 // batch gathers what else waits.
-func (k *Keeper) batch(first arrival) []arrival {
+func (k *Keeper) batch(ctx context.Context, first arrival) []arrival {
 	batch := []arrival{first}
 	for len(batch) < maxBatch {
 		select {
 		case a := <-k.inbox:
 			batch = append(batch, a)
+		case m := <-k.pulse.beats:
+			if a, ok := k.heardBeat(ctx, m); ok {
+				batch = append(batch, a)
+			}
 		default:
 			return batch
 		}
@@ -344,9 +329,7 @@ func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 			return nil, journal.ErrSuperseded
 		}
 	}
-	if time.Since(k.saved) > snapshotEvery {
-		k.snapshot(ctx)
-	}
+	k.snapshotIfOld(time.Now())
 	expired := k.registry.Expire(time.Now())
 	k.lookForLost(ctx, time.Now())
 	if expired {

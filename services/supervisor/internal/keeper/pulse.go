@@ -11,6 +11,10 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
+// maxBeats is how many heartbeats may wait: when everything starts at once, one
+// of each agent.
+const maxBeats = 16_384
+
 // pulse hears the heartbeats of agents whose start is being verified, and of
 // no others: a fleet's heartbeats are the detector's matter.
 type pulse struct {
@@ -20,7 +24,7 @@ type pulse struct {
 }
 
 func newPulse(env shell.Env) *pulse {
-	return &pulse{env: env, beats: make(chan *nats.Msg, 4096), subs: map[string]*nats.Subscription{}}
+	return &pulse{env: env, beats: make(chan *nats.Msg, maxBeats), subs: map[string]*nats.Subscription{}}
 }
 
 func (p *pulse) watch(agent string) {

@@ -122,7 +122,7 @@ func (s *supervisor) decide(batch []arrival, done func()) {
 			}
 		}
 		s.act(effects, func() {
-			s.snapshot()
+			s.snapshot(changes)
 			s.decide(batch[n:], done)
 		})
 	}
@@ -230,15 +230,32 @@ func (s *supervisor) settle(id string, done func()) {
 	})
 }
 
-// snapshot stores a snapshot when it is time to.
-func (s *supervisor) snapshot() {
-	l := s.w.log
-	if s.number-s.saved < uint64(s.w.SnapshotEvery) || s.tree.Dirty() > 0 || s.w.cut || s.cut || s.revision != l.revision {
+// copiedAtOnce is how many nodes are copied after each decision, few, so that
+// snapshots are made while the tree goes on.
+const copiedAtOnce = 4
+
+// snapshot begins a snapshot when it is time to, goes on with the one that is
+// being made, and stores it.
+func (s *supervisor) snapshot(changes []tree.Change) {
+	if s.copy == nil {
+		if s.number-s.saved < uint64(s.w.SnapshotEvery) {
+			return
+		}
+		s.copy = s.tree.Copy()
+	} else if s.w.opt.Break != StaleCopy {
+		s.copy.Update(changes)
+	}
+	if !s.copy.Take(copiedAtOnce) {
+		return
+	}
+	l, copied := s.w.log, s.copy.Snapshot()
+	s.copy = nil
+	if s.w.cut || s.cut || s.revision != l.revision {
 		return
 	}
 	l.revision++
 	older := l.snapshot
-	l.snapshot = &stored{fold: fold{tree: s.tree.Snapshot(), number: s.number, cursor: s.cursor}, sequence: s.last}
+	l.snapshot = &stored{fold: fold{tree: copied, number: s.number, cursor: s.cursor}, sequence: s.last}
 	if s.w.opt.Break == OldSnapshot && older != nil {
 		l.snapshot.tree = older.tree
 	}

@@ -17,6 +17,8 @@ const (
 	NoTombstones Mutation = "no tombstones"
 	// OldSnapshot: a snapshot holds an older tree than it says.
 	OldSnapshot Mutation = "old snapshot"
+	// StaleCopy: a snapshot lacks what changed while it was made.
+	StaleCopy Mutation = "stale copy"
 	// ActFirst: effects are performed before the decision is stored.
 	ActFirst Mutation = "act first"
 	// Renumber: a successor gives outstanding starts a new incarnation.
@@ -72,6 +74,7 @@ func Mutations() map[Mutation][]Invariant {
 		StaleAppends:   {Replay},
 		TornDecisions:  {Replay},
 		OldSnapshot:    {Replay},
+		StaleCopy:      {Replay},
 		NoTombstones:   {Growing, Replay},
 		ActFirst:       {Logged},
 		Renumber:       {Logged},

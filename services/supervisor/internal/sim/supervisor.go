@@ -43,6 +43,7 @@ type supervisor struct {
 // keeper is what is forgotten with each life.
 type keeper struct {
 	tree                          *tree.Tree
+	copy                          *tree.Copy // of the snapshot that is being made
 	number, last, revision, saved uint64
 	cursor, read, until           uint64
 	clock                         tree.Instant
@@ -250,7 +251,7 @@ func (s *supervisor) load() {
 		s.w.broken(Replay, "%s cannot load the tree: %v", s.name, err)
 		return
 	}
-	s.tree, s.number, s.last, s.cursor = t, st.number, st.sequence, st.cursor
+	s.tree, s.copy, s.number, s.last, s.cursor = t, nil, st.number, st.sequence, st.cursor
 	s.revision, s.saved = l.revision, st.number
 	if st.sequence == 0 {
 		s.cursor = l.last() // a new tree has no past

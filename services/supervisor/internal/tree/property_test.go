@@ -21,6 +21,8 @@ type world struct {
 	now  Instant
 	// mirror is what the log holds: the fold of all changes, as JSON.
 	mirror Snapshot
+	// copy is a copy in the making.
+	copy *Copy
 	// lanes hold, per agent, the effects not yet performed; one agent's are
 	// performed in order.
 	lanes map[string][]Effect
@@ -42,7 +44,9 @@ func (w *world) step(in Input) {
 			w.lanes[e.Node] = append(w.lanes[e.Node], e)
 		}
 	}
-	for _, c := range w.tree.Changes(nil) {
+	changes := w.tree.Changes(nil)
+	w.copied(changes)
+	for _, c := range changes {
 		raw, err := json.Marshal(c)
 		if err != nil {
 			w.t.Fatal(err)
@@ -53,6 +57,23 @@ func (w *world) step(in Input) {
 		}
 		w.mirror.Apply(again)
 	}
+}
+
+// copied goes on with a copy of the tree, which must be equal to it when it is
+// done, whatever has happened since it was begun.
+func (w *world) copied(changes []Change) {
+	if w.copy == nil {
+		w.copy = w.tree.Copy()
+		return
+	}
+	w.copy.Update(changes)
+	if !w.copy.Take(2) {
+		return
+	}
+	if diff := cmp.Diff(w.copy.Snapshot(), w.tree.Snapshot(), cmpopts.EquateEmpty()); diff != "" {
+		w.t.Fatalf("a copy made step by step differs (-copy +tree):\n%s", diff)
+	}
+	w.copy = nil
 }
 
 // perform carries out the next effect of an agent.
@@ -103,7 +124,7 @@ func (w *world) crash(opt Options) {
 	}
 	tree.setRunners(w.tree.runners)
 	tree.Changes(nil)
-	w.tree = tree
+	w.tree, w.copy = tree, nil
 	w.inbox = slices.DeleteFunc(w.inbox, func(in Input) bool { return in.Kind != Exited && in.Kind != Failed })
 	w.lanes = map[string][]Effect{}
 	for _, e := range tree.Outstanding() {

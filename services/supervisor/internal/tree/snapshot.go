@@ -120,8 +120,9 @@ func latest(h []Entry, n int) []Entry {
 	return slices.Clone(h[len(h)-min(n, len(h), MaxHistory):])
 }
 
-// check reports why the snapshot is not that of a tree, or nil.
-func (s *Snapshot) check() error {
+// Validate reports why the snapshot is not that of a tree, or nil.
+func (s *Snapshot) Validate() error {
+	root := ""
 	for id, r := range s.Nodes {
 		switch {
 		case r == nil || r.Spec == nil || r.State == nil:
@@ -134,6 +135,10 @@ func (s *Snapshot) check() error {
 			return fmt.Errorf("%w: node %q: state does not fit its specification", ErrSnapshot, id)
 		}
 		if r.Spec.Parent == "" {
+			if root != "" {
+				return fmt.Errorf("%w: two roots, %q and %q", ErrSnapshot, min(root, id), max(root, id))
+			}
+			root = id
 			continue
 		}
 		if p := s.Nodes[r.Spec.Parent]; p == nil || p.Spec == nil || p.Spec.Supervisor == nil {
@@ -144,6 +149,9 @@ func (s *Snapshot) check() error {
 				return fmt.Errorf("%w: node %q does not hang from a root", ErrSnapshot, id)
 			}
 		}
+	}
+	if root == "" && len(s.Nodes) > 0 {
+		return fmt.Errorf("%w: it has no root", ErrSnapshot)
 	}
 	return nil
 }

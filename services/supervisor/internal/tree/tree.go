@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"fmt"
 	"slices"
 	"sort"
 )
@@ -27,6 +26,8 @@ type Tree struct {
 	refill    Instant
 	runners   []Runner
 	load      map[string]int
+	// active counts agents that run and are verified.
+	active int
 	// now, out and decision belong to the step in progress.
 	now      Instant
 	out      []Effect
@@ -73,31 +74,25 @@ func New(opt Options) *Tree {
 
 // Load gives the tree of a snapshot, which it may keep parts of.
 func Load(opt Options, s Snapshot) (*Tree, error) {
-	if err := s.check(); err != nil {
+	if err := s.Validate(); err != nil {
 		return nil, err
 	}
 	t := New(opt)
 	for id, inc := range s.Tombstones {
 		t.tombs[id] = inc
 	}
-	for id, r := range s.Nodes {
+	for _, r := range s.Nodes {
 		n := &node{spec: r.Spec, st: *r.State.clone()}
 		n.failures, n.restarts = slices.Clone(r.Failures), slices.Clone(r.Restarts)
-		t.nodes[id] = n
+		t.nodes[n.spec.ID] = n
 	}
 	for _, n := range t.nodes {
 		if n.spec.Parent == "" {
-			if t.root != nil {
-				return nil, fmt.Errorf("%w: two roots, %q and %q", ErrSnapshot, t.root.spec.ID, n.spec.ID)
-			}
 			t.root = n
 			continue
 		}
 		n.parent = t.nodes[n.spec.Parent]
 		n.parent.kids = append(n.parent.kids, n)
-	}
-	if t.root == nil && len(t.nodes) > 0 {
-		return nil, fmt.Errorf("%w: it has no root", ErrSnapshot)
 	}
 	for _, n := range t.nodes {
 		t.derive(n)
@@ -131,6 +126,9 @@ func (t *Tree) derive(n *node) {
 	if n.spec.Agent != nil && n.st.Phase.live() && n.st.Runner != "" {
 		t.load[n.st.Runner]++
 	}
+	if n.spec.Agent != nil && n.st.Phase == Running {
+		t.active++
+	}
 	if n.needsRunner() {
 		n.listed = true
 		t.unplaced = append(t.unplaced, n)
@@ -150,7 +148,7 @@ func (t *Tree) derive(n *node) {
 func (t *Tree) Snapshot() Snapshot {
 	s := Snapshot{Nodes: make(map[string]*Record, len(t.nodes)), Tombstones: make(map[string]uint64, len(t.tombs))}
 	for id, n := range t.nodes {
-		s.Nodes[id] = &Record{Spec: n.spec, State: n.st.clone(), Failures: latest(n.failures, MaxHistory), Restarts: latest(n.restarts, MaxHistory)}
+		s.Nodes[id] = n.record()
 	}
 	for id, inc := range t.tombs {
 		s.Tombstones[id] = inc
@@ -300,8 +298,17 @@ func (t *Tree) setPhase(n *node, phase Phase, why string) {
 			t.settleLater(p)
 		}
 	}
-	if n.spec.Agent != nil && n.st.Runner != "" && was.live() && !phase.live() {
+	if n.spec.Agent == nil {
+		return
+	}
+	if n.st.Runner != "" && was.live() && !phase.live() {
 		t.load[n.st.Runner]--
+	}
+	if was == Running {
+		t.active--
+	}
+	if phase == Running {
+		t.active++
 	}
 }
 
@@ -359,12 +366,4 @@ func (n *node) reportEffect() Effect {
 }
 
 // Active is the number of agents that run and are verified.
-func (t *Tree) Active() int {
-	count := 0
-	for _, n := range t.nodes {
-		if n.spec.Agent != nil && n.st.Phase == Running {
-			count++
-		}
-	}
-	return count
-}
+func (t *Tree) Active() int { return t.active }

@@ -1,0 +1,247 @@
+package supervisor
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// rig is a nats-server on a port of loopback with JetStream on disk, and the
+// connection of whoever is no supervisor. Benchmarks compare what the supervisor
+// does on it with what the server alone needs for the same.
+type rig struct {
+	b      *testing.B
+	server *natstest.Server
+	nc     *nats.Conn
+	js     jetstream.JetStream
+}
+
+func newRig(b *testing.B) *rig {
+	b.Helper()
+	server := natstest.Listen(b)
+	nc := server.Connect(b)
+	r := &rig{b: b, server: server, nc: nc, js: natstest.JetStream(b, nc)}
+	natstest.Streams(b, r.js)
+	return r
+}
+
+// serveRunner answers as a runner does, as far as a supervisor can tell: it
+// announces itself, every start succeeds, and each incarnation beats once.
+func (r *rig) serveRunner(name string) {
+	r.b.Helper()
+	nc := r.server.Connect(r.b)
+	serve := func(verb string, handle func(*nats.Msg)) {
+		if _, err := nc.Subscribe(contracts.RunnerSubject(name, verb), handle); err != nil {
+			r.b.Fatal(err)
+		}
+	}
+	serve("start", func(m *nats.Msg) {
+		var cmd contracts.StartCommand
+		if err := json.Unmarshal(m.Data, &cmd); err != nil {
+			r.b.Error(err)
+		}
+		reply, _ := json.Marshal(contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation, PID: 1})
+		_ = m.Respond(reply)
+		beat, _ := json.Marshal(contracts.Heartbeat{Incarnation: cmd.Incarnation, Status: contracts.StatusRunning})
+		_ = nc.Publish(contracts.HeartbeatSubject(cmd.Agent), beat)
+	})
+	list, _ := json.Marshal(contracts.RunnerList{Runner: name})
+	serve("list", func(m *nats.Msg) { _ = m.Respond(list) })
+	ctx, cancel := context.WithCancel(context.Background())
+	announcing := make(chan struct{})
+	r.b.Cleanup(func() { cancel(); <-announcing })
+	go func() {
+		defer close(announcing)
+		raw, _ := json.Marshal(contracts.RunnerAnnouncement{Runner: name, Session: "s", Kind: "process", Started: time.Now()})
+		for {
+			_ = nc.Publish(contracts.AnnounceSubject(name), raw)
+			select {
+			case <-ctx.Done():
+				return
+			case <-time.After(time.Second):
+			}
+		}
+	}()
+}
+
+// supervise runs a supervisor until it is stopped and gives the tap on its
+// connection. It returns when the supervisor serves.
+func (r *rig) supervise(name string, f *config.File) (t *tap, stop func()) {
+	r.b.Helper()
+	t = &tap{}
+	nc := r.server.Connect(r.b, nats.SetCustomDialer(t))
+	health := shell.NewHealth("supervisor")
+	env, err := shell.NewEnv(r.b.Context(), "supervisor", name, nc, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), health)
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan error, 1)
+	go func() { ended <- Run(ctx, env, FromFile(f)) }()
+	stop = sync.OnceFunc(func() {
+		cancel()
+		if err := <-ended; err != nil {
+			r.b.Error(err)
+		}
+		nc.Close()
+	})
+	r.b.Cleanup(stop)
+	for {
+		ready, changed := health.IsReady("supervisor")
+		if ready {
+			return t, stop
+		}
+		select {
+		case <-changed:
+		case err := <-ended:
+			r.b.Fatalf("supervisor %s ended: %v", name, err)
+		}
+	}
+}
+
+// exit is the event of an agent's end, as its runner stores it.
+func (r *rig) exit(agent string, incarnation uint64) contracts.Event {
+	ev, err := contracts.NewEvent("runner/r1", contracts.AgentFailed, agent, time.Now()).Data(contracts.AgentFailedData{
+		Agent: agent, Incarnation: incarnation, Runner: "r1",
+		Reason: contracts.ReasonExited, Exit: &contracts.Exit{Code: 1, At: time.Now()},
+	}).Build()
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	return ev
+}
+
+// follow gives every decision of a tree as it is published.
+func (r *rig) follow(treeName string) <-chan *nats.Msg {
+	ch := make(chan *nats.Msg, 1<<16)
+	nc := r.server.Connect(r.b)
+	_, err := nc.ChanSubscribe(contracts.TreeWildcard(treeName), ch)
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	return ch
+}
+
+// What decisions say of agents that come to run, and of exits.
+const (
+	comesToRun = `{"kind":"running"`
+	exited     = `{"kind":"exit"`
+)
+
+// occurrences counts a text in messages.
+func occurrences(messages [][]byte, text string) (n int) {
+	for _, m := range messages {
+		n += bytes.Count(m, []byte(text))
+	}
+	return n
+}
+
+// awaitRunning reads decisions until n agents have come to run.
+func awaitRunning(b *testing.B, decisions <-chan *nats.Msg, n int) {
+	b.Helper()
+	for n > 0 {
+		select {
+		case m := <-decisions:
+			n -= occurrences([][]byte{m.Data}, comesToRun)
+		case <-time.After(time.Minute):
+			b.Fatalf("%d agents do not come up", n)
+		}
+	}
+}
+
+// tap is a connection to the server on which the moments are taken at which
+// something crosses the wire: it arrives when the read that brings it returns,
+// and departs when the write that takes it begins.
+type tap struct {
+	net.Conn
+	// held is locked while nothing is to be heard.
+	held    sync.Mutex
+	mu      sync.Mutex
+	in, out []byte
+	arrived time.Time
+	took    chan time.Duration
+}
+
+// Dial implements nats.CustomDialer.
+func (t *tap) Dial(network, address string) (net.Conn, error) {
+	conn, err := net.Dial(network, address)
+	t.Conn = conn
+	return t, err
+}
+
+// between gives the time from the next arrival of one text to the next
+// departure of another after it; negative when the arrival was missed because
+// two reads brought it.
+func (t *tap) between(in, out string) <-chan time.Duration {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.in, t.out, t.arrived, t.took = []byte(in), []byte(out), time.Time{}, make(chan time.Duration, 1)
+	return t.took
+}
+
+// hold keeps whatever arrives from being heard until it is released.
+func (t *tap) hold() (release func()) {
+	t.held.Lock()
+	return t.held.Unlock
+}
+
+func (t *tap) Read(p []byte) (int, error) {
+	n, err := t.Conn.Read(p)
+	t.held.Lock()
+	defer t.held.Unlock()
+	now := time.Now()
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.in != nil && bytes.Contains(p[:n], t.in) {
+		t.in, t.arrived = nil, now
+	}
+	return n, err
+}
+
+func (t *tap) Write(p []byte) (int, error) {
+	now := time.Now()
+	t.mu.Lock()
+	if t.out != nil && bytes.Contains(p, t.out) {
+		took := time.Duration(-1)
+		if !t.arrived.IsZero() {
+			took = now.Sub(t.arrived)
+		}
+		t.in, t.out = nil, nil
+		t.took <- took
+	}
+	t.mu.Unlock()
+	return t.Conn.Write(p)
+}
+
+// times are measured durations.
+type times []time.Duration
+
+// quantile gives the smallest time that a share of all does not exceed, in
+// microseconds.
+func (t times) quantile(share float64) float64 {
+	s := slices.Sorted(slices.Values(t))
+	return float64(s[min(len(s)-1, int(share*float64(len(s))))].Nanoseconds()) / 1000
+}
+
+func median(values []float64) float64 {
+	s := slices.Sorted(slices.Values(values))
+	return s[len(s)/2]
+}
