@@ -69,7 +69,29 @@ func Start(o Options) (*Server, error) {
 		srv.WaitForShutdown()
 		return nil, fmt.Errorf("embedded nats-server on %s with store %s: not ready after %s; see its log lines above", o.Listen, o.StoreDir, startTimeout)
 	}
+	if err := ShareAdvisories(srv); err != nil {
+		srv.Shutdown()
+		srv.WaitForShutdown()
+		return nil, fmt.Errorf("embedded nats-server: %w", err)
+	}
 	return &Server{srv: srv, host: host}, nil
+}
+
+// ShareAdvisories lets the clients of a server without accounts of its own hear
+// which of them connect and disconnect, which otherwise only the system account
+// does. The detector knows from it whose connection was lost.
+func ShareAdvisories(srv *server.Server) error {
+	system, clients := srv.SystemAccount(), srv.GlobalAccount()
+	for _, what := range []string{"CONNECT", "DISCONNECT"} {
+		subject := "$SYS.ACCOUNT." + clients.Name + "." + what
+		if err := system.AddStreamExport(subject, []*server.Account{clients}); err != nil {
+			return fmt.Errorf("export %s: %w", subject, err)
+		}
+		if err := clients.AddStreamImport(system, subject, ""); err != nil {
+			return fmt.Errorf("import %s: %w", subject, err)
+		}
+	}
+	return nil
 }
 
 // URL is where clients reach the server.

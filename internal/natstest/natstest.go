@@ -28,6 +28,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"go.uber.org/goleak"
 
+	"github.com/mistersmith/mistersmith/internal/natsd"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -120,6 +121,9 @@ func (s *Server) Up(tb testing.TB) {
 	srv.Start()
 	if !srv.ReadyForConnections(10 * time.Second) {
 		tb.Fatal("nats-server: not ready after 10 s")
+	}
+	if err := natsd.ShareAdvisories(srv); err != nil {
+		tb.Fatalf("nats-server: %v", err)
 	}
 	if addr, ok := srv.Addr().(*net.TCPAddr); ok {
 		s.opts.Port = addr.Port

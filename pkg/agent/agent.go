@@ -74,7 +74,7 @@ func Run(ctx context.Context, o Options) error {
 	l := o.link
 	if l == nil {
 		var err error
-		if l, err = dial(ctx, "smith agent "+o.Agent, o); err != nil {
+		if l, err = dial(ctx, "smith agent "+o.Agent, contracts.HeartbeatConnection(o.Agent, o.Incarnation), o); err != nil {
 			return fmt.Errorf("agent %s: %w", o.Agent, err)
 		}
 		defer l.close()

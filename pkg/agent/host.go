@@ -115,7 +115,7 @@ func (h Host) Run(ctx context.Context) error {
 		return err
 	}
 	o := h.options()
-	l, err := dial(ctx, "smith host "+h.Name, o)
+	l, err := dial(ctx, "smith host "+h.Name, contracts.HeartbeatConnection(h.Name, 0), o)
 	if err != nil {
 		return fmt.Errorf("host %s: %w", h.Name, err)
 	}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"math/rand/v2"
 	"net/url"
 	"strings"
 	"time"
@@ -24,8 +25,9 @@ type link struct {
 	beat *nats.Conn
 }
 
-// dial connects twice. name is who connects; what it shows the operators.
-func dial(ctx context.Context, name string, o Options) (*link, error) {
+// dial connects twice. name shows the operators who connects; beatName tells the
+// detector whose the connection is on which heartbeats go.
+func dial(ctx context.Context, name, beatName string, o Options) (*link, error) {
 	l := &link{}
 	ctx, cancel := context.WithTimeout(ctx, o.ConnectTimeout)
 	defer cancel()
@@ -33,7 +35,7 @@ func dial(ctx context.Context, name string, o Options) (*link, error) {
 	if l.work, err = connect(ctx, o, nats.Name(name)); err != nil {
 		return nil, err
 	}
-	l.beat, err = connect(ctx, o, nats.Name(name+" heartbeat"),
+	l.beat, err = connect(ctx, o, nats.Name(beatName), nats.CustomReconnectDelay(reconnectDelay),
 		nats.ReconnectBufSize(-1), // a beat from before an outage must not be sent after it
 		nats.NoEcho())             // what comes on the own heartbeat subject is another's
 	if err != nil {
@@ -45,6 +47,17 @@ func dial(ctx context.Context, name string, o Options) (*link, error) {
 		return nil, fmt.Errorf("%w: JetStream: %w", ErrConnect, err)
 	}
 	return l, nil
+}
+
+// reconnectDelay is how long the heartbeats' connection waits before it is tried
+// again: hardly at all at first, because the detector has been told that it was
+// lost; then longer, and never all agents at the same time.
+func reconnectDelay(attempts int) time.Duration {
+	wait := 10 * time.Millisecond
+	if attempts > 1 {
+		wait = 250 * time.Millisecond
+	}
+	return wait + rand.N(wait)
 }
 
 // connect tries until ctx ends, unless the server refuses the credentials.

@@ -42,12 +42,18 @@ func bubble(t *testing.T, f func(r *rig)) {
 // detect runs a detector until stop is called.
 func (r *rig) detect(cfg detector.Config) (stop func()) {
 	r.t.Helper()
+	return r.detectAs("detector-1", r.s.Connect(r.t), cfg)
+}
+
+// detectAs is detect under a name of its own, on a connection of its own.
+func (r *rig) detectAs(instance string, nc *nats.Conn, cfg detector.Config) (stop func()) {
+	r.t.Helper()
 	log := slog.New(slog.DiscardHandler)
 	if testing.Verbose() {
 		log = slog.New(slog.NewTextHandler(r.t.Output(), nil))
 	}
 	health := shell.NewHealth("detector")
-	env, err := shell.NewEnv(r.t.Context(), "detector", "detector-1", r.s.Connect(r.t), log, prometheus.NewRegistry(), health)
+	env, err := shell.NewEnv(r.t.Context(), "detector", instance, nc, log, prometheus.NewRegistry(), health)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -46,7 +46,7 @@ func TestLaws(t *testing.T) {
 		for range rapid.IntRange(1, 100).Draw(t, "steps") {
 			m := all[rapid.IntRange(0, agents-1).Draw(t, "agent")]
 			var a, b []Effect
-			law.calm = len(one.silent) < cfg.Minimum-1 && len(one.open) == 0
+			law.calm = len(one.silent) < cfg.Minimum-1 && len(one.open) == 0 && !one.Held(m.Agent)
 			switch step := rapid.IntRange(0, 9).Draw(t, "step"); step {
 			case 0, 1, 2:
 				a, b = one.Suspect(now, m), two.Suspect(now, m)

@@ -47,9 +47,21 @@ func (w *Watcher) adopt(f *fleet.Fleet, now fleet.Instant, ev contracts.Event, d
 	if w.stories[ev.Entity].id == ev.ID {
 		return nil // it came to the same
 	}
+	before, banded := w.bandBefore[ev.Entity]
+	if !banded {
+		before = v.Band
+	}
 	w.over(now, ev.Entity, d.Incarnation, w.crowd.Told)
 	w.stories[ev.Entity] = story{ev.ID, ev.CorrelationID, d.Incarnation}
-	return f.Verdict(now, ev.Entity, d.Incarnation, fleet.Reason(d.Reason), age)
+	if found := f.Verdict(now, ev.Entity, d.Incarnation, fleet.Reason(d.Reason), age); len(found) > 0 {
+		return found
+	}
+	if after, _ := f.Agent(now, ev.Entity); known && after.Failed && before != fleet.Unhealthy {
+		w.tell(now, fleet.Finding{
+			Kind: fleet.BandChanged, Agent: ev.Entity, Incarnation: after.Incarnation, From: before, To: fleet.Unhealthy, Evidence: after.Evidence,
+		})
+	}
+	return nil
 }
 
 // maxWords bounds the ids of last words that are remembered.
