@@ -87,10 +87,10 @@ func TestCanaryTellsWhoseSilenceItIs(t *testing.T) {
 		agents := r.s.Connect(r.t)
 		var dies func()
 		for i := range 20 {
-			dies = r.beatOn(agents, fmt.Sprint("a", i), 500*time.Millisecond, `{"interval":"500ms"}`)
+			dies = r.beatOn(agents, fmt.Sprint("a", i), 100*time.Millisecond, `{"interval":"100ms"}`)
 		}
 		r.wait(20 * time.Second)
-		for _, outage := range []time.Duration{600 * time.Millisecond, 8 * time.Second} {
+		for _, outage := range []time.Duration{230 * time.Millisecond, 600 * time.Millisecond, 8 * time.Second} {
 			d.set(true)
 			r.wait(outage)
 			d.set(false)

@@ -17,6 +17,9 @@ const (
 	// agents are then as late.
 	canaryEvery = 100 * time.Millisecond
 	canaryLate  = 250 * time.Millisecond
+	// canaryGone is how late it may be before it is taken for one that never
+	// comes.
+	canaryGone = 30 * time.Second
 	// canaries is how many may be under way at once.
 	canaries = 256
 )
@@ -35,11 +38,12 @@ type canary struct {
 	late       time.Duration // of the last that came back
 }
 
-// next gives the body of a canary to be sent, if one is due.
-func (c *canary) next(now time.Time) (body []byte, due bool) {
+// next gives the body of a canary to be sent, if one is due, or one is wanted
+// now.
+func (c *canary) next(now time.Time, wanted bool) (body []byte, due bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.sent > 0 && now.Sub(c.at[c.sent%canaries]) < canaryEvery || c.sent-c.back >= canaries-1 {
+	if !wanted && c.sent > 0 && now.Sub(c.at[c.sent%canaries]) < canaryEvery || c.sent-c.back >= canaries-1 {
 		return nil, false
 	}
 	c.sent++
@@ -47,16 +51,32 @@ func (c *canary) next(now time.Time) (body []byte, due bool) {
 	return strconv.AppendUint(nil, c.sent, 10), true
 }
 
-// heard takes note of one that came back.
-func (c *canary) heard(body []byte, now time.Time) {
+// heard takes note of one that came back, and gives its number; 0 is none.
+func (c *canary) heard(body []byte, now time.Time) uint64 {
 	n, err := strconv.ParseUint(string(body), 10, 64)
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err != nil || n <= c.back || n > c.sent {
-		return
+		return 0
 	}
 	c.back, c.armed = n, true
 	c.late = now.Sub(c.at[n%canaries])
+	return n
+}
+
+// following is the number of the next one to be sent; works is false when they
+// do not come back here.
+func (c *canary) following() (n uint64, works bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sent + 1, c.armed
+}
+
+// disarm says that they do not come back here, until one does.
+func (c *canary) disarm() {
+	c.mu.Lock()
+	c.armed, c.back = false, c.sent
+	c.mu.Unlock()
 }
 
 // overdue is how long the oldest that has not come back is under way.
@@ -83,15 +103,17 @@ func (c *canary) lost() {
 	c.mu.Unlock()
 }
 
-// sing sends a canary, if one is due.
-func (w *Watcher) sing() {
+// sing sends a canary, if one is due or wanted.
+func (w *Watcher) sing(wanted bool) {
 	if !w.env.NC.IsConnected() {
 		return
 	}
-	if body, due := w.canary.next(time.Now()); due {
-		_ = w.env.NC.Publish(contracts.CanarySubject(w.env.Instance), body)
+	if body, due := w.canary.next(time.Now(), wanted); due {
+		_ = w.env.NC.Publish(w.canarySubject(), body)
 	}
 }
+
+func (w *Watcher) canarySubject() string { return contracts.CanarySubject(w.env.Instance) }
 
 // heardCanary takes a heartbeat of a detector, this one or another.
 func (w *Watcher) heardCanary(m *nats.Msg) bool {
@@ -102,11 +124,15 @@ func (w *Watcher) heardCanary(m *nats.Msg) bool {
 	if err != nil {
 		return false
 	}
+	back := uint64(0)
 	if instance == w.env.Instance {
-		w.canary.heard(m.Data, time.Now())
+		back = w.canary.heard(m.Data, time.Now())
 	}
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.peers.heard(w.now(), instance)
-	w.mu.Unlock()
+	if back > 0 {
+		w.confirm(w.now(), back)
+	}
 	return true
 }

@@ -12,16 +12,17 @@ import (
 // weigh decides whether a finding is told at once: a verdict on silence may be
 // held when many are silent at the same time. Called with mu held.
 func (w *Watcher) weigh(now fleet.Instant, fd fleet.Finding) {
-	trusted := w.fleet.Trusted(now)
 	switch fd.Kind {
 	case fleet.Failed:
-		if fd.Reason == fleet.HeartbeatTimeout || fd.Reason == fleet.ConnectionLost {
-			w.perform(now, w.crowd.Verdict(trusted, member(fd)), &fd)
+		if doubtful(fd.Reason) {
+			if !w.await(fd) {
+				w.confirmed(now, fd)
+			}
 			return
 		}
-		w.absolved(now, fd.Agent, w.crowd.Gone)
+		w.withdraw(now, fd.Agent, w.crowd.Gone)
 	case fleet.Recovered:
-		if w.absolved(now, fd.Agent, w.crowd.Back) {
+		if w.withdraw(now, fd.Agent, w.crowd.Back) {
 			w.env.Log.Debug("verdict withdrawn before it was told", "agent", fd.Agent, "incarnation", fd.Incarnation)
 			return
 		}
@@ -41,11 +42,11 @@ func (w *Watcher) bandHeld(now fleet.Instant, fd *fleet.Finding) bool {
 	case fleet.Degraded:
 		w.perform(now, w.crowd.Suspect(trusted, member(*fd)), nil)
 	case fleet.Healthy:
-		w.absolved(now, fd.Agent, w.crowd.Back)
+		w.withdraw(now, fd.Agent, w.crowd.Back)
 	case fleet.Unknown:
-		w.absolved(now, fd.Agent, w.crowd.Gone)
+		w.withdraw(now, fd.Agent, w.crowd.Gone)
 	case fleet.Unhealthy:
-		if w.crowd.Held(fd.Agent) {
+		if _, waits := w.awaited[fd.Agent]; waits || w.crowd.Held(fd.Agent) {
 			w.bandBefore[fd.Agent] = fd.From
 			return true
 		}
@@ -71,7 +72,7 @@ func (w *Watcher) absolved(now fleet.Instant, agent string, by func(correlation.
 // another detector, so that nothing is to be said of its silence.
 func (w *Watcher) over(now fleet.Instant, agent string, incarnation uint64, by func(correlation.Instant, string) (bool, []correlation.Effect)) {
 	if v, known := w.fleet.Agent(now, agent); known && v.Incarnation <= incarnation {
-		w.absolved(now, agent, by)
+		w.withdraw(now, agent, by)
 		delete(w.bandBefore, agent)
 	}
 }

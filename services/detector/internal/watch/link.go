@@ -88,7 +88,7 @@ func (w *Watcher) tick(ctx context.Context) {
 			return
 		case <-ticker.C:
 		}
-		w.sing()
+		w.sing(false)
 		w.doubt(&d)
 		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Tick(now) })
 		w.disconnected()
@@ -135,6 +135,10 @@ func (w *Watcher) trouble(d *doubts) (check, detail string) {
 		limit = lagOver
 	}
 	overdue, silent := w.canary.overdue(time.Now()), w.link.silent()
+	if overdue > canaryGone && silent < linkPatience && pending < lagOver {
+		w.trustSilence()
+		overdue = 0
+	}
 	switch {
 	case !w.env.NC.IsConnected():
 		return causeReconnect, "not connected to NATS"

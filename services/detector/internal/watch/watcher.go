@@ -72,6 +72,10 @@ type Watcher struct {
 	bandBefore map[string]fleet.Band
 	findings   map[*correlation.Finding]told
 	groups     map[correlation.Group]groupWord
+	// awaiting are verdicts that no canary has confirmed yet, in the order they
+	// were given; awaited has the agents of those that still stand.
+	awaiting []unconfirmed
+	awaited  map[string]uint64
 	// words are the ids of the last verdicts, and of those taken back, from
 	// which the next one's id is derived.
 	words  map[string]string
@@ -108,7 +112,7 @@ func New(env shell.Env, cfg Config, store *guard.Guard) (*Watcher, error) {
 		env: env, cfg: cfg, origin: time.Now(), metrics: newMetrics(env.Metrics),
 		fleet: f, stories: map[string]story{},
 		bandBefore: map[string]fleet.Band{}, findings: map[*correlation.Finding]told{}, groups: map[correlation.Group]groupWord{},
-		words: map[string]string{}, peers: newPeers(env.Instance), passing: map[string]passed{},
+		words: map[string]string{}, awaited: map[string]uint64{}, peers: newPeers(env.Instance), passing: map[string]passed{},
 	}
 	limit := cmp.Or(cfg.Rules.MaxAgents, 100_000)
 	w.book, w.rivals = connection.New(limit), connection.NewRivals(min(limit, 10_000))
@@ -186,8 +190,12 @@ func (w *Watcher) judge(step func(f *fleet.Fleet, now fleet.Instant) []fleet.Fin
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now := w.now()
+	waited := len(w.awaiting)
 	for _, fd := range step(w.fleet, now) {
 		w.weigh(now, fd)
+	}
+	if len(w.awaiting) > waited {
+		w.sing(true)
 	}
 }
 
