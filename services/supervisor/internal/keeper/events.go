@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -19,12 +18,13 @@ import (
 // order, each once, over outages.
 type reader struct {
 	sync.WaitGroup
-	// until is the last sequence that was there when reading began; all below
-	// must be taken into account before anything else is done.
-	until atomic.Uint64
+	stream jetstream.Stream
+	// until is the last evidence that must be taken into account before anything
+	// else is done.
+	until uint64
 }
 
-func (r *reader) caughtUp(cursor uint64) bool { return cursor >= r.until.Load() }
+func (r *reader) caughtUp(cursor uint64) bool { return cursor >= r.until }
 
 var evidence = []string{
 	contracts.EventTypeWildcard(contracts.AgentFailed),
@@ -33,26 +33,30 @@ var evidence = []string{
 
 // readEvents begins to read after the cursor.
 func (k *Keeper) readEvents(ctx context.Context) (*reader, error) {
-	r := &reader{}
 	stream, err := k.env.JS.Stream(ctx, contracts.EventStream)
 	if err != nil {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
-	var last uint64
+	r := &reader{stream: stream}
+	cursor := k.cursor
+	r.Go(func() { k.read(ctx, stream, cursor) })
+	return r, nil
+}
+
+// demandAll makes the keeper catch up with all the evidence that there is now.
+func (r *reader) demandAll(ctx context.Context) error {
+	r.until = 0
 	for _, subject := range evidence {
-		msg, err := stream.GetLastMsgForSubject(ctx, subject)
+		msg, err := r.stream.GetLastMsgForSubject(ctx, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
 		if err != nil {
-			return nil, fmt.Errorf("read events: %w", err)
+			return fmt.Errorf("read events: %w", err)
 		}
-		last = max(last, msg.Sequence)
+		r.until = max(r.until, msg.Sequence)
 	}
-	r.until.Store(last)
-	cursor := k.cursor
-	r.Go(func() { k.read(ctx, stream, cursor) })
-	return r, nil
+	return nil
 }
 
 // read delivers events until ctx ends. When the consumer is lost, it goes on

@@ -186,6 +186,10 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 	if err := k.append(ctx, d); err != nil {
 		return err
 	}
+	// Not before: what a predecessor reports lost, it can until then.
+	if err := events.demandAll(ctx); err != nil {
+		return err
+	}
 	for !events.caughtUp(k.cursor) {
 		select {
 		case a := <-k.inbox:

@@ -86,6 +86,7 @@ func (s *supervisor) rejoin() {
 		return
 	}
 	s.cut = false
+	s.since = s.w.now
 	s.arouse()
 }
 
@@ -138,6 +139,7 @@ func (w *world) rejoin() {
 	}
 	w.cut = false
 	for _, s := range w.supervisors {
+		s.since = w.now
 		s.arouse()
 	}
 }

@@ -93,7 +93,6 @@ func Mutations() map[Mutation][]Invariant {
 		StopForgotten:  {DeadFirst},
 		RetriedFailure: {DeadFirst},
 		NoBootFence:    {OneLives, DeadFirst},
-		StaleLosses:    {DeadFirst},
 		NoLoss:         {Recovers},
 		HastyLoss:      {DeadFirst, OneLives},
 	}

@@ -86,3 +86,41 @@ func TestEndlessStop(t *testing.T) {
 		t.Errorf("the mutation %q is not caught\n%s", EndlessStop, strings.Join(story, "\n"))
 	}
 }
+
+// TestStaleLosses: a host boots while the supervisor that decides stands still.
+// Its successor starts the agents anew there, and then it takes them for lost with
+// the boot. Its reports are on their way for long.
+func TestStaleLosses(t *testing.T) {
+	t.Parallel()
+	scenario := func(seed uint64) Scenario {
+		s := Scenario{
+			Seed: seed, Supervisors: 2, Runners: 1, MaxChanged: 10, Part: everything, SnapshotEvery: 1000, Calm: 25 * time.Second,
+			Late: 30, Delay: 5 * time.Second,
+			Specs: []*tree.Spec{
+				{ID: "root", Supervisor: &tree.Supervisor{Strategy: tree.OneForOne, MaxRestarts: 100, Period: time.Minute}},
+				{ID: "a", Parent: "root", Rank: 1, ShutdownTimeout: time.Second, Agent: &tree.Agent{Runner: tree.AnyRunner}},
+			},
+		}
+		for i := range 2 {
+			s.Faults = append(s.Faults, Fault{At: 10500 * time.Millisecond, Kind: PauseSupervisor, Of: i, Point: AfterAppend, For: time.Second + time.Duration(seed%40)*50*time.Millisecond})
+		}
+		s.Faults = append(s.Faults, Fault{At: 10 * time.Second, Kind: RebootHost, For: 800 * time.Millisecond})
+		return s
+	}
+	const runs = 1500
+	caught := 0
+	for seed := range uint64(runs) {
+		if r := Run(scenario(seed), Options{}); r.Violation != nil {
+			var story []string
+			Run(scenario(seed), Options{Tell: func(line string) { story = append(story, line) }})
+			t.Fatalf("seed %d: %v\n%s", seed, r.Violation, strings.Join(story, "\n"))
+		}
+		if r := Run(scenario(seed), Options{Break: StaleLosses, Only: DeadFirst}); r.Violation != nil {
+			caught++
+		}
+	}
+	t.Logf("the mutation is caught in %d of %d runs", caught, runs)
+	if caught == 0 {
+		t.Errorf("the mutation %q is not caught", StaleLosses)
+	}
+}

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"fmt"
+	"strconv"
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -34,8 +35,13 @@ type supervisor struct {
 	skew    time.Duration
 	cut     bool
 	armed   *Fault
-	silent  int
 	ids     int
+	// seen is the revision of the lease last seen, since when it is the same.
+	seen  uint64
+	since tree.Instant
+	// leased is until when this life has the lease, and session its name there.
+	leased  tree.Instant
+	session string
 
 	keeper
 }
@@ -116,9 +122,10 @@ func (s *supervisor) send(r *stream, do func()) {
 func (s *supervisor) begin() {
 	s.life++
 	s.w.check.reborn(s)
-	s.mode, s.silent, s.keeper = standby, 0, keeper{}
+	s.mode, s.seen, s.leased, s.keeper = standby, 0, 0, keeper{}
+	s.session = s.name + "." + strconv.FormatUint(s.life, 10)
 	s.w.tell(s.name, "stands by")
-	s.after(s.r.between(time.Millisecond, probeEvery), s.probe)
+	s.after(s.r.between(time.Millisecond, pollEvery), s.poll)
 }
 
 // crash ends the process; another begins later.
@@ -195,43 +202,10 @@ func (s *supervisor) present() tree.Instant {
 	return s.clock
 }
 
-// A supervisor is taken for gone when it does not answer patience times.
-const (
-	probeEvery = 500 * time.Millisecond
-	patience   = 4
-)
-
-// probe is standing by: it asks whoever leads.
-func (s *supervisor) probe() {
-	answered, own := false, s.owner()
-	s.send(&s.r, func() {
-		for _, o := range s.w.supervisors {
-			if o.mode == leading && !o.paused && !o.cut {
-				s.send(&s.r, own(func() { answered = true }))
-				return
-			}
-		}
-	})
-	s.after(probeEvery, func() {
-		if s.mode != standby {
-			return
-		}
-		if s.silent++; answered {
-			s.silent = 0
-		}
-		if s.silent >= patience {
-			s.open()
-			return
-		}
-		s.probe()
-	})
-}
-
 // open reads the tree and takes its place as the one who decides.
 func (s *supervisor) open() {
 	s.w.check.reborn(s)
 	s.mode, s.keeper = opening, keeper{lanes: map[string]*lane{}, watching: map[string]bool{}, boots: map[string]int{}, opened: s.w.now}
-	s.silent = 0
 	s.after(s.r.between(time.Millisecond, 20*time.Millisecond), func() {
 		if s.w.cut || s.cut {
 			s.open()
@@ -256,7 +230,7 @@ func (s *supervisor) load() {
 	if st.sequence == 0 {
 		s.cursor = l.last() // a new tree has no past
 	}
-	s.read, s.until = s.cursor, l.lastEvidence
+	s.read = s.cursor
 	if s.w.telling() {
 		s.w.say(s.name, "has read the tree up to decision %d, evidence up to %d", s.number, s.cursor)
 	}
@@ -287,6 +261,9 @@ func (s *supervisor) takeOver() {
 	s.busy = true
 	s.append(s.newID(), nil, nil, func() {
 		s.w.stats.Takeovers++
+		// A predecessor's reports end with its decisions: all there are count
+		// before anything is ordered.
+		s.until = s.w.log.lastEvidence
 		s.w.tell(s.name, "takes over")
 		s.mode, s.busy = catching, false
 		s.arouse()
@@ -320,9 +297,20 @@ func (s *supervisor) configure() {
 	})
 }
 
-// superseded is the end of a keeper: somebody else decides.
+// superseded is the end of a keeper: somebody else decides. Whoever holds the
+// lease and has not led yet was overtaken by a last decision of its predecessor,
+// and reads again.
 func (s *supervisor) superseded() {
+	if s.mode < leading && s.w.now < s.leased {
+		s.w.tell(s.name, "is overtaken by a last decision")
+		s.life++
+		s.w.check.reborn(s)
+		s.after(renewEvery, s.renew)
+		s.open()
+		return
+	}
 	s.w.tell(s.name, "is superseded")
+	s.release()
 	s.begin()
 }
 

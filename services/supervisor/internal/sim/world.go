@@ -52,6 +52,7 @@ type world struct {
 	stats Stats
 
 	log         *log
+	lease       lease
 	supervisors []*supervisor
 	runners     []*runner
 	agents      map[string]*agent
