@@ -45,7 +45,8 @@ func (s *sup) starting() (d time.Duration) {
 func (c *checker) slowGroup() {
 	for _, s := range c.limited() {
 		whole := s.starting()
-		if _, hung := c.hung(s); !s.group() || s.members() < 2 || whole <= s.Policy.TimeWindow || len(hung) > 0 {
+		// With rest_for_one only those after the one that fails start again.
+		if _, hung := c.hung(s); s.Strategy != config.OneForAll || s.members() < 2 || whole <= s.Policy.TimeWindow || len(hung) > 0 {
 			continue
 		}
 		c.warn(c.limit(s), fmt.Sprintf("widen time_window to at least %s, lower start_deadline, or make the group smaller", up(whole)),
