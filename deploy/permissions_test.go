@@ -71,7 +71,7 @@ func connect(t *testing.T, s *natstest.Server, user string) *client {
 	t.Helper()
 	c := &client{settle: func() {}}
 	inbox := "_INBOX_" + user
-	if user == "agent" || user == "crawler-1" {
+	if user == "agent" || user == "crawler-1" || user == "foreign" {
 		inbox = "_INBOX"
 	}
 	c.Conn = s.Connect(
@@ -138,6 +138,16 @@ var table = []permissions{
 		[]string{"smith.agent.crawler-2.task", "smith.agent.*.task", "smith.heartbeat.*", "smith.event.>"},
 	},
 	{
+		"foreign",
+		[]string{"agents.hb.cc.acme.main"},
+		[]string{
+			"smith.heartbeat.a", "smith.event.agent.failed.a", "agents.prompt.cc.acme.main", "smith.task.research", "smith.detector.status",
+			"$JS.API.STREAM.INFO.SMITH_EVENTS",
+		},
+		[]string{"agents.prompt.cc.acme.main", "agents.status.cc.acme.main", "$SRV.PING.agents", "_INBOX.x"},
+		[]string{"agents.hb.*.*.*", "smith.>", "smith.heartbeat.*", "_INBOX_detector.>"},
+	},
+	{
 		"runner",
 		[]string{
 			"smith.heartbeat.r", "smith.runner.r.announce", "smith.runner.r.list", "smith.event.agent.started.a", "smith.event.agent.stopped.a",
@@ -162,8 +172,8 @@ var table = []permissions{
 			"smith.agent.a.stop", "smith.heartbeat.a", "smith.task.x", "$KV.SMITH_STATE.tree.main", "$JS.API.STREAM.CREATE.SMITH_EVENTS",
 			"$JS.API.STREAM.MSG.DELETE.SMITH_EVENTS",
 		},
-		[]string{"smith.heartbeat.>", "smith.detector.status", "$SRV.PING.smith-detector", "_INBOX_detector.x"},
-		[]string{"smith.task.*", "smith.agent.*.task", "smith.runner.*.start", "smith.supervisor.*", "_INBOX.>"},
+		[]string{"smith.heartbeat.>", "agents.hb.*.*.*", "smith.detector.status", "$SRV.PING.smith-detector", "_INBOX_detector.x"},
+		[]string{"smith.task.*", "smith.agent.*.task", "smith.runner.*.start", "smith.supervisor.*", "_INBOX.>", "agents.prompt.*.*.*"},
 	},
 	{
 		"supervisor",

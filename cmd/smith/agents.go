@@ -1,8 +1,13 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
 	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
 
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -10,35 +15,74 @@ import (
 
 type agentsCmd struct {
 	clientFlags
-	Type   string `help:"Only agents of this type."`
-	Health string `enum:",unknown,healthy,degraded,unhealthy" default:"" help:"Only agents in this health: unknown, healthy, degraded or unhealthy."`
+	Type      string        `help:"Only agents of this type."`
+	Health    string        `enum:",unknown,healthy,degraded,unhealthy" default:"" help:"Only agents in this health: unknown, healthy, degraded or unhealthy."`
+	Suspicion bool          `help:"Show how suspicious each agent's silence is, from which evidence, and when it will be too much. On a terminal it stays up to date."`
+	Every     time.Duration `placeholder:"DURATION" help:"Show it again and again."`
 }
 
 func (agentsCmd) Help() string {
-	return "Examples:\n  smith agents\n  smith agents --health unhealthy --json"
+	return "Examples:\n  smith agents\n  smith agents --health unhealthy --json\n  smith agents --suspicion\n  smith agents --suspicion --every 5s"
 }
 
+// refresh is how often a terminal is brought up to date.
+const refresh = time.Second
+
 func (c *agentsCmd) Run(a *app) error {
+	if c.Every < 0 {
+		return usagef("--every: %s is negative", c.Every)
+	}
+	if c.Every == 0 && c.Suspicion && !c.JSON && a.terminal() {
+		c.Every = refresh
+	}
 	nc, err := c.connect(a)
 	if err != nil {
 		return err
 	}
 	defer nc.Close()
+	for {
+		agents, err := c.list(a, nc)
+		if err != nil {
+			return err
+		}
+		if c.Every > 0 && a.terminal() && !c.JSON {
+			fmt.Fprint(a.stdout, "\x1b[H\x1b[2J") // from the top of an empty screen
+		}
+		if err := c.print(a, agents); err != nil || c.Every == 0 {
+			return err
+		}
+		select {
+		case <-a.ctx.Done():
+			return nil
+		case <-time.After(c.Every):
+		}
+	}
+}
+
+func (c *agentsCmd) list(a *app, nc *nats.Conn) ([]contracts.AgentView, error) {
 	req := contracts.AgentsRequest{Type: c.Type, Health: contracts.Health(c.Health)}
 	var agents []contracts.AgentView
 	for {
 		page, err := askOn[contracts.AgentsReply](a, c.clientFlags, nc, contracts.ServiceDetector, "agents", req)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		agents = append(agents, page.Agents...)
 		if page.Next == "" {
-			break
+			return agents, nil
 		}
 		req.After = page.Next
 	}
-	if c.JSON {
+}
+
+func (c *agentsCmd) print(a *app, agents []contracts.AgentView) error {
+	switch {
+	case c.JSON && c.Every > 0:
+		return a.printLine(agents)
+	case c.JSON:
 		return a.printJSON(agents)
+	case c.Suspicion:
+		return suspicions(a, agents)
 	}
 	rows := make([][]string, len(agents))
 	for i, v := range agents {
@@ -49,6 +93,20 @@ func (c *agentsCmd) Run(a *app) error {
 		}
 	}
 	return a.table([]string{"AGENT", "TYPE", "HEALTH", "STATUS", "INCARNATION", "PHI", "INTERVAL", "LAST BEAT", "TASKS", "CAPABILITIES"}, rows)
+}
+
+// suspicions shows the most suspicious silence first.
+func suspicions(a *app, agents []contracts.AgentView) error {
+	share := func(v contracts.AgentView) float64 { return v.Phi / max(v.Threshold, 1e-9) }
+	slices.SortStableFunc(agents, func(x, y contracts.AgentView) int { return cmp.Compare(share(y), share(x)) })
+	rows := make([][]string, len(agents))
+	for i, v := range agents {
+		rows[i] = []string{
+			v.Agent, string(v.Health), fmt.Sprintf("%.2f / %.2f", v.Phi, v.Threshold), round(v.Silence.D()), v.Interval.String(),
+			round(v.DegradedAfter.D()), round(v.FailedAfter.D()), dash(v.Rule), fmt.Sprint(v.Samples), fmt.Sprint(v.Mistakes),
+		}
+	}
+	return a.table([]string{"AGENT", "HEALTH", "PHI", "SILENCE", "INTERVAL", "DEGRADED AFTER", "FAILED AFTER", "EVIDENCE", "SAMPLES", "MISTAKES"}, rows)
 }
 
 type whyCmd struct {

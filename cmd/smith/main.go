@@ -36,6 +36,8 @@ type cli struct {
 	Drain  drainCmd  `cmd:"" help:"Stop the whole tree, in order."`
 	Config configCmd `cmd:"" help:"Check configuration files."`
 
+	Detector detectorCmd `cmd:"" help:"Explain how silence is judged, record what is heard, rehearse other settings."`
+
 	Rehearse rehearseCmd `cmd:"" help:"Tell what would have happened under another configuration."`
 
 	DemoAgent demoAgentCmd `cmd:"" hidden:"" help:"An agent of the demo."`

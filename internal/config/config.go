@@ -21,6 +21,8 @@ type File struct {
 	Tree Tree
 	// FailureDetection is the fleet's rule for finding dead agents.
 	FailureDetection FailureDetection
+	// Synadia says whether agents of the Synadia Agent Protocol are watched.
+	Synadia Synadia
 	// Verification holds the defaults for judging a started agent.
 	Verification Verification
 	// Placement says when agents of a lost runner start elsewhere.
@@ -194,6 +196,9 @@ type FailureDetection struct {
 	// PhiThreshold is the suspicion level of a failure. Zero: the algorithm's
 	// own.
 	PhiThreshold float64
+	// TargetMistakesPerDay chooses the level by the wrong verdicts that one
+	// agent may cause per day. Zero: PhiThreshold counts.
+	TargetMistakesPerDay float64
 	// SamplingWindowSize is how many intervals are remembered per agent.
 	SamplingWindowSize int
 	MinSamples         int
@@ -219,6 +224,15 @@ type Correlation struct {
 	// second.
 	Hold        time.Duration
 	ReleaseRate float64
+}
+
+// Synadia maps agents of the Synadia Agent Protocol to ids.
+type Synadia struct {
+	// Subject of their heartbeats. Empty: they are not watched.
+	Subject string
+	// AgentID is the template of their ids, of {agent}, {owner}, {name} and
+	// {instance}.
+	AgentID string
 }
 
 // Verification is the default for judging whether a start succeeded.

@@ -38,6 +38,7 @@ func Default() *File {
 			ProbeTimeout:       time.Second,
 			Correlation:        Correlation{Share: 0.5, Minimum: 5, Window: 10 * time.Second, Hold: 20 * time.Second, ReleaseRate: 10},
 		},
+		Synadia: Synadia{AgentID: "{agent}-{owner}-{name}"},
 		Verification: Verification{
 			Stabilisation: contracts.DefaultStabilisation,
 			StartDeadline: contracts.DefaultStartDeadline,

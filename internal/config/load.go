@@ -60,6 +60,7 @@ func (d *decoder) read(root *yaml.Node, f *File) {
 	file := value{d: d, node: root}.object()
 	top := file.section("supervision_tree")
 	readDetection(top.settings("failure_detection"), &f.FailureDetection)
+	readSynadia(top.settings("synadia"), &f.Synadia)
 	readVerification(top.settings("verification"), f)
 	readPlacement(top.settings("placement"), &f.Placement)
 	readBudget(top.settings("restart_budget"), &f.RestartBudget)

@@ -2,6 +2,8 @@ package config
 
 import (
 	"math"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -19,12 +21,19 @@ func readDetection(o *object, c *FailureDetection) {
 	o.integer("failure_threshold", &c.FailureThreshold, 1, 1000)
 	enum(o, "algorithm", algorithms, &c.Algorithm)
 	o.number("phi_threshold", &c.PhiThreshold, 0.1, 300)
+	o.number("target_mistakes_per_day", &c.TargetMistakesPerDay, 0.0001, 10_000)
 	o.integer("sampling_window_size", &c.SamplingWindowSize, 2, 100_000)
 	o.integer("min_samples", &c.MinSamples, 1, 100_000)
 	o.duration("min_std_deviation", &c.MinStdDeviation, 0, longest)
 	o.duration("max_std_deviation", &c.MaxStdDeviation, 0, longest)
 	o.duration("probe_timeout", &c.ProbeTimeout, time.Millisecond, longest)
 	readCorrelation(o.section("correlation"), &c.Correlation)
+	if c.TargetMistakesPerDay > 0 && c.PhiThreshold > 0 {
+		o.at("target_mistakes_per_day").fail("phi_threshold is given too, and both choose the same level; remove one")
+	}
+	if c.TargetMistakesPerDay > 0 && c.Algorithm == AlgorithmFixed {
+		o.at("target_mistakes_per_day").fail("algorithm fixed knows nothing of probabilities; give phi_threshold, the missed beats, or choose tail")
+	}
 	if c.MinSamples > c.SamplingWindowSize {
 		o.at("min_samples").fail("%d samples never come together in a window of %d; lower min_samples or raise sampling_window_size", c.MinSamples, c.SamplingWindowSize)
 	}
@@ -45,6 +54,23 @@ func readCorrelation(o *object, c *Correlation) {
 
 // maxHold keeps verdicts from being held until nobody needs them any more.
 const maxHold = 10 * time.Minute
+
+func readSynadia(o *object, c *Synadia) {
+	o.text("subject", &c.Subject)
+	if tokens := strings.Split(c.Subject, "."); c.Subject != "" && (len(tokens) < 3 || slices.ContainsFunc(tokens, noToken)) {
+		o.at("subject").fail("%q is no subject whose last three tokens are agent, owner and name, or * for each; agents.hb.*.*.* is the protocol's", clip(c.Subject))
+	}
+	o.text("agent_id", &c.AgentID)
+	if _, err := contracts.ParseIDTemplate(c.AgentID, "agent", "owner", "name", "instance"); err != nil {
+		o.at("agent_id").fail("%v", err)
+	}
+	o.done(nil)
+}
+
+// noToken tells what cannot stand between the dots of a subject here.
+func noToken(t string) bool {
+	return t == "" || strings.ContainsAny(t, "> \t\r\n") || t != "*" && strings.Contains(t, "*")
+}
 
 func readVerification(o *object, f *File) {
 	c := &f.Verification

@@ -130,8 +130,8 @@ type Silence struct {
 	Elapsed  Duration `json:"elapsed"`
 	Interval Duration `json:"interval"`
 	Samples  int      `json:"samples"`
-	// Rule says which rule spoke: phi, missed_beats, start_deadline, progress,
-	// probe or connection.
+	// Rule says which rule spoke: phi, missed_beats, type (what young agents of
+	// the type did), start_deadline, progress, probe or connection.
 	Rule string `json:"rule"`
 }
 
@@ -142,6 +142,9 @@ type AgentRecoveredData struct {
 	Agent       string   `json:"agent"`
 	Incarnation uint64   `json:"incarnation"`
 	Down        Duration `json:"down"`
+	// Reason and Rule are those of the verdict that is taken back.
+	Reason FailureReason `json:"reason,omitempty"`
+	Rule   string        `json:"rule,omitempty"`
 }
 
 // AgentStateChangedData is the data of agent.state_changed.

@@ -25,10 +25,10 @@ const (
 	CodeNotReady   = "503"
 )
 
-// --- detector: status, agents, monitor, unmonitor, probe
+// --- detector: status, agents, monitor, unmonitor, probe; see detection.go for more
 
 // AgentRequest names an agent: detector.status, detector.probe,
-// detector.unmonitor and eventstore.why.
+// detector.explain, detector.unmonitor and eventstore.why.
 type AgentRequest struct {
 	Agent string `json:"agent"`
 }
@@ -45,6 +45,15 @@ type AgentView struct {
 	Threshold   float64     `json:"threshold"`
 	Interval    Duration    `json:"interval"`
 	Samples     int         `json:"samples"`
+	// Silence is what counts as the agent's silence now, DegradedAfter and
+	// FailedAfter how much of it makes the agent degraded and failed, and Rule
+	// what says so: phi, missed_beats, type or start_deadline.
+	Silence       Duration `json:"silence,omitempty"`
+	DegradedAfter Duration `json:"degraded_after,omitempty"`
+	FailedAfter   Duration `json:"failed_after,omitempty"`
+	Rule          string   `json:"rule,omitempty"`
+	// Mistakes are the verdicts on it that were taken back.
+	Mistakes int `json:"mistakes,omitempty"`
 	// LastHeartbeat is nil before the first.
 	LastHeartbeat *time.Time `json:"last_heartbeat,omitempty"`
 	Capabilities  []string   `json:"capabilities,omitempty"`

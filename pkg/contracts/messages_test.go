@@ -72,6 +72,8 @@ var messages = []message{
 	{"smith.detector.monitor", MonitorRequest{}, OK{}},
 	{"smith.detector.unmonitor", AgentRequest{}, OK{}},
 	{"smith.detector.probe", AgentRequest{}, ProbeReply{}},
+	{"smith.detector.explain", AgentRequest{}, ExplainReply{}},
+	{"smith.detector.recording", RecordingRequest{}, RecordingReply{}},
 	{"$KV.SMITH_STATE.detector.<agent>", DetectorRule{}, nil},
 
 	{"smith.supervisor.tree", TreeRequest{}, TreeReply{}},

@@ -21,6 +21,7 @@ import (
 	"github.com/mistersmith/mistersmith/services/detector/internal/correlation"
 	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
 	"github.com/mistersmith/mistersmith/services/detector/internal/suspicion"
+	"github.com/mistersmith/mistersmith/services/detector/internal/synadia"
 	"github.com/mistersmith/mistersmith/services/detector/internal/watch"
 )
 
@@ -33,8 +34,11 @@ type Config struct {
 	// Algorithm is tail (default), normal or fixed.
 	Algorithm string
 	// PhiThreshold is the level of suspicion of a verdict; 0 is the
-	// algorithm's own: 5 for tail, 8 for normal, FailureThreshold for fixed.
+	// algorithm's own: 4.3 for tail, 8 for normal, FailureThreshold for fixed.
 	PhiThreshold float64
+	// TargetMistakesPerDay, where not 0 and PhiThreshold is, chooses the level
+	// by the wrong verdicts that one agent may cause per day.
+	TargetMistakesPerDay float64
 	// SamplingWindowSize is how many gaps normal remembers (100); tail counts
 	// all, the older for less.
 	SamplingWindowSize int
@@ -61,6 +65,8 @@ type Config struct {
 	MaxAgents int
 	// Correlation says when the silences of many are one matter.
 	Correlation Correlation
+	// Synadia, where not nil, watches agents of the Synadia Agent Protocol too.
+	Synadia *Synadia
 	// Agents are rules for single agents.
 	Agents map[string]AgentRules
 	// File gives the guard of downstream calls its settings; nil is the
@@ -90,12 +96,26 @@ type AgentRules struct {
 	FailureThreshold int
 }
 
+// Synadia says how agents that speak the Synadia Agent Protocol are watched;
+// empty fields are its defaults.
+type Synadia struct {
+	// Subject of their heartbeats (agents.hb.*.*.*). Its last three tokens are
+	// agent, owner and name, or wildcards for them.
+	Subject string
+	// AgentID makes ids of {agent}, {owner}, {name} and {instance}
+	// ({agent}-{owner}-{name}).
+	AgentID string
+}
+
 // FromFile gives the settings that a configuration file has for the service.
 func FromFile(f *config.File) Config {
 	d := f.FailureDetection
 	c := Config{
-		Algorithm:          string(d.Algorithm),
-		PhiThreshold:       d.PhiThreshold,
+		Algorithm:    string(d.Algorithm),
+		PhiThreshold: d.PhiThreshold,
+
+		TargetMistakesPerDay: d.TargetMistakesPerDay,
+
 		SamplingWindowSize: d.SamplingWindowSize,
 		FailureThreshold:   d.FailureThreshold,
 		MinSamples:         d.MinSamples,
@@ -108,6 +128,9 @@ func FromFile(f *config.File) Config {
 		Correlation:        Correlation(d.Correlation),
 		Agents:             map[string]AgentRules{},
 		File:               f,
+	}
+	if s := f.Synadia; s.Subject != "" {
+		c.Synadia = &Synadia{Subject: s.Subject, AgentID: s.AgentID}
 	}
 	c.agentRules(f.Tree.Root, d)
 	return c
@@ -140,6 +163,9 @@ func (c Config) Validate() error {
 		errs = append(errs, fmt.Errorf("algorithm: %w", err))
 	}
 	errs = append(errs, c.rules().Validate(), correlation.Config(c.Correlation).Validate())
+	if _, err := c.mapping(); err != nil {
+		errs = append(errs, fmt.Errorf("synadia: %w", err))
+	}
 	if c.SamplingWindowSize < 0 {
 		errs = append(errs, fmt.Errorf("sampling_window_size: %d is negative", c.SamplingWindowSize))
 	}
@@ -158,7 +184,7 @@ func (c Config) rules() fleet.Config {
 		Suspicion: suspicion.Settings{
 			Algorithm: algorithm, Window: c.SamplingWindowSize, Floor: c.MinStdDeviation, Ceiling: c.MaxStdDeviation,
 		},
-		Threshold: c.PhiThreshold, MinSamples: c.MinSamples, MissedBeats: c.FailureThreshold,
+		Threshold: c.PhiThreshold, TargetMistakes: c.TargetMistakesPerDay, MinSamples: c.MinSamples, MissedBeats: c.FailureThreshold,
 		Interval: c.HeartbeatInterval, StartDeadline: c.StartDeadline,
 		ForgetAfter: c.ForgetAfter, MaxAgents: c.MaxAgents, Overrides: map[string]fleet.Override{},
 	}
@@ -166,6 +192,14 @@ func (c Config) rules() fleet.Config {
 		rules.Overrides[agent] = fleet.Override{Threshold: r.PhiThreshold, MissedBeats: r.FailureThreshold}
 	}
 	return rules
+}
+
+// mapping is nil where no agents of the protocol are watched.
+func (c Config) mapping() (*synadia.Mapping, error) {
+	if c.Synadia == nil {
+		return nil, nil
+	}
+	return synadia.New(c.Synadia.Subject, c.Synadia.AgentID)
 }
 
 // Run watches until ctx ends. It is ready once it knows from the log who is
@@ -177,9 +211,16 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 	var down shell.Teardown
 	defer func() { err = errors.Join(err, down.Run(env.Log)) }()
 
+	mapping, err := cfg.mapping()
+	if err != nil {
+		return err
+	}
 	store := storeGuard(env, cfg.File)
 	down.Add("guard", 2*time.Second, store.Close)
-	w, err := watch.New(env, watch.Config{Rules: cfg.rules(), Correlation: correlation.Config(cfg.Correlation), Grace: cfg.ReconnectGrace, ProbeTimeout: cfg.ProbeTimeout}, store)
+	w, err := watch.New(env, watch.Config{
+		Rules: cfg.rules(), Settings: cfg.settings(), Correlation: correlation.Config(cfg.Correlation),
+		Grace: cfg.ReconnectGrace, ProbeTimeout: cfg.ProbeTimeout, Synadia: mapping,
+	}, store)
 	if err != nil {
 		return err
 	}

@@ -34,7 +34,7 @@ func TestEmptyHeartbeatsAreWatched(t *testing.T) {
 		r.beat("foo", 5*time.Second, "")
 		r.wait(time.Second)
 		r.expect("foo", "created", "state_changed healthy", "state_changed degraded",
-			"failed heartbeat_timeout", "state_changed unhealthy", "recovered", "state_changed healthy")
+			"failed heartbeat_timeout", "state_changed unhealthy", "recovered heartbeat_timeout", "state_changed healthy")
 		checkChain(r, "foo")
 	})
 }
@@ -153,7 +153,7 @@ func TestDetectorRestartKeepsWhatItKnew(t *testing.T) {
 		r.beat("back", time.Second, `{"interval":"1s"}`)
 		r.wait(time.Minute)
 		r.expect("dead", dead...)
-		r.expect("back", append(dead, "recovered", "state_changed healthy")...)
+		r.expect("back", append(dead, "recovered heartbeat_timeout", "state_changed healthy")...)
 		checkChain(r, "back")
 		r.expect("beats", "state_changed healthy #1", "state_changed healthy #1")
 		r.expect("leaver", "created", "state_changed healthy", "state_changed unknown")

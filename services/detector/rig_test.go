@@ -94,13 +94,22 @@ func (r *rig) beat(agent string, every time.Duration, body string) (stop func())
 }
 
 func (r *rig) beatOn(nc *nats.Conn, agent string, every time.Duration, body string) (stop func()) {
+	return r.beatWith(nc, contracts.HeartbeatSubject(agent), every, body)
+}
+
+// beatAt is beat on any subject.
+func (r *rig) beatAt(subject string, every time.Duration, body string) (stop func()) {
+	return r.beatWith(r.s.Connect(r.t), subject, every, body)
+}
+
+func (r *rig) beatWith(nc *nats.Conn, subject string, every time.Duration, body string) (stop func()) {
 	done, over := make(chan struct{}), make(chan struct{})
 	go func() {
 		defer close(over)
 		next := time.NewTicker(every)
 		defer next.Stop()
 		for {
-			_ = nc.Publish(contracts.HeartbeatSubject(agent), []byte(body))
+			_ = nc.Publish(subject, []byte(body))
 			select {
 			case <-done:
 				return

@@ -43,6 +43,9 @@ const (
 // rises for one that beats more often, so that mistakes are as rare in time.
 func (f *Fleet) threshold(a *agent) float64 {
 	level := or(f.rule(a).Threshold, f.cfg.Threshold)
+	if f.cfg.TargetMistakes > 0 && f.rule(a).Threshold == 0 {
+		return targetLevel(f.interval(a), f.cfg.TargetMistakes)
+	}
 	if interval := f.interval(a); f.byDefault(a) && interval < time.Second {
 		level += math.Log10(time.Second.Seconds() / interval.Seconds())
 	}
@@ -88,10 +91,18 @@ func (f *Fleet) limit(a *agent, share float64) (time.Duration, Rule) {
 	missed := float64(f.missedBeats(a)*interval) * share
 	samples := f.bank.Samples(a.number)
 	fixed := f.cfg.Suspicion.Algorithm == suspicion.Fixed
+	level := f.threshold(a)
+	var taught time.Duration
+	var like bool
+	if samples < youth && !fixed {
+		taught, like = f.taught(a, level*share, time.Duration(missed))
+	}
 	if samples < f.cfg.MinSamples && !fixed {
+		if like {
+			return younger(time.Duration(missed), taught, samples), RuleType
+		}
 		return time.Duration(missed), RuleMissedBeats
 	}
-	level := f.threshold(a)
 	at := f.bank.Crossing(a.number, level*share)
 	if fixed {
 		return at, RuleMissedBeats
@@ -101,7 +112,11 @@ func (f *Fleet) limit(a *agent, share float64) (time.Duration, Rule) {
 			at = surer
 		}
 	}
-	return f.bounded(a, at, missed)
+	at, rule := f.bounded(a, at, missed)
+	if like {
+		return younger(at, taught, samples), RulePhi
+	}
+	return at, rule
 }
 
 // bounded keeps a limit within what any evidence can excuse.
@@ -119,7 +134,7 @@ func (f *Fleet) bounded(a *agent, at time.Duration, missed float64) (time.Durati
 // half is about the silence at which phi reaches half the threshold: right as
 // of a few heartbeats ago. After it the exact limit is asked for.
 func (f *Fleet) half(a *agent) time.Duration {
-	if f.bank.Samples(a.number) < f.cfg.MinSamples {
+	if f.bank.Samples(a.number) < max(f.cfg.MinSamples, youth) {
 		at, _ := f.limit(a, 0.5)
 		return at
 	}

@@ -12,6 +12,9 @@ type Beat struct {
 	Agent string
 	// Incarnation and Seq are 0 when the agent does not tell.
 	Incarnation, Seq uint64
+	// Instance names the process, where the agent tells; another one is another
+	// life of the agent in the same incarnation.
+	Instance string
 	// About.Interval is 0 when the agent declares none; About.Runner is not
 	// read.
 	About    About
@@ -85,6 +88,9 @@ func (f *Fleet) beat(now, trusted Instant, b *Beat) {
 		return
 	case b.Incarnation > a.incarnation:
 		f.renew(a, b.Incarnation, trusted)
+	}
+	if b.Instance != "" && !f.sameLife(a, b, trusted) {
+		return
 	}
 	if a.state == gone && !f.revive(a, b, now, trusted) {
 		return
@@ -165,6 +171,7 @@ func (f *Fleet) hear(a *agent, b *Beat, now, trusted Instant) {
 	f.note(a, &b.About)
 	if a.state == failed && !hung {
 		a.state = watched
+		f.mistakes[a.number]++
 		f.find(a, Finding{Kind: Recovered, For: now - f.past(a).since})
 	}
 
@@ -230,6 +237,7 @@ func (f *Fleet) learn(a *agent, seq uint64, now Instant) {
 		gap = min(gap, 2*full)
 	}
 	f.bank.Observe(a.number, gap, beats)
+	f.teach(a, gap, beats)
 	if !a.declares {
 		f.past(a).longest = max(f.past(a).longest, now-a.heard)
 	}

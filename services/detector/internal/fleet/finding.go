@@ -23,6 +23,8 @@ const (
 	Full
 	// WentBack: a heartbeat's sequence number is not higher than the last.
 	WentBack
+	// Conflict: two processes beat as one agent.
+	Conflict
 )
 
 // Band is the health band of an agent.
@@ -58,9 +60,11 @@ const (
 	RulePhi           Rule = "phi"
 	RuleMissedBeats   Rule = "missed_beats"
 	RuleStartDeadline Rule = "start_deadline"
-	RuleProgress      Rule = "progress"
-	RuleProbe         Rule = "probe"
-	RuleConnection    Rule = "connection"
+	// RuleType is what young agents of the same type did.
+	RuleType       Rule = "type"
+	RuleProgress   Rule = "progress"
+	RuleProbe      Rule = "probe"
+	RuleConnection Rule = "connection"
 )
 
 // Evidence is what was known when a finding was made.
@@ -88,6 +92,9 @@ type Finding struct {
 	// Seq and LastSeq are the numbers of a heartbeat that went back and of the
 	// one before it.
 	Seq, LastSeq uint64
+	// Instances are the two processes (Conflict, and Created of another life):
+	// the one that counts first.
+	Instances [2]string
 	// For is how long the agent was taken for dead (Recovered), or the
 	// detector stood still (Stalled).
 	For time.Duration

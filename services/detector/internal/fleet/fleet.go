@@ -21,6 +21,7 @@ package fleet
 import (
 	"errors"
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/detector/internal/roster"
@@ -38,6 +39,9 @@ type Config struct {
 	Suspicion suspicion.Settings
 	// Threshold is the level of a verdict; 0 is the algorithm's own.
 	Threshold float64
+	// TargetMistakes, where not 0 and Threshold is, chooses the threshold by the
+	// mistakes that one agent may cause per day.
+	TargetMistakes float64
 	// MinSamples (10) gaps must be known before the estimator speaks; until
 	// then MissedBeats (3) missed beats are a failure.
 	MinSamples, MissedBeats int
@@ -74,7 +78,10 @@ func (c Config) withDefaults() Config {
 	c.StallReport = or(c.StallReport, time.Second)
 	c.ForgetAfter = or(c.ForgetAfter, time.Hour)
 	c.MaxAgents = or(c.MaxAgents, 100_000)
-	c.byDefault = c.Threshold == 0 && (c.Suspicion.Algorithm == "" || c.Suspicion.Algorithm == suspicion.Tail)
+	c.byDefault = c.Threshold == 0 && c.TargetMistakes == 0 && (c.Suspicion.Algorithm == "" || c.Suspicion.Algorithm == suspicion.Tail)
+	if c.Threshold > 0 {
+		c.TargetMistakes = 0
+	}
 	c.Threshold = or(c.Threshold, c.Suspicion.Algorithm.DefaultThreshold(c.MissedBeats))
 	return c
 }
@@ -104,6 +111,8 @@ func (c Config) Validate() error {
 	_, err := suspicion.ParseAlgorithm(string(c.Suspicion.Algorithm))
 	check(err == nil, "algorithm: %v", err)
 	check(c.Threshold >= 0 && c.Threshold <= MaxThreshold, "phi_threshold: %g is outside 0 to %d", c.Threshold, MaxThreshold)
+	check(c.TargetMistakes >= 0 && !math.IsInf(c.TargetMistakes, 0), "target_mistakes_per_day: %g must not be negative", c.TargetMistakes)
+	check(c.TargetMistakes == 0 || c.Suspicion.Algorithm != suspicion.Fixed, "target_mistakes_per_day: the fixed algorithm knows nothing of probabilities; set phi_threshold to the missed beats, or choose tail")
 	check(c.MinSamples >= 0, "min_samples: %d is negative", c.MinSamples)
 	check(c.MissedBeats >= 0, "failure_threshold: %d is negative", c.MissedBeats)
 	check(c.MaxAgents >= 0, "max_agents: %d is negative", c.MaxAgents)
@@ -132,6 +141,10 @@ type Fleet struct {
 	pasts  slab.Array[past]
 	texts  *texts
 	rules  map[uint32]Override
+	priors map[string]*prior // by type
+	// mistakes counts the verdicts taken back, of agents that had any.
+	mistakes map[uint32]int
+	lives    map[uint32]life // of agents whose heartbeats name their process
 	// newcomers are unannounced agents with few beats, oldest first: the ones
 	// to forget when too many unannounced ids appear. proving is how many of
 	// them there are, for the list may hold others that were among them.
@@ -167,15 +180,18 @@ func New(cfg Config) (*Fleet, error) {
 	}
 	cfg = cfg.withDefaults()
 	return &Fleet{
-		cfg:    cfg,
-		clock:  clock{tick: cfg.Tick},
-		wheel:  wheel.New(min(cfg.Tick, time.Millisecond)),
-		bank:   suspicion.NewBank(cfg.Suspicion),
-		roster: roster.New(),
-		texts:  newTexts(),
-		rules:  map[uint32]Override{},
-		census: newCensus(),
-		orders: map[string]Order{},
+		cfg:      cfg,
+		clock:    clock{tick: cfg.Tick},
+		wheel:    wheel.New(min(cfg.Tick, time.Millisecond)),
+		bank:     suspicion.NewBank(cfg.Suspicion),
+		roster:   roster.New(),
+		texts:    newTexts(),
+		rules:    map[uint32]Override{},
+		census:   newCensus(),
+		orders:   map[string]Order{},
+		lives:    map[uint32]life{},
+		priors:   map[string]*prior{},
+		mistakes: map[uint32]int{},
 	}, nil
 }
 

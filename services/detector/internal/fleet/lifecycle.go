@@ -50,6 +50,12 @@ func (f *Fleet) Started(now Instant, s Start) []Finding {
 		f.note(a, &s.About)
 		f.declare(a, s.About.Interval)
 	}
+	if s.Discovered && a.state == failed && s.Incarnation == a.incarnation {
+		// Seen to beat after its failure: another process took its place.
+		a.state, a.last = watched, max(trusted, f.graceTo)
+		f.move(a, Unknown)
+		f.arm(a)
+	}
 	f.await(a, s)
 	return f.out
 }

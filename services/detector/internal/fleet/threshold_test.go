@@ -21,6 +21,12 @@ func TestThreshold(t *testing.T) {
 		{"default, slow agent", Config{}, 10 * time.Second, 4.3},
 		{"default, quick agent", Config{}, 100 * time.Millisecond, 5.3},
 		{"configured", Config{Threshold: 4}, 100 * time.Millisecond, 4},
+		{"by a target", Config{TargetMistakes: 8.64}, time.Second, 4},
+		{"by a target, quick agent", Config{TargetMistakes: 8.64}, 100 * time.Millisecond, 5},
+		{"by a target, slow agent", Config{TargetMistakes: 0.864}, 10 * time.Second, 4},
+		{"by a target that allows everything", Config{TargetMistakes: 10_000}, time.Minute, 1},
+		{"configured beats the target", Config{Threshold: 6, TargetMistakes: 1}, time.Second, 6},
+		{"one agent's own beside a target", Config{TargetMistakes: 1, Overrides: map[string]Override{"a": {Threshold: 6}}}, time.Second, 6},
 		{"one agent's own", Config{Overrides: map[string]Override{"a": {Threshold: 6}}}, 100 * time.Millisecond, 6},
 		{"normal", Config{Suspicion: suspicion.Settings{Algorithm: suspicion.Normal}}, 100 * time.Millisecond, 8},
 	} {

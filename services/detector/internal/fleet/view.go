@@ -3,6 +3,7 @@ package fleet
 import (
 	"bytes"
 	"slices"
+	"time"
 )
 
 // View is what is known of one agent.
@@ -12,6 +13,12 @@ type View struct {
 	Band        Band
 	About       About
 	Evidence    Evidence
+	// Silence is what counts as the agent's silence now. DegradedAfter and
+	// FailedAfter are the silences that make it degraded and failed; without
+	// Watched they say what would be.
+	Silence, DegradedAfter, FailedAfter time.Duration
+	// Mistakes are the verdicts on it that were taken back.
+	Mistakes int
 	// Watched is false for agents that left, ended or are not monitored.
 	Watched bool
 	// Failed is set while the agent is taken for dead, with the reason.
@@ -27,16 +34,34 @@ func (f *Fleet) Agent(now Instant, id string) (View, bool) {
 	if a == nil {
 		return View{}, false
 	}
-	rule := RuleStartDeadline
-	if a.state == watched || a.state == failed {
-		_, rule = f.limit(a, 1)
+	trusted := f.clock.trusted(now)
+	half, _ := f.limit(a, 0.5)
+	full, rule := f.limit(a, 1)
+	if a.state == awaited {
+		start := f.past(a).start
+		half, full, rule = start, start, RuleStartDeadline
 	}
 	return View{
 		Agent: id, Incarnation: a.incarnation, Band: a.band, About: f.about(a),
-		Evidence: f.evidence(a, now, f.clock.trusted(now), rule),
-		Watched:  a.state == awaited || a.state == watched || a.state == failed,
-		Failed:   a.state == failed, Reason: Reason(f.texts.text(a.reason)), Ended: a.ended && a.state == gone,
+		Evidence: f.evidence(a, now, trusted, rule),
+		Silence:  max(trusted-f.silentFrom(a), 0), DegradedAfter: half, FailedAfter: full, Mistakes: f.mistakes[a.number],
+		Watched: a.state == awaited || a.state == watched || a.state == failed,
+		Failed:  a.state == failed, Reason: Reason(f.texts.text(a.reason)), Ended: a.ended && a.state == gone,
 	}, true
+}
+
+// Levels are the silences after which suspicion of an agent, as its own record
+// goes, reaches the given levels.
+func (f *Fleet) Levels(id string, levels []float64) []time.Duration {
+	a := f.lookup(id)
+	if a == nil {
+		return nil
+	}
+	out := make([]time.Duration, len(levels))
+	for n, level := range levels {
+		out[n] = f.bank.Crossing(a.number, level)
+	}
+	return out
 }
 
 // Filter chooses agents; zero fields let all pass.

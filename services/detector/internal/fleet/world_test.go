@@ -52,6 +52,8 @@ func (w *world) take(found []Finding) {
 			w.say("stalled")
 		case Full:
 			w.say("full %s", fd.Agent)
+		case Conflict:
+			w.say("conflict %s %s %s", fd.Agent, fd.Instances[0], fd.Instances[1])
 		}
 	}
 }

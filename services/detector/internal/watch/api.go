@@ -16,7 +16,7 @@ const (
 	pageBytes = 512 << 10
 )
 
-// Serve answers smith.detector.{status,agents,monitor,unmonitor,probe}.
+// Serve answers smith.detector.{status,agents,monitor,unmonitor,probe,explain,recording}.
 func (w *Watcher) Serve(api *shell.API) error {
 	return errors.Join(
 		shell.Handle(api, "status", w.status),
@@ -24,6 +24,8 @@ func (w *Watcher) Serve(api *shell.API) error {
 		shell.Handle(api, "monitor", w.monitor),
 		shell.Handle(api, "unmonitor", w.unmonitor),
 		shell.Handle(api, "probe", w.probe),
+		shell.Handle(api, "explain", w.explain),
+		shell.Handle(api, "recording", w.recording),
 	)
 }
 
@@ -74,6 +76,8 @@ func agentView(v fleet.View, wall time.Time) contracts.AgentView {
 		Health: health[v.Band], Status: contracts.AgentStatus(v.About.Status),
 		Phi: v.Evidence.Phi, Threshold: v.Evidence.Threshold,
 		Interval: contracts.Duration(v.Evidence.Interval), Samples: v.Evidence.Samples,
+		Silence: contracts.Duration(v.Silence), DegradedAfter: contracts.Duration(v.DegradedAfter), FailedAfter: contracts.Duration(v.FailedAfter),
+		Rule: string(v.Evidence.Rule), Mistakes: v.Mistakes,
 		Capabilities: v.About.Capabilities, InFlight: v.About.InFlight, Capacity: v.About.Capacity,
 	}
 	if v.Evidence.Beaten {
@@ -115,7 +119,7 @@ func (w *Watcher) list(_ context.Context, r contracts.AgentsRequest) (contracts.
 		for _, c := range a.Capabilities {
 			size += len(c) + 4
 		}
-		size += 400
+		size += 500
 		reply.Agents = append(reply.Agents, a)
 	}
 	return reply, nil

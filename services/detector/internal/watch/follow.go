@@ -111,7 +111,7 @@ func (w *Watcher) apply(ev contracts.Event, live bool) error {
 			if d.Incarnation > 0 {
 				w.over(now, agent, d.Incarnation-1, w.crowd.Gone)
 			}
-			return f.Started(now, fleet.Start{
+			return w.started(f, now, fleet.Start{
 				Agent: agent, Incarnation: d.Incarnation, Deadline: d.StartDeadline.D(), Age: age,
 				About: fleet.About{Type: d.Type, Runner: d.Runner, Capabilities: d.Capabilities, Capacity: d.Capacity, Interval: interval(d.Interval)},
 			})
@@ -129,6 +129,9 @@ func (w *Watcher) apply(ev contracts.Event, live bool) error {
 		}
 		if !own {
 			w.ended(agent, d.Incarnation)
+			if live && d.Exit != nil {
+				w.metrics.detection.WithLabelValues(evidenceExit).Observe(max(time.Since(d.Exit.At), 0).Seconds())
+			}
 			return nil
 		}
 		w.restoreVerdict(ev, d, age)
@@ -143,7 +146,7 @@ func (w *Watcher) ended(agent string, incarnation uint64) {
 	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
 		w.closeStory(agent, incarnation)
 		w.over(now, agent, incarnation, w.crowd.Gone)
-		return f.Ended(now, agent, incarnation)
+		return w.proven(f, now, agent, incarnation)
 	})
 }
 
@@ -163,7 +166,7 @@ func (w *Watcher) restoreVerdict(ev contracts.Event, d contracts.AgentFailedData
 		return
 	}
 	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
-		w.stories[ev.Entity] = story{ev.ID, ev.CorrelationID, d.Incarnation}
+		w.stories[ev.Entity] = storyOf(ev, d)
 		w.words[ev.Entity] = ev.ID
 		return f.Verdict(now, ev.Entity, d.Incarnation, fleet.Reason(d.Reason), age)
 	})

@@ -21,6 +21,10 @@ func (w *Watcher) weigh(now fleet.Instant, fd fleet.Finding) {
 			return
 		}
 		w.withdraw(now, fd.Agent, w.crowd.Gone)
+	case fleet.Created:
+		// Perhaps another process in place of one that fell silent.
+		w.withdraw(now, fd.Agent, w.crowd.Back)
+		delete(w.bandBefore, fd.Agent)
 	case fleet.Recovered:
 		if w.withdraw(now, fd.Agent, w.crowd.Back) {
 			w.env.Log.Debug("verdict withdrawn before it was told", "agent", fd.Agent, "incarnation", fd.Incarnation)

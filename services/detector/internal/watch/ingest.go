@@ -65,7 +65,10 @@ func (w *Watcher) deliver() {
 		return
 	}
 	w.metrics.heartbeats.Add(float64(len(batch)))
-	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Beats(now, batch) })
+	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
+		w.record(now, batch)
+		return f.Beats(now, batch)
+	})
 	w.ingest.batch = batch[:0]
 }
 

@@ -111,7 +111,7 @@ func (w *Watcher) doubt(d *doubts) {
 	case check != "":
 		if d.check == "" {
 			*d = doubts{since: time.Now(), reconnects: d.reconnects, dropped: d.dropped}
-			w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Suspend(now) })
+			w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return w.suspend(f, now) })
 		}
 		d.check = check
 		if !d.told && (check == causeReconnect || time.Since(d.since) >= linkPatience) {
@@ -129,7 +129,7 @@ func (w *Watcher) doubt(d *doubts) {
 
 // trouble says what keeps the detector from hearing now, if anything.
 func (w *Watcher) trouble(d *doubts) (check, detail string) {
-	pending, _, _ := w.beats.Pending()
+	pending, _ := w.backlog()
 	limit := lagging
 	if d.check == causeLag {
 		limit = lagOver
@@ -160,7 +160,7 @@ func (w *Watcher) relieve(d *doubts) {
 	if n := w.env.NC.Stats().Reconnects; n != d.reconnects {
 		d.reconnects, grace, lost = n, w.cfg.Grace, true
 	}
-	if n, err := w.beats.Dropped(); err == nil && n != d.dropped {
+	if _, n := w.backlog(); n != d.dropped {
 		lost = true // counted by losses
 	}
 	stood := time.Since(d.since)
@@ -168,7 +168,7 @@ func (w *Watcher) relieve(d *doubts) {
 	if lost || !armed {
 		w.restart(grace)
 	} else {
-		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Continue(now) })
+		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return w.goOn(f, now) })
 	}
 	if d.told {
 		w.env.Log.Info("verdicts resumed", "check", d.check, "after", stood, "grace", grace)
@@ -187,7 +187,7 @@ func (w *Watcher) restart(grace time.Duration) {
 		if grace > 0 {
 			w.book.Reset()
 		}
-		found := f.Resume(now, grace)
+		found := w.resume(f, now, grace)
 		w.crowd.Grace(f.GraceUntil())
 		return found
 	})
@@ -204,7 +204,7 @@ func (w *Watcher) losses(d *doubts) {
 		w.doubted(causeReconnect, 0)
 		w.mu.Unlock()
 	}
-	if n, err := w.beats.Dropped(); err == nil && n != d.dropped {
+	if _, n := w.backlog(); n != d.dropped {
 		lost := n - d.dropped
 		d.dropped = n
 		w.metrics.dropped.Add(float64(lost))

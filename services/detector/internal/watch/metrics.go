@@ -7,15 +7,18 @@ import (
 )
 
 type metrics struct {
-	heartbeats, dropped, skipped, retries, mistakes prometheus.Counter
-	verdicts, probes, doubts, malformed             *prometheus.CounterVec
-	detection                                       *prometheus.HistogramVec
-	mistakeDuration                                 prometheus.Observer
-	agents, ignored                                 *prometheus.GaugeVec
-	waiting, suspended, held, late, peers           prometheus.Gauge
-	findings                                        *prometheus.CounterVec
-	withdrawn, connectionsLost, conflicts           prometheus.Counter
+	heartbeats, dropped, skipped, retries         prometheus.Counter
+	verdicts, probes, doubts, malformed, mistakes *prometheus.CounterVec
+	detection                                     *prometheus.HistogramVec
+	mistakeDuration                               prometheus.Observer
+	agents, ignored                               *prometheus.GaugeVec
+	waiting, suspended, held, late, peers         prometheus.Gauge
+	findings                                      *prometheus.CounterVec
+	withdrawn, connectionsLost, conflicts         prometheus.Counter
 }
+
+// evidenceExit is the evidence of failures that a runner saw.
+const evidenceExit = "exit"
 
 func newMetrics(r prometheus.Registerer) *metrics {
 	counters := func(name, help string, labels ...string) *prometheus.CounterVec {
@@ -35,12 +38,12 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		dropped:         counter("heartbeats_dropped_total", "Heartbeats lost because they came faster than they could be read."),
 		skipped:         counter("events_skipped_total", "Changes of band not published because too many events waited."),
 		retries:         counter("publish_retries_total", "Attempts to store an event that failed."),
-		mistakes:        counter("mistakes_total", "Verdicts taken back because the agent beat again."),
+		mistakes:        counters("mistakes_total", "Verdicts taken back because the agent beat again, by the evidence for them.", "evidence"),
 		verdicts:        counters("verdicts_total", "Agents declared failed, by reason.", "reason"),
 		probes:          counters("probes_total", "Pings, by answer.", "answer"),
 		doubts:          counters("doubts_total", "Times the detector doubted itself, by what it found: stall, reconnect, drops, lag or canary.", "check"),
 		malformed:       counters("malformed_total", "Messages not understood, by kind.", "kind"),
-		detection:       seconds("detection_seconds", "Silence before a verdict, by reason.", "reason"),
+		detection:       seconds("detection_seconds", "Time until a failure was found, by evidence: from the last sign of life, or of an exit from the exit.", "evidence"),
 		mistakeDuration: seconds("mistake_duration_seconds", "How long verdicts stood that were taken back.").WithLabelValues(),
 		agents:          gauges("agents", "Agents known, by health.", "health"),
 		ignored:         gauges("heartbeats_ignored", "Heartbeats without effect since the start, by cause: stale, refused or evicted.", "cause"),

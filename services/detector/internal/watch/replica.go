@@ -52,7 +52,7 @@ func (w *Watcher) adopt(f *fleet.Fleet, now fleet.Instant, ev contracts.Event, d
 		before = v.Band
 	}
 	w.over(now, ev.Entity, d.Incarnation, w.crowd.Told)
-	w.stories[ev.Entity] = story{ev.ID, ev.CorrelationID, d.Incarnation}
+	w.stories[ev.Entity] = storyOf(ev, d)
 	if found := f.Verdict(now, ev.Entity, d.Incarnation, fleet.Reason(d.Reason), age); len(found) > 0 {
 		return found
 	}

@@ -27,6 +27,9 @@ func bandOf(h contracts.Health) (fleet.Band, bool) {
 func (w *Watcher) tell(now fleet.Instant, fd fleet.Finding) {
 	switch fd.Kind {
 	case fleet.Created:
+		if fd.Instances[0] != "" { // another life: what the former did is over
+			w.closeStory(fd.Agent, fd.Incarnation)
+		}
 		if !w.outbox.room(fd.Agent) {
 			w.fleet.Untold(fd.Agent)
 			return
@@ -59,6 +62,8 @@ func (w *Watcher) tell(now fleet.Instant, fd fleet.Finding) {
 		w.env.Log.Warn("the detector stood still", "for", fd.For)
 		w.doubted(causeStall, fd.For)
 		w.confess(causeStall, fmt.Sprintf("the detector stood still for %s; that time counts as nobody's silence", fd.For.Round(time.Millisecond)), fd.For)
+	case fleet.Conflict:
+		w.tellInstances(now, fd)
 	case fleet.Full:
 		w.env.Log.Debug("too many unannounced agents", "agent", fd.Agent)
 		w.report("full", w.env.Event(contracts.SystemPoolExhausted, w.env.Service).Data(contracts.SystemPoolData{
@@ -96,12 +101,21 @@ func (w *Watcher) tellFailed(fd fleet.Finding, held time.Duration, cause string)
 	}
 	w.env.Log.Warn("agent failed", "agent", fd.Agent, "incarnation", fd.Incarnation, "reason", string(fd.Reason), "phi", e.Phi, "silent", e.Elapsed)
 	w.metrics.verdicts.WithLabelValues(string(fd.Reason)).Inc()
-	w.metrics.detection.WithLabelValues(string(fd.Reason)).Observe(e.Elapsed.Seconds())
+	w.metrics.detection.WithLabelValues(string(e.Rule)).Observe(e.Elapsed.Seconds())
 	b := w.env.Event(contracts.AgentFailed, fd.Agent).ID(w.nextWord("agent.failed", fd)).Causation(cause).Data(data)
 	if ev, ok := w.post(fd, b); ok {
-		w.stories[fd.Agent] = story{ev.ID, ev.CorrelationID, fd.Incarnation}
+		w.stories[fd.Agent] = storyOf(ev, data)
 		w.words[fd.Agent] = ev.ID
 	}
+}
+
+// storyOf is the failure that an event tells of.
+func storyOf(ev contracts.Event, d contracts.AgentFailedData) story {
+	s := story{id: ev.ID, correlation: ev.CorrelationID, incarnation: d.Incarnation, reason: d.Reason}
+	if d.Silence != nil {
+		s.rule = d.Silence.Rule
+	}
+	return s
 }
 
 // detail is the evidence in one sentence.
@@ -118,7 +132,10 @@ func detail(fd fleet.Finding) string {
 	case fleet.HealthCheckFailed:
 		return fmt.Sprintf("no heartbeat for %s, and nobody answers its pings any more", round(e.Elapsed))
 	}
-	if e.Rule == fleet.RuleMissedBeats {
+	switch e.Rule {
+	case fleet.RuleType:
+		return fmt.Sprintf("no heartbeat for %s at an interval of %s: longer than young agents of type %s are silent", round(e.Elapsed), e.Interval, fd.About.Type)
+	case fleet.RuleMissedBeats:
 		return fmt.Sprintf("no heartbeat for %s, %.1f intervals of %s", round(e.Elapsed), float64(e.Elapsed)/float64(e.Interval), e.Interval)
 	}
 	return fmt.Sprintf("no heartbeat for %s at an interval of %s: phi %.1f, threshold %.1f from %d samples", round(e.Elapsed), e.Interval, e.Phi, e.Threshold, e.Samples)
@@ -126,12 +143,16 @@ func detail(fd fleet.Finding) string {
 
 func (w *Watcher) tellRecovered(fd fleet.Finding) {
 	w.env.Log.Info("agent recovered", "agent", fd.Agent, "incarnation", fd.Incarnation, "down", fd.For)
-	w.metrics.mistakes.Inc()
+	data := contracts.AgentRecoveredData{Agent: fd.Agent, Incarnation: fd.Incarnation, Down: contracts.Duration(fd.For)}
+	s, told := w.stories[fd.Agent]
+	told = told && s.incarnation == fd.Incarnation
+	if told {
+		data.Reason, data.Rule = s.reason, s.rule
+	}
+	w.metrics.mistakes.WithLabelValues(data.Rule).Inc()
 	w.metrics.mistakeDuration.Observe(fd.For.Seconds())
-	b := w.env.Event(contracts.AgentRecovered, fd.Agent).ID(w.nextWord("agent.recovered", fd)).Data(contracts.AgentRecoveredData{
-		Agent: fd.Agent, Incarnation: fd.Incarnation, Down: contracts.Duration(fd.For),
-	})
-	if s, told := w.stories[fd.Agent]; told && s.incarnation == fd.Incarnation {
+	b := w.env.Event(contracts.AgentRecovered, fd.Agent).ID(w.nextWord("agent.recovered", fd)).Data(data)
+	if told {
 		b.Causation(s.id).Correlation(s.correlation)
 	}
 	if ev, ok := w.post(fd, b); ok {

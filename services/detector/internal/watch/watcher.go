@@ -17,6 +17,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
 	"golang.org/x/sync/errgroup"
 
@@ -26,6 +27,8 @@ import (
 	"github.com/mistersmith/mistersmith/services/detector/internal/connection"
 	"github.com/mistersmith/mistersmith/services/detector/internal/correlation"
 	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
+	"github.com/mistersmith/mistersmith/services/detector/internal/synadia"
+	"github.com/mistersmith/mistersmith/services/detector/internal/tape"
 )
 
 // Config is what a Watcher needs to know.
@@ -40,6 +43,10 @@ type Config struct {
 	Grace time.Duration
 	// ProbeTimeout bounds a ping; default 1 s.
 	ProbeTimeout time.Duration
+	// Settings are the rules as they were configured, for those who ask.
+	Settings contracts.DetectionSettings
+	// Synadia, where not nil, watches agents of the Synadia Agent Protocol too.
+	Synadia *synadia.Mapping
 }
 
 // ackTimeout is how long an event's acknowledgement is waited for before it is
@@ -58,13 +65,16 @@ type Watcher struct {
 	link    link
 	canary  canary
 	ingest  ingest
+	session string // tells this run from others
 
 	// mu guards all below. Findings are handed on under it, so that the events
 	// about an agent keep their order.
 	mu      sync.Mutex
 	fleet   *fleet.Fleet
+	tape    tape.Tape
+	stalled time.Duration // of the fleet's clock, as far as the tape has it
 	stories map[string]story
-	beats   *nats.Subscription
+	beats   []*nats.Subscription
 	// crowd holds verdicts while many are silent. bandBefore has the band last
 	// told of each agent whose verdict is held, findings what was published,
 	// groups the log's last word on each.
@@ -90,6 +100,8 @@ type Watcher struct {
 type story struct {
 	id, correlation string
 	incarnation     uint64
+	reason          contracts.FailureReason
+	rule            string
 }
 
 // New makes a watcher. Publishing goes through the guard.
@@ -110,7 +122,7 @@ func New(env shell.Env, cfg Config, store *guard.Guard) (*Watcher, error) {
 	}
 	w := &Watcher{
 		env: env, cfg: cfg, origin: time.Now(), metrics: newMetrics(env.Metrics),
-		fleet: f, stories: map[string]story{},
+		fleet: f, stories: map[string]story{}, session: uuid.NewString(),
 		bandBefore: map[string]fleet.Band{}, findings: map[*correlation.Finding]told{}, groups: map[correlation.Group]groupWord{},
 		words: map[string]string{}, awaited: map[string]uint64{}, peers: newPeers(env.Instance), passing: map[string]passed{},
 	}
@@ -149,7 +161,7 @@ func (w *Watcher) Run(ctx context.Context, ready func() error) error {
 	if err := w.listen(); err != nil {
 		return err
 	}
-	defer func() { _ = w.beats.Unsubscribe() }()
+	defer w.deafen()
 	defer w.hearConnections()()
 	stopRules, err := w.followRules(ctx)
 	if err != nil {
@@ -191,7 +203,9 @@ func (w *Watcher) judge(step func(f *fleet.Fleet, now fleet.Instant) []fleet.Fin
 	defer w.mu.Unlock()
 	now := w.now()
 	waited := len(w.awaiting)
-	for _, fd := range step(w.fleet, now) {
+	found := step(w.fleet, now)
+	w.recordStall(now)
+	for _, fd := range found {
 		w.weigh(now, fd)
 	}
 	if len(w.awaiting) > waited {
@@ -202,15 +216,39 @@ func (w *Watcher) judge(step func(f *fleet.Fleet, now fleet.Instant) []fleet.Fin
 // listen subscribes to the heartbeats, also to those under names that are none:
 // whoever sends them must be told.
 func (w *Watcher) listen() error {
-	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Resume(now, w.cfg.Grace) })
-	sub, err := w.env.NC.Subscribe(contracts.HeartbeatAll, w.hear)
-	if err == nil {
-		err = errors.Join(sub.SetPendingLimits(pendingMessages, pendingBytes), w.env.NC.Flush())
+	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return w.resume(f, now, w.cfg.Grace) })
+	heard := map[string]nats.MsgHandler{contracts.HeartbeatAll: w.hear}
+	if m := w.cfg.Synadia; m != nil {
+		heard[m.Subject()] = w.hearSynadia
 	}
-	if err != nil {
-		return fmt.Errorf("subscribe to %s: %w", contracts.HeartbeatAll, err)
+	for subject, hear := range heard {
+		sub, err := w.env.NC.Subscribe(subject, hear)
+		if err == nil {
+			w.beats = append(w.beats, sub)
+			err = errors.Join(sub.SetPendingLimits(pendingMessages, pendingBytes), w.env.NC.Flush())
+		}
+		if err != nil {
+			w.deafen()
+			return fmt.Errorf("subscribe to %s: %w", subject, err)
+		}
 	}
-	w.beats = sub
 	w.link.hear()
 	return nil
+}
+
+// deafen ends listening.
+func (w *Watcher) deafen() {
+	for _, sub := range w.beats {
+		_ = sub.Unsubscribe()
+	}
+}
+
+// backlog is how many heartbeats wait to be read, and how many were dropped.
+func (w *Watcher) backlog() (pending, dropped int) {
+	for _, sub := range w.beats {
+		waiting, _, _ := sub.Pending()
+		lost, _ := sub.Dropped()
+		pending, dropped = pending+waiting, dropped+lost
+	}
+	return pending, dropped
 }
