@@ -9,8 +9,8 @@
 // after that is released at a limited rate.
 //
 // What is promised:
-//   - A verdict whose evidence is a proof is not this package's matter: it never
-//     gets one, and a proven end withdraws a verdict that is held.
+//   - What is proven is never held: a proven end counts towards a finding, and
+//     withdraws a verdict that is held.
 //   - Every verdict that is given to it is released or withdrawn, at the latest
 //     Hold and, behind as many others as the fleet can have, ReleaseWithin
 //     later. Only a detector that doubts itself makes it longer.
@@ -154,7 +154,8 @@ const (
 	Release What = iota + 1
 	// Found: Finding has begun.
 	Found
-	// Over: nothing is held on account of Finding any more.
+	// Over: nothing is held on account of Finding any more, and the ends that
+	// belong to it are past.
 	Over
 )
 
@@ -180,14 +181,12 @@ type Finding struct {
 	// Since is when the first of them was suspected, Begun when there were
 	// enough.
 	Since, Begun Instant
-	// What became of the verdicts that were held: taken back because the agent
-	// was heard again, made needless by a proven end, or released.
+	// What became of its members: verdicts that were held and taken back because
+	// the agent was heard again, proven ends, and verdicts released.
 	Back, Proven, Released int
 	// Merged is set when a finding about a wider group took this one's place.
 	Merged bool
 
-	held int
+	held int // silences on its account
 }
 
-// Held is how many verdicts wait on account of the finding.
-func (f *Finding) Held() int { return f.held }

@@ -227,7 +227,7 @@ func TestProofAndOthersWordWithdraw(t *testing.T) {
 	}
 	w.expect("found fleet  10/10")
 	for i := range 9 {
-		if held, effects := w.tr.Gone(w.now, member(i, "", "").Agent); !held || len(effects) > 0 {
+		if held, effects := w.tr.Ended(w.now, member(i, "", "")); !held || len(effects) > 0 {
 			t.Errorf("%d: %v, %v", i, held, effects)
 		}
 	}
@@ -238,6 +238,36 @@ func TestProofAndOthersWordWithdraw(t *testing.T) {
 	}
 	w.run(time.Hour)
 	w.expect("over fleet : 0 back, 9 proven, 1 released")
+}
+
+// A host's agents are killed together, and restarted at once: one finding, and
+// nothing to hold.
+func TestManyProvenEnds(t *testing.T) {
+	w := newWorld(t, Config{}, map[Group]int{fleet: 80, {Runner, "r"}: 50})
+	for i := range 50 {
+		w.sizes[Group{Runner, "r"}]--
+		w.sizes[fleet]--
+		if held, effects := w.tr.Ended(w.now, member(i, "r", "")); held || len(effects) > 0 {
+			t.Errorf("%d: %v, %v", i, held, effects)
+		}
+		w.run(10 * time.Millisecond)
+	}
+	w.sizes[Group{Runner, "r"}], w.sizes[fleet] = 50, 80
+	for i := range 50 {
+		w.back(member(i, "r", "").Agent) // the next incarnation beats
+	}
+	w.run(2 * time.Second)
+	w.expect("found runner r 50/50")
+	w.run(time.Minute)
+	w.expect("over runner r: 0 back, 50 proven, 0 released")
+	for i := range 4 { // a few are no matter
+		w.tr.Ended(w.now, member(i, "r", ""))
+	}
+	w.run(time.Minute)
+	w.expect()
+	if len(w.tr.silent)+len(w.tr.crowds)+len(w.tr.due) > 0 {
+		t.Errorf("left behind: %+v", w.tr)
+	}
 }
 
 func TestGraceHoldsOn(t *testing.T) {
@@ -264,8 +294,8 @@ func TestNewIncarnationIsAnotherMatter(t *testing.T) {
 	w.verdict(m)
 	m.Incarnation = 2
 	w.verdict(m)
-	if w.tr.held != 1 || len(w.tr.silent) != 6 || w.tr.crowds[fleet] != 6 {
-		t.Errorf("%d held of %d, crowd of %d", w.tr.held, len(w.tr.silent), w.tr.crowds[fleet])
+	if w.tr.held != 1 || len(w.tr.silent) != 6 || w.tr.crowds[fleet].n != 6 {
+		t.Errorf("%d held of %d, crowd of %d", w.tr.held, len(w.tr.silent), w.tr.crowds[fleet].n)
 	}
 }
 

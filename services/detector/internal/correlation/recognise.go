@@ -8,17 +8,20 @@ const whole = 0.9
 
 // enough tells whether the silence of a group is one matter.
 func (t *Tracker) enough(g Group) bool {
-	n := t.crowds[g]
-	return n >= t.cfg.Minimum && float64(n) >= t.cfg.Share*float64(t.census(g))
+	n := t.crowds[g].n
+	return n >= t.cfg.Minimum && float64(n) >= t.cfg.Share*float64(t.size(g))
 }
+
+// size is how many a group has or had when the silence began.
+func (t *Tracker) size(g Group) int { return max(t.census(g), t.crowds[g].size, t.crowds[g].n) }
 
 // crowded tells whether so many of a group that the member is in are silent
 // that it may become one matter: then a verdict waits to see.
 func (t *Tracker) crowded(m Member) bool {
 	groups, n := m.groups()
 	for _, g := range groups[:n] {
-		least := max(t.cfg.Minimum, int(math.Ceil(t.cfg.Share*float64(t.census(g))/early)))
-		if t.crowds[g] >= least {
+		least := max(t.cfg.Minimum, int(math.Ceil(t.cfg.Share*float64(t.size(g))/early)))
+		if t.crowds[g].n >= least {
 			return true
 		}
 	}
@@ -48,9 +51,9 @@ func (t *Tracker) best(m Member) (Group, bool) {
 	if broadest < 0 {
 		return Group{}, false
 	}
-	all := float64(t.crowds[groups[broadest]])
+	all := float64(t.crowds[groups[broadest]].n)
 	for _, g := range groups[:broadest] {
-		if t.enough(g) && float64(t.crowds[g]) >= whole*all {
+		if t.enough(g) && float64(t.crowds[g].n) >= whole*all {
 			return g, true
 		}
 	}
@@ -64,7 +67,7 @@ func (t *Tracker) recognise(now Instant, m Member) {
 		return
 	}
 	fleet := Group{Kind: Fleet}
-	if t.enough(fleet) && float64(t.crowds[fleet]) >= whole*float64(t.census(fleet)) {
+	if t.enough(fleet) && float64(t.crowds[fleet].n) >= whole*float64(t.size(fleet)) {
 		t.explain(now, m)
 	}
 }
@@ -76,8 +79,8 @@ func (t *Tracker) explain(now Instant, m Member) bool {
 	if !found {
 		return false
 	}
-	n := t.crowds[g]
-	f := &Finding{Group: g, Size: max(t.census(g), n), Silent: n, Since: now, Begun: now}
+	n := t.crowds[g].n
+	f := &Finding{Group: g, Size: t.size(g), Silent: n, Since: now, Begun: now}
 	t.out = append(t.out, Effect{What: Found, Finding: f})
 	for _, old := range t.open {
 		old.Merged = g.Kind == Fleet
@@ -87,9 +90,8 @@ func (t *Tracker) explain(now Instant, m Member) bool {
 		if len(f.Members) < MaxNamed {
 			f.Members = append(f.Members, e.member.Agent)
 		}
-		if e.stage == waiting && (e.finding == nil || e.finding.Merged) {
-			t.assign(e, f)
-			t.wait(e, e.verdict+t.cfg.Hold)
+		if (e.stage == waiting || e.stage == proven) && (e.finding == nil || e.finding.Merged) {
+			t.account(e, f)
 		}
 	}
 	t.open = append(t.open, f)

@@ -14,8 +14,7 @@ type Tracker struct {
 	cfg    Config
 	census Census
 	silent map[string]*entry
-	// crowds count the silent members of groups.
-	crowds map[Group]int
+	crowds map[Group]crowd
 	// open are the findings that hold something, in the order they began.
 	open []*Finding
 	due  queue
@@ -28,6 +27,10 @@ type Tracker struct {
 	out       []Effect
 }
 
+// crowd is how many members of a group are silent, and how many it had when that
+// was most: those that ended are in no census any more.
+type crowd struct{ n, size int }
+
 // stage is how far a silence has come.
 type stage uint8
 
@@ -35,6 +38,7 @@ const (
 	suspected stage = iota
 	waiting         // a verdict that is held
 	released
+	proven // its end is; it counts for its crowds, but nothing is held
 )
 
 // entry is a silent agent.
@@ -47,6 +51,7 @@ type entry struct {
 	serial  uint64  // tells a moved entry's old places in the queue
 	finding *Finding
 	counted bool // in its crowds
+	settled bool // of a proven one: it was looked at what it may be part of
 }
 
 // New makes a tracker of nobody.
@@ -54,7 +59,7 @@ func New(cfg Config, census Census) (*Tracker, error) {
 	if err := cfg.Validate(); err != nil {
 		return nil, fmt.Errorf("correlation: %w", err)
 	}
-	return &Tracker{cfg: cfg.withDefaults(), census: census, silent: map[string]*entry{}, crowds: map[Group]int{}}, nil
+	return &Tracker{cfg: cfg.withDefaults(), census: census, silent: map[string]*entry{}, crowds: map[Group]crowd{}}, nil
 }
 
 // Held tells whether a verdict on the agent is held.
@@ -77,7 +82,7 @@ func (t *Tracker) Open() []*Finding { return t.open }
 func (t *Tracker) Suspect(now Instant, m Member) []Effect {
 	t.begin(now)
 	if e := t.silent[m.Agent]; e == nil || e.member.Incarnation != m.Incarnation {
-		t.enter(now, m)
+		t.enter(now, m, 0)
 		t.recognise(now, m)
 		t.close()
 	}
@@ -90,9 +95,9 @@ func (t *Tracker) Verdict(now Instant, m Member) []Effect {
 	t.begin(now)
 	e := t.silent[m.Agent]
 	if e == nil || e.member.Incarnation != m.Incarnation {
-		e = t.enter(now, m)
+		e = t.enter(now, m, 0)
 	}
-	if e.stage == waiting {
+	if e.stage == waiting || e.stage == proven {
 		return t.out
 	}
 	e.verdict = now
@@ -117,8 +122,38 @@ func (t *Tracker) Back(now Instant, agent string) (withdrawn bool, effects []Eff
 	return t.leave(now, agent, func(f *Finding) { f.Back++ })
 }
 
-// Gone says that nothing is to be said of an agent's silence any more: its end
-// is proven, or it left. It reports whether a verdict was held, which is
+// Ended says that a member's end was proven, without anybody having ordered it.
+// That is told by others and never held, but many such ends at once are one
+// matter as well. It reports whether a verdict was held, which is withdrawn.
+func (t *Tracker) Ended(now Instant, m Member) (withdrawn bool, effects []Effect) {
+	t.begin(now)
+	e := t.silent[m.Agent]
+	if e == nil || e.member.Incarnation != m.Incarnation {
+		e = t.enter(now, m, 1)
+	}
+	if e.stage == proven {
+		return false, t.out
+	}
+	if withdrawn = e.stage == waiting; withdrawn {
+		t.held--
+	}
+	e.stage, e.at = proven, now
+	if e.finding == nil {
+		if f := t.covering(m); f != nil {
+			t.assign(e, f)
+		}
+	}
+	t.schedule(e, now+t.cfg.Window/settle)
+	t.close()
+	return withdrawn, t.out
+}
+
+// settle is the part of the window in which ends that belong together are
+// awaited.
+const settle = 10
+
+// Gone says that nothing is to be said of an agent's silence any more: it left,
+// or began another life. It reports whether a verdict was held, which is
 // withdrawn.
 func (t *Tracker) Gone(now Instant, agent string) (withdrawn bool, effects []Effect) {
 	return t.leave(now, agent, func(f *Finding) { f.Proven++ })
@@ -132,7 +167,7 @@ func (t *Tracker) Told(now Instant, agent string) (withdrawn bool, effects []Eff
 func (t *Tracker) leave(now Instant, agent string, count func(*Finding)) (bool, []Effect) {
 	t.begin(now)
 	e := t.silent[agent]
-	if e == nil {
+	if e == nil || e.stage == proven {
 		return false, t.out
 	}
 	held := e.stage == waiting
@@ -159,6 +194,14 @@ func (t *Tracker) Tick(now Instant) []Effect {
 			continue
 		}
 		switch {
+		case e.stage == proven && !e.settled:
+			heap.Pop(&t.due)
+			e.settled = true
+			t.schedule(e, e.at+t.window(e.member))
+			if e.finding == nil {
+				t.join(now, e)
+			}
+			continue
 		case e.stage != waiting:
 			heap.Pop(&t.due)
 			t.expire(e, now)
@@ -180,8 +223,7 @@ func (t *Tracker) Tick(now Instant) []Effect {
 // account, if there is or ought to be one.
 func (t *Tracker) join(now Instant, e *entry) bool {
 	if f := t.covering(e.member); f != nil {
-		t.assign(e, f)
-		t.wait(e, e.verdict+t.cfg.Hold)
+		t.account(e, f)
 		return true
 	}
 	return t.explain(now, e.member)
@@ -215,8 +257,8 @@ func (t *Tracker) take() bool {
 // window is how long a suspicion counts as one of those at the same time.
 func (t *Tracker) window(m Member) time.Duration { return max(t.cfg.Window, 2*m.Interval) }
 
-// enter takes up a silent member.
-func (t *Tracker) enter(now Instant, m Member) *entry {
+// enter takes up a silent member, of whom gone are in no census any more.
+func (t *Tracker) enter(now Instant, m Member, gone int) *entry {
 	if old := t.silent[m.Agent]; old != nil {
 		t.drop(old)
 	}
@@ -224,7 +266,8 @@ func (t *Tracker) enter(now Instant, m Member) *entry {
 	t.silent[m.Agent] = e
 	groups, n := m.groups()
 	for _, g := range groups[:n] {
-		t.crowds[g]++
+		c := t.crowds[g]
+		t.crowds[g] = crowd{c.n + 1, max(c.size, t.census(g)+gone)}
 	}
 	t.schedule(e, now+t.window(m))
 	return e
@@ -233,7 +276,7 @@ func (t *Tracker) enter(now Instant, m Member) *entry {
 // expire ends a silence's part in the crowds: it is an old one. Who is still
 // only suspected is forgotten; should a verdict follow, it is a single one.
 func (t *Tracker) expire(e *entry, now Instant) {
-	if f := t.covering(e.member); f != nil && now < f.Begun+t.cfg.Hold {
+	if f := t.covering(e.member); e.stage != proven && f != nil && now < f.Begun+t.cfg.Hold {
 		t.schedule(e, now+t.window(e.member))
 		return
 	}
@@ -247,8 +290,11 @@ func (t *Tracker) drop(e *entry) {
 	if e.stage == waiting {
 		t.held--
 	}
-	if e.finding != nil && e.stage == waiting {
-		e.finding.held--
+	if f := e.finding; f != nil {
+		f.held--
+		if e.stage == proven {
+			f.Proven++
+		}
 	}
 	delete(t.silent, e.member.Agent)
 }
@@ -260,8 +306,11 @@ func (t *Tracker) uncount(e *entry) {
 	e.counted = false
 	groups, n := e.member.groups()
 	for _, g := range groups[:n] {
-		if t.crowds[g]--; t.crowds[g] == 0 {
+		c := t.crowds[g]
+		if c.n--; c.n == 0 {
 			delete(t.crowds, g)
+		} else {
+			t.crowds[g] = c
 		}
 	}
 }
@@ -275,7 +324,16 @@ func (t *Tracker) wait(e *entry, until Instant) {
 	t.schedule(e, until)
 }
 
-// assign puts a held verdict on a finding's account.
+// account puts a silence on a finding's account, and holds the verdict if there
+// is one.
+func (t *Tracker) account(e *entry, f *Finding) {
+	t.assign(e, f)
+	if e.stage == waiting {
+		t.wait(e, e.verdict+t.cfg.Hold)
+	}
+}
+
+// assign puts a silence on a finding's account.
 func (t *Tracker) assign(e *entry, f *Finding) {
 	if e.finding != nil {
 		e.finding.held--

@@ -11,6 +11,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/detector/internal/correlation"
 	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
 )
 
@@ -128,7 +129,7 @@ func (w *Watcher) apply(ev contracts.Event, live bool) error {
 			return err
 		}
 		if !own {
-			w.ended(agent, d.Incarnation)
+			w.endedUnasked(agent, d.Incarnation, live)
 			if live && d.Exit != nil {
 				w.metrics.detection.WithLabelValues(evidenceExit).Observe(max(time.Since(d.Exit.At), 0).Seconds())
 			}
@@ -147,6 +148,27 @@ func (w *Watcher) ended(agent string, incarnation uint64) {
 		w.closeStory(agent, incarnation)
 		w.over(now, agent, incarnation, w.crowd.Gone)
 		return w.proven(f, now, agent, incarnation)
+	})
+}
+
+// endedUnasked takes note of a proven end that nobody had ordered.
+func (w *Watcher) endedUnasked(agent string, incarnation uint64, live bool) {
+	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
+		v, known := f.Agent(now, agent)
+		if live && known && v.Incarnation == incarnation && !v.Ended && v.Band != fleet.Unknown {
+			w.dismiss(agent)
+			delete(w.bandBefore, agent)
+			withdrawn, effects := w.crowd.Ended(f.Trusted(now), correlation.Member{
+				Agent: agent, Incarnation: incarnation, Runner: v.About.Runner, Type: v.About.Type, Interval: v.Evidence.Interval,
+			})
+			if withdrawn {
+				w.metrics.withdrawn.Inc()
+			}
+			w.perform(now, effects, nil)
+		}
+		w.closeStory(agent, incarnation)
+		w.over(now, agent, incarnation, w.crowd.Gone)
+		return f.Ended(now, agent, incarnation)
 	})
 }
 

@@ -190,7 +190,7 @@ func (w *Watcher) tellOver(now fleet.Instant, f *correlation.Finding) {
 		w.groups[g] = groupWord{last: id}
 	}
 	lasted := w.fleet.Trusted(now) - f.Begun
-	detail := fmt.Sprintf("%d are heard again, %d ended, %d verdicts were released", f.Back, f.Proven, f.Released)
+	detail := fmt.Sprintf("%d are heard again, %d ended by proof, %d verdicts were released", f.Back, f.Proven, f.Released)
 	if f.Merged {
 		detail = "it is part of a wider one"
 	}
