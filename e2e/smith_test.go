@@ -132,6 +132,9 @@ func TestOperator(t *testing.T) {
 	contains(smith("why", "crawler-1"), "agent.started", "crawler-1")
 	smith("child", "add", "research", "extra", "--type", "researcher", "--heartbeats", "runner", "--", "sleep", "1000")
 	running("extra", 1)
+	smith("child", "suspend", "research", "--reason", "try")
+	contains(smith("tree"), "suspended")
+	smith("child", "resume", "research")
 	smith("child", "terminate", "extra")
 	eventually(t, 10*time.Second, "extra to stop", func() bool { return strings.Contains(smith("tree", "--json"), `"stopped"`) })
 	smith("child", "remove", "extra")
@@ -143,6 +146,10 @@ func TestOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	contains(smith("events", "get", stored.Event.ID), stored.Event.ID)
+	contains(smith("drain", "--reason", "try"), "drain: decided.")
+	eventually(t, 20*time.Second, "the tree to be down", func() bool { return !strings.Contains(smith("tree", "--json"), `"running"`) })
+	smith("child", "restart", "root")
+	running("crawler-1", 3)
 	contains(smith("events", "replay", "--type", "agent.started", "--limit", "2"), "agent.started", "2 events")
 }
 

@@ -106,6 +106,11 @@ type childAddCmd struct {
 	Heartbeats   string             `enum:"agent,runner" default:"agent" help:"Who beats: ${enum}; runner suits programs that know nothing of heartbeats."`
 	Runner       string             `default:"any" help:"Which runner starts it."`
 	RunnerLabels map[string]string  `help:"Labels that a runner must have to be chosen, as KEY=VALUE;…"`
+	Policy       string             `help:"The restart policy that gives its delays; by default its type's, or its supervisor's."`
+	Significant  bool               `help:"Its own end can end its supervisor; not with --restart permanent."`
+	Deadline     contracts.Duration `name:"start-deadline" help:"How long its first beat may take."`
+	Stable       contracts.Duration `name:"stabilisation" help:"How long it must stay up before a start counts as good."`
+	Shutdown     contracts.Duration `name:"shutdown-timeout" help:"Time between SIGTERM and SIGKILL."`
 }
 
 func (childAddCmd) Help() string {
@@ -123,7 +128,8 @@ func (c *childAddCmd) Run(a *app) error {
 	return c.change(a, "add", contracts.AddRequest{Parent: c.Parent, Child: contracts.ChildSpec{
 		Name: c.Name, Type: c.Type, Command: command, Env: c.Env, Dir: c.Dir, Restart: c.Restart,
 		Capabilities: c.Capabilities, Capacity: c.Capacity, HeartbeatInterval: c.Interval,
-		Heartbeats: c.Heartbeats, Runner: c.Runner, RunnerLabels: c.RunnerLabels,
+		Heartbeats: c.Heartbeats, Runner: c.Runner, RunnerLabels: c.RunnerLabels, Policy: c.Policy, Significant: c.Significant,
+		StartDeadline: c.Deadline, Stabilisation: c.Stable, ShutdownTimeout: c.Shutdown,
 	}})
 }
 
@@ -196,8 +202,8 @@ func (c *childRemoveCmd) Run(a *app) error    { return c.order(a, "remove") }
 func (c *childRestartCmd) Run(a *app) error   { return c.order(a, "restart") }
 func (c *childTerminateCmd) Run(a *app) error { return c.order(a, "terminate") }
 
-func (c *childSuspendCmd) Run(a *app) error   { return c.order(a, "suspend") }
-func (c *childResumeCmd) Run(a *app) error    { return c.order(a, "resume") }
+func (c *childSuspendCmd) Run(a *app) error { return c.order(a, "suspend") }
+func (c *childResumeCmd) Run(a *app) error  { return c.order(a, "resume") }
 
 func (f nodeFlags) order(a *app, verb string) error {
 	return f.change(a, verb, contracts.NodeRequest{Node: f.Node, Reason: f.Reason})

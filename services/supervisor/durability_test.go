@@ -252,3 +252,81 @@ func TestDrainOnStop(t *testing.T) {
 		w.want("up again", w.settled(), strings.ReplaceAll(threeGroupsUp, " 1", " 2"))
 	})
 }
+
+// TestSuspensionLasts over a change of supervisors: what ends meanwhile stays down,
+// and is dealt with after it.
+func TestSuspensionLasts(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		order := func(verb string) {
+			t.Helper()
+			if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor."+verb, contracts.NodeRequest{Node: "all"}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop, _ := w.supervise("s1")
+		w.settled()
+		w.supervise("s2") // stands by
+		order("suspend")
+		w.runner.takeLog()
+		w.runner.exit("c", 1)
+		<-time.After(time.Second)
+		stop()
+		<-time.After(time.Minute)
+		w.want("who decides", w.tree().Supervisor, "s2")
+		w.want("suspended", w.settled(), "root running, single running, a running 1, b running 1, all suspended, c failed 1, d running 1, rest running, e running 1, f running 1, g running 1")
+		w.want("done meanwhile", w.runner.takeLog(), "exit c 1")
+		order("resume")
+		w.want("resumed", w.settled(), strings.NewReplacer("c running 1", "c running 2", "d running 1", "d running 2").Replace(threeGroupsUp))
+		w.want("done", w.runner.takeLog(), "stop d 1, start c 2, start d 2")
+	})
+}
+
+// TestDrainedTreeStaysDown when another supervisor takes over: only one that is
+// started anew, or an operator, brings it back.
+func TestDrainedTreeStaysDown(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		order := func(verb string, req contracts.NodeRequest) {
+			t.Helper()
+			if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor."+verb, req); err != nil {
+				t.Fatal(err)
+			}
+		}
+		stop, _ := w.supervise("s1")
+		w.settled()
+		w.supervise("s2") // stands by
+		order("drain", contracts.NodeRequest{Reason: "maintenance"})
+		w.want("drained", string(w.tree().Root.Status), "stopped")
+		w.runner.takeLog()
+		stop()
+		<-time.After(10 * time.Second)
+		w.want("who decides", w.tree().Supervisor, "s2")
+		w.want("still down", string(w.tree().Root.Status), "stopped")
+		w.want("done", w.runner.takeLog(), "")
+		order("restart", contracts.NodeRequest{Node: "root"})
+		w.want("up", statusOnly(w.settled()), statusOnly(threeGroupsUp))
+	})
+}
+
+// TestTwoTreesInOneAccount: the second is told, and disturbs nothing.
+func TestTwoTreesInOneAccount(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.settled()
+		other := newFile(t, strings.Replace(threeGroups, "supervision_tree:", "supervision_tree:\n  name: other", 1))
+		env, err := shell.NewEnv(t.Context(), "supervisor", "s2", w.server.Connect(t), testLog(t), w.reg, shell.NewHealth("supervisor"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		err = Run(t.Context(), env, FromFile(other))
+		if err == nil || !strings.Contains(err.Error(), "supervisor s1 decides about tree main") {
+			t.Errorf("it ends with %v", err)
+		}
+		w.want("the first", w.settled(), threeGroupsUp)
+	})
+}

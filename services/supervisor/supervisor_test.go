@@ -232,6 +232,12 @@ func TestAPI(t *testing.T) {
 			{"remove", call("remove", contracts.NodeRequest{Node: "n1"}), "ok"},
 			{"remove root", call("remove", contracts.NodeRequest{Node: "root"}), "400"},
 			{"remove again", call("remove", contracts.NodeRequest{Node: "n1"}), "404"},
+			{"tree of nobody", call("tree", contracts.TreeRequest{Node: "nobody"}), "404"},
+			{"status of nobody", call("status", contracts.NodeRequest{Node: "nobody"}), "404"},
+			{"suspend nobody", call("suspend", contracts.NodeRequest{Node: "nobody"}), "404"},
+			{"scale nobody", call("scale", contracts.ScaleRequest{Template: "nobody", Count: 2}), "404"},
+			{"move to nobody", call("move", contracts.MoveRequest{Node: "a", Parent: "nobody"}), "404"},
+			{"move below itself", call("move", contracts.MoveRequest{Node: "all", Parent: "all"}), "400"},
 			{"not JSON", call("add", "what"), "400"},
 		} {
 			w.want(c.what, c.got, c.want)

@@ -237,6 +237,43 @@ func TestSnapshotInParts(t *testing.T) {
 	})
 }
 
+// TestCorruptSnapshot: the tree is rebuilt from the log, and that is said.
+func TestCorruptSnapshot(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		j, _ := open(t, s, "a")
+		j.mustLoad(t)
+		d := grown(0, 10)
+		if err := j.Append(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
+			t.Fatal(err)
+		}
+		whole, err := j.bucket.Get(t.Context(), contracts.TreeStateKey("main"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		value := string(whole.Value())
+		for _, bad := range []string{"", "{", value[:len(value)/2], strings.Replace(value, value[len(value)/2:len(value)/2+8], "AAAAAAAA", 1), `{"number":3,"parts":7}`} {
+			if _, err := j.bucket.PutString(t.Context(), contracts.TreeStateKey("main"), bad); err != nil {
+				t.Fatal(err)
+			}
+			again, _ := open(t, s, "b")
+			var said strings.Builder
+			again.env.Log = slog.New(slog.NewTextHandler(&said, nil))
+			st := again.mustLoad(t)
+			if diff := cmp.Diff(fold(d), st.Tree, cmpopts.EquateEmpty()); diff != "" || st.Folded != 1 || st.Cursor != d.Cursor {
+				t.Errorf("snapshot %.20q: folded %d, cursor %d (-want +got):\n%.2000s", bad, st.Folded, st.Cursor, diff)
+			}
+			if !strings.Contains(said.String(), "level=WARN") || !strings.Contains(said.String(), "rebuilt from the log") {
+				t.Errorf("snapshot %.20q: it says %q", bad, said.String())
+			}
+		}
+	})
+}
+
 // TestExpiredLog lets the log forget everything, as it does with a tree in
 // which nothing happened for longer than events are kept.
 func TestExpiredLog(t *testing.T) {
