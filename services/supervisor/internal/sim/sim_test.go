@@ -3,9 +3,13 @@ package sim
 import (
 	"flag"
 	"fmt"
+	"maps"
 	"os"
+	"runtime"
 	"slices"
 	"strconv"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -42,21 +46,42 @@ func setting(t *testing.T, name string, otherwise uint64) uint64 {
 	return n
 }
 
-// TestRuns runs SIM_RUNS seeds from SIM_FIRST on.
+// TestRuns runs SIM_RUNS seeds from SIM_FIRST on, on all processors.
 func TestRuns(t *testing.T) {
 	t.Parallel()
 	runs, first := setting(t, "SIM_RUNS", 3000), setting(t, "SIM_FIRST", 0)
-	var all Stats
-	var longest time.Duration
-	begin, failures := time.Now(), 0
-	for seed := first; seed < first+runs && failures < 5; seed++ {
-		r := Run(Generate(seed), Options{})
-		all.Add(r.Stats)
-		longest = max(longest, r.Took)
-		if r.Violation != nil {
-			failures++
-			t.Errorf("seed %d: %v\ntell it: %s", seed, r.Violation, replay(seed, Options{}))
+	const enough = 5 // failures to tell of
+	var (
+		mu      sync.Mutex
+		all     Stats
+		longest time.Duration
+		broken  = map[uint64]*Violation{}
+		next    atomic.Uint64
+		workers sync.WaitGroup
+	)
+	work := func() {
+		for seed := first + next.Add(1) - 1; seed < first+runs; seed = first + next.Add(1) - 1 {
+			r := Run(Generate(seed), Options{})
+			mu.Lock()
+			all.Add(r.Stats)
+			longest = max(longest, r.Took)
+			if r.Violation != nil {
+				broken[seed] = r.Violation
+			}
+			over := len(broken) >= enough
+			mu.Unlock()
+			if over {
+				return
+			}
 		}
+	}
+	begin := time.Now()
+	for range runtime.GOMAXPROCS(0) {
+		workers.Go(work)
+	}
+	workers.Wait()
+	for _, seed := range slices.Sorted(maps.Keys(broken)) {
+		t.Errorf("seed %d: %v\ntell it: %s", seed, broken[seed], replay(seed, Options{}))
 	}
 	t.Logf("%d runs, %.0f/s; well again after at most %s", runs, float64(runs)/time.Since(begin).Seconds(), longest)
 	t.Logf("%+v", all)
