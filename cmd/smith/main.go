@@ -34,6 +34,7 @@ type cli struct {
 	Task   taskCmd   `cmd:"" help:"Submit tasks and ask what became of them."`
 	Child  childCmd  `cmd:"" help:"Add, remove, restart, terminate, scale, move, suspend and resume agents."`
 	Drain  drainCmd  `cmd:"" help:"Stop the whole tree, in order."`
+	Mode   modeCmd   `cmd:"" help:"Set what is enforced and what is only proposed, and compare proposals with what happened."`
 	Config configCmd `cmd:"" help:"Check configuration files."`
 
 	Detector detectorCmd `cmd:"" help:"Explain how silence is judged, record what is heard, rehearse other settings."`

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -31,7 +32,14 @@ func (c *treeCmd) Run(a *app) error {
 	}
 	var rows [][]string
 	walkTree(tree.Root, "", "", &rows)
-	if err := a.table([]string{"NODE", "KIND", "STATUS", "INCARNATION", "RESTARTS", "RUNNER", "PID"}, rows); err != nil {
+	header := []string{"NODE", "KIND", "MODE", "STATUS", "INCARNATION", "RESTARTS", "RUNNER", "PID"}
+	if !moded(tree.Root) {
+		header = slices.Delete(header, modeColumn, modeColumn+1)
+		for i, row := range rows {
+			rows[i] = slices.Delete(row, modeColumn, modeColumn+1)
+		}
+	}
+	if err := a.table(header, rows); err != nil {
 		return err
 	}
 	when := ""
@@ -40,6 +48,13 @@ func (c *treeCmd) Run(a *app) error {
 	}
 	_, err = fmt.Fprintf(a.stdout, "\ntree %s, decision %d by %s%s\n", tree.Tree, tree.Decision, tree.Supervisor, when)
 	return err
+}
+
+// modeColumn is that of the modes. It is shown where anything is not enforced.
+const modeColumn = 2
+
+func moded(n contracts.NodeView) bool {
+	return n.Mode != "" && n.Mode != "enforce" || slices.ContainsFunc(n.Children, moded)
 }
 
 // walkTree makes a row of every node, drawn as a tree.
@@ -61,7 +76,7 @@ func walkTree(n contracts.NodeView, first, rest string, rows *[][]string) {
 	if n.PID > 0 {
 		process = fmt.Sprint(n.PID)
 	}
-	*rows = append(*rows, []string{first + n.Name, dash(kind), status, incarnation, fmt.Sprint(n.Restarts), dash(n.Runner), process})
+	*rows = append(*rows, []string{first + n.Name, dash(kind), dash(n.Mode), status, incarnation, fmt.Sprint(n.Restarts), dash(n.Runner), process})
 	for i, child := range n.Children {
 		if i == len(n.Children)-1 {
 			walkTree(child, rest+"└─ ", rest+"   ", rows)

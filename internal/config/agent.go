@@ -57,6 +57,7 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 	enum(o, "on_return", onReturns, &a.OnReturn)
 	readLabels(o, &a)
 	readCommand(o, &a)
+	a.Mode = o.mode("mode")
 	explicit := false
 	if a.Policy, a.PolicyName, explicit = o.policy("policy", f, false); !explicit {
 		a.Policy, a.PolicyName = f.PolicyFor(a.Type, false, parent)

@@ -85,6 +85,8 @@ type Node struct {
 	// wait before [EscalationRestart].
 	Escalation Escalation
 	CoolOff    time.Duration
+	// Mode is the mode of the agents below; nil inherits it.
+	Mode *Mode
 	// ShutdownTimeout bounds stopping the whole subtree. Zero: no bound.
 	ShutdownTimeout time.Duration
 	// Children in start order.
@@ -143,6 +145,8 @@ type Agent struct {
 	RunnerLabels map[string]string
 	// OnReturn is what the agent does when the host that it lost is back.
 	OnReturn OnReturn
+	// Mode is the agent's mode; nil inherits it.
+	Mode *Mode
 	// Policy is the resolved policy, PolicyName as in [Node].
 	Policy     RestartPolicy
 	PolicyName string

@@ -20,6 +20,7 @@ func readTree(top *object, f *File) {
 		root.Policy, root.PolicyName = f.PolicyFor(RootName, true, nil)
 	}
 	readRootPolicy(top, f)
+	root.Mode = top.mode("root_mode")
 	readCoolOff(top, "root_cool_off", "root_policy", root)
 	if root.Strategy == StrategyEscalate {
 		top.at("root_strategy").fail("the root has no parent to escalate to; use one_for_one, one_for_all or rest_for_one")
@@ -143,6 +144,7 @@ func (t *treeReader) node(o *object, parent *Node) *Node {
 	enum(o, "escalation", escalations, &n.Escalation)
 	readCoolOff(o, "cool_off", "escalation", n)
 	readRestart(o, &n.Restart, &n.Significant, parent)
+	n.Mode = o.mode("mode")
 	explicit := false
 	if n.Policy, n.PolicyName, explicit = o.policy("policy", t.f, true); !explicit {
 		n.Policy, n.PolicyName = t.f.PolicyFor("supervisor", true, nil)

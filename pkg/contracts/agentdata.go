@@ -145,7 +145,16 @@ type AgentRecoveredData struct {
 	// Reason and Rule are those of the verdict that is taken back.
 	Reason FailureReason `json:"reason,omitempty"`
 	Rule   string        `json:"rule,omitempty"`
+	// Process is same or new where the agent counts its heartbeats: a new
+	// process begins to count anew. Empty: not known.
+	Process string `json:"process,omitempty"`
 }
+
+// Values of AgentRecoveredData.Process.
+const (
+	ProcessSame = "same"
+	ProcessNew  = "new"
+)
 
 // AgentStateChangedData is the data of agent.state_changed.
 type AgentStateChangedData struct {

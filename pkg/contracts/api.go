@@ -135,7 +135,7 @@ type OK struct {
 }
 
 // --- supervisor: tree, status, add, remove, restart, terminate, suspend,
-// resume, drain
+// resume, drain, scale, move, mode, proposals
 
 // TreeRequest asks for a tree, or the subtree under a node, as it stands or as
 // it was.
@@ -167,6 +167,13 @@ type NodeView struct {
 	Type   string     `json:"type,omitempty"`
 	Parent string     `json:"parent,omitempty"`
 	Status NodeStatus `json:"status"`
+	// Mode is an agent's mode of supervision, off, shadow or enforce, and of a
+	// supervisor the setting that counts for the agents below it, such as
+	// "enforce 25%, otherwise shadow".
+	Mode string `json:"mode,omitempty"`
+	// ModeSet tells whose setting is at this node itself: config, or runtime
+	// for one that was ordered; empty where it is inherited.
+	ModeSet string `json:"mode_set,omitempty"`
 	// Reason says why it failed or waits.
 	Reason      string     `json:"reason,omitempty"`
 	Strategy    string     `json:"strategy,omitempty"`
@@ -226,6 +233,21 @@ type MoveRequest struct {
 	// Parent is the supervisor that it is to be under.
 	Parent string `json:"parent"`
 	Reason string `json:"reason,omitempty"`
+}
+
+// ModeRequest gives a node, and all below it that has no setting of its own,
+// another mode of supervision: supervisor.mode.
+type ModeRequest struct {
+	Node string `json:"node"`
+	// Mode is off, shadow, enforce, or inherit to take back what was set at
+	// run time.
+	Mode string `json:"mode"`
+	// Percent of the agents are enforced, chosen by their names alone, the
+	// others are in mode Otherwise (shadow, or off). Only with enforce; 0
+	// means 100.
+	Percent   int    `json:"percent,omitempty"`
+	Otherwise string `json:"otherwise,omitempty"`
+	Reason    string `json:"reason,omitempty"`
 }
 
 // AddRequest adds an agent under a supervisor node.

@@ -61,6 +61,7 @@ const (
 	TaskFailed       EventType = "smith.task.failed"
 	TaskDeadLettered EventType = "smith.task.dead_lettered"
 
+	TreeProposed  EventType = "smith.tree.proposed"
 	TreeDecided   EventType = "smith.tree.decided"
 	TreeEscalated EventType = "smith.tree.escalated"
 	TreeGaveUp    EventType = "smith.tree.gave_up"
@@ -79,7 +80,7 @@ func EventTypes() []EventType {
 		AgentMessageReceived, AgentMessageProcessed, AgentStateChanged, AgentConflict,
 		ToolRegistered, ToolUnregistered, ToolExecutionStarted, ToolExecutionCompleted, ToolExecutionFailed, ToolPermissionDenied,
 		TaskSubmitted, TaskAssigned, TaskReassigned, TaskCompleted, TaskFailed, TaskDeadLettered,
-		TreeDecided, TreeEscalated, TreeGaveUp,
+		TreeProposed, TreeDecided, TreeEscalated, TreeGaveUp,
 	}
 }
 

@@ -40,6 +40,7 @@ var dataOf = map[EventType]any{
 	TaskFailed:       TaskResultData{},
 	TaskDeadLettered: TaskDeadData{},
 
+	TreeProposed:  DecisionsData{},
 	TreeDecided:   DecisionsData{},
 	TreeEscalated: DecisionsData{},
 	TreeGaveUp:    DecisionsData{},
@@ -83,6 +84,8 @@ var messages = []message{
 	{"smith.supervisor.add", AddRequest{}, OK{}},
 	{"smith.supervisor.scale", ScaleRequest{}, OK{}},
 	{"smith.supervisor.move", MoveRequest{}, OK{}},
+	{"smith.supervisor.mode", ModeRequest{}, OK{}},
+	{"smith.supervisor.proposals", ProposalsRequest{}, ProposalsReply{}},
 	{"smith.supervisor.remove", NodeRequest{}, OK{}},
 	{"smith.supervisor.restart", NodeRequest{}, OK{}},
 	{"smith.supervisor.terminate", NodeRequest{}, OK{}},

@@ -17,11 +17,16 @@ const (
 	NodeFailed     NodeStatus = "failed"
 	NodeRestarting NodeStatus = "restarting"
 	NodeSuspended  NodeStatus = "suspended"
+	// NodeWatched: an agent that is not enforced, and of which nothing bad is
+	// known. NodeForeign: one that is to be enforced but was started elsewhere.
+	NodeWatched NodeStatus = "watched"
+	NodeForeign NodeStatus = "foreign"
 )
 
-// DecisionsData is the data of tree.decided, tree.escalated and tree.gave_up: what
-// a supervisor concluded from one or several inputs, stored before it acts.
-// The three types differ only in the gravest thing that was decided.
+// DecisionsData is the data of tree.proposed, tree.decided, tree.escalated and
+// tree.gave_up: what a supervisor concluded from one or several inputs, stored
+// before it acts. The types differ only in the gravest thing that was decided;
+// of a tree.proposed nothing comes.
 type DecisionsData struct {
 	Tree string `json:"tree"`
 	// Number counts the tree's decisions from 1 without a gap.
@@ -66,8 +71,11 @@ type DecisionInput struct {
 // DecisionEffect is one thing that the supervisor ordered.
 type DecisionEffect struct {
 	// Kind is start, stop, delay, running, give_up, escalate, terminate,
-	// remove or emit.
-	Kind        string `json:"kind"`
+	// remove, emit, mode, foreign or propose.
+	Kind string `json:"kind"`
+	// Action is what a propose would do: restart, escalate, terminate,
+	// cool_off, ignore or give_up.
+	Action      string `json:"action,omitempty"`
 	Node        string `json:"node"`
 	Incarnation uint64 `json:"incarnation,omitempty"`
 	Runner      string `json:"runner,omitempty"`

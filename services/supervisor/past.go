@@ -29,6 +29,7 @@ func (p past) serve(api *shell.API) error {
 	return errors.Join(
 		shell.Handle(api, "diff", p.diff),
 		shell.Handle(api, "rehearse", p.rehearse),
+		shell.Handle(api, "proposals", p.proposals),
 	)
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -48,7 +49,7 @@ func specs(f *config.File) ([]*tree.Spec, error) {
 func nodeSpec(n *config.Node, parent string) *tree.Spec {
 	return &tree.Spec{
 		ID: n.Name, Parent: parent, Restart: tree.Restart(n.Restart), Significant: n.Significant,
-		Backoff: backoff(n.Policy), ShutdownTimeout: n.ShutdownTimeout,
+		Mode: rollout(n.Mode), Backoff: backoff(n.Policy), ShutdownTimeout: n.ShutdownTimeout,
 		Supervisor: &tree.Supervisor{
 			Strategy: tree.Strategy(n.Strategy), MaxRestarts: n.Policy.MaxRestarts, Period: n.Policy.TimeWindow,
 			AutoShutdown: tree.AutoShutdown(n.AutoShutdown), Escalation: tree.Escalation(n.Escalation), CoolOff: n.CoolOff,
@@ -67,6 +68,22 @@ func count(specs []*tree.Spec) {
 			s.Instances = counts[s.Template]
 		}
 	}
+}
+
+// rollout is a configured mode; nil where the file gives none.
+func rollout(m *config.Mode) *tree.Rollout {
+	if m == nil {
+		return nil
+	}
+	return &tree.Rollout{Enforce: m.Enforce, Otherwise: tree.Mode(m.Otherwise)}
+}
+
+// listen is how long an agent may be silent that somebody else keeps.
+func listen(interval time.Duration) time.Duration {
+	if d := 3 * interval; d != tree.DefaultListen {
+		return d
+	}
+	return 0
 }
 
 // budget bounds the restarts of all agents; nil bounds none.
@@ -97,10 +114,10 @@ func backoff(p config.RestartPolicy) tree.Backoff {
 func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
 	s := &tree.Spec{
 		ID: a.Name, Parent: parent, Restart: tree.Restart(a.Restart), Significant: a.Significant,
-		Backoff: backoff(a.Policy), ShutdownTimeout: a.ShutdownTimeout,
+		Mode: rollout(a.Mode), Backoff: backoff(a.Policy), ShutdownTimeout: a.ShutdownTimeout,
 		Agent: &tree.Agent{
 			Runner: a.Runner, Labels: a.RunnerLabels, Return: a.OnReturn == config.OnReturnReturn,
-			Verify: true, StartDeadline: a.StartDeadline, Stabilisation: a.Stabilisation,
+			Verify: true, StartDeadline: a.StartDeadline, Stabilisation: a.Stabilisation, Listen: listen(a.HeartbeatInterval),
 		},
 	}
 	if a.Index > 0 {
@@ -187,6 +204,7 @@ func child(f *config.File, req contracts.AddRequest) (*tree.Spec, error) {
 			Runner: c.Runner, Labels: c.RunnerLabels, Return: f.Placement.OnReturn == config.OnReturnReturn, Verify: true,
 			StartDeadline: cmp.Or(c.StartDeadline.D(), f.Verification.StartDeadline),
 			Stabilisation: cmp.Or(c.Stabilisation.D(), f.Verification.Stabilisation),
+			Listen:        listen(cmp.Or(c.HeartbeatInterval.D(), f.FailureDetection.HeartbeatInterval)),
 		},
 	}
 	errs = append(errs, s.Validate(), startCommand(s, contracts.StartCommand{

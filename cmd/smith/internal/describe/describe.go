@@ -42,7 +42,7 @@ func What(e contracts.Event) string {
 		})
 	case contracts.AgentConflict:
 		return as(e, func(d contracts.AgentConflictData) string { return d.Detail })
-	case contracts.TreeDecided, contracts.TreeEscalated, contracts.TreeGaveUp:
+	case contracts.TreeProposed, contracts.TreeDecided, contracts.TreeEscalated, contracts.TreeGaveUp:
 		return as(e, decisions)
 	}
 	return other(e)
@@ -95,7 +95,7 @@ func Exit(x contracts.Exit) string {
 func decisions(d contracts.DecisionsData) string {
 	var parts []string
 	for _, x := range d.Effects {
-		part := x.Kind + " " + x.Node
+		part := strings.TrimSuffix(x.Kind+" "+x.Action, " ") + " " + x.Node
 		if x.Incarnation > 0 {
 			part += fmt.Sprintf("#%d", x.Incarnation)
 		}

@@ -164,6 +164,7 @@ func (f *Fleet) hear(a *agent, b *Beat, now, trusted Instant) {
 		f.learn(a, b.Seq, now)
 		rearm = f.assume(a) || rearm
 	}
+	process := a.process(b.Seq)
 	leaving := b.About.Status == Stopping || b.About.Status == Stopped
 	hung := f.hung(a, b, now) && !leaving
 	a.last, a.heard, a.lost, a.seq = trusted, now, f.clock.lost, b.Seq
@@ -172,7 +173,7 @@ func (f *Fleet) hear(a *agent, b *Beat, now, trusted Instant) {
 	if a.state == failed && !hung {
 		a.state = watched
 		f.mistakes[a.number]++
-		f.find(a, Finding{Kind: Recovered, For: now - f.past(a).since})
+		f.find(a, Finding{Kind: Recovered, For: now - f.past(a).since, Process: process})
 	}
 
 	switch {
@@ -195,6 +196,17 @@ func (f *Fleet) hear(a *agent, b *Beat, now, trusted Instant) {
 	if rearm {
 		f.arm(a)
 	}
+}
+
+// process tells from the count of heartbeats whether it goes on or begins anew.
+func (a *agent) process(seq uint64) Process {
+	switch {
+	case seq == 0 || a.seq == 0:
+		return UntoldProcess
+	case seq > a.seq:
+		return SameProcess
+	}
+	return NewProcess
 }
 
 // declare takes the interval the agent tells, if it is another than before.

@@ -98,4 +98,16 @@ type Finding struct {
 	// For is how long the agent was taken for dead (Recovered), or the
 	// detector stood still (Stalled).
 	For time.Duration
+	// Process is known where the agent counts its heartbeats (Recovered).
+	Process Process
 }
+
+// Process tells whether an agent beats on or was started anew.
+type Process uint8
+
+// Processes. Who does not count its heartbeats does not tell.
+const (
+	UntoldProcess Process = iota
+	SameProcess
+	NewProcess
+)

@@ -141,9 +141,11 @@ func detail(fd fleet.Finding) string {
 	return fmt.Sprintf("no heartbeat for %s at an interval of %s: phi %.1f, threshold %.1f from %d samples", round(e.Elapsed), e.Interval, e.Phi, e.Threshold, e.Samples)
 }
 
+var processWords = map[fleet.Process]string{fleet.SameProcess: contracts.ProcessSame, fleet.NewProcess: contracts.ProcessNew}
+
 func (w *Watcher) tellRecovered(fd fleet.Finding) {
 	w.env.Log.Info("agent recovered", "agent", fd.Agent, "incarnation", fd.Incarnation, "down", fd.For)
-	data := contracts.AgentRecoveredData{Agent: fd.Agent, Incarnation: fd.Incarnation, Down: contracts.Duration(fd.For)}
+	data := contracts.AgentRecoveredData{Agent: fd.Agent, Incarnation: fd.Incarnation, Down: contracts.Duration(fd.For), Process: processWords[fd.Process]}
 	s, told := w.stories[fd.Agent]
 	told = told && s.incarnation == fd.Incarnation
 	if told {

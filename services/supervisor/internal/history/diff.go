@@ -63,6 +63,7 @@ var shown = []struct {
 	{"type", func(n contracts.NodeView) string { return n.Type }},
 	{"parent", func(n contracts.NodeView) string { return n.Parent }},
 	{"status", func(n contracts.NodeView) string { return string(n.Status) }},
+	{"mode", func(n contracts.NodeView) string { return n.Mode }},
 	{"reason", func(n contracts.NodeView) string { return n.Reason }},
 	{"strategy", func(n contracts.NodeView) string { return n.Strategy }},
 	{"restart", func(n contracts.NodeView) string { return n.Restart }},

@@ -35,6 +35,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		shell.Handle(api, "add", k.serveAdd),
 		shell.Handle(api, "scale", k.serveScale),
 		shell.Handle(api, "move", k.serveMove),
+		shell.Handle(api, "mode", k.serveMode),
 		order("remove", tree.RemoveIt),
 		order("restart", tree.RestartIt),
 		order("terminate", tree.TerminateIt),
@@ -166,8 +167,10 @@ func verdict(in tree.Input, a answer) (contracts.OK, error) {
 			return no(contracts.CodeNotFound, "move of %s: %s", in.Node, a.reason)
 		}
 		return no(contracts.CodeConflict, "%s of %s: %s", in.Command, in.Node, a.reason)
+	case tree.NotEnforced:
+		return no(contracts.CodeConflict, "%s of %s: %s", in.Command, in.Node, a.reason)
 	case tree.Superseded:
-		return no(contracts.CodeConflict, "%s of %s was overtaken by a stop of its supervisor", in.Command, in.Node)
+		return no(contracts.CodeConflict, "%s of %s was overtaken by a stop of its supervisor or a change of its mode", in.Command, in.Node)
 	}
 	return no(contracts.CodeConflict, "%s is %s", in.Node, a.result)
 }

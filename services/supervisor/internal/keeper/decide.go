@@ -72,6 +72,7 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 		}
 	}
 	k.watch(changes)
+	k.letGo(changes)
 	for _, a := range batch[:n] {
 		if a.Kind == tree.Lost {
 			k.commands.Forget(a.Node, a.Incarnation)
@@ -128,13 +129,17 @@ func (k *Keeper) describe(d *journal.Decision, a arrival, effects []tree.Effect)
 // graver names a decision after the gravest thing in it.
 func graver(t contracts.EventType, k tree.EffectKind) contracts.EventType {
 	switch {
+	case k == tree.Propose && (t == "" || t == contracts.TreeProposed):
+		return contracts.TreeProposed
+	case k == tree.Propose:
+		return t
 	case k == tree.NoteGiveUp:
 		return contracts.TreeGaveUp
 	case t == contracts.TreeGaveUp:
 		return t
 	case k == tree.NoteEscalate, k == tree.NoteTerminate, k == tree.NoteCoolOff:
 		return contracts.TreeEscalated
-	case t == "":
+	case t == "", t == contracts.TreeProposed:
 		return contracts.TreeDecided
 	}
 	return t
@@ -154,6 +159,12 @@ func (k *Keeper) tell(e tree.Effect) {
 		log.Warn("restart waits for budget", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-k.last), "reason", e.Reason)
 	case tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteIgnore:
 		log.Warn("restart limit", "node", e.Node, "policy", string(e.Kind), "reason", e.Reason)
+	case tree.Propose:
+		log.Info("proposal", "node", e.Node, "would", string(e.Action), "reason", e.Reason)
+	case tree.NoteMode:
+		log.Info("mode changed", "node", e.Node, "change", e.Reason)
+	case tree.NoteForeign:
+		log.Warn("not started, as it runs already", "agent", e.Node, "reason", e.Reason)
 	case tree.NoteGiveUp:
 		log.Error("giving up the tree", "node", e.Node, "reason", e.Reason)
 	}
@@ -166,8 +177,8 @@ func (k *Keeper) perform(e tree.Effect) {
 		k.reply(e)
 	case tree.DoStart, tree.DoStop, tree.DoReport:
 		spec, st, ok := k.tree.Lookup(e.Node)
-		if !ok || spec.Agent == nil {
-			return
+		if !ok || spec.Agent == nil || st.Phase.Apart() {
+			return // or it was let go by what was decided together with it
 		}
 		k.commands.Do(fleet.Command{Effect: e, Spec: spec, Decision: st.Decision})
 	}
@@ -202,7 +213,7 @@ func (k *Keeper) recordRunners(d *journal.Decision) {
 func (k *Keeper) effectWords(e tree.Effect, input int) contracts.DecisionEffect {
 	out := contracts.DecisionEffect{
 		Kind: string(e.Kind), Node: e.Node, Incarnation: e.Incarnation, Runner: e.Runner,
-		Input: input, Detail: e.Reason, Correlation: e.Chain,
+		Input: input, Detail: e.Reason, Correlation: e.Chain, Action: string(e.Action),
 	}
 	if e.Due > 0 {
 		due := e.Due.Time()

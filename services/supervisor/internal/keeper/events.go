@@ -29,6 +29,8 @@ func (r *reader) caughtUp(cursor uint64) bool { return cursor >= r.until }
 var evidence = []string{
 	contracts.EventTypeWildcard(contracts.AgentFailed),
 	contracts.EventTypeWildcard(contracts.AgentStopped),
+	contracts.EventTypeWildcard(contracts.AgentRecovered),
+	contracts.EventTypeWildcard(contracts.AgentCreated),
 }
 
 // readEvents begins to read after the cursor.
@@ -117,6 +119,8 @@ func (k *Keeper) arrive(ctx context.Context, msg jetstream.Msg, seq uint64) arri
 			in, err = failedInput(ev)
 		case contracts.AgentStopped:
 			in, err = stoppedInput(ev)
+		case contracts.AgentRecovered, contracts.AgentCreated:
+			in, err = seenInput(ev)
 		}
 	}
 	if err != nil {

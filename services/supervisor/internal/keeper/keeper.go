@@ -84,6 +84,7 @@ type Keeper struct {
 	// vital hears what lives where the runner is silent.
 	vital   *pulse
 	silence silence
+	hearing hearing
 	admit   chan visited
 	visits  sync.WaitGroup
 	cursor  uint64
@@ -266,6 +267,7 @@ func (k *Keeper) loop(ctx context.Context) error {
 			}
 		case <-timer.C:
 			batch = k.batch(ctx, arrival{Input: tree.Input{Kind: tree.Tick}})
+			batch = append(k.unheard(time.Now()), batch...)
 		case <-check.C:
 			var err error
 			if batch, err = k.checkUp(ctx); err != nil {
@@ -336,10 +338,11 @@ func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 	k.snapshotIfOld(time.Now())
 	expired := k.registry.Expire(time.Now())
 	k.lookForLost(ctx, time.Now())
+	batch := k.unheard(time.Now())
 	if expired {
-		return []arrival{k.runnersNow()}, nil
+		batch = append(batch, k.runnersNow())
 	}
-	return nil, nil
+	return batch, nil
 }
 
 func (k *Keeper) runnersNow() arrival {

@@ -15,8 +15,8 @@ import (
 // of each agent.
 const maxBeats = 16_384
 
-// pulse hears the heartbeats of agents whose start is being verified, and of
-// no others: a fleet's heartbeats are the detector's matter.
+// pulse hears the heartbeats of agents whose start is being verified, or that
+// may run already, and of no others: a fleet's heartbeats are the detector's matter.
 type pulse struct {
 	env   shell.Env
 	beats chan *nats.Msg
@@ -68,6 +68,8 @@ func (k *Keeper) watch(changes []tree.Change) {
 
 func (k *Keeper) watchState(agent string, phase tree.Phase) {
 	switch phase {
+	case tree.Claiming:
+		k.pulse.watch(agent)
 	case tree.Starting, tree.Verifying, tree.Stabilising:
 		if spec, _, ok := k.tree.Lookup(agent); ok && spec.Agent.Verify {
 			k.pulse.watch(agent)
@@ -100,6 +102,9 @@ func (k *Keeper) heardBeat(ctx context.Context, m *nats.Msg) (arrival, bool) {
 		hb.Status == contracts.StatusDegraded && k.opt.DegradedFails
 	_, st, ok := k.tree.Lookup(agent)
 	switch {
+	case ok && st.Phase == tree.Claiming && unwell && hb.Status != contracts.StatusDegraded:
+		return arrival{}, false // it says that it is about to end
+	case ok && st.Phase == tree.Claiming:
 	case !ok || hb.Incarnation != 0 && hb.Incarnation != st.Incarnation:
 		return arrival{}, false
 	case st.Phase == tree.Starting && st.Beat && st.Unwell == unwell, st.Phase == tree.Stabilising && st.Unwell == unwell:

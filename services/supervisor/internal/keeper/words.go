@@ -63,6 +63,19 @@ func stoppedInput(ev contracts.Event) (tree.Input, error) {
 	return in, nil
 }
 
+// seenInput reads an event that says that an agent lives, whoever started it.
+func seenInput(ev contracts.Event) (tree.Input, error) {
+	d, err := contracts.DecodeData[struct {
+		Incarnation uint64 `json:"incarnation"`
+	}](ev)
+	if err != nil {
+		return tree.Input{}, err
+	}
+	in := input(ev, d.Incarnation)
+	in.Kind, in.Reason = tree.Seen, ev.Type.Name()
+	return in, nil
+}
+
 func input(ev contracts.Event, incarnation uint64) tree.Input {
 	return tree.Input{Node: ev.Entity, Incarnation: incarnation, Event: ev.ID, Chain: ev.CorrelationID, At: tree.Instant(ev.Time.UnixNano())}
 }
@@ -101,6 +114,7 @@ func View(t *tree.Tree, id string, deep bool) (contracts.NodeView, bool) {
 	if !st.Phase.Up() {
 		v.PID = 0
 	}
+	viewMode(t, &v, st)
 	if !deep {
 		_, restarts := t.History(id)
 		for _, r := range restarts {
@@ -133,6 +147,14 @@ func status(spec *tree.Spec, st tree.State) contracts.NodeStatus {
 		return contracts.NodeStopping
 	case tree.Waiting:
 		return contracts.NodeRestarting
+	case tree.Claiming:
+		return contracts.NodeStarting
+	case tree.Foreign:
+		return contracts.NodeForeign
+	case tree.Watched:
+		if st.Why == "" {
+			return contracts.NodeWatched
+		}
 	}
 	switch st.Why {
 	case "", tree.WhyFinished, tree.WhyTerminated, tree.WhyOrdered:

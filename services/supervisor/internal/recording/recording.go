@@ -22,7 +22,7 @@ var ErrIncomplete = errors.New("recorded without what it takes to decide on it a
 var words = map[tree.InputKind]string{
 	tree.Exited: "exit", tree.Lost: "lost", tree.Failed: "verdict", tree.Started: "start_result", tree.StartFailed: "start_result",
 	tree.Stopped: "stop_result", tree.Beat: "heartbeat", tree.Tick: "timer", tree.Order: "command",
-	tree.Configure: "config", tree.Runners: "runners",
+	tree.Configure: "config", tree.Runners: "runners", tree.Seen: "seen", tree.Deaf: "deaf",
 }
 
 // Word is the kind of an input as decisions call it.
@@ -41,6 +41,7 @@ type extra struct {
 	Spec    *tree.Spec       `json:"spec,omitempty"`
 	Count   int              `json:"count,omitempty"`
 	To      string           `json:"to,omitempty"`
+	Mode    *tree.Rollout    `json:"mode,omitempty"`
 	Boot    bool             `json:"boot,omitempty"`
 	Runners []tree.Runner    `json:"runners,omitempty"`
 }
@@ -50,7 +51,7 @@ type extra struct {
 func Write(in tree.Input) (contracts.DecisionInput, error) {
 	x := extra{
 		Failed: in.Kind == tree.StartFailed, Normal: in.Normal, Unwell: in.Unwell, PID: in.PID, Command: in.Command,
-		Token: in.Token, Spec: in.Spec, Count: in.Count, To: in.To, Boot: in.Boot, Runners: in.Runners,
+		Token: in.Token, Spec: in.Spec, Count: in.Count, To: in.To, Mode: in.Mode, Boot: in.Boot, Runners: in.Runners,
 	}
 	if in.Chain != in.Event {
 		x.Chain = in.Chain
@@ -89,7 +90,7 @@ func Read(r contracts.DecisionInput) (tree.Input, error) {
 	}
 	in.Normal, in.Unwell, in.PID, in.Chain = x.Normal, x.Unwell, x.PID, x.Chain
 	in.Command, in.Token, in.Spec, in.Boot, in.Runners = x.Command, x.Token, x.Spec, x.Boot, x.Runners
-	in.Count, in.To = x.Count, x.To
+	in.Count, in.To, in.Mode = x.Count, x.To, x.Mode
 	if in.Chain == "" {
 		in.Chain = in.Event
 	}

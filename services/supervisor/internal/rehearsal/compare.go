@@ -34,7 +34,7 @@ func sameEffects(recorded []contracts.DecisionEffect, effects []tree.Effect) boo
 	effects = shown(effects)
 	return slices.EqualFunc(recorded, effects, func(a contracts.DecisionEffect, b tree.Effect) bool {
 		due := a.Due == nil && b.Due == 0 || a.Due != nil && a.Due.UnixNano() == int64(b.Due)
-		return a.Kind == word(b.Kind) && a.Node == b.Node && a.Incarnation == b.Incarnation && a.Runner == b.Runner && due
+		return a.Kind == word(b.Kind) && a.Node == b.Node && a.Incarnation == b.Incarnation && a.Runner == b.Runner && a.Action == string(b.Action) && due
 	})
 }
 

@@ -13,6 +13,17 @@ func (t *Tree) begin(n *node, cause, chain string, again bool) {
 		t.boot(n, again)
 		return
 	}
+	if t.mode(n) != Enforce {
+		t.watch(n, "")
+		if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
+			t.answer(n, OK)
+		}
+		return
+	}
+	if n.st.Claim != "" {
+		t.claim(n)
+		return
+	}
 	previous, lost := cmp.Or(n.st.Runner, n.st.From), n.st.Lost
 	n.st.Incarnation++
 	n.st.Runner, n.st.PID = "", 0
@@ -148,6 +159,9 @@ func (t *Tree) ended(n *node, normal bool) {
 		t.autoShutdown(p, n)
 	case p.spec.Supervisor.Strategy == Escalate:
 		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
+		if t.contained(p, NoteEscalate, "child "+n.spec.ID+" failed: "+n.st.Why) {
+			return
+		}
 		t.emit(Effect{Kind: NoteEscalate, Node: p.spec.ID, Reason: "child " + n.spec.ID + " failed", Event: n.st.Cause, Chain: n.st.Chain})
 		t.shutdown(p, Escalated, "child "+n.spec.ID+" failed: "+n.st.Why)
 	case !n.st.Lost && !t.allow(p):
@@ -196,7 +210,9 @@ func (t *Tree) autoShutdown(p, n *node) {
 	default:
 		return
 	}
-	t.shutdown(p, Shutdown, "significant child "+n.spec.ID+" ended")
+	if !t.contained(p, NoteEscalate, "significant child "+n.spec.ID+" ended") {
+		t.shutdown(p, Shutdown, "significant child "+n.spec.ID+" ended")
+	}
 }
 
 // allow counts a restart against a supervisor's limit: those of the last
@@ -233,6 +249,10 @@ func (t *Tree) exceeded(p, n *node) {
 		note.Kind, outcome = NoteCoolOff, Cooling
 		note.Due = t.now.Add(p.spec.Supervisor.CoolOff)
 	default:
+		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
+		if t.contained(p, NoteEscalate, why) {
+			return
+		}
 		note.Kind = NoteEscalate
 	}
 	if p.parent == nil && outcome != Cooling {

@@ -77,6 +77,10 @@ func (t *Tree) configure(in *Input) {
 			t.arrange(t.nodes[s.ID], order[s.ID])
 		}
 	}
+	if t.moded {
+		t.remode(t.root)
+		t.listenAgain() // whoever takes over has heard nothing yet
+	}
 	t.removeUnwanted(wanted)
 	if in.Boot && t.root.st.Phase == Idle {
 		t.begin(t.root, "", "", false)
@@ -126,6 +130,7 @@ func (t *Tree) respecify(n *node, s *Spec) {
 	if !reflect.DeepEqual(&spec, n.spec) {
 		n.spec = &spec
 		t.mark(n, dirtyState|dirtySpec)
+		t.keepMode(n)
 	}
 }
 

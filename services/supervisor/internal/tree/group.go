@@ -28,10 +28,22 @@ func (t *Tree) busy(p *node) bool {
 func (t *Tree) boot(s *node, again bool) {
 	t.setPhase(s, Starting, "")
 	s.st.Then, s.st.Decision = "", t.decision
-	s.st.Supervisor.Window, s.st.Supervisor.Suspended = nil, false
+	s.st.Supervisor.Window, s.st.Supervisor.Proposed, s.st.Supervisor.Suspended = nil, nil, false
 	s.queue = nil
 	t.emit(Effect{Kind: NoteBoot, Node: s.spec.ID, Event: s.st.Cause, Chain: s.st.Chain})
 	for _, c := range s.kids {
+		switch c.st.Phase {
+		case Watched:
+			c.st.Ended = 0
+			continue
+		case Stopping:
+			// It was to be stopped while its supervisor was down.
+			if c.st.Then == "" {
+				c.st.Then = ThenRestart
+				t.touch(c)
+			}
+			continue
+		}
 		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Hold || c.st.Ended != 0 {
 			t.setPhase(c, Idle, "")
 			c.st.Attempts, c.st.Hold, c.st.Ended = 0, false, 0
@@ -43,7 +55,9 @@ func (t *Tree) boot(s *node, again bool) {
 		return
 	}
 	for _, c := range s.kids {
-		t.begin(c, s.st.Cause, s.st.Chain, again)
+		if c.st.Phase == Idle {
+			t.begin(c, s.st.Cause, s.st.Chain, again)
+		}
 	}
 	t.settleLater(s)
 }
@@ -107,6 +121,9 @@ func (t *Tree) restartGroup(p, n *node, due Instant) {
 	p.st.Supervisor.Op = op
 	t.touch(p)
 	t.emit(Effect{Kind: NoteGroup, Node: p.spec.ID, Due: op.Due, Reason: string(p.spec.Supervisor.Strategy) + " because of " + n.spec.ID, Event: op.Cause, Chain: op.Chain})
+	if t.moded {
+		t.proposeAlong(n, op.Due, false, op.Cause, op.Chain)
+	}
 	t.advance(p)
 }
 
@@ -151,6 +168,9 @@ func (t *Tree) advance(p *node) {
 				continue
 			}
 			t.begin(c, op.Cause, op.Chain, op.Again)
+			if c.st.Phase == Watched {
+				continue
+			}
 			return
 		default:
 			return
@@ -201,8 +221,12 @@ func (t *Tree) stopped(c *node) bool {
 		t.touch(c)
 	}
 	switch {
-	case c.st.Phase == Gone:
+	case c.st.Phase == Gone, c.st.Phase == Watched:
 		return true
+	case c.st.Phase.Apart() && c.st.Claim.ours():
+		c.blameFor(c.parent.op())
+		t.stop(c, "", WhyOrdered, false)
+		return false
 	case !c.st.Phase.live() || c.unstarted():
 		if c.st.Phase != Idle {
 			ended = true
@@ -242,6 +266,7 @@ func (n *node) blameFor(op *Operation) { n.st.Cause, n.st.Chain = op.Cause, op.C
 func (t *Tree) down(n *node) {
 	then := n.st.Then
 	n.st.Then, n.st.Kill = "", false
+	t.setClaim(n, n.st.Claim.over())
 	t.setPhase(n, Idle, n.st.Why)
 	p := n.parent
 	if p.awaitsStop(n) {

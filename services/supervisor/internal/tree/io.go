@@ -23,6 +23,10 @@ const (
 	Lost InputKind = "lost"
 	// Beat: an incarnation said that it lives.
 	Beat InputKind = "beat"
+	// Seen: somebody else noticed that the agent lives, whoever started it.
+	Seen InputKind = "seen"
+	// Deaf: beats may have gone unheard until now.
+	Deaf InputKind = "deaf"
 	// Tick: time has passed.
 	Tick InputKind = "tick"
 	// Order: an operator wants something done.
@@ -55,6 +59,8 @@ const (
 	ScaleIt CommandKind = "scale"
 	// MoveIt puts a node under the supervisor To. What runs, runs on.
 	MoveIt CommandKind = "move"
+	// ModeIt gives a node another mode, or its former one if there is none.
+	ModeIt CommandKind = "mode"
 )
 
 // Input is one thing that the tree takes into account. Which fields matter
@@ -85,6 +91,8 @@ type Input struct {
 	Spec    *Spec
 	Count   int
 	To      string
+	// Mode belongs to an Order of another mode.
+	Mode *Rollout
 	// Specs are the whole configured tree, parents first, and Boot starts a
 	// tree that is down.
 	Specs []*Spec
@@ -139,6 +147,11 @@ const (
 	NoteScale     EffectKind = "scale"
 	NoteMove      EffectKind = "move"
 	NoteReturn    EffectKind = "return"
+	NoteMode      EffectKind = "mode"
+	// NoteForeign: an enforced agent runs that was not started from here.
+	NoteForeign EffectKind = "foreign"
+	// Propose tells what would be done, were the node enforced: Action.
+	Propose EffectKind = "propose"
 	// NoteBudget: a restart waits for budget, at least until Due.
 	NoteBudget EffectKind = "budget"
 )
@@ -159,6 +172,8 @@ const (
 	Invalid        Result = "invalid"
 	Busy           Result = "busy"
 	Superseded     Result = "superseded"
+	// NotEnforced: the agent's mode, or whoever else keeps it, forbids it.
+	NotEnforced Result = "not_enforced"
 )
 
 // Effect is one thing to do, or one conclusion.
@@ -178,4 +193,6 @@ type Effect struct {
 	Event, Chain string
 	Token        string
 	Result       Result
+	// Action belongs to Propose: restart, or the kind of the conclusion.
+	Action EffectKind
 }

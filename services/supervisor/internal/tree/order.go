@@ -23,6 +23,14 @@ func (t *Tree) order(in *Input) {
 		t.suspend(n, in)
 		return
 	}
+	if in.Command == ModeIt {
+		t.setMode(n, in)
+		return
+	}
+	if why := t.forbidden(n, in.Command); why != "" {
+		t.refuse(in, NotEnforced, why)
+		return
+	}
 	p := n.parent
 	if p == nil && (in.Command == RemoveIt || in.Command == DeleteChild) {
 		t.refuse(in, Invalid, "the root cannot be removed")
@@ -177,6 +185,8 @@ func (t *Tree) launch(n *node) {
 // terminate brings a node down by order; then says what follows.
 func (t *Tree) terminate(n *node, then Then) {
 	switch {
+	case n.st.Phase == Claiming && n.st.Claim.ours():
+		t.stop(n, then, WhyTerminated, false)
 	case !n.st.Phase.live() || n.unstarted():
 		if n.st.Phase != Gone {
 			// An end that waits to be dealt with is overtaken by the order.
@@ -272,6 +282,10 @@ func (t *Tree) insert(s *Spec) *node {
 		n.st.Supervisor = &Supervised{}
 	}
 	t.nodes[s.ID] = n
+	t.moded = t.moded || s.Mode != nil
+	if t.moded && n.st.Incarnation > 0 {
+		n.st.Claim = Left
+	}
 	if n.parent == nil {
 		t.root = n
 	} else {
@@ -287,6 +301,7 @@ func (t *Tree) remove(n *node) {
 		t.remove(n.kids[len(n.kids)-1])
 	}
 	t.answer(n, Superseded)
+	t.setClaim(n, "")
 	t.setPhase(n, Idle, n.st.Why)
 	n.parent.abandon(n)
 	n.removed = true

@@ -179,10 +179,12 @@ func (t *Tree) Stale(agent string, incarnation uint64, runner string) bool {
 		return t.tombs[agent] >= incarnation && incarnation > 0
 	case n.spec.Agent == nil || incarnation > n.st.Incarnation:
 		return false
+	case t.mode(n) != Enforce:
+		return false // nobody stops it from here
 	case incarnation < n.st.Incarnation:
 		return true
 	}
-	return !n.st.Phase.live() || n.st.Runner != runner
+	return !n.occupies() || n.st.Runner != runner
 }
 
 // Unplaced is the number of agents that wait for a runner.

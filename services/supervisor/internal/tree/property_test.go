@@ -35,15 +35,25 @@ type world struct {
 	excused map[string]bool
 	// calm is set when no more faults happen.
 	calm bool
+	// foreign are agents that somebody else keeps, which beat with no number;
+	// plain ones beat without their number, too.
+	foreign, plain map[string]bool
 }
 
 func (w *world) step(in Input) {
+	if in.Kind == Tick {
+		w.beatWhereListened()
+	}
 	for _, e := range w.tree.Step(&in, w.now, nil) {
 		switch e.Kind {
 		case DoStart, DoStop, DoReport:
+			if m := w.tree.Mode(e.Node); m != Enforce {
+				w.t.Fatalf("%s of %s, whose mode is %s", e.Kind, e.Node, m)
+			}
 			w.lanes[e.Node] = append(w.lanes[e.Node], e)
 		}
 	}
+	w.dropOrders()
 	changes := w.tree.Changes(nil)
 	w.copied(changes)
 	for _, c := range changes {
@@ -105,6 +115,8 @@ func (w *world) start(e Effect) {
 	case w.seen[agent] >= e.Incarnation:
 		w.inbox = append(w.inbox, Input{Kind: Exited, Node: agent, Incarnation: e.Incarnation, Reason: "already exited"})
 		return
+	case w.foreign[agent]:
+		w.t.Fatalf("%s is started while it runs elsewhere", agent)
 	case !w.calm && rapid.IntRange(0, 4).Draw(w.t, "start fails") == 0:
 		w.inbox = append(w.inbox, Input{Kind: StartFailed, Node: agent, Incarnation: e.Incarnation, Reason: "no such program"})
 		return
@@ -150,6 +162,9 @@ func compare(a, b Input) int {
 func (w *world) deliver(i int) {
 	in := w.inbox[i]
 	w.inbox = slices.Delete(w.inbox, i, i+1)
+	if n := w.tree.nodes[in.Node]; n != nil && in.Kind == Beat && n.st.Phase == Claiming && w.live[in.Node] != in.Incarnation {
+		return // who is listened for now was not when it beat
+	}
 	w.step(in)
 }
 
@@ -165,6 +180,17 @@ func (w *world) consistent() {
 	}
 	if diff := cmp.Diff(got, w.mirror, cmpopts.EquateEmpty()); diff != "" {
 		w.t.Fatalf("memory and log differ (-memory +log):\n%s", diff)
+	}
+	load := map[string]int{}
+	for _, n := range w.tree.nodes {
+		if n.occupies() {
+			load[n.st.Runner]++
+		}
+	}
+	for r, n := range w.tree.load {
+		if load[r] != n {
+			w.t.Fatalf("runner %s is said to have %d agents and has %d", r, n, load[r])
+		}
 	}
 }
 

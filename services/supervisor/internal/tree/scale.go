@@ -241,6 +241,9 @@ func (t *Tree) move(n *node, in *Input) {
 	if from.st.Phase != Running && to.st.Phase == Running && n.st.Phase == Idle && !n.retired() {
 		t.begin(n, "", "", false)
 	}
+	if t.moded {
+		t.remode(n)
+	}
 	t.refuse(in, OK, "")
 }
 

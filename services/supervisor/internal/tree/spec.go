@@ -90,6 +90,8 @@ type Spec struct {
 	Instances int    `json:"instances,omitempty"`
 	// Origin is the configured parent of a node that was moved at run time.
 	Origin string `json:"origin,omitempty"`
+	// Mode is the mode of the agents below, or of the agent; nil inherits it.
+	Mode *Rollout `json:"mode,omitempty"`
 	// Backoff spaces the restarts of this node.
 	Backoff Backoff `json:"backoff,omitzero"`
 	// ShutdownTimeout is how long an agent may take to end by itself, or all
@@ -114,6 +116,9 @@ type Agent struct {
 	Verify        bool          `json:"verify,omitempty"`
 	StartDeadline time.Duration `json:"start_deadline,omitempty"`
 	Stabilisation time.Duration `json:"stabilisation,omitempty"`
+	// Listen is how long nothing may be heard of an agent that somebody else
+	// may keep before it is started; 0 means [DefaultListen].
+	Listen time.Duration `json:"listen,omitempty"`
 	// Start is what a runner needs to know; the tree does not look inside.
 	Start json.RawMessage `json:"start,omitempty"`
 }
@@ -163,8 +168,11 @@ func (s *Spec) Validate() error {
 	if err := s.Backoff.Validate(); err != nil {
 		errs = append(errs, err)
 	}
-	if a := s.Agent; a != nil && (a.StartDeadline < 0 || a.Stabilisation < 0) {
-		add("start_deadline and stabilisation: must not be negative")
+	if a := s.Agent; a != nil && (a.StartDeadline < 0 || a.Stabilisation < 0 || a.Listen < 0) {
+		add("start_deadline, stabilisation and listen: must not be negative")
+	}
+	if s.Mode != nil {
+		errs = append(errs, s.Mode.Validate())
 	}
 	if s.Supervisor != nil {
 		errs = append(errs, s.Supervisor.validate())

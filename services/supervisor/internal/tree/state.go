@@ -26,6 +26,15 @@ const (
 	Stopping Phase = "stopping"
 	// Waiting: down, to be started at Due.
 	Waiting Phase = "waiting"
+	// Watched: an agent that is not enforced. Whether it runs is somebody
+	// else's doing.
+	Watched Phase = "watched"
+	// Claiming: enforced from now on; it is listened for, since it may run
+	// already.
+	Claiming Phase = "claiming"
+	// Foreign: enforced, but it runs and was not started from here. It is left
+	// alone until it ends.
+	Foreign Phase = "foreign"
 )
 
 // live tells whether there may be a process (or a subtree) to stop.
@@ -111,6 +120,10 @@ type State struct {
 	// Ended orders ends that the supervisor has not yet dealt with.
 	Ended  uint64 `json:"ended,omitempty"`
 	Normal bool   `json:"normal,omitempty"`
+	// Claim says what must be found out before its next start, since it was
+	// not enforced, and Mode is its setting made at run time.
+	Claim Claim    `json:"claim,omitempty"`
+	Mode  *Setting `json:"mode,omitempty"`
 	// Command is the operator's command in progress.
 	Command *Command `json:"command,omitempty"`
 	// Cause is the event that led here, Chain the first event of the story,
@@ -125,6 +138,9 @@ type State struct {
 type Supervised struct {
 	// Window holds the times of the restarts that count against the limit.
 	Window []Instant `json:"window,omitempty"`
+	// Proposed holds the times of the restarts that were proposed and would
+	// count.
+	Proposed []Instant `json:"proposed,omitempty"`
 	// Suspended makes the failures of everything below it wait to be dealt
 	// with.
 	Suspended bool `json:"suspended,omitempty"`
@@ -207,9 +223,14 @@ func (s *State) clone() *State {
 		cmd := *s.Command
 		c.Command = &cmd
 	}
+	if s.Mode != nil {
+		mode := *s.Mode
+		c.Mode = &mode
+	}
 	if s.Supervisor != nil {
 		sup := *s.Supervisor
 		sup.Window = append([]Instant(nil), sup.Window...)
+		sup.Proposed = append([]Instant(nil), sup.Proposed...)
 		if sup.Op != nil {
 			op := *sup.Op
 			sup.Op = &op

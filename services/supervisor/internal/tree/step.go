@@ -8,6 +8,8 @@ func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
 	switch in.Kind {
 	case Tick:
 		t.tick()
+	case Deaf:
+		t.listenAgain()
 	case Order:
 		t.order(in)
 	case Configure:
@@ -29,6 +31,10 @@ func (t *Tree) Deciding(message string) { t.decision = message }
 
 // heard deals with an input about an agent.
 func (t *Tree) heard(n *node, in *Input) {
+	if n.st.Phase.Apart() {
+		t.heardApart(n, in)
+		return
+	}
 	if in.Incarnation != n.st.Incarnation {
 		// Somebody who does not know incarnations speaks of the current one,
 		// unless what they say is older than it.
@@ -76,7 +82,7 @@ func (t *Tree) blame(n *node, in *Input) {
 }
 
 func (t *Tree) started(n *node, in *Input) {
-	n.st.PID = in.PID
+	n.st.PID, n.st.Claim = in.PID, ""
 	a := n.spec.Agent
 	switch {
 	case !a.Verify:
@@ -215,6 +221,10 @@ func (t *Tree) tick() {
 			t.setPhase(n, Idle, WhyOrdered)
 		case n.st.Phase == Waiting:
 			t.begin(n, n.st.Cause, n.st.Chain, true)
+		case n.st.Phase == Claiming:
+			t.claimed(n)
+		case n.st.Phase == Foreign:
+			t.claim(n)
 		case n.st.Phase == Verifying:
 			t.overdue(n, "no heartbeat of the new incarnation within its start deadline")
 		case n.st.Phase == Stabilising && n.st.Unwell:
@@ -261,6 +271,10 @@ func (t *Tree) unqueue(q queued) {
 		normal := n.st.Normal
 		n.st.Ended, n.st.Normal = 0, false
 		t.touch(n)
+		if n.st.Phase != Idle {
+			t.startOthers(n)
+			return
+		}
 		t.ended(n, normal)
 	case n.st.Command != nil && n.st.Command.Queued == q.seq:
 		n.st.Command.Queued = 0

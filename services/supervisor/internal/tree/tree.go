@@ -14,6 +14,8 @@ type Tree struct {
 	// seq orders what waits in the supervisors' queues.
 	seq    uint64
 	timers timers
+	// moded is set once any node has, or had, a mode of its own.
+	moded bool
 	// touches counts calls of mark.
 	touches uint64
 	dirty   []*node
@@ -123,7 +125,8 @@ func (t *Tree) derive(n *node) {
 	if len(n.queue) > 0 {
 		t.settle = append(t.settle, n)
 	}
-	if n.spec.Agent != nil && n.st.Phase.live() && n.st.Runner != "" {
+	t.moded = t.moded || n.rollout() != nil
+	if n.occupies() {
 		t.load[n.st.Runner]++
 	}
 	if n.spec.Agent != nil && n.st.Phase == Running {
@@ -287,7 +290,7 @@ func (t *Tree) settleLater(p *node) { t.settle = append(t.settle, p) }
 
 // setPhase moves a node on and keeps what is derived from phases right.
 func (t *Tree) setPhase(n *node, phase Phase, why string) {
-	was := n.st.Phase
+	was, occupied := n.st.Phase, n.occupies()
 	n.st.Phase, n.st.Why, n.st.Since, n.st.Due = phase, why, t.now, 0
 	n.st.Ticket = 0
 	t.touch(n)
@@ -301,7 +304,7 @@ func (t *Tree) setPhase(n *node, phase Phase, why string) {
 	if n.spec.Agent == nil {
 		return
 	}
-	if n.st.Runner != "" && was.live() && !phase.live() {
+	if occupied && !n.occupies() {
 		t.load[n.st.Runner]--
 	}
 	if was == Running {
@@ -328,7 +331,7 @@ func (n *node) due() Instant {
 		return op.Due
 	}
 	switch n.st.Phase {
-	case Waiting:
+	case Waiting, Claiming, Foreign:
 		if n.parent.suspended() {
 			return 0
 		}

@@ -1,0 +1,109 @@
+package journal
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// Record is a decision of the tree, or an event about an agent.
+type Record struct {
+	Decision *Past
+	Event    contracts.Event
+	Sequence uint64
+}
+
+// ReadRecords calls each with the tree's decisions and the events of some types
+// that are stored from one moment to another, in the log's order, until each
+// gives an error. What cannot be read is left out.
+func (j *Journal) ReadRecords(ctx context.Context, from, to contracts.Moment, types []contracts.EventType, each func(Record) error) error {
+	fail := func(err error) error { return fmt.Errorf("read the record of tree %s: %w", j.tree, err) }
+	subjects := []string{contracts.TreeWildcard(j.tree)}
+	for _, t := range types {
+		subjects = append(subjects, contracts.EventTypeWildcard(t))
+	}
+	last, err := j.lastOf(ctx, subjects)
+	if err != nil {
+		return fail(err)
+	}
+	if to.Sequence > 0 {
+		last = min(last, to.Sequence)
+	}
+	if last == 0 || from.Sequence > last {
+		return nil
+	}
+	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverAllPolicy}
+	switch {
+	case from.Sequence > 0:
+		cfg.DeliverPolicy, cfg.OptStartSeq = jetstream.DeliverByStartSequencePolicy, from.Sequence
+	case from.At != nil:
+		cfg.DeliverPolicy, cfg.OptStartTime = jetstream.DeliverByStartTimePolicy, from.At
+	}
+	cons, err := j.stream.OrderedConsumer(ctx, cfg)
+	if err != nil {
+		return fail(err)
+	}
+	if info, err := cons.Info(ctx); err != nil {
+		return fail(err)
+	} else if info.NumPending == 0 && info.Delivered.Consumer == 0 {
+		return nil // all of it is older
+	}
+	msgs, err := cons.Messages()
+	if err != nil {
+		return fail(err)
+	}
+	defer msgs.Stop()
+	var whole assembly
+	for at := uint64(0); at < last; {
+		msg, err := msgs.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return fail(err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return fail(err)
+		}
+		at = meta.Sequence.Stream
+		if at > last || to.Sequence == 0 && to.At != nil && meta.Timestamp.After(*to.At) {
+			return nil
+		}
+		ev, err := contracts.DecodeEvent(msg.Subject(), msg.Data())
+		if err != nil {
+			continue
+		}
+		r := Record{Event: ev, Sequence: at}
+		if ev.Type.Family() == contracts.FamilyTree {
+			d, err := contracts.DecodeData[contracts.DecisionsData](ev)
+			if err != nil || !whole.add(ev, d, at) {
+				continue
+			}
+			past := whole.take()
+			r.Decision = &past
+		}
+		if err := each(r); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// lastOf is the place of the last message on any of some subjects, 0 where
+// there is none.
+func (j *Journal) lastOf(ctx context.Context, subjects []string) (uint64, error) {
+	var last uint64
+	for _, s := range subjects {
+		msg, err := j.stream.GetLastMsgForSubject(ctx, s)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			continue
+		}
+		if err != nil {
+			return 0, err
+		}
+		last = max(last, msg.Sequence)
+	}
+	return last, nil
+}

@@ -1,0 +1,331 @@
+package tree
+
+import (
+	"cmp"
+	"time"
+)
+
+// Claim says what is not known about an agent that was not enforced: it must be
+// found out before it is started, so that nothing runs twice.
+type Claim string
+
+// Claims. None is needed for an agent that was enforced all along.
+const (
+	// Listen: no process of ours is left; somebody else's may run.
+	Listen Claim = "listen"
+	// Own: the last incarnation ran when the agent was let go.
+	Own Claim = "own"
+	// Settle: the last incarnation was being started or stopped then. It is
+	// not known whether that was done, or will be.
+	Settle Claim = "settle"
+	// Left: it was removed from the tree and is back. It may have been left
+	// running, nobody knows where.
+	Left Claim = "left"
+)
+
+// ours tells whether a process of the last incarnation may live.
+func (c Claim) ours() bool { return c == Own || c == Settle }
+
+// over is the claim once the last incarnation is known to have ended.
+func (c Claim) over() Claim {
+	if c == "" {
+		return ""
+	}
+	return Listen
+}
+
+// DefaultListen is three heartbeats of the default interval.
+const DefaultListen = 15 * time.Second
+
+// Apart tells whether an agent is in nobody's hands here.
+func (p Phase) Apart() bool { return p == Watched || p == Claiming || p == Foreign }
+
+// occupies tells whether an agent takes room on its runner.
+func (n *node) occupies() bool {
+	return n.spec.Agent != nil && n.st.Runner != "" && (n.st.Phase.live() || n.st.Claim.ours())
+}
+
+func (t *Tree) setClaim(n *node, c Claim) {
+	if n.st.Claim == c {
+		return
+	}
+	occupied := n.occupies()
+	n.st.Claim = c
+	t.touch(n)
+	if occupied && !n.occupies() {
+		t.load[n.st.Runner]--
+	}
+}
+
+// remode makes everything below a node go by its mode, which may be another.
+// Who is let go is let go first: nothing is ordered of it any more.
+func (t *Tree) remode(n *node) {
+	agents := n.agents(nil)
+	var awaited []*node
+	for _, a := range agents {
+		if t.mode(a) != Enforce && t.letGo(a) {
+			awaited = append(awaited, a)
+		}
+	}
+	for _, a := range awaited {
+		if op := a.parent.op(); op != nil && op.Stage != StageWait && op.At == a.spec.Rank {
+			t.advance(a.parent)
+		}
+	}
+	for _, a := range agents {
+		if !a.removed && a.st.Phase == Watched && t.mode(a) == Enforce {
+			t.takeUp(a)
+		}
+	}
+}
+
+// agents appends all agents at and below a node.
+func (n *node) agents(dst []*node) []*node {
+	if n.spec.Agent != nil {
+		return append(dst, n)
+	}
+	for _, c := range n.kids {
+		dst = c.agents(dst)
+	}
+	return dst
+}
+
+// letGo takes an agent out of the tree's hands as it is. What it was about to
+// do becomes a proposal. It tells whether its supervisor waited for it.
+func (t *Tree) letGo(n *node) (awaited bool) {
+	p, phase := n.parent, n.st.Phase
+	dropped := false
+	switch {
+	case phase == Watched || phase == Gone:
+		return false
+	case phase == Idle:
+		if dropped = n.st.Ended > 0 || t.willStart(p, n); !dropped {
+			return false
+		}
+	case phase == Waiting || n.unstarted():
+		dropped = true
+	case phase == Stopping:
+		dropped = n.st.Then == ThenFail || n.st.Then == ThenStartFailed || n.st.Then == ThenRestart || p.op() != nil && p.op().Kind != OpStop
+		t.setClaim(n, Settle)
+	case phase == Starting:
+		t.setClaim(n, Settle)
+	case phase.live():
+		t.setClaim(n, Own)
+	}
+	awaited = p.awaitsStart(n) || p.awaitsStop(n)
+	forget := n.st.Command != nil && n.st.Command.Kind == RemoveIt
+	t.answer(n, Superseded)
+	why := ""
+	if dropped {
+		why = cmp.Or(n.st.Why, WhyOrdered)
+		if t.mode(n) == Shadow {
+			t.suggest(n, Proposed, t.now, "it was under way: "+why, n.st.Cause, n.st.Chain)
+		}
+	}
+	ended, s := n.st.Ended, p.spec.Supervisor.Strategy
+	t.watch(n, why)
+	if s == OneForAll || s == RestForOne {
+		n.st.Ended = ended // its supervisor still owes others a start
+	}
+	if forget {
+		t.remove(n)
+	}
+	return awaited
+}
+
+// startOthers starts the siblings that a restart of a child would have started
+// with it, since that child is not restarted from here any more.
+func (t *Tree) startOthers(n *node) {
+	p := n.parent
+	if p.op() != nil {
+		return // they start with that
+	}
+	op := &Operation{Kind: OpGroup, Stage: StageStart, Again: true, Cause: n.st.Cause, Chain: n.st.Chain}
+	if p.spec.Supervisor.Strategy == RestForOne {
+		op.From, op.At = n.spec.Rank, n.spec.Rank
+	}
+	p.st.Supervisor.Op = op
+	t.advance(p)
+}
+
+// watch leaves an agent to whoever keeps it.
+func (t *Tree) watch(n *node, why string) {
+	if n.st.Claim == "" {
+		n.st.Claim = Listen
+	}
+	s := &n.st
+	s.Then, s.Kill, s.Overdue, s.Beat, s.Unwell, s.Lost, s.Hold, s.Ended, s.Normal = "", false, false, false, false, false, false, 0, false
+	t.setPhase(n, Watched, why)
+}
+
+// takeUp begins to enforce an agent that was only watched.
+func (t *Tree) takeUp(n *node) {
+	ended := n.st.Why != ""
+	switch {
+	case !n.parent.up() && n.st.Claim.ours():
+		// With its supervisor down it is to be, too.
+		t.stop(n, "", WhyOrdered, false)
+	case !n.parent.up():
+		// It starts with its supervisor.
+		t.setPhase(n, Idle, WhyOrdered)
+	case ended && n.spec.Restart == Temporary && !n.st.Claim.ours():
+		t.retire(n)
+	case n.st.Why == WhyFinished:
+		t.setPhase(n, Idle, WhyFinished)
+	default:
+		n.st.Attempts = 0
+		t.claim(n)
+	}
+}
+
+// claim listens for an agent before anything is done with it.
+func (t *Tree) claim(n *node) {
+	t.setPhase(n, Claiming, "")
+	t.arm(n, t.now.Add(n.listen()))
+}
+
+func (n *node) listen() time.Duration { return cmp.Or(n.spec.Agent.Listen, DefaultListen) }
+
+// foreignPeriods is after how many periods of listening an agent that runs
+// elsewhere is listened for again, should nobody have told of its end.
+const foreignPeriods = 20
+
+// listenAgain makes silence count from now on only.
+func (t *Tree) listenAgain() {
+	if !t.moded {
+		return
+	}
+	for _, n := range t.root.agents(nil) {
+		if n.st.Phase == Claiming {
+			t.arm(n, t.now.Add(n.listen()))
+		}
+	}
+}
+
+// claimed goes on with an agent of which nothing was heard.
+func (t *Tree) claimed(n *node) {
+	switch n.st.Claim {
+	case Own:
+		t.resume(n)
+	case Settle:
+		t.settleOrder(n)
+	default:
+		t.setClaim(n, "")
+		t.begin(n, n.st.Cause, n.st.Chain, false)
+	}
+}
+
+// resume orders the start of the last incarnation again: a runner that has it
+// says so, one whose agent has ended says that, and the rest follows.
+func (t *Tree) resume(n *node) {
+	t.setPhase(n, Starting, "")
+	n.st.Claim, n.st.Decision = Listen, t.decision
+	t.emit(n.startEffect())
+}
+
+// settleOrder stops the last incarnation, of which it is not known whether it
+// runs: then it is certain that it does not and never will.
+func (t *Tree) settleOrder(n *node) {
+	t.stop(n, ThenRestart, "a start or stop was under way when it was let go", false)
+}
+
+// heardApart deals with an input about an agent that is in nobody's hands.
+func (t *Tree) heardApart(n *node, in *Input) {
+	own := in.Incarnation > 0 && in.Incarnation == n.st.Incarnation
+	if in.Incarnation > 0 && in.Incarnation < n.st.Incarnation && in.Kind != Beat && in.Kind != Seen {
+		return // of the past
+	}
+	if own {
+		switch in.Kind {
+		case Started:
+			if n.st.Claim == Settle {
+				n.st.PID = in.PID
+				t.setClaim(n, Own)
+			}
+		case Stopped, StartFailed, Exited, Lost:
+			t.setClaim(n, n.st.Claim.over())
+		}
+	}
+	switch n.st.Phase {
+	case Watched:
+		t.heardWatched(n, in)
+	case Claiming:
+		if in.Kind == Beat || in.Kind == Seen {
+			t.heardClaiming(n, in, own)
+		}
+	case Foreign:
+		if in.Kind == Failed || in.Kind == Exited {
+			t.claim(n)
+			n.st.Why = in.Reason
+		}
+	}
+}
+
+// heardWatched takes note of what becomes of an agent that is not enforced, and
+// in shadow mode tells what would be done.
+func (t *Tree) heardWatched(n *node, in *Input) {
+	if t.mode(n) != Shadow {
+		return
+	}
+	switch in.Kind {
+	case Seen:
+		if n.st.Why != "" {
+			t.setPhase(n, Watched, "")
+		}
+	case Failed, Exited, StartFailed, Lost:
+		if n.st.Why != "" {
+			return // told already
+		}
+		t.steady(n, n.st.Since)
+		t.blame(n, in)
+		why := cmp.Or(in.Reason, WhyFailed)
+		if in.Normal && n.spec.Restart == Transient {
+			why = WhyFinished
+		}
+		t.setPhase(n, Watched, why)
+		n.st.Lost = in.Kind == Lost
+		t.propose(n, in.Normal, cmp.Or(in.Reason, WhyFailed), n.st.Cause, n.st.Chain)
+		n.st.Lost = false
+	}
+}
+
+// heardClaiming deals with a sign of life of an agent that is to be enforced.
+func (t *Tree) heardClaiming(n *node, in *Input, own bool) {
+	switch c := n.st.Claim; {
+	case own && c.ours():
+		t.setPhase(n, Running, "")
+		t.setClaim(n, "")
+		t.ready(n)
+	case own && c == Listen:
+		// The last of one that has ended.
+	case in.Incarnation == 0 && c == Own:
+		// It may be ours and tell no number. Its runner knows.
+		t.resume(n)
+	case in.Incarnation == 0 && c == Settle:
+		t.settleOrder(n)
+	default:
+		t.setPhase(n, Foreign, "it runs and was not started from here")
+		t.arm(n, t.now.Add(foreignPeriods*n.listen()))
+		t.emit(Effect{Kind: NoteForeign, Node: n.spec.ID, Incarnation: n.st.Incarnation, Reason: n.st.Why})
+		if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
+			t.answer(n, CannotStart)
+		}
+		if p := n.parent; p.awaitsStart(n) {
+			t.advance(p)
+		}
+	}
+}
+
+// forbidden tells why an operator cannot have something done with an agent.
+func (t *Tree) forbidden(n *node, c CommandKind) string {
+	if !t.moded || n.spec.Agent == nil || c != TerminateIt && c != RestartIt && c != StartChild {
+		return ""
+	}
+	switch m := t.mode(n); {
+	case m != Enforce:
+		return "its mode is " + string(m) + ", so nothing is started or stopped; set its mode to enforce first"
+	case n.st.Phase == Foreign:
+		return n.st.Why + "; stop it where it was started, and it starts here"
+	}
+	return ""
+}

@@ -1,0 +1,136 @@
+package tree
+
+import (
+	"time"
+)
+
+// Proposed is the action of a proposal to restart. Those about supervisors have
+// the kind of the conclusion: [NoteEscalate], [NoteTerminate], [NoteCoolOff],
+// [NoteIgnore] or [NoteGiveUp].
+const Proposed EffectKind = "restart"
+
+// suggest emits a proposal.
+func (t *Tree) suggest(n *node, action EffectKind, due Instant, why, cause, chain string) {
+	t.emit(Effect{Kind: Propose, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Reason: why, Event: cause, Chain: chain, Action: action})
+}
+
+// propose decides upon the end of a child as ended does for one that is
+// enforced, and only tells it. Upwards it goes on as far as that would.
+func (t *Tree) propose(n *node, normal bool, why, cause, chain string) {
+	p := n.parent
+	if p == nil || !p.up() || p.suspended() || t.mode(n) == Off {
+		return
+	}
+	switch {
+	case n.spec.Restart == Temporary, n.spec.Restart == Transient && normal:
+		if n.spec.Significant && p.spec.Supervisor.AutoShutdown == AnySignificant {
+			why = "significant child " + n.spec.ID + " ended"
+			t.suggest(p, NoteEscalate, 0, why, cause, chain)
+			t.propose(p, true, why, cause, chain)
+		}
+	case p.spec.Supervisor.Strategy == Escalate:
+		why = "child " + n.spec.ID + " failed: " + why
+		t.suggest(p, NoteEscalate, 0, why, cause, chain)
+		t.propose(p, false, why, cause, chain)
+	case !n.st.Lost && !t.within(p):
+		t.proposeExceeded(p, n, why, cause, chain)
+	default:
+		t.proposeRestart(n, why, cause, chain)
+	}
+}
+
+// within counts a proposed restart against a supervisor's limit, beside those
+// that were not only proposed.
+func (t *Tree) within(p *node) bool {
+	s, from := p.st.Supervisor, t.now.Add(-p.spec.Supervisor.Period)
+	kept := s.Proposed[:0]
+	for _, at := range s.Proposed {
+		if at >= from {
+			kept = append(kept, at)
+		}
+	}
+	s.Proposed = append(kept, t.now)
+	real := 0
+	for _, at := range s.Window {
+		if at >= from {
+			real++
+		}
+	}
+	t.touch(p)
+	return len(s.Proposed)+real <= p.spec.Supervisor.MaxRestarts
+}
+
+// proposeExceeded tells what a supervisor would do whose child failed once too
+// often.
+func (t *Tree) proposeExceeded(p, n *node, reason, cause, chain string) {
+	why := "restart limit exceeded by child " + n.spec.ID + ": " + reason
+	s := p.st.Supervisor
+	if p.spec.Supervisor.Escalation == Ignore {
+		s.Proposed = s.Proposed[:len(s.Proposed)-1]
+		t.suggest(p, NoteIgnore, 0, why, cause, chain)
+		t.proposeRestart(n, reason, cause, chain)
+		return
+	}
+	s.Proposed = nil
+	switch e := p.spec.Supervisor.Escalation; {
+	case e == CoolOff:
+		t.suggest(p, NoteCoolOff, t.now.Add(p.spec.Supervisor.CoolOff), why, cause, chain)
+	case p.parent == nil:
+		t.suggest(p, NoteGiveUp, 0, why, cause, chain)
+	case e == Terminate:
+		t.suggest(p, NoteTerminate, 0, why, cause, chain)
+	default:
+		t.suggest(p, NoteEscalate, 0, why, cause, chain)
+		t.propose(p, true, why, cause, chain)
+	}
+}
+
+// proposeRestart tells that a child would be restarted, and who with it.
+func (t *Tree) proposeRestart(n *node, why, cause, chain string) {
+	var delay time.Duration
+	if !n.st.Lost {
+		delay = n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
+		if n.spec.Agent != nil {
+			n.st.Attempts++
+			t.touch(n)
+		}
+	}
+	due := t.now.Add(delay)
+	t.suggest(n, Proposed, due, why, cause, chain)
+	t.proposeAlong(n, due, true, cause, chain)
+}
+
+// proposeAlong tells which siblings would be restarted with a child, all or
+// those that are in shadow mode.
+func (t *Tree) proposeAlong(n *node, due Instant, all bool, cause, chain string) {
+	p := n.parent
+	s := p.spec.Supervisor.Strategy
+	if s != OneForAll && s != RestForOne {
+		return
+	}
+	for _, c := range p.kids {
+		if c == n || s == RestForOne && c.spec.Rank < n.spec.Rank || c.st.Phase == Idle || c.st.Phase == Gone || t.mode(c) == Off {
+			continue
+		}
+		if all || c.st.Phase == Watched && t.mode(c) == Shadow {
+			t.suggest(c, Proposed, due, string(s)+" because of "+n.spec.ID, cause, chain)
+		}
+	}
+}
+
+// contained keeps a supervisor that is not enforced from failing towards its
+// parent: the agents below it that are enforced all the same stop, it stays
+// down, and the rest is proposed.
+func (t *Tree) contained(p *node, action EffectKind, why string) bool {
+	if p.parent == nil || t.mode(p) == Enforce {
+		return false
+	}
+	if t.mode(p) == Shadow {
+		t.suggest(p, action, 0, why, p.st.Cause, p.st.Chain)
+	}
+	t.emit(Effect{Kind: NoteTerminate, Node: p.spec.ID, Reason: why + "; its mode keeps it from failing towards its parent", Event: p.st.Cause, Chain: p.st.Chain})
+	p.failures = chronicle(p.failures, Entry{At: t.now, Reason: why, Event: p.st.Cause})
+	p.newFailures = min(p.newFailures+1, MaxHistory)
+	t.shutdown(p, Terminated, why)
+	return true
+}
