@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // visited is a runner that has nothing any more that the tree does not want.
@@ -52,7 +53,7 @@ func (k *Keeper) tidy(ctx context.Context, runner string, visit uint64) (done bo
 		current = k.registry.Visiting(runner, visit)
 		for _, a := range list.Agents {
 			// What was reported as lost is so, though the log may not have it yet.
-			lost := k.silence.told[a.Agent] == a.Incarnation
+			lost := k.silence.told[a.Agent] == a.Incarnation && k.tree.Mode(a.Agent) == tree.Enforce
 			if a.State != "exited" && (lost || k.tree.Stale(a.Agent, a.Incarnation, runner)) {
 				stale = append(stale, fleet.Stale{Agent: a.Agent, Incarnation: a.Incarnation})
 			}

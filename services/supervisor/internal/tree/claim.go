@@ -122,30 +122,11 @@ func (t *Tree) letGo(n *node) (awaited bool) {
 			t.suggest(n, Proposed, t.now, "it was under way: "+why, n.st.Cause, n.st.Chain)
 		}
 	}
-	ended, s := n.st.Ended, p.spec.Supervisor.Strategy
 	t.watch(n, why)
-	if s == OneForAll || s == RestForOne {
-		n.st.Ended = ended // its supervisor still owes others a start
-	}
 	if forget {
 		t.remove(n)
 	}
 	return awaited
-}
-
-// startOthers starts the siblings that a restart of a child would have started
-// with it, since that child is not restarted from here any more.
-func (t *Tree) startOthers(n *node) {
-	p := n.parent
-	if p.op() != nil {
-		return // they start with that
-	}
-	op := &Operation{Kind: OpGroup, Stage: StageStart, Again: true, Cause: n.st.Cause, Chain: n.st.Chain}
-	if p.spec.Supervisor.Strategy == RestForOne {
-		op.From, op.At = n.spec.Rank, n.spec.Rank
-	}
-	p.st.Supervisor.Op = op
-	t.advance(p)
 }
 
 // watch leaves an agent to whoever keeps it.

@@ -34,7 +34,6 @@ func (t *Tree) boot(s *node, again bool) {
 	for _, c := range s.kids {
 		switch c.st.Phase {
 		case Watched:
-			c.st.Ended = 0
 			continue
 		case Stopping:
 			// It was to be stopped while its supervisor was down.

@@ -271,10 +271,6 @@ func (t *Tree) unqueue(q queued) {
 		normal := n.st.Normal
 		n.st.Ended, n.st.Normal = 0, false
 		t.touch(n)
-		if n.st.Phase != Idle {
-			t.startOthers(n)
-			return
-		}
 		t.ended(n, normal)
 	case n.st.Command != nil && n.st.Command.Queued == q.seq:
 		n.st.Command.Queued = 0
