@@ -37,8 +37,10 @@ var group = []string{"a", "b", "c"}
 // TestServiceKilledAmidGroupRestart kills each service with -9 at a different
 // moment of a one_for_all restart and starts it again.
 func TestServiceKilledAmidGroupRestart(t *testing.T) {
+	t.Parallel()
 	for _, service := range starting {
 		t.Run(service, func(t *testing.T) {
+			t.Parallel()
 			s := deploy(t, groupConfig)
 			now := s.waitRunning(map[string]uint64{"a": 1, "b": 1, "c": 1, "d": 1})
 			for round := range rounds() {
@@ -69,6 +71,7 @@ func TestServiceKilledAmidGroupRestart(t *testing.T) {
 // TestNATSKilled kills the server with -9 amid a group restart, and under a
 // fleet at rest.
 func TestNATSKilled(t *testing.T) {
+	t.Parallel()
 	s := deploy(t, groupConfig)
 	now := s.waitRunning(map[string]uint64{"a": 1, "b": 1, "c": 1, "d": 1})
 	for round := range rounds() {

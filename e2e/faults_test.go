@@ -47,6 +47,7 @@ supervision_tree:
 // TestFaults lets each kind of fault happen to five separate services' fleet
 // and checks who is restarted and who is left alone.
 func TestFaults(t *testing.T) {
+	t.Parallel()
 	s := deployWith(t, faultsConfig, map[string]string{
 		// Crashes for as long as there is a token to take.
 		"flaky.sh": `d=$(dirname "$0"); for t in "$d"/token.*; do [ -e "$t" ] && rm "$t" && exit 3; done; exec "$@"`,
@@ -127,6 +128,7 @@ func (s *system) tokens(n int) {
 // TestTasksSurviveTheirAgents: two hundred tasks flow while workers that hold
 // some are killed; each is completed, and by the log exactly once.
 func TestTasksSurviveTheirAgents(t *testing.T) {
+	t.Parallel()
 	s := deploy(t, faultsConfig2)
 	now := s.waitRunning(map[string]uint64{"w-1": 1, "w-2": 1, "w-3": 1, "w-4": 1})
 	const tasks = 200

@@ -26,6 +26,7 @@ supervision_tree:
 // silence is an event. It uses the real nats CLI where there is one (NATS_CLI,
 // or on PATH), else the same messages from here.
 func TestForeignAgent(t *testing.T) {
+	t.Parallel()
 	s := deploy(t, foreignConfig)
 	failures := s.subscribe("smith.event.agent.failed.*")
 	beat := func() { s.publish("smith.heartbeat.foo", "") }

@@ -16,6 +16,7 @@ import (
 // that has seen an agent and its supervisor killed with -9, and what would have
 // become of it under another configuration.
 func TestLookingBackAndRehearsing(t *testing.T) {
+	t.Parallel()
 	s := deploy(t, groupConfig)
 	smith := func(wantCode int, args ...string) string {
 		t.Helper()

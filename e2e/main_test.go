@@ -64,7 +64,12 @@ func buildAndRun(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "build the binaries under test:", err)
 		return 1
 	}
-	return m.Run()
+	code := m.Run()
+	if left := processes("exe", dir+string(filepath.Separator)); len(left) > 0 {
+		fmt.Fprintln(os.Stderr, "processes left behind:", left)
+		return 1
+	}
+	return code
 }
 
 func bin(name string) string { return filepath.Join(binaries, name) }

@@ -6,6 +6,9 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -124,4 +127,23 @@ func (b *lockedBuffer) Reset() {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.buf.Reset()
+}
+
+// processes are those whose file in /proc contains the text.
+func processes(file, text string) []int {
+	var found []int
+	all, _ := filepath.Glob("/proc/[0-9]*")
+	for _, dir := range all {
+		var content string
+		if file == "exe" {
+			content, _ = os.Readlink(filepath.Join(dir, file))
+		} else {
+			raw, _ := os.ReadFile(filepath.Join(dir, file))
+			content = string(raw)
+		}
+		if pid, err := strconv.Atoi(filepath.Base(dir)); err == nil && strings.Contains(content, text) {
+			found = append(found, pid)
+		}
+	}
+	return found
 }

@@ -16,6 +16,7 @@ import (
 
 // TestDemo runs the README's first command and checks what it claims.
 func TestDemo(t *testing.T) {
+	t.Parallel()
 	out, errOut, code := run(t, nil, bin("smith"), "demo", "--json")
 	if code != 0 {
 		t.Fatalf("exit code %d\n%s\n%s", code, out, errOut)
@@ -78,6 +79,7 @@ supervision_tree:
 
 // TestOperator walks through what an operator does with smith.
 func TestOperator(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	records := filepath.Join(dir, "records")
 	config := strings.NewReplacer("WORKER", bin("worker"), "RECORDS", records).Replace(upConfig)
@@ -177,6 +179,7 @@ func treeHas(t *testing.T, treeJSON, name string, incarnation uint64) bool {
 // TestUpKilledAndStartedAgain: agents go on while smith is away, and are found
 // again rather than started again.
 func TestUpKilledAndStartedAgain(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	records := filepath.Join(dir, "records")
 	config := strings.NewReplacer("WORKER", bin("worker"), "RECORDS", records).Replace(upConfig)

@@ -144,13 +144,19 @@ func (s *system) waitReady(name string) {
 	})
 }
 
-// stopAgents kills whatever agents still live: services leave them running.
+// stopAgents kills whatever agents still live: services leave them running. The
+// services end first, or they would start others in their place.
 func (s *system) stopAgents() {
-	for _, a := range s.list() {
-		if a.PID > 1 {
-			_ = killGroup(a.PID)
-		}
+	for _, name := range slices.Backward(starting) {
+		s.services[name].Stop()
 	}
+	eventually(s.t, 20*time.Second, "the agents' end", func() bool {
+		left := processes("environ", contracts.EnvNATSURL+"="+s.url+"\x00")
+		for _, pid := range left {
+			_ = killGroup(pid)
+		}
+		return len(left) == 0
+	})
 }
 
 func (s *system) list() []contracts.RunnerAgent {

@@ -355,7 +355,7 @@ func TestProgramUsage(t *testing.T) {
 		{[]string{"--nope"}, shell.ExitUsage, "--help"},
 		{[]string{"--log-level", "loud"}, shell.ExitUsage, "debug"},
 		{[]string{"--config", "/no/such/file"}, shell.ExitUsage, "/no/such/file"},
-		{[]string{"--server", "nats://127.0.0.1:1", "--timeout", "10ms", "--http", ""}, shell.ExitFailed, "no NATS server answers"},
+		{[]string{"--server", "nats://127.0.0.1:1", "--timeout", "5s", "--http", ""}, shell.ExitFailed, "no NATS server answers"},
 	} {
 		var out bytes.Buffer
 		if code := p.Main(c.args, &out, &out); code != c.code || !strings.Contains(out.String(), c.want) {

@@ -49,15 +49,15 @@ func ExampleRun() {
 			},
 		})
 	}()
-	if _, err := beats.NextMsg(5 * time.Second); err != nil {
+	if _, err := beats.NextMsg(30 * time.Second); err != nil {
 		log.Fatal(err)
 	}
-	reply, err := nc.Request("smith.agent.greeter.task", []byte(`{"task":"t1","type":"greet","attempt":1,"payload":"world"}`), 5*time.Second)
+	reply, err := nc.Request("smith.agent.greeter.task", []byte(`{"task":"t1","type":"greet","attempt":1,"payload":"world"}`), 30*time.Second)
 	if err != nil {
 		log.Fatal(err)
 	}
 	fmt.Println("the agent says:", string(reply.Data))
-	msg, err := results.NextMsg(5 * time.Second)
+	msg, err := results.NextMsg(30 * time.Second)
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -91,12 +91,12 @@ func ExampleHost() {
 			},
 		}.Run(ctx)
 	}()
-	if _, err := announced.NextMsg(5 * time.Second); err != nil {
+	if _, err := announced.NextMsg(30 * time.Second); err != nil {
 		log.Fatal(err)
 	}
 	for _, name := range []string{"steady", "fragile"} { // as the supervisor does
 		cmd, _ := json.Marshal(contracts.StartCommand{Agent: name + "-1", Incarnation: 1, Command: []string{name}})
-		reply, err := nc.Request("smith.runner.goroutines.start", cmd, 5*time.Second)
+		reply, err := nc.Request("smith.runner.goroutines.start", cmd, 30*time.Second)
 		if err != nil {
 			log.Fatal(err)
 		}
@@ -104,7 +104,7 @@ func ExampleHost() {
 		_ = json.Unmarshal(reply.Data, &r)
 		fmt.Println("start", r.Agent, r.Code)
 	}
-	msg, err := failures.NextMsg(5 * time.Second)
+	msg, err := failures.NextMsg(30 * time.Second)
 	if err != nil {
 		log.Fatal(err)
 	}
