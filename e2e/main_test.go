@@ -27,6 +27,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asNATSServer) != "" {
 		serveNATS(os.Args[1:])
 	}
+	if os.Getenv(asBeaters) != "" {
+		beatAll(os.Args[1:])
+	}
 	os.Exit(buildAndRun(m))
 }
 

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -235,7 +234,7 @@ func TestTwoDetectors(t *testing.T) {
 	first := s.services["detector"]
 	start(t, bin("detector"), nil, "--server", s.url, "--http", "", "--config", s.dir+"/supervision-config.yaml", "--instance", "detector-2")
 	eventually(t, 20*time.Second, "the second detector", func() bool {
-		return strings.Contains(s.metric("detector", "smith_detector_replicas"), " 2")
+		return s.metrics(t)["smith_detector_replicas"] == 2
 	})
 	var singles []*process
 	for i := range 4 {
@@ -264,17 +263,4 @@ func TestTwoDetectors(t *testing.T) {
 	s.checkLog()
 	first.Start()
 	s.waitReady("detector")
-}
-
-// metric gives the line of a metric of a service.
-func (s *system) metric(service, name string) string {
-	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-	defer cancel()
-	body := httpGet(ctx, "http://"+s.http[service]+"/metrics")
-	for line := range strings.Lines(body) {
-		if strings.HasPrefix(line, name+" ") {
-			return strings.TrimSpace(line)
-		}
-	}
-	return ""
 }
