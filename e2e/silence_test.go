@@ -19,13 +19,23 @@ supervision_tree:
     correlation: {hold: 60s}
 `
 
-// fleetSize is how many agents beat in the tests of mass silence; `task soak`
-// has a thousand.
+// The tests of mass silence are small and short, unless under `task soak`: then
+// a thousand agents beat, and everything takes its time.
+func soaking() bool { return os.Getenv("E2E_ROUNDS") != "" }
+
 func fleetSize() int {
-	if os.Getenv("E2E_ROUNDS") != "" {
+	if soaking() {
 		return 1000
 	}
 	return 200
+}
+
+// takes is how long something takes under soak, else a part of that.
+func takes(soak time.Duration) time.Duration {
+	if soaking() {
+		return soak
+	}
+	return soak / 4
 }
 
 // silences is what the detector said about a fleet.
@@ -112,18 +122,21 @@ func (s *system) healthy() int {
 // under a beating fleet, and the detector stands still for ten seconds. Nobody
 // is accused.
 func TestNobodyIsAccusedForOthers(t *testing.T) {
+	if !soaking() {
+		t.Parallel()
+	}
 	s := deploy(t, silenceConfig)
 	n := fleetSize()
 	s.beaters("b", n, time.Second, s.url)
 	s.waitHealthy(n)
-	<-time.After(5 * time.Second)
+	<-time.After(takes(20 * time.Second))
 
 	begin := time.Now()
 	s.nats.Kill()
 	<-time.After(2 * time.Second)
 	s.nats.Start()
 	s.waitHealthy(n)
-	<-time.After(8 * time.Second)
+	<-time.After(takes(12 * time.Second))
 	after := s.silences(begin)
 	after.report(t, fmt.Sprintf("NATS server killed and started under %d agents", n))
 	if after.Verdicts > 0 || len(after.Findings) > 0 {
@@ -132,12 +145,13 @@ func TestNobodyIsAccusedForOthers(t *testing.T) {
 
 	begin = time.Now()
 	s.services["detector"].Signal(syscall.SIGSTOP)
-	<-time.After(10 * time.Second)
+	stopped := takes(10 * time.Second)
+	<-time.After(stopped)
 	s.services["detector"].Signal(syscall.SIGCONT)
 	s.waitHealthy(n)
-	<-time.After(5 * time.Second)
+	<-time.After(takes(12 * time.Second))
 	after = s.silences(begin)
-	after.report(t, fmt.Sprintf("detector stopped for 10 s under %d agents", n))
+	after.report(t, fmt.Sprintf("detector stopped for %s under %d agents", stopped, n))
 	if after.Verdicts > 0 || len(after.Findings) > 0 || len(after.Doubts) == 0 {
 		t.Errorf("accused for the detector's own absence: %+v", after)
 	}
@@ -147,18 +161,21 @@ func TestNobodyIsAccusedForOthers(t *testing.T) {
 // no storm of verdicts; and when the network is mended, all are healthy in the
 // incarnation they had.
 func TestPartition(t *testing.T) {
+	if !soaking() {
+		t.Parallel()
+	}
 	s := deploy(t, silenceConfig)
 	n := fleetSize()
 	network := newProxy(t, strings.TrimPrefix(s.url, "nats://"))
 	s.beaters("near", n/2, time.Second, s.url)
 	s.beaters("far", n/2, time.Second, network.url())
 	s.waitHealthy(n)
-	<-time.After(20 * time.Second)
+	<-time.After(takes(20 * time.Second))
 
 	begin := time.Now()
 	network.partition(true)
 	eventually(t, 30*time.Second, "the finding", func() bool { return len(s.silences(begin).Findings) > 0 })
-	<-time.After(5 * time.Second)
+	<-time.After(takes(12 * time.Second))
 	amid := s.silences(begin)
 	amid.report(t, fmt.Sprintf("half of %d agents cut off", n))
 	network.partition(false)
@@ -179,7 +196,7 @@ supervision_tree:
   root_strategy: one_for_one
   failure_detection: {heartbeat_interval: 500ms}
   restart_policies:
-    default: {max_restarts: 1000, time_window: 60s, restart_delay: 2s, backoff_strategy: {type: fixed}}
+    default: {max_restarts: 100, time_window: 1h, restart_delay: 2s, backoff_strategy: {type: fixed}}
   tree:
     - name: host
       strategy: one_for_one
@@ -192,8 +209,10 @@ supervision_tree:
 // is proven, none waits, and one finding names the host.
 func TestHostKilled(t *testing.T) {
 	n := 12
-	if os.Getenv("E2E_ROUNDS") != "" {
+	if soaking() {
 		n = 50
+	} else {
+		t.Parallel()
 	}
 	s := deploy(t, strings.ReplaceAll(hostConfig, "COUNT", fmt.Sprint(n)))
 	want := map[string]uint64{}
@@ -230,6 +249,9 @@ func TestHostKilled(t *testing.T) {
 // TestTwoDetectors: two detectors watch one fleet. Each verdict is stored once;
 // when one of them is killed, the next death is found as soon as ever.
 func TestTwoDetectors(t *testing.T) {
+	if !soaking() {
+		t.Parallel()
+	}
 	s := deploy(t, silenceConfig)
 	first := s.services["detector"]
 	start(t, bin("detector"), nil, "--server", s.url, "--http", "", "--config", s.dir+"/supervision-config.yaml", "--instance", "detector-2")

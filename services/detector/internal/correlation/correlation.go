@@ -189,4 +189,3 @@ type Finding struct {
 
 	held int // silences on its account
 }
-

@@ -155,6 +155,8 @@ func (w *Watcher) ended(agent string, incarnation uint64) {
 func (w *Watcher) endedUnasked(agent string, incarnation uint64, live bool) {
 	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
 		v, known := f.Agent(now, agent)
+		w.closeStory(agent, incarnation)
+		found := f.Ended(now, agent, incarnation)
 		if live && known && v.Incarnation == incarnation && !v.Ended && v.Band != fleet.Unknown {
 			w.dismiss(agent)
 			delete(w.bandBefore, agent)
@@ -166,9 +168,8 @@ func (w *Watcher) endedUnasked(agent string, incarnation uint64, live bool) {
 			}
 			w.perform(now, effects, nil)
 		}
-		w.closeStory(agent, incarnation)
 		w.over(now, agent, incarnation, w.crowd.Gone)
-		return f.Ended(now, agent, incarnation)
+		return found
 	})
 }
 

@@ -25,14 +25,13 @@ func (w *Watcher) applyPeer(ev contracts.Event, age time.Duration) error {
 		if err != nil {
 			return err
 		}
-		w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
-			w.words[ev.Entity] = ev.ID
-			if s, failed := w.stories[ev.Entity]; !failed || s.incarnation != d.Incarnation || s.id != ev.CausationID {
-				return nil
-			}
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		// This one need not say so again when it hears the agent itself.
+		w.words[ev.Entity] = ev.ID
+		if s, failed := w.stories[ev.Entity]; failed && s.incarnation == d.Incarnation && s.id == ev.CausationID {
 			delete(w.stories, ev.Entity)
-			return f.Returned(now, ev.Entity, d.Incarnation)
-		})
+		}
 	}
 	return nil
 }

@@ -144,19 +144,18 @@ func detail(fd fleet.Finding) string {
 var processWords = map[fleet.Process]string{fleet.SameProcess: contracts.ProcessSame, fleet.NewProcess: contracts.ProcessNew}
 
 func (w *Watcher) tellRecovered(fd fleet.Finding) {
-	w.env.Log.Info("agent recovered", "agent", fd.Agent, "incarnation", fd.Incarnation, "down", fd.For)
-	data := contracts.AgentRecoveredData{Agent: fd.Agent, Incarnation: fd.Incarnation, Down: contracts.Duration(fd.For), Process: processWords[fd.Process]}
 	s, told := w.stories[fd.Agent]
-	told = told && s.incarnation == fd.Incarnation
-	if told {
-		data.Reason, data.Rule = s.reason, s.rule
+	if !told || s.incarnation != fd.Incarnation {
+		return // another detector has said it
+	}
+	w.env.Log.Info("agent recovered", "agent", fd.Agent, "incarnation", fd.Incarnation, "down", fd.For)
+	data := contracts.AgentRecoveredData{
+		Agent: fd.Agent, Incarnation: fd.Incarnation, Down: contracts.Duration(fd.For), Reason: s.reason, Rule: s.rule, Process: processWords[fd.Process],
 	}
 	w.metrics.mistakes.WithLabelValues(data.Rule).Inc()
 	w.metrics.mistakeDuration.Observe(fd.For.Seconds())
-	b := w.env.Event(contracts.AgentRecovered, fd.Agent).ID(w.nextWord("agent.recovered", fd)).Data(data)
-	if told {
-		b.Causation(s.id).Correlation(s.correlation)
-	}
+	b := w.env.Event(contracts.AgentRecovered, fd.Agent).ID(w.nextWord("agent.recovered", fd)).
+		Causation(s.id).Correlation(s.correlation).Data(data)
 	if ev, ok := w.post(fd, b); ok {
 		w.words[fd.Agent] = ev.ID
 	}
