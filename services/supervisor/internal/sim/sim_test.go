@@ -139,6 +139,10 @@ func TestMutations(t *testing.T) {
 			}
 			caught[i] = true
 			t.Logf("%-18s caught by %-11s in run %4d: %s", m, i, seed, replay(seed-1, opt))
+			if testing.Verbose() {
+				s, r := Shrink(Generate(seed-1), opt)
+				t.Logf("  with %d faults and %d nodes: %v", len(s.Faults), len(s.Specs), r.Violation)
+			}
 		}
 	}
 	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers} {
