@@ -68,7 +68,7 @@ func explain(a *app, r contracts.ExplainReply) error {
 		if l.After.D() > 100*v.Interval.D() {
 			break
 		}
-		levels = append(levels, fmt.Sprintf("%g at %s", l.Phi, round(l.After.D())))
+		levels = append(levels, fmt.Sprintf("%g at %s", l.Phi, l.After.D().Round(time.Millisecond)))
 	}
 	if len(levels) > 0 {
 		fmt.Fprintf(a.stdout, "\nphi by its own record: %s\n", strings.Join(levels, ", "))

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"time"
 
@@ -39,20 +40,12 @@ func (c *recordCmd) Run(a *app) (err error) {
 		return err
 	}
 	defer nc.Close()
-	r := recorder{cmd: c, app: a, nc: nc}
-	if c.Out == "-" {
-		r.out = bufio.NewWriter(a.stdout)
-	} else {
-		f, err := os.OpenFile(c.Out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
-		if errors.Is(err, os.ErrExist) {
-			return usagef("--out: %s exists; choose another name or remove it", c.Out)
-		}
-		if err != nil {
-			return fmt.Errorf("%w: --out: %w", errUsage, err)
-		}
-		defer func() { err = errors.Join(err, f.Close()) }()
-		r.out = bufio.NewWriter(f)
+	file, err := c.create(a)
+	if err != nil {
+		return err
 	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	r := recorder{cmd: c, app: a, nc: nc, out: bufio.NewWriter(file)}
 	if err := r.run(); err != nil {
 		return err
 	}
@@ -61,6 +54,26 @@ func (c *recordCmd) Run(a *app) (err error) {
 	}
 	return nil
 }
+
+// create makes the file to write to.
+func (c *recordCmd) create(a *app) (io.WriteCloser, error) {
+	if c.Out == "-" {
+		return unclosed{a.stdout}, nil
+	}
+	f, err := os.OpenFile(c.Out, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o644)
+	if errors.Is(err, os.ErrExist) {
+		return nil, usagef("--out: %s exists; choose another name or remove it", c.Out)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("%w: --out: %w", errUsage, err)
+	}
+	return f, nil
+}
+
+// unclosed stays open when it is closed.
+type unclosed struct{ io.Writer }
+
+func (unclosed) Close() error { return nil }
 
 // recorder copies what the detector hears to a file.
 type recorder struct {
