@@ -45,9 +45,12 @@ const (
 // AgentCreatedData is the data of agent.created: an agent that nobody announced
 // was seen to beat.
 type AgentCreatedData struct {
-	Agent        string   `json:"agent"`
-	Type         string   `json:"type,omitempty"`
-	Incarnation  uint64   `json:"incarnation"`
+	Agent       string `json:"agent"`
+	Type        string `json:"type,omitempty"`
+	Incarnation uint64 `json:"incarnation"`
+	// Instance names the process where it takes the place of another, whose
+	// failure or silence is over with it.
+	Instance     string   `json:"instance,omitempty"`
 	Interval     Duration `json:"interval,omitempty"`
 	Capabilities []string `json:"capabilities,omitempty"`
 	Capacity     int      `json:"capacity,omitempty"`

@@ -57,7 +57,7 @@ func TestTwoInstancesOfOneAgent(t *testing.T) {
 func TestAnotherLifeIsRemembered(t *testing.T) {
 	w := newWorld(t, Config{})
 	w.take(w.f.Verdict(w.now, "a", 0, HeartbeatTimeout, time.Minute))
-	w.take(w.f.Started(w.now, Start{Agent: "a", Age: time.Second, Discovered: true}))
+	w.take(w.f.Started(w.now, Start{Agent: "a", Age: time.Second, Discovered: true, Again: true}))
 	w.found = nil
 	w.live(instance("two"), 2)
 	w.expect("a healthy")

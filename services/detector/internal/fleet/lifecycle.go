@@ -11,8 +11,9 @@ type Start struct {
 	Deadline time.Duration
 	// Age is how long ago it was.
 	Age time.Duration
-	// Discovered: nobody ordered it, it was once seen to beat.
-	Discovered bool
+	// Discovered: nobody ordered it, it was once seen to beat. Again: in place of
+	// a process that was there before.
+	Discovered, Again bool
 }
 
 // Started takes note of a start. An incarnation already known changes nothing
@@ -50,7 +51,7 @@ func (f *Fleet) Started(now Instant, s Start) []Finding {
 		f.note(a, &s.About)
 		f.declare(a, s.About.Interval)
 	}
-	if s.Discovered && a.state == failed && s.Incarnation == a.incarnation {
+	if s.Again && a.state == failed && s.Incarnation == a.incarnation {
 		// Seen to beat after its failure: another process took its place.
 		a.state, a.last = watched, max(trusted, f.graceTo)
 		f.move(a, Unknown)

@@ -207,7 +207,7 @@ func (w *Watcher) restore(ev contracts.Event, age time.Duration, own bool) error
 		if err != nil {
 			return err
 		}
-		discovered.Incarnation = d.Incarnation
+		discovered.Incarnation, discovered.Again = d.Incarnation, d.Instance != ""
 		discovered.About = fleet.About{Type: d.Type, Capabilities: d.Capabilities, Capacity: d.Capacity, Interval: interval(d.Interval)}
 	case contracts.AgentRecovered:
 		d, err := contracts.DecodeData[contracts.AgentRecoveredData](ev)

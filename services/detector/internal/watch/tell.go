@@ -37,7 +37,7 @@ func (w *Watcher) tell(now fleet.Instant, fd fleet.Finding) {
 		w.env.Log.Debug("agent discovered", "agent", fd.Agent, "incarnation", fd.Incarnation)
 		if w.peers.speaks(now, fd.Agent) {
 			w.post(fd, w.env.Event(contracts.AgentCreated, fd.Agent).Data(contracts.AgentCreatedData{
-				Agent: fd.Agent, Type: fd.About.Type, Incarnation: fd.Incarnation, Interval: contracts.Duration(fd.About.Interval),
+				Agent: fd.Agent, Type: fd.About.Type, Incarnation: fd.Incarnation, Instance: fd.Instances[0], Interval: contracts.Duration(fd.About.Interval),
 				Capabilities: fd.About.Capabilities, Capacity: fd.About.Capacity,
 			}))
 		}
