@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -74,6 +76,22 @@ func (s *system) superseded(who string) {
 		}
 		return false
 	})
+}
+
+// exposes tells whether a line is among a service's metrics.
+func (s *system) exposes(service, line string) bool {
+	s.t.Helper()
+	client := &http.Client{Timeout: 5 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}}
+	resp, err := client.Get("http://" + s.http[service] + "/metrics")
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return slices.Contains(strings.Split(string(body), "\n"), line)
 }
 
 // disturb has every member of the group restarted, by killing one.
@@ -182,6 +200,11 @@ func TestPausedSupervisor(t *testing.T) {
 	t.Logf("SIGCONT: it reports itself superseded after %s", time.Since(resumed).Round(time.Millisecond))
 	if who := s.deciding(old); who != next {
 		t.Errorf("%s decides, not %s", who, next)
+	}
+	for service, want := range map[string]string{"supervisor": "0", "supervisor-2": "1"} {
+		if !s.exposes(service, `smith_supervisor_deciding{tree="main"} `+want) {
+			t.Errorf("%s does not have the metric of deciding at %s", service, want)
+		}
 	}
 	s.disturb("a")
 	if more := s.decidedBy(old, begin.Add(time.Second)); len(more) > 0 {

@@ -119,6 +119,8 @@ func ended(ctx context.Context, err error) error {
 // reign stands by until the lease is this supervisor's, and decides about the tree
 // until ctx ends or another does.
 func reign(ctx context.Context, env shell.Env, l *lease.Lease, opt *keeper.Options, cfg Config) error {
+	opt.Metrics.StandsBy()
+	defer opt.Metrics.StandsBy()
 	term, err := l.Acquire(ctx, func(holder string) {
 		// Whoever takes over from another goes on with what it finds: a tree that
 		// was stopped stays so.
@@ -202,6 +204,7 @@ func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config, ke
 			return err
 		}
 		served = true
+		opt.Metrics.Decides()
 		if opening() {
 			context.AfterFunc(ctx, func() { leave(env, k, cfg, end) })
 		}

@@ -15,7 +15,7 @@ type Metrics struct {
 	restarts, failures, decisions, inputsTotal *prometheus.CounterVec
 	runnersLost                                *prometheus.CounterVec
 	active, rate, unplaced, pending, runners   *prometheus.GaugeVec
-	throttled                                  *prometheus.GaugeVec
+	throttled, deciding                        *prometheus.GaugeVec
 	lag, duration                              *prometheus.HistogramVec
 	tree                                       string
 	// perSecond counts the failures of the last minute.
@@ -52,6 +52,9 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 		inputsTotal: shell.Counter(r, prometheus.CounterOpts{
 			Name: "smith_supervisor_inputs_total", Help: "Inputs taken into account.",
 		}, "tree"),
+		deciding: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "smith_supervisor_deciding", Help: "1 while this supervisor decides about the tree, 0 while it stands by.",
+		}, "tree"),
 		unplaced: shell.Gauge(r, prometheus.GaugeOpts{
 			Name: "smith_supervisor_unplaced_agents", Help: "Agents that wait for a runner.",
 		}, "tree"),
@@ -67,6 +70,18 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 		pending: shell.Gauge(r, prometheus.GaugeOpts{
 			Name: "smith_supervisor_pending_commands", Help: "Agents with a start, stop or report under way.",
 		}, "tree"),
+	}
+}
+
+// Decides notes that this supervisor decides about the tree from now on.
+func (m *Metrics) Decides() { m.deciding.WithLabelValues(m.tree).Set(1) }
+
+// StandsBy notes that it does not, and takes away what it says of the tree: that
+// is another's to say.
+func (m *Metrics) StandsBy() {
+	m.deciding.WithLabelValues(m.tree).Set(0)
+	for _, g := range []*prometheus.GaugeVec{m.active, m.rate, m.unplaced, m.pending, m.runners, m.throttled} {
+		g.DeleteLabelValues(m.tree)
 	}
 }
 
