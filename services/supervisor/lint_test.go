@@ -378,3 +378,25 @@ func TestLintNoEffect(t *testing.T) {
 		t.Errorf("%v", p.notes)
 	}
 }
+
+// TestLintModes: the lint chooses agents as the core does, and those that are
+// not enforced are left alone by the others' restarts.
+func TestLintModes(t *testing.T) {
+	f, words := linted(t, "empty-share")
+	says(t, words, "of 2 agents that this counts for 10% chooses none: all are in mode shadow")
+	says(t, words, "of 3 agents that this counts for 99% chooses all: none is in mode off")
+	p := newPlay(t, f, only(manner{}))
+	for agent, want := range map[string]tree.Mode{"a": tree.Shadow, "b": tree.Shadow, "c-1": tree.Enforce, "c-2": tree.Enforce, "c-3": tree.Enforce, "single": tree.Shadow} {
+		if got := p.tree.Mode(agent); got != want {
+			t.Errorf("%s is in mode %s, not %s", agent, got, want)
+		}
+	}
+	f, words = linted(t, "split-group")
+	says(t, words, `when "extract" fails and the others restart, nothing is done to "load"`)
+	p = newPlay(t, f, only(manner{}))
+	p.run(time.Minute)
+	p.do(tree.Input{Kind: tree.Exited, Node: "extract", Incarnation: 1, Reason: "crash"})
+	if p.run(time.Minute); p.starts["extract"] != 2 || p.starts["load"] != 0 {
+		t.Errorf("starts: %v", p.starts)
+	}
+}

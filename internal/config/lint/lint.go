@@ -60,6 +60,8 @@ var rules = []struct {
 	{BudgetBelowGroup, (*checker).budgetBelowGroup},
 	{HastyVerdict, (*checker).hastyVerdict},
 	{LateLoss, (*checker).lateLoss},
+	{EmptyShare, (*checker).emptyShare},
+	{SplitGroup, (*checker).splitGroup},
 	{NoEffect, (*checker).noEffect},
 	{OddName, (*checker).oddName},
 	{NoTaker, (*checker).noTaker},
