@@ -165,14 +165,15 @@ var table = []permissions{
 		"detector",
 		[]string{
 			"smith.agent.a.ping", "smith.event.agent.created.a", "smith.event.agent.failed.a", "smith.event.agent.recovered.a",
-			"smith.event.agent.state_changed.a", "smith.event.system.health_check_failed.detector",
+			"smith.event.agent.state_changed.a", "smith.event.system.health_check_failed.detector", "smith.event.agent.conflict.a",
+			"smith.event.system.correlated_silence.r", "smith.event.system.correlated_silence_over.r", "smith.heartbeat.canary.detector-1", "$KV.SMITH_STATE.detector.a",
 		},
 		[]string{
 			"smith.event.agent.started.a", "smith.event.agent.stopped.a", "smith.event.tree.decided.main", "smith.event.task.completed.x", "smith.runner.r.stop",
 			"smith.agent.a.stop", "smith.heartbeat.a", "smith.task.x", "$KV.SMITH_STATE.tree.main", "$JS.API.STREAM.CREATE.SMITH_EVENTS",
 			"$JS.API.STREAM.MSG.DELETE.SMITH_EVENTS",
 		},
-		[]string{"smith.heartbeat.>", "agents.hb.*.*.*", "smith.detector.status", "$SRV.PING.smith-detector", "_INBOX_detector.x"},
+		[]string{"smith.heartbeat.>", "agents.hb.*.*.*", "smith.detector.status", "$SYS.ACCOUNT.*.DISCONNECT", "$SRV.PING.smith-detector", "_INBOX_detector.x"},
 		[]string{"smith.task.*", "smith.agent.*.task", "smith.runner.*.start", "smith.supervisor.*", "_INBOX.>", "agents.prompt.*.*.*"},
 	},
 	{
