@@ -1,6 +1,7 @@
 package e2e
 
 import (
+	"fmt"
 	"os"
 	"slices"
 	"syscall"
@@ -75,6 +76,66 @@ func TestExitEvidence(t *testing.T) {
 	if os.Getenv("E2E_SCALE") != "" && at(0.99) > 10*time.Millisecond {
 		t.Errorf("the 99th percentile is %s", at(0.99))
 	}
+}
+
+// TestConnectionEvidence kills agents that no runner started. The embedded server
+// tells the detector that their connections were closed.
+func TestConnectionEvidence(t *testing.T) {
+	const interval = time.Second
+	kills := 5
+	if os.Getenv("E2E_SCALE") != "" {
+		kills = 50
+	}
+	_, url := up(t, t.TempDir(), foreignConfig)
+	s := &system{t: t, url: url}
+	s.connect()
+	failures := s.failures(t)
+	s.bystanders(t, 300)          // or the dead were most of the fleet, which is a finding of its own
+	<-time.After(6 * time.Second) // a detector that has just started gives grace
+	var took []time.Duration
+	for i := range kills {
+		name := fmt.Sprint("free-", i)
+		agent := start(t, bin("worker"), []string{
+			contracts.EnvNATSURL + "=" + url, contracts.EnvAgent + "=" + name, contracts.EnvHeartbeatInterval + "=" + interval.String(),
+		})
+		eventually(t, 20*time.Second, name+" to be healthy", func() bool { return s.agentView(name).Health == contracts.HealthHealthy })
+		began := time.Now()
+		agent.Kill()
+		select {
+		case f := <-failures:
+			took = append(took, f.at.Sub(began))
+			d, err := contracts.DecodeData[contracts.AgentFailedData](f.event)
+			if err != nil || f.event.Entity != name || string(d.Reason) != "connection_lost" {
+				t.Fatalf("killed %s: %s of %s, %v", name, d.Reason, f.event.Entity, err)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatalf("no verdict on %s", name)
+		}
+	}
+	slices.Sort(took)
+	median, most := took[len(took)/2], took[len(took)-1]
+	t.Logf("from kill -9 to the stored verdict, at an interval of %s: median %s, at most %s of %d", interval, median.Round(time.Millisecond), most.Round(time.Millisecond), kills)
+	if os.Getenv("E2E_SCALE") != "" && most > interval {
+		t.Errorf("the latest took %s", most)
+	}
+}
+
+// bystanders beat until the test ends.
+func (s *system) bystanders(t *testing.T, n int) {
+	t.Helper()
+	next := time.NewTicker(time.Second)
+	t.Cleanup(next.Stop)
+	go func() {
+		for t.Context().Err() == nil {
+			for i := range n {
+				_ = s.nc.Publish(contracts.HeartbeatSubject(fmt.Sprint("bystander-", i)), []byte(`{"interval":"1s"}`))
+			}
+			select {
+			case <-t.Context().Done():
+			case <-next.C:
+			}
+		}
+	}()
 }
 
 type failure struct {

@@ -30,6 +30,10 @@ func TestMain(m *testing.M) {
 	if os.Getenv(asBeaters) != "" {
 		beatAll(os.Args[1:])
 	}
+	if url := os.Getenv(asIdleSubscriber); url != "" {
+		fmt.Fprintln(os.Stderr, subscribeIdly(url))
+		os.Exit(1)
+	}
 	os.Exit(buildAndRun(m))
 }
 

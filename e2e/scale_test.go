@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"maps"
 	"math/rand/v2"
 	"net/http"
 	"os"
@@ -38,6 +39,9 @@ func scaleOfTest(t *testing.T) scale {
 	if n, err := strconv.Atoi(os.Getenv("E2E_AGENTS")); err == nil {
 		s.agents = n
 	}
+	if d, err := time.ParseDuration(os.Getenv("E2E_INTERVAL")); err == nil {
+		s.interval = d
+	}
 	return s
 }
 
@@ -46,7 +50,7 @@ func scaleOfTest(t *testing.T) scale {
 // with when its core gives them, told of the same heartbeats by itself.
 func TestScale(t *testing.T) {
 	sc := scaleOfTest(t)
-	s := detectorAlone(t, sc)
+	s := detectorAlone(t)
 	names := make([]string, sc.agents)
 	for i := range names {
 		names[i] = fmt.Sprintf("worker-%07d", i)
@@ -58,18 +62,22 @@ func TestScale(t *testing.T) {
 	s.startDetector(t)
 	t.Logf("detector ready        in %.1f s, resident %.0f MiB", time.Since(began).Seconds(), s.resident(t))
 
-	w := s.witness(t, names[:sc.killed])
+	w := s.witness(t, names, sc.killed)
 	f := newFlock(t, s.url, names, sc)
-	f.run(sc.rounds*sc.agents, nil)
-	s.metricsReach(t, "smith_detector_heartbeats_total", float64(f.sent))
+	f.run(sc.rounds*sc.agents, nil, nil)
+	s.waitRead(t, f.sent)
 	resident, used := s.resident(t), s.cpu(t)
+	t.Logf("all beating           resident %.0f MiB, at most %.0f MiB", resident, s.peak(t))
 	dead := map[int]bool{}
 	for i := range sc.killed {
 		dead[i] = true
 	}
-	sent, killedAt := f.sent, time.Now()
-	f.run(4*sc.agents, dead)
-	verdicts := w.verdicts()
+	sent, killedAt, enough := f.sent, time.Now(), make(chan struct{})
+	var others sync.WaitGroup
+	others.Go(func() { f.run(20*sc.agents, dead, enough) })
+	verdicts := w.verdicts(10 * sc.interval)
+	close(enough)
+	others.Wait()
 	perBeat := (s.cpu(t) - used).Seconds() / float64(f.sent-sent) * 1e6
 
 	late, wrong, missing := w.compare(t, verdicts)
@@ -94,7 +102,7 @@ func TestScale(t *testing.T) {
 
 // detectorAlone is a nats-server with the streams and what is needed to start
 // the detector; nothing else runs.
-func detectorAlone(t *testing.T, sc scale) *system {
+func detectorAlone(t *testing.T) *system {
 	t.Helper()
 	s := &system{t: t, dir: t.TempDir(), services: map[string]*process{}, http: map[string]string{}}
 	port := freePort(t)
@@ -177,9 +185,10 @@ func newFlock(t *testing.T, url string, names []string, sc scale) *flock {
 	return f
 }
 
-// run publishes so many heartbeats, but not those of the dead. Within a
-// hundredth of the order, agents change places from round to round.
-func (f *flock) run(n int, dead map[int]bool) {
+// run publishes so many heartbeats, or until it is enough, but not those of the
+// dead. Within a hundredth of the order, agents change places from round to
+// round.
+func (f *flock) run(n int, dead map[int]bool, enough <-chan struct{}) {
 	began := time.Now()
 	step := f.interval / time.Duration(f.agents)
 	block := max(f.agents/100, 1)
@@ -206,7 +215,11 @@ func (f *flock) run(n int, dead map[int]bool) {
 				f.sent++
 			}
 		}
-		time.Sleep(time.Until(began.Add(time.Duration(done) * step)))
+		select {
+		case <-enough:
+			n = done
+		case <-time.After(time.Until(began.Add(time.Duration(done) * step))):
+		}
 	}
 	_ = f.nc.Flush()
 	f.took += time.Since(began)
@@ -217,22 +230,25 @@ func (f *flock) run(n int, dead map[int]bool) {
 type witness struct {
 	t      *testing.T
 	origin time.Time
-	names  map[string]int
+	names  map[string]int // of those that will be killed, and of some that will not
+	killed int            // the first of them
 
 	mu     sync.Mutex
 	beats  []string // lines for the judge-adapter
 	failed map[string]time.Duration
 }
 
-func (s *system) witness(t *testing.T, names []string) *witness {
+// witness watches the agents to be killed, and enough others that the core can
+// learn from them what agents of the type do.
+func (s *system) witness(t *testing.T, names []string, killed int) *witness {
 	t.Helper()
 	nc, err := nats.Connect(s.url)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(nc.Close)
-	w := &witness{t: t, origin: time.Now(), names: map[string]int{}, failed: map[string]time.Duration{}}
-	for i, name := range names {
+	w := &witness{t: t, origin: time.Now(), names: map[string]int{}, killed: killed, failed: map[string]time.Duration{}}
+	for i, name := range names[:min(max(killed, 1000), len(names))] {
 		w.names[name] = i
 		if _, err := nc.Subscribe(contracts.HeartbeatSubject(name), w.hear); err != nil {
 			t.Fatal(err)
@@ -267,24 +283,26 @@ func (w *witness) hear(m *nats.Msg) {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.beats = append(w.beats, fmt.Sprintf("%d %d %d %d", now.Microseconds(), w.names[agent], h.Seq, h.Interval.D().Microseconds()))
+	w.beats = append(w.beats, fmt.Sprintf("%d %d %d %d %s", now.Microseconds(), w.names[agent], h.Seq, h.Interval.D().Microseconds(), h.Type))
 }
 
 // verdicts waits until everybody watched was found.
-func (w *witness) verdicts() map[string]time.Duration {
+func (w *witness) verdicts(within time.Duration) map[string]time.Duration {
 	w.t.Helper()
-	eventually(w.t, time.Minute, "all verdicts", func() bool {
+	eventually(w.t, within, "all verdicts", func() bool {
 		w.mu.Lock()
 		defer w.mu.Unlock()
 		n := 0
-		for name := range w.names {
-			if _, found := w.failed[name]; found {
+		for name := range w.failed {
+			if i, watched := w.names[name]; watched && i < w.killed {
 				n++
 			}
 		}
-		return n == len(w.names)
+		return n == w.killed
 	})
-	return w.failed
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return maps.Clone(w.failed)
 }
 
 // compare gives how much later than the core's each verdict came. The core is
@@ -294,16 +312,17 @@ func (w *witness) compare(t *testing.T, verdicts map[string]time.Duration) (late
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	ideal := judge(t, w.beats, time.Since(w.origin))
-	for name, i := range w.names {
-		at, found := verdicts[name]
-		if best, known := ideal[i]; !found || !known {
-			missing++
-		} else {
+	ideal := judge(t, w.beats, time.Since(w.origin)+time.Minute)
+	for name, at := range verdicts {
+		i, watched := w.names[name]
+		best, known := ideal[i]
+		if watched && known && i < w.killed {
 			late = append(late, at-best)
+		} else {
+			wrong++
 		}
 	}
-	return late, len(verdicts) + missing - len(w.names), missing
+	return late, wrong, w.killed - len(late)
 }
 
 // judge gives when the core suspects each agent.
@@ -381,6 +400,15 @@ func (s *system) metrics(t *testing.T) map[string]float64 {
 func (s *system) metricsReach(t *testing.T, name string, value float64) {
 	t.Helper()
 	eventually(t, 30*time.Second, fmt.Sprintf("%s to reach %.0f", name, value), func() bool { return s.metrics(t)[name] >= value })
+}
+
+// waitRead waits until the detector has read, or lost, so many heartbeats.
+func (s *system) waitRead(t *testing.T, n int) {
+	t.Helper()
+	eventually(t, 2*time.Minute, fmt.Sprintf("%d heartbeats to be read", n), func() bool {
+		m := s.metrics(t)
+		return m["smith_detector_heartbeats_total"]+m["smith_detector_heartbeats_dropped_total"] >= float64(n)
+	})
 }
 
 func withPrefix(m map[string]float64, prefix string) string {

@@ -4,8 +4,8 @@
 // microseconds of the detector's own clock, never decreasing.
 //
 // It reads "V 1 tick_us=N" once, "H <t> <agent> <seq> <interval_us>" for a
-// heartbeat, "T <t>" for a tick and "E" for the end, and writes "S <t> <agent>"
-// and "U <t> <agent>".
+// heartbeat, where the agent's type may follow, "T <t>" for a tick and "E" for
+// the end, and writes "S <t> <agent>" and "U <t> <agent>".
 package main
 
 import (
@@ -63,11 +63,13 @@ func judge(r io.Reader, w io.Writer, cfg fleet.Config) error {
 		switch {
 		case words[0] == "T" && len(words) == 2:
 			report(out, words[1], f.Tick(micros(words[1])))
-		case words[0] == "H" && len(words) == 5:
+		case words[0] == "H" && (len(words) == 5 || len(words) == 6):
 			seq, _ := strconv.ParseUint(words[3], 10, 64)
-			report(out, words[1], f.Beat(micros(words[1]), fleet.Beat{
-				Agent: words[2], Seq: seq, About: fleet.About{Interval: micros(words[4])},
-			}))
+			about := fleet.About{Interval: micros(words[4])}
+			if len(words) == 6 {
+				about.Type = words[5]
+			}
+			report(out, words[1], f.Beat(micros(words[1]), fleet.Beat{Agent: words[2], Seq: seq, About: about}))
 		case words[0] == "E":
 			return out.Flush()
 		}

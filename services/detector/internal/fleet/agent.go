@@ -134,12 +134,19 @@ func (f *Fleet) bounded(a *agent, at time.Duration, missed float64) (time.Durati
 // half is about the silence at which phi reaches half the threshold: right as
 // of a few heartbeats ago. After it the exact limit is asked for.
 func (f *Fleet) half(a *agent) time.Duration {
-	if f.bank.Samples(a.number) < max(f.cfg.MinSamples, youth) {
+	samples := f.bank.Samples(a.number)
+	if samples < f.cfg.MinSamples || f.cfg.Suspicion.Algorithm == suspicion.Fixed {
 		at, _ := f.limit(a, 0.5)
 		return at
 	}
 	missed := float64(f.missedBeats(a)*f.interval(a)) / 2
-	at, _ := f.bounded(a, f.bank.Soon(a.number, f.threshold(a)/2), missed)
+	level := f.threshold(a) / 2
+	at, _ := f.bounded(a, f.bank.Soon(a.number, level), missed)
+	if samples < youth {
+		if taught, like := f.taught(a, level, time.Duration(missed)); like {
+			return younger(at, taught, samples)
+		}
+	}
 	return at
 }
 

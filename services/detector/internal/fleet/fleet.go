@@ -142,6 +142,8 @@ type Fleet struct {
 	texts  *texts
 	rules  map[uint32]Override
 	priors map[string]*prior // by type
+	// priorOf are some of them by the number of the type's word.
+	priorOf []*prior
 	// mistakes counts the verdicts taken back, of agents that had any.
 	mistakes map[uint32]int
 	lives    map[uint32]life // of agents whose heartbeats name their process

@@ -20,14 +20,59 @@ const (
 	// the agent is new, and may be another kind of agent all the same.
 	priorLeast = 1.5
 	maxPriors  = 1000
+	// Once a prior rests on plenty gaps, only every fewer-th agent teaches.
+	plenty, fewer = 20_000, 16
 	// priorUnit is the interval to which gaps of all agents are scaled.
 	priorUnit = time.Second
 )
 
 // prior is what agents of one type did when they were young.
 type prior struct {
+	kind   string
 	est    suspicion.Estimator
 	agents int
+	// crossings are the last two that were asked for, for as long as the
+	// evidence is about the same: each of many young agents asks anew.
+	crossings [2]crossing
+}
+
+type crossing struct {
+	level   float64
+	samples int
+	at      time.Duration
+}
+
+// crossing is the silence, at priorUnit, at which suspicion reaches a level, as
+// of a few gaps ago.
+func (p *prior) crossing(level float64) time.Duration {
+	samples := p.est.Samples()
+	for i := range p.crossings {
+		if c := &p.crossings[i]; c.level == level && samples >= c.samples && samples <= c.samples+c.samples/64 {
+			return c.at
+		}
+	}
+	if p.crossings[0].level != level { // replace the one of this level, or the older
+		p.crossings[1] = p.crossings[0]
+	}
+	p.crossings[0] = crossing{level, samples, p.est.Crossing(level)}
+	return p.crossings[0].at
+}
+
+// prior gives what is known of an agent's type, nil when nothing is.
+func (f *Fleet) prior(a *agent) *prior {
+	kind := f.texts.text(a.kind)
+	// The number of a word is used again for another when nobody uses it.
+	if int(a.kind) < len(f.priorOf) && f.priorOf[a.kind] != nil && f.priorOf[a.kind].kind == kind {
+		return f.priorOf[a.kind]
+	}
+	p := f.priors[kind]
+	if p != nil {
+		for int(a.kind) >= len(f.priorOf) {
+			f.priorOf = append(f.priorOf, nil)
+		}
+		f.priorOf[a.kind] = p
+	}
+	return p
 }
 
 // teach adds a gap of a young agent, which it has just learned itself, to what
@@ -37,17 +82,20 @@ func (f *Fleet) teach(a *agent, gap time.Duration, beats int) {
 	if a.kind == 0 || samples > youth {
 		return
 	}
-	kind := f.texts.text(a.kind)
-	p := f.priors[kind]
+	p := f.prior(a)
 	if p == nil {
 		if len(f.priors) >= maxPriors {
 			return
 		}
-		p = &prior{est: suspicion.New(f.cfg.Suspicion, priorUnit)}
+		kind := f.texts.text(a.kind)
+		p = &prior{kind: kind, est: suspicion.New(f.cfg.Suspicion, priorUnit)}
 		f.priors[kind] = p
 	}
 	if samples == 1 {
 		p.agents++
+	}
+	if p.est.Samples() > plenty && a.number%fewer != 0 {
+		return
 	}
 	p.est.Observe(scale(gap, f.interval(a), priorUnit), beats)
 }
@@ -58,12 +106,12 @@ func (f *Fleet) taught(a *agent, level float64, missed time.Duration) (at time.D
 	if a.kind == 0 {
 		return 0, false
 	}
-	p := f.priors[f.texts.text(a.kind)]
+	p := f.prior(a)
 	if p == nil || p.agents < priorAgents || p.est.Samples() < priorSamples {
 		return 0, false
 	}
 	interval := f.interval(a)
-	at = scale(p.est.Crossing(level), priorUnit, interval)
+	at = scale(p.crossing(level), priorUnit, interval)
 	return min(max(at, time.Duration(priorLeast*float64(interval))), 2*missed), true
 }
 

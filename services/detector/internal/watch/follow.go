@@ -28,6 +28,10 @@ func followed() []string {
 	return subjects
 }
 
+// followPatience is how long the server may take to find the last events of all
+// agents: some seconds for a million.
+const followPatience = 2 * time.Minute
+
 // follow reads the event stream: first the last event of each kind about each
 // agent, which tells what an earlier detector knew, then all that follows.
 // known is closed when the first part is done.
@@ -35,13 +39,15 @@ func (w *Watcher) follow(ctx context.Context) (known <-chan struct{}, stop func(
 	if _, err := shell.WaitStream(ctx, w.env, contracts.EventStream, contracts.ServiceEventStore); err != nil {
 		return nil, nil, err
 	}
-	cons, err := w.env.JS.OrderedConsumer(ctx, contracts.EventStream, jetstream.OrderedConsumerConfig{
+	begin, cancel := context.WithTimeout(ctx, followPatience)
+	defer cancel()
+	cons, err := w.env.JS.OrderedConsumer(begin, contracts.EventStream, jetstream.OrderedConsumerConfig{
 		FilterSubjects: followed(), DeliverPolicy: jetstream.DeliverLastPerSubjectPolicy,
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("follow %s: %w", contracts.EventStream, err)
 	}
-	info, err := cons.Info(ctx)
+	info, err := cons.Info(begin)
 	if err != nil {
 		return nil, nil, fmt.Errorf("follow %s: %w", contracts.EventStream, err)
 	}

@@ -78,19 +78,17 @@ func (o *outbox) room(agent string) bool {
 	return len(n.waiting) < maxMinor
 }
 
-// addRarely queues a letter unless one of its kind was queued a moment ago.
-func (o *outbox) addRarely(kind string, l letter) {
+// due tells whether it is time for one more event of a kind that is told rarely,
+// and notes that it is told now.
+func (o *outbox) due(kind string) bool {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	now := time.Now()
-	last, before := o.told[kind]
-	due := !before || now.Sub(last) >= rarely
-	if due {
-		o.told[kind] = now
+	if last, before := o.told[kind]; before && now.Sub(last) < rarely {
+		return false
 	}
-	o.mu.Unlock()
-	if due {
-		o.add(l)
-	}
+	o.told[kind] = now
+	return true
 }
 
 func (o *outbox) waiting() (n int) {

@@ -208,10 +208,13 @@ func (w *Watcher) aboutItself(t contracts.EventType, check, detail string, laste
 
 // report queues an event about the detector, at most one of a kind in a while.
 func (w *Watcher) report(kind string, b *contracts.EventBuilder) {
+	if !w.outbox.due(kind) {
+		return
+	}
 	ev, err := b.Build()
 	if err != nil {
 		w.env.Log.Error("event not valid", "kind", kind, "error", err)
 		return
 	}
-	w.outbox.addRarely(kind, letter{event: ev})
+	w.outbox.add(letter{event: ev})
 }
