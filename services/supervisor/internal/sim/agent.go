@@ -24,6 +24,11 @@ type agent struct {
 	// that a stored decision started, phase what it last said.
 	spawned, decided uint64
 	phase            tree.Phase
+	// apart is set while the log says that it is not enforced.
+	apart bool
+	// left is set once it was taken out of the tree while it was not enforced:
+	// what then still runs is nobody's, and so not looked at.
+	left bool
 	// doom waits for the next start; lag is how late that will come.
 	doom *Fault
 	lag  time.Duration

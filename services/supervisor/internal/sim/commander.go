@@ -42,11 +42,22 @@ const (
 func (s *supervisor) perform(e tree.Effect) {
 	switch e.Kind {
 	case tree.DoStart, tree.DoStop, tree.DoReport:
+	case tree.Propose:
+		if s.w.opt.Break != ShadowActs || e.Action != tree.Proposed {
+			return
+		}
+		e.Kind = tree.DoStop
 	default:
 		return
 	}
-	spec, _, ok := s.tree.Lookup(e.Node)
-	if !ok || spec.Agent == nil {
+	spec, st, ok := s.tree.Lookup(e.Node)
+	if !ok || spec.Agent == nil || st.Phase.Apart() && s.w.opt.Break != KeepsOrdering && s.w.opt.Break != ShadowActs {
+		return
+	}
+	if e.Runner == "" {
+		e.Runner = st.Runner
+	}
+	if e.Runner == "" {
 		return
 	}
 	if s.w.opt.Break != EndlessStop && s.w.opt.Break != OneLane && e.Incarnation > 0 {
@@ -129,6 +140,7 @@ func (s *supervisor) attemptCommand(c *command, then func(done bool)) {
 		s.w.say(s.name, "orders %s of %s incarnation %d at %s", c.Kind, c.Node, c.Incarnation, c.Runner)
 	}
 	s.w.check.ordered(s, c)
+	s.w.check.moded(s, c)
 	if c.boot == 0 {
 		c.boot = s.boots[c.Runner]
 	}

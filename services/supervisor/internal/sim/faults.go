@@ -52,6 +52,9 @@ func (w *world) strike(f Fault) {
 		w.log.snapshot = nil
 	case Operator:
 		w.operate(f)
+	case ChangeMode:
+		f.Command = tree.ModeIt
+		w.operate(f)
 	default:
 		w.strikeAgent(w.agent(f.Node), f)
 	}
@@ -146,7 +149,7 @@ func (w *world) rejoin() {
 
 // operate gives an operator's command to whoever leads.
 func (w *world) operate(f Fault) {
-	in := tree.Input{Kind: tree.Order, Command: f.Command, Node: f.Node, Token: "operator"}
+	in := tree.Input{Kind: tree.Order, Command: f.Command, Node: f.Node, Mode: f.Mode, Token: "operator"}
 	switch f.Command {
 	case tree.Add:
 		for _, s := range w.Specs {
@@ -215,6 +218,7 @@ func (w *world) await() {
 
 // resume ends suspensions, as the operator would.
 func (w *world) resume() {
+	w.enforceAll()
 	s := w.leader()
 	if s == nil {
 		return

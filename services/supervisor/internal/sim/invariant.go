@@ -148,6 +148,7 @@ func (c *checker) ordered(s *supervisor, cmd *command) {
 
 // decided looks at a decision that has just been stored, before anybody knows.
 func (w *world) decided(parts []*decision) {
+	w.decidedModes(parts)
 	for _, d := range parts {
 		for _, e := range d.effects {
 			if e.Kind == tree.DoStart || e.Kind == tree.DoStop || e.Kind == tree.DoReport {
@@ -177,9 +178,12 @@ func (w *world) decidedUpon(a *agent, st *tree.State) {
 			w.after(a.r.between(0, 50*time.Millisecond), func() { w.strike(*f) })
 		}
 		for _, p := range a.live {
+			if a.left {
+				break
+			}
 			w.broken(DeadFirst, "incarnation %d of %s is started while %d lives", n, a.name, p.incarnation)
 		}
-	case st.Phase == tree.Starting && a.phase != tree.Starting:
+	case st.Phase == tree.Starting && (a.phase == tree.Idle || a.phase == tree.Waiting || a.phase == tree.Gone || a.phase == tree.Stopping):
 		w.broken(Growing, "incarnation %d of %s is started again, after phase %s", n, a.name, a.phase)
 	}
 	a.phase = st.Phase
@@ -205,6 +209,9 @@ func (w *world) tellDecision(d *decision) {
 // spawned looks at a process that is about to begin.
 func (c *checker) spawned(w *world, p *process) {
 	a := p.agent
+	if a.left {
+		return
+	}
 	for _, o := range a.live {
 		w.broken(OneLives, "incarnation %d of %s begins at %s while %d lives at %s", p.incarnation, a.name, p.runner.name, o.incarnation, o.runner.name)
 	}
@@ -278,7 +285,8 @@ func first(nodes map[string]*tree.Record, holds func(id string, r *tree.Record) 
 func sameState(a, b *tree.State) bool {
 	x, y := *a, *b
 	x.Command, y.Command, x.Supervisor, y.Supervisor = nil, nil, nil, nil
-	if x != y || (a.Command == nil) != (b.Command == nil) || (a.Supervisor == nil) != (b.Supervisor == nil) {
+	x.Mode, y.Mode = nil, nil
+	if !reflect.DeepEqual(a.Mode, b.Mode) || x != y || (a.Command == nil) != (b.Command == nil) || (a.Supervisor == nil) != (b.Supervisor == nil) {
 		return false
 	}
 	if a.Command != nil && *a.Command != *b.Command {
@@ -291,6 +299,9 @@ func sameState(a, b *tree.State) bool {
 func withoutEmpty(s tree.Supervised) tree.Supervised {
 	if len(s.Window) == 0 {
 		s.Window = nil
+	}
+	if len(s.Proposed) == 0 {
+		s.Proposed = nil
 	}
 	return s
 }

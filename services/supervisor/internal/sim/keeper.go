@@ -116,6 +116,7 @@ func (s *supervisor) decide(batch []arrival, done func()) {
 	changes := s.tree.Changes(nil)
 	act := func() {
 		s.follow(changes)
+		s.letGo(changes)
 		for _, a := range batch[:n] {
 			if a.Kind == tree.Lost {
 				s.forget(a.Node, a.Incarnation)
@@ -274,7 +275,8 @@ func (s *supervisor) follow(changes []tree.Change) {
 }
 
 func (s *supervisor) watch(agent string, spec *tree.Spec, p tree.Phase) {
-	if !spec.Agent.Verify || p != tree.Starting && p != tree.Verifying && p != tree.Stabilising {
+	verifying := spec.Agent.Verify && (p == tree.Starting || p == tree.Verifying || p == tree.Stabilising)
+	if !verifying && p != tree.Claiming {
 		delete(s.watching, agent)
 		return
 	}
@@ -286,6 +288,7 @@ func (s *supervisor) watch(agent string, spec *tree.Spec, p tree.Phase) {
 func (s *supervisor) news(a *arrival) bool {
 	_, st, ok := s.tree.Lookup(a.Node)
 	switch {
+	case ok && st.Phase == tree.Claiming:
 	case !ok || a.Incarnation != 0 && a.Incarnation != st.Incarnation:
 		return false
 	case st.Phase == tree.Starting && st.Beat && st.Unwell == a.Unwell, st.Phase == tree.Stabilising && st.Unwell == a.Unwell:

@@ -94,6 +94,8 @@ func Mutations() map[Mutation][]Invariant {
 		RetriedFailure: {DeadFirst},
 		NoBootFence:    {OneLives, DeadFirst},
 		NoLoss:         {Recovers},
+		KeepsOrdering:  {Modes},
+		ShadowActs:     {Modes},
 		HastyLoss:      {DeadFirst, OneLives},
 	}
 }

@@ -21,7 +21,7 @@ func (w *world) unwell() string {
 		}
 	}
 	for _, name := range w.names {
-		if a := w.agents[name]; !s.tree.Has(name) && len(a.live) > 0 {
+		if a := w.agents[name]; !s.tree.Has(name) && len(a.live) > 0 && !a.left {
 			return fmt.Sprintf("%s is not in the tree and incarnation %d lives", name, a.live[0].incarnation)
 		}
 	}
@@ -30,6 +30,8 @@ func (w *world) unwell() string {
 
 func (w *world) unwellNode(s *supervisor, spec *tree.Spec, st *tree.State) string {
 	switch {
+	case st.Phase == tree.Watched && !w.Ends, spec.Agent != nil && w.agent(spec.ID).left:
+		return "" // whatever it does
 	case st.Phase != tree.Running && st.Phase != tree.Idle && st.Phase != tree.Gone:
 		return "is " + string(st.Phase) + " " + st.Why
 	case st.Command != nil:

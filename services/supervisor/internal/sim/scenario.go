@@ -80,6 +80,8 @@ type Fault struct {
 	Age     int
 	Next    bool
 	Command tree.CommandKind
+	// Mode belongs to ChangeMode; nil takes a setting back.
+	Mode *tree.Rollout
 }
 
 func (f Fault) String() string {
@@ -99,6 +101,8 @@ func (f Fault) String() string {
 		s += ": " + f.Node
 	case WrongVerdict:
 		s = fmt.Sprintf("%s: %s, %d incarnations old, at the next start %t", s, f.Node, f.Age, f.Next)
+	case ChangeMode:
+		s = fmt.Sprintf("%s: %s to %v", s, f.Node, f.Mode)
 	case Operator:
 		s = fmt.Sprintf("%s: %s %s", s, f.Command, f.Node)
 	}
@@ -124,8 +128,9 @@ type Scenario struct {
 	// Remembers: the log recognises a message that it has stored already.
 	Remembers bool
 	Faults    []Fault
-	// Calm is when faults cease.
+	// Calm is when faults cease. Ends tells that everything is enforced then.
 	Calm time.Duration
+	Ends bool
 }
 
 // everything is more changes than there ever are at once.
@@ -155,6 +160,7 @@ func Generate(seed uint64) Scenario {
 		s.Faults = append(s.Faults, f)
 	}
 	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+	s.moderate()
 	return s
 }
 

@@ -61,7 +61,9 @@ type keeper struct {
 	timer    uint64
 	lanes    map[string]*lane
 	watching map[string]bool
-	known    string // the runners last heard of
+	// apart are the agents that a stored decision left to others.
+	apart map[string]bool
+	known string // the runners last heard of
 	// boots are those of the runners' hosts, as far as known.
 	boots map[string]int
 	// waiting is set when a broken build waits for its effects.
@@ -205,7 +207,7 @@ func (s *supervisor) present() tree.Instant {
 // open reads the tree and takes its place as the one who decides.
 func (s *supervisor) open() {
 	s.w.check.reborn(s)
-	s.mode, s.keeper = opening, keeper{lanes: map[string]*lane{}, watching: map[string]bool{}, boots: map[string]int{}, opened: s.w.now}
+	s.mode, s.keeper = opening, keeper{lanes: map[string]*lane{}, watching: map[string]bool{}, apart: map[string]bool{}, boots: map[string]int{}, opened: s.w.now}
 	s.after(s.r.between(time.Millisecond, 20*time.Millisecond), func() {
 		if s.w.cut || s.cut {
 			s.open()

@@ -15,8 +15,9 @@ const (
 	Listen Claim = "listen"
 	// Own: the last incarnation ran when the agent was let go.
 	Own Claim = "own"
-	// Settle: the last incarnation was being started or stopped then. It is
-	// not known whether that was done, or will be.
+	// Settle: the last incarnation was being started or stopped then, and it
+	// is not known whether that was done, or will be; or it was found failed
+	// since.
 	Settle Claim = "settle"
 	// Left: it was removed from the tree and is back. It may have been left
 	// running, nobody knows where.
@@ -207,7 +208,7 @@ func (t *Tree) resume(n *node) {
 // settleOrder stops the last incarnation, of which it is not known whether it
 // runs: then it is certain that it does not and never will.
 func (t *Tree) settleOrder(n *node) {
-	t.stop(n, ThenRestart, "a start or stop was under way when it was let go", false)
+	t.stop(n, ThenRestart, "it was being started or stopped when it was let go, or has failed since", false)
 }
 
 // heardApart deals with an input about an agent that is in nobody's hands.
@@ -226,6 +227,10 @@ func (t *Tree) heardApart(n *node, in *Input) {
 		case Stopped, StartFailed, Exited, Lost:
 			t.setClaim(n, n.st.Claim.over())
 		}
+	}
+	if in.Kind == Failed && n.st.Claim == Own && (own || in.Incarnation == 0) {
+		// It may hang, which nobody says twice.
+		t.setClaim(n, Settle)
 	}
 	switch n.st.Phase {
 	case Watched:

@@ -1,0 +1,142 @@
+package sim
+
+import (
+	"slices"
+	"time"
+
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Modes: nothing is decided of an agent that is not enforced, and whoever knows
+// that it is not orders nothing of it.
+const Modes Invariant = "modes"
+
+// Mutations about modes.
+const (
+	// KeepsOrdering: what was ordered of an agent that is let go is repeated.
+	KeepsOrdering Mutation = "keeps ordering"
+	// ShadowActs: what is proposed is done.
+	ShadowActs Mutation = "shadow acts"
+)
+
+// ChangeMode: an operator gives a node another mode of supervision.
+const ChangeMode FaultKind = "mode is changed"
+
+// drawMode draws a setting; half of the time all is enforced.
+func drawMode(r *stream) tree.Rollout {
+	return pick(r, tree.RolloutOf(tree.Enforce), tree.RolloutOf(tree.Enforce), tree.RolloutOf(tree.Shadow), tree.RolloutOf(tree.Off),
+		tree.Rollout{Enforce: 50, Otherwise: tree.Shadow}, tree.Rollout{Enforce: 30, Otherwise: tree.Off})
+}
+
+// moderate gives some scenarios modes. It draws from a stream of its own, so that
+// the others are what they would be without.
+func (s *Scenario) moderate() {
+	r := streamOf(s.Seed, "modes")
+	if !r.chance(35) {
+		return
+	}
+	s.Ends = r.chance(70)
+	for i, n := range s.Specs {
+		spec := *n
+		if n.Agent != nil {
+			agent := *n.Agent
+			agent.Listen = 3 * time.Second
+			spec.Agent = &agent
+		}
+		if r.chance(20) {
+			mode := drawMode(&r)
+			spec.Mode = &mode
+		}
+		s.Specs[i] = &spec
+	}
+	for range 1 + r.below(5) {
+		mode := drawMode(&r)
+		f := Fault{At: r.between(0, s.Calm), Kind: ChangeMode, Node: s.Specs[r.below(len(s.Specs))].ID, Mode: &mode}
+		if r.chance(25) {
+			f.Mode = nil
+		}
+		s.Faults = append(s.Faults, f)
+	}
+	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+}
+
+// letGo gives up what is under way about agents that are not enforced.
+func (s *supervisor) letGo(changes []tree.Change) {
+	for _, c := range changes {
+		if c.State != nil {
+			s.apart[c.ID] = c.State.Phase == tree.Watched
+		}
+		if s.w.opt.Break == KeepsOrdering {
+			continue
+		}
+		switch {
+		case c.Removed:
+			s.forget(c.ID, c.Tombstone)
+		case c.State != nil && c.State.Phase == tree.Watched:
+			s.forget(c.ID, c.State.Incarnation)
+		}
+	}
+}
+
+// moded checks what a supervisor orders against what it knows to be stored.
+func (c *checker) moded(s *supervisor, cmd *command) {
+	if s.apart[cmd.Node] {
+		s.w.broken(Modes, "%s orders %s of %s incarnation %d, which is not enforced", s.name, cmd.Kind, cmd.Node, cmd.Incarnation)
+	}
+}
+
+// decidedModes checks a stored decision against the modes before and after it.
+func (w *world) decidedModes(parts []*decision) {
+	for _, d := range parts {
+		for _, e := range d.effects {
+			if e.Kind != tree.DoStart && e.Kind != tree.DoStop && e.Kind != tree.DoReport {
+				continue
+			}
+			if a := w.agent(e.Node); a.apart && !w.enforced(e.Node) {
+				w.broken(Modes, "%s of %s incarnation %d is decided, which is not enforced", e.Kind, e.Node, e.Incarnation)
+			}
+		}
+	}
+	changed := slices.ContainsFunc(parts[0].effects, func(e tree.Effect) bool { return e.Kind == tree.NoteMode })
+	for _, d := range parts {
+		for _, c := range d.changes {
+			if a := w.agents[c.ID]; a != nil && c.Removed {
+				a.left = a.left || a.apart || a.phase.Apart() || changed
+			}
+		}
+	}
+	for _, name := range w.names {
+		w.agents[name].apart = !w.enforced(name)
+	}
+}
+
+// enforced tells what the log says of an agent's mode.
+func (w *world) enforced(agent string) bool {
+	nodes := w.log.truth.tree.Nodes
+	for id := agent; nodes[id] != nil; id = nodes[id].Spec.Parent {
+		n := nodes[id]
+		r := n.Spec.Mode
+		if n.State.Mode != nil {
+			r = &n.State.Mode.Rollout
+		}
+		if r != nil {
+			return r.For(agent) == tree.Enforce
+		}
+	}
+	return true
+}
+
+// enforceAll ends a rollout, as the operator would.
+func (w *world) enforceAll() {
+	s := w.leader()
+	if s == nil || !w.Ends {
+		return
+	}
+	all := tree.RolloutOf(tree.Enforce)
+	for _, id := range s.nodes() {
+		r, own, _ := s.tree.Rollout(id)
+		if own && r != all {
+			w.operate(Fault{Command: tree.ModeIt, Node: id, Mode: &all})
+		}
+	}
+}
