@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -47,7 +48,7 @@ func flat(b *testing.B, treeName, runner string, agents int) *config.File {
 // floor: one event stored in the stream (as large as the decision) and one
 // request answered. Each exit is followed by one floor.
 func BenchmarkOverhead(b *testing.B) {
-	r := newRig(b)
+	r := newRig(b, natstest.Listen)
 	r.serveRunner("r1")
 	decisions := r.follow("main")
 	const agents = 100

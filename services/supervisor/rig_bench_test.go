@@ -7,10 +7,12 @@ import (
 	"log/slog"
 	"net"
 	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/prometheus/client_golang/prometheus"
@@ -21,9 +23,9 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-// rig is a nats-server on a port of loopback with JetStream on disk, and the
-// connection of whoever is no supervisor. Benchmarks compare what the supervisor
-// does on it with what the server alone needs for the same.
+// rig is a nats-server with JetStream on disk, and the connection of whoever is
+// no supervisor. Benchmarks compare what the supervisor does on it with what the
+// server alone needs for the same.
 type rig struct {
 	b      *testing.B
 	server *natstest.Server
@@ -31,9 +33,10 @@ type rig struct {
 	js     jetstream.JetStream
 }
 
-func newRig(b *testing.B) *rig {
+// newRig runs a server as natstest.Listen or natstest.Start does.
+func newRig(b *testing.B, run func(testing.TB, ...func(*server.Options)) *natstest.Server) *rig {
 	b.Helper()
-	server := natstest.Listen(b)
+	server := run(b)
 	nc := server.Connect(b)
 	r := &rig{b: b, server: server, nc: nc, js: natstest.JetStream(b, nc)}
 	natstest.Streams(b, r.js)
@@ -83,21 +86,26 @@ func (r *rig) serveRunner(name string) {
 // connection. It returns when the supervisor serves.
 func (r *rig) supervise(name string, f *config.File) (t *tap, stop func()) {
 	r.b.Helper()
-	t = &tap{}
-	nc := r.server.Connect(r.b, nats.SetCustomDialer(t))
+	t = &tap{server: r.server}
+	through := nats.SetCustomDialer(t)
+	if !strings.HasPrefix(r.nc.ConnectedAddr(), "127.") {
+		through = nats.InProcessServer(t)
+	}
+	nc := r.server.Connect(r.b, through)
 	health := shell.NewHealth("supervisor")
 	env, err := shell.NewEnv(r.b.Context(), "supervisor", name, nc, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), health)
 	if err != nil {
 		r.b.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- Run(ctx, env, FromFile(f)) }()
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		err = Run(ctx, env, FromFile(f))
+	}()
 	stop = sync.OnceFunc(func() {
 		cancel()
-		if err := <-ended; err != nil {
-			r.b.Error(err)
-		}
+		<-ended
 		nc.Close()
 	})
 	r.b.Cleanup(stop)
@@ -108,7 +116,7 @@ func (r *rig) supervise(name string, f *config.File) (t *tap, stop func()) {
 		}
 		select {
 		case <-changed:
-		case err := <-ended:
+		case <-ended:
 			r.b.Fatalf("supervisor %s ended: %v", name, err)
 		}
 	}
@@ -172,6 +180,7 @@ func awaitRunning(b *testing.B, decisions <-chan *nats.Msg, n int) {
 // and departs when the write that takes it begins.
 type tap struct {
 	net.Conn
+	server *natstest.Server
 	// held is locked while nothing is to be heard.
 	held    sync.Mutex
 	mu      sync.Mutex
@@ -183,6 +192,13 @@ type tap struct {
 // Dial implements nats.CustomDialer.
 func (t *tap) Dial(network, address string) (net.Conn, error) {
 	conn, err := net.Dial(network, address)
+	t.Conn = conn
+	return t, err
+}
+
+// InProcessConn implements nats.InProcessConnProvider.
+func (t *tap) InProcessConn() (net.Conn, error) {
+	conn, err := t.server.InProcessConn()
 	t.Conn = conn
 	return t, err
 }
