@@ -353,7 +353,7 @@ type Limits struct {
 
 // Position is a place in the file, counted from 1; the zero value is none.
 type Position struct {
-	Line, Column int
+	Line, Column int32
 }
 
 // Agents lists every agent of the tree in start order, depth first.

@@ -145,7 +145,7 @@ func (c *checker) supervisor(n *config.Node, parent *sup) *sup {
 func (c *checker) warn(setting, advice, format string, args ...any) {
 	at := c.f.Place(setting)
 	c.found = append(c.found, Finding{
-		Rule: c.rule, File: c.f.Path, Line: at.Line, Column: at.Column, Setting: setting,
+		Rule: c.rule, File: c.f.Path, Line: int(at.Line), Column: int(at.Column), Setting: setting,
 		Message: fmt.Sprintf(format, args...), Advice: advice,
 	})
 }

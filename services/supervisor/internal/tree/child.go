@@ -260,8 +260,7 @@ func (t *Tree) exceeded(p, n *node) {
 	}
 	t.emit(note)
 	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
-	p.failures = chronicle(p.failures, Entry{At: t.now, Reason: why, Event: n.st.Cause})
-	p.newFailures = min(p.newFailures+1, MaxHistory)
+	p.history().failures.add(Entry{At: t.now, Reason: why, Event: n.st.Cause})
 	t.shutdown(p, outcome, why)
 }
 
@@ -278,8 +277,7 @@ func (t *Tree) restart(n *node) {
 	n.st.Restarts++
 	n.st.LastRestart = t.now
 	why := n.st.Why
-	n.restarts = chronicle(n.restarts, Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
-	n.newRestarts = min(n.newRestarts+1, MaxHistory)
+	n.history().restarts.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
 	t.emit(Effect{Kind: NoteRestart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Reason: why, Event: n.st.Cause, Chain: n.st.Chain})
 	if p.spec.Supervisor.Strategy == OneForOne {
 		if delay == 0 {

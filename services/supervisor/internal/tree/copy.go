@@ -64,5 +64,7 @@ func (c *Copy) Snapshot() Snapshot {
 
 // record gives all that is stored of a node.
 func (n *node) record() *Record {
-	return &Record{Spec: n.spec, State: n.st.clone(), Failures: latest(n.failures, MaxHistory), Restarts: latest(n.restarts, MaxHistory)}
+	r := &Record{Spec: n.spec, State: n.st.clone()}
+	r.Failures, r.Restarts = n.past.remembered()
+	return r
 }

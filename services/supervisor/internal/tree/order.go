@@ -274,7 +274,8 @@ func significance(s, parent *Spec) string {
 
 // insert puts a new node into the tree, down.
 func (t *Tree) insert(s *Spec) *node {
-	n := &node{spec: s, parent: t.nodes[s.Parent]}
+	n := newNode(s)
+	n.parent = t.nodes[s.Parent]
 	n.st.Phase, n.st.Since = Idle, t.now
 	n.st.Incarnation = t.tombs[s.ID]
 	delete(t.tombs, s.ID)

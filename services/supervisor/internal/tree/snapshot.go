@@ -106,20 +106,6 @@ func remember(h []Entry, more ...Entry) []Entry {
 	return h
 }
 
-// chronicle appends to a tree's own history. To be cheap it lets it grow to twice
-// what is remembered before it cuts; latest gives what counts.
-func chronicle(h []Entry, e Entry) []Entry {
-	if len(h) >= 2*MaxHistory {
-		h = h[:copy(h, h[len(h)-MaxHistory+1:])]
-	}
-	return append(h, e)
-}
-
-// latest copies the last n entries that are remembered.
-func latest(h []Entry, n int) []Entry {
-	return slices.Clone(h[len(h)-min(n, len(h), MaxHistory):])
-}
-
 // Validate reports why the snapshot is not that of a tree, or nil.
 func (s *Snapshot) Validate() error {
 	root := ""

@@ -81,8 +81,8 @@ type Spec struct {
 	Rank int64 `json:"rank,omitempty"`
 	// Dynamic marks what was added at run time instead of by configuration.
 	Dynamic     bool    `json:"dynamic,omitempty"`
-	Restart     Restart `json:"restart,omitempty"`
 	Significant bool    `json:"significant,omitempty"`
+	Restart     Restart `json:"restart,omitempty"`
 	// Template names what an agent is the Index-th instance of, from 1;
 	// Instances is how many the configuration wants.
 	Template  string `json:"template,omitempty"`

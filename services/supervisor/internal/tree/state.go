@@ -107,19 +107,20 @@ type State struct {
 	// failure of its own, so it costs nothing of the limit and waits for no
 	// backoff.
 	Lost bool `json:"lost,omitempty"`
+	// Hold keeps it down for the group operation in progress.
+	Hold bool `json:"hold,omitempty"`
+	// Normal is how it ended, until its supervisor has dealt with it.
+	Normal bool `json:"normal,omitempty"`
 	// Ticket orders the restarts that wait for budget; From is the runner
 	// whose budget it needs or needed, until it has a runner again.
 	Ticket uint64 `json:"ticket,omitempty"`
 	From   string `json:"from,omitempty"`
-	// Hold keeps it down for the group operation in progress.
-	Hold bool `json:"hold,omitempty"`
 	// Attempts counts restarts for the backoff, Restarts all of them.
 	Attempts    int     `json:"attempts,omitempty"`
 	Restarts    uint64  `json:"restarts,omitempty"`
 	LastRestart Instant `json:"last_restart,omitempty"`
 	// Ended orders ends that the supervisor has not yet dealt with.
-	Ended  uint64 `json:"ended,omitempty"`
-	Normal bool   `json:"normal,omitempty"`
+	Ended uint64 `json:"ended,omitempty"`
 	// Claim says what must be found out before its next start, since it was
 	// not enforced, and Mode is its setting made at run time.
 	Claim Claim    `json:"claim,omitempty"`

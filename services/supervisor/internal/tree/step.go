@@ -75,8 +75,7 @@ func (t *Tree) blame(n *node, in *Input) {
 		n.st.Chain = in.Event
 	}
 	if !in.Normal {
-		n.failures = chronicle(n.failures, Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: in.Reason, Event: in.Event})
-		n.newFailures = min(n.newFailures+1, MaxHistory)
+		n.history().failures.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: in.Reason, Event: in.Event})
 	}
 	t.touch(n)
 }

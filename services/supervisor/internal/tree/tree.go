@@ -41,20 +41,34 @@ type node struct {
 	spec   *Spec
 	st     State
 	parent *node
+	*brood
+	dirty   dirt
+	removed bool
+	// listed is set while it is in the tree's list of unplaced agents.
+	listed bool
+	// past is nil as long as nothing has happened.
+	past *history
+}
+
+// brood is what a supervisor knows of its children. Agents, of which there are
+// many more, share an empty one that nobody writes to.
+type brood struct {
 	// kids are ordered by rank.
 	kids []*node
 	// queue holds ended children and commands that wait.
 	queue []queued
 	// coming counts children whose start has begun.
-	coming  int
-	dirty   dirt
-	removed bool
-	// listed is set while it is in the tree's list of unplaced agents.
-	listed bool
-	// failures and restarts are the whole histories; the last new… of them
-	// are not yet in Changes.
-	failures, restarts       []Entry
-	newFailures, newRestarts int
+	coming int
+}
+
+var childless = &brood{}
+
+func newNode(s *Spec) *node {
+	n := &node{spec: s, brood: childless}
+	if s.Supervisor != nil {
+		n.brood = &brood{}
+	}
+	return n
 }
 
 type queued struct {
@@ -80,12 +94,16 @@ func Load(opt Options, s Snapshot) (*Tree, error) {
 		return nil, err
 	}
 	t := New(opt)
+	t.nodes = make(map[string]*node, len(s.Nodes))
 	for id, inc := range s.Tombstones {
 		t.tombs[id] = inc
 	}
 	for _, r := range s.Nodes {
-		n := &node{spec: r.Spec, st: *r.State.clone()}
-		n.failures, n.restarts = slices.Clone(r.Failures), slices.Clone(r.Restarts)
+		n := newNode(r.Spec)
+		n.st = *r.State.clone()
+		if len(r.Failures) > 0 || len(r.Restarts) > 0 {
+			n.past = &history{failures: chronicle{all: slices.Clone(r.Failures)}, restarts: chronicle{all: slices.Clone(r.Restarts)}}
+		}
 		t.nodes[n.spec.ID] = n
 	}
 	for _, n := range t.nodes {
@@ -171,10 +189,9 @@ func (t *Tree) Changes(dst []Change) []Change {
 				c.Spec = n.spec
 			}
 			c.State = n.st.clone()
-			c.Failures = latest(n.failures, n.newFailures)
-			c.Restarts = latest(n.restarts, n.newRestarts)
+			c.Failures, c.Restarts = n.past.untold()
 		}
-		n.dirty, n.newFailures, n.newRestarts = 0, 0, 0
+		n.dirty = 0
 		dst = append(dst, c)
 	}
 	t.dirty = t.dirty[:0]
@@ -267,7 +284,7 @@ func (t *Tree) History(id string) (failures, restarts []Entry) {
 	if n == nil {
 		return nil, nil
 	}
-	return latest(n.failures, MaxHistory), latest(n.restarts, MaxHistory)
+	return n.past.remembered()
 }
 
 func (t *Tree) touch(n *node) { t.mark(n, dirtyState) }
