@@ -126,7 +126,9 @@ func (t *treeReader) claim(name string, v value) {
 	t.names[name] = position(v)
 }
 
-func position(v value) Position { return Position{Line: int32(v.node.Line), Column: int32(v.node.Column)} }
+func position(v value) Position {
+	return Position{Line: int32(v.node.Line), Column: int32(v.node.Column)}
+}
 
 func (t *treeReader) node(o *object, parent *Node) *Node {
 	n := &Node{

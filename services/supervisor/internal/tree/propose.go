@@ -129,8 +129,7 @@ func (t *Tree) contained(p *node, action EffectKind, why string) bool {
 		t.suggest(p, action, 0, why, p.st.Cause, p.st.Chain)
 	}
 	t.emit(Effect{Kind: NoteTerminate, Node: p.spec.ID, Reason: why + "; its mode keeps it from failing towards its parent", Event: p.st.Cause, Chain: p.st.Chain})
-	p.failures = chronicle(p.failures, Entry{At: t.now, Reason: why, Event: p.st.Cause})
-	p.newFailures = min(p.newFailures+1, MaxHistory)
+	p.history().failures.add(Entry{At: t.now, Reason: why, Event: p.st.Cause})
 	t.shutdown(p, Terminated, why)
 	return true
 }

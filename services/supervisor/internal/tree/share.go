@@ -68,6 +68,7 @@ func (s *Shared) state(st *State) {
 	share(s, &st.Home)
 	share(s, &st.Then)
 	share(s, &st.From)
+	share(s, &st.Claim)
 	share(s, &st.Cause)
 	share(s, &st.Chain)
 	share(s, &st.Decision)
