@@ -150,6 +150,10 @@ func (n *place) agentIs() service {
 	switch {
 	case st.Phase == tree.Running, st.Phase == tree.Stabilising:
 		return up
+	case st.Phase == tree.Watched, st.Phase == tree.Foreign:
+		return off // somebody else's
+	case st.Phase == tree.Claiming:
+		return waiting
 	case st.Phase == tree.Gone, st.Why == tree.WhyTerminated, st.Phase == tree.Idle && st.Why == tree.WhyFinished:
 		return off
 	case st.Phase == tree.Waiting, st.Phase == tree.Starting && st.Why == tree.WhyNoRunner:

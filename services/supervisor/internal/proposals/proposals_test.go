@@ -1,0 +1,81 @@
+package proposals
+
+import (
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+)
+
+var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
+
+func decided(number uint64, effects ...contracts.DecisionEffect) journal.Record {
+	return journal.Record{Decision: &journal.Past{
+		DecisionsData: contracts.DecisionsData{Number: number, Inputs: []contracts.DecisionInput{{Event: "cause"}}, Effects: effects},
+		ID:            "d", At: noon, Sequence: number,
+	}}
+}
+
+func happened(t *testing.T, after time.Duration, kind contracts.EventType, agent string, data any) journal.Record {
+	t.Helper()
+	ev, err := contracts.NewEvent("detector/d", kind, agent, noon.Add(after)).Data(data).Build()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return journal.Record{Event: ev}
+}
+
+// TestOutcomes: the first sign after a proposal is what really happened.
+func TestOutcomes(t *testing.T) {
+	t.Parallel()
+	recovered := func(process string) journal.Record {
+		return happened(t, time.Second, contracts.AgentRecovered, "a", contracts.AgentRecoveredData{Agent: "a", Process: process})
+	}
+	health := func(from contracts.Health) journal.Record {
+		return happened(t, time.Second, contracts.AgentStateChanged, "a", contracts.AgentStateChangedData{Agent: "a", From: from, To: contracts.HealthHealthy})
+	}
+	propose := contracts.DecisionEffect{Kind: "propose", Action: "restart", Node: "a", Detail: "silent"}
+	for _, c := range []struct {
+		what string
+		then []journal.Record
+		want contracts.ProposalOutcome
+	}{
+		{"nothing", nil, contracts.OutcomeNothing},
+		{"somebody else's sign", []journal.Record{happened(t, 1, contracts.AgentCreated, "b", contracts.AgentCreatedData{})}, contracts.OutcomeNothing},
+		{"of long ago", []journal.Record{happened(t, -time.Hour, contracts.AgentCreated, "a", contracts.AgentCreatedData{})}, contracts.OutcomeNothing},
+		{"new process", []journal.Record{recovered(contracts.ProcessNew), recovered(contracts.ProcessSame)}, contracts.OutcomeSame},
+		{"same process", []journal.Record{recovered(contracts.ProcessSame)}, contracts.OutcomeRecovered},
+		{"not told", []journal.Record{recovered("")}, contracts.OutcomeAlive},
+		{"discovered", []journal.Record{happened(t, 1, contracts.AgentCreated, "a", contracts.AgentCreatedData{})}, contracts.OutcomeSame},
+		{"started", []journal.Record{happened(t, 1, contracts.AgentStarted, "a", contracts.AgentStartedData{Incarnation: 3})}, contracts.OutcomeSame},
+		{"stopped", []journal.Record{happened(t, 1, contracts.AgentStopped, "a", contracts.AgentStoppedData{})}, contracts.OutcomeOther},
+		{"healthy", []journal.Record{health(contracts.HealthUnknown)}, contracts.OutcomeAlive},
+		{"was never bad", []journal.Record{health(contracts.HealthDegraded)}, contracts.OutcomeNothing},
+		{"started here", []journal.Record{decided(2, contracts.DecisionEffect{Kind: "start", Node: "a"})}, contracts.OutcomeSame},
+		{"foreign", []journal.Record{decided(2, contracts.DecisionEffect{Kind: "foreign", Node: "a"})}, contracts.OutcomeAlive},
+		{"removed", []journal.Record{decided(2, contracts.DecisionEffect{Kind: "remove", Node: "a"})}, contracts.OutcomeOther},
+	} {
+		var l Ledger
+		for _, r := range append([]journal.Record{decided(1, propose)}, c.then...) {
+			if err := l.Take(r); err != nil {
+				t.Fatal(err)
+			}
+		}
+		reply := l.Reply(10)
+		if p := reply.Proposals[0]; p.Outcome != c.want || p.Cause != "cause" || p.Really == "" || reply.Outcomes[c.want] != 1 {
+			t.Errorf("%s: %+v, want %s", c.what, p, c.want)
+		}
+	}
+	l := Ledger{Only: func(node string) bool { return node == "b" }}
+	for i := range uint64(5) {
+		b := propose
+		b.Node = "b"
+		if err := l.Take(decided(i+1, propose, b)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if reply := l.Reply(2); reply.Total != 5 || len(reply.Proposals) != 2 || reply.Proposals[1].Decision != 5 || reply.From.Decision != 1 {
+		t.Errorf("of b, the last two: %+v", reply)
+	}
+}
