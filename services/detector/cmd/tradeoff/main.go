@@ -105,7 +105,7 @@ func sweep(all []traces.Trace) ([]curve, error) {
 			wg.Go(func() {
 				tokens <- struct{}{}
 				defer func() { <-tokens }()
-				o, err := mean(all, a.name, threshold, true)
+				o, err := mean(all, a.name, threshold)
 				mu.Lock()
 				defer mu.Unlock()
 				curves[i].points[j] = o
@@ -121,44 +121,51 @@ func sweep(all []traces.Trace) ([]curve, error) {
 
 const stalling = "stalls of the detector"
 
-func mean(all []traces.Trace, algorithm suspicion.Algorithm, threshold float64, coarse bool) (outcome, error) {
-	sum, n := outcome{threshold: threshold}, 0.0
+func mean(all []traces.Trace, algorithm suspicion.Algorithm, threshold float64) (outcome, error) {
+	var each []outcome
 	for _, tr := range all {
-		if coarse && tr.Name == stalling {
+		if tr.Name == stalling {
 			continue
 		}
-		o, err := measure(tr, algorithm, threshold, coarse)
+		o, err := measure(tr, algorithm, threshold, true)
 		if err != nil {
-			return sum, err
+			return o, err
 		}
+		each = append(each, o)
+	}
+	return average(each), nil
+}
+
+// average is the geometric mean of the times and the mean of the mistakes.
+func average(each []outcome) outcome {
+	sum := outcome{threshold: each[0].threshold}
+	for _, o := range each {
 		sum.intervals += math.Log(o.intervals)
 		sum.mistakes += o.mistakes
-		n++
 	}
-	sum.intervals = math.Exp(sum.intervals / n)
-	sum.mistakes /= n
-	return sum, nil
+	sum.intervals = math.Exp(sum.intervals / float64(len(each)))
+	sum.mistakes /= float64(len(each))
+	return sum
 }
 
 func printTable(out io.Writer, all []traces.Trace) error {
 	fmt.Fprintln(out, "| trace | `tail` | `normal` | `fixed` |\n| --- | --- | --- | --- |")
+	each := make([][]outcome, len(algorithms))
 	for _, tr := range all {
 		fmt.Fprintf(out, "| %s", tr.Name)
-		for _, a := range algorithms {
+		for i, a := range algorithms {
 			o, err := measure(tr, a.name, 0, false)
 			if err != nil {
 				return err
 			}
+			each[i] = append(each[i], o)
 			fmt.Fprintf(out, " | %.2f / %s", o.intervals, few(o.mistakes))
 		}
 		fmt.Fprintln(out, " |")
 	}
 	fmt.Fprint(out, "| **geometric mean, mean**")
-	for _, a := range algorithms {
-		o, err := mean(all, a.name, 0, false)
-		if err != nil {
-			return err
-		}
+	for i := range algorithms {
+		o := average(each[i])
 		fmt.Fprintf(out, " | **%.2f / %s**", o.intervals, few(o.mistakes))
 	}
 	_, err := fmt.Fprintln(out, " |")

@@ -14,9 +14,9 @@ import (
 	"github.com/mistersmith/mistersmith/services/detector/internal/traces"
 )
 
-// An hour of each trace is enough to see what the plot is for.
+// A quarter of an hour of each trace is enough to see what the plot is for.
 func TestTradeoff(t *testing.T) {
-	all := traces.Make(3, time.Hour)
+	all := traces.Make(3, 15*time.Minute)
 	var out bytes.Buffer
 	file := filepath.Join(t.TempDir(), "plot.svg")
 	if err := run(&out, all, file, true); err != nil {
@@ -50,7 +50,7 @@ func TestTradeoff(t *testing.T) {
 // A higher threshold finds deaths later and makes no more mistakes; and in this
 // the shipped algorithm is better than both others.
 func TestEveryAlgorithmTradesOneForTheOther(t *testing.T) {
-	curves, err := sweep(traces.Make(5, 2*time.Hour))
+	curves, err := sweep(traces.Make(5, time.Hour))
 	if err != nil {
 		t.Fatal(err)
 	}
