@@ -71,4 +71,13 @@ var benchmarks = []benchmark{
 		promises: []promise{{what: "inputs a second of processor time", metric: "inputs/cpu-s", atLeast: 1_000_000}},
 		shown:    []string{"inputs/s", "ns/op", "B/op"},
 	},
+	{
+		part: "detector", what: "the core with a million agents, on one processor, against a map lookup and a write",
+		dir: "./services/detector/cmd/scale", name: "BenchmarkCore", flags: []string{"-benchtime", "1x", "-cpu", "1"},
+		promises: []promise{
+			{what: "resident memory of the process, MiB", metric: "resident-MiB", atMost: 450},
+			{what: "a heartbeat among others, ns of processor time", metric: "cpu-ns/beat", atMost: 500},
+		},
+		shown: []string{"single-cpu-ns/beat", "floor-cpu-ns/beat", "ratio"},
+	},
 }

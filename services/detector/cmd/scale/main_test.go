@@ -2,6 +2,7 @@ package main
 
 import (
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -22,5 +23,29 @@ func TestReport(t *testing.T) {
 				t.Errorf("no %q in\n%s", line, out.String())
 			}
 		}
+	}
+}
+
+// BenchmarkCore is the report as a benchmark: a million agents, once.
+func BenchmarkCore(b *testing.B) {
+	defer debug.SetGCPercent(debug.SetGCPercent(25))
+	for range b.N {
+		w, err := newWorld(options{Agents: 1_000_000, Rounds: 15, Killed: 1000, Interval: 10 * time.Second})
+		if err != nil {
+			b.Fatal(err)
+		}
+		for range w.Rounds * w.Agents {
+			w.beat()
+		}
+		resident, _ := memory()
+		t := compare(w)
+		if found, killed, wrong := w.kill(); found != killed || wrong > 0 {
+			b.Fatalf("%d of %d verdicts, %d wrong ones", found, killed, wrong)
+		}
+		b.ReportMetric(mib(resident), "resident-MiB")
+		b.ReportMetric(median(t.batches), "cpu-ns/beat")
+		b.ReportMetric(median(t.single), "single-cpu-ns/beat")
+		b.ReportMetric(median(t.floor), "floor-cpu-ns/beat")
+		b.ReportMetric(median(t.batches)/median(t.floor), "ratio")
 	}
 }
