@@ -23,6 +23,7 @@ const (
 type ingest struct {
 	decoder contracts.HeartbeatDecoder
 	batch   []fleet.Beat
+	sure    int // how many more messages are known to come at once
 }
 
 // batchSize is how many heartbeats go to the core at once at most.
@@ -30,6 +31,7 @@ const batchSize = 64
 
 // hear takes one heartbeat.
 func (w *Watcher) hear(m *nats.Msg) {
+	more := w.ingest.another(m.Sub)
 	agent, err := contracts.ParseHeartbeatSubject(m.Subject)
 	if err != nil {
 		w.deliver() // a canary says that all before it is known
@@ -46,16 +48,24 @@ func (w *Watcher) hear(m *nats.Msg) {
 	} else {
 		w.ingest.batch = append(w.ingest.batch, w.beatOf(agent, &h))
 	}
-	if len(w.ingest.batch) == batchSize || !another(m.Sub) {
+	if len(w.ingest.batch) == batchSize || !more {
 		w.deliver()
 	}
 }
 
-// another tells whether there is a heartbeat to come at once, after the present
-// one, which counts as pending.
-func another(sub *nats.Subscription) bool {
+// another tells whether there is a message to come at once, after the present
+// one, which counts as pending. It is asked once for each.
+func (i *ingest) another(sub *nats.Subscription) bool {
+	if i.sure > 0 {
+		i.sure--
+		return true
+	}
 	pending, _, err := sub.Pending()
-	return err == nil && pending > 1
+	if err != nil || pending <= 1 {
+		return false
+	}
+	i.sure = pending - 2 // without the present one and the next
+	return true
 }
 
 // deliver gives the core what was collected.
