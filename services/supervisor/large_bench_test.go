@@ -31,7 +31,7 @@ func BenchmarkLarge(b *testing.B) {
 	r.store(large, "r1")
 
 	begin, spent := time.Now(), processorTime(b)
-	t, stop := r.supervise("s1", large)
+	_, stop := r.supervise("s1", large)
 	boot := time.Since(begin)
 	spent = processorTime(b) - spent
 	inUse := heapInUse()
@@ -39,7 +39,7 @@ func BenchmarkLarge(b *testing.B) {
 	large = nil
 	size := float64(inUse-heapInUse()) / agents
 
-	t, _ = r.supervise("s2", flat(b, "large", "r1", agents))
+	t, _ := r.supervise("s2", flat(b, "large", "r1", agents))
 	decisions := r.follow("large")
 	other := newRig(b, natstest.Start)
 	other.serveRunner("r1")

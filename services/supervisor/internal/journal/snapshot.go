@@ -82,9 +82,8 @@ type Saving struct {
 	env    shell.Env
 	tree   string
 	bucket jetstream.KeyValue
-	// parts are stored already; first is the revision of the first.
+	// parts are stored already.
 	parts int
-	first uint64
 }
 
 // Saving takes the tree as it is after the last decision; nobody may change it
@@ -128,14 +127,11 @@ func (s *Saving) store(ctx context.Context) error {
 	if old.Number > s.Number {
 		return fmt.Errorf("decision %d has been stored already", old.Number)
 	}
-	if revision, err = s.bucket.Update(ctx, contracts.TreeStateKey(s.tree), value, revision); err != nil {
+	if _, err = s.bucket.Update(ctx, contracts.TreeStateKey(s.tree), value, revision); err != nil {
 		return err
 	}
-	switch {
-	case s.parts > 0:
-		s.removeParts(ctx, s.first)
-	case old.Parts > 0:
-		s.removeParts(ctx, revision)
+	if old.Number != s.Number {
+		s.removeParts(ctx, old)
 	}
 	return nil
 }
@@ -155,16 +151,12 @@ func (s *Saving) stored(ctx context.Context) (m manifest, revision uint64, err e
 	return m, entry.Revision(), nil
 }
 
-// removeParts removes the parts of snapshots that were stored before, also of
-// those that were never completed.
-func (s *Saving) removeParts(ctx context.Context, before uint64) {
-	stream, err := s.env.JS.Stream(ctx, "KV_"+contracts.StateBucket)
-	if err == nil {
-		err = stream.Purge(ctx, jetstream.WithPurgeSequence(before),
-			jetstream.WithPurgeSubject("$KV."+contracts.StateBucket+"."+contracts.TreeStateKey(s.tree)+".>"))
-	}
-	if err != nil {
-		s.env.Log.Debug("old parts of snapshots not removed", "tree", s.tree, "error", err)
+// removeParts removes the parts of the snapshot before.
+func (s *Saving) removeParts(ctx context.Context, old manifest) {
+	for i := range old.Parts {
+		if err := s.bucket.Purge(ctx, partKey(s.tree, old.Number, i)); err != nil {
+			s.env.Log.Debug("old part of a snapshot not removed", "tree", s.tree, "number", old.Number, "part", i, "error", err)
+		}
 	}
 }
 
@@ -190,12 +182,9 @@ func (w *partWriter) Write(p []byte) (int, error) {
 }
 
 func (w *partWriter) put(part []byte) error {
-	revision, err := w.s.bucket.Put(w.ctx, partKey(w.s.tree, w.s.Number, w.s.parts), part)
+	_, err := w.s.bucket.Put(w.ctx, partKey(w.s.tree, w.s.Number, w.s.parts), part)
 	if err != nil {
 		return fmt.Errorf("part %d: %w", w.s.parts, err)
-	}
-	if w.s.parts == 0 {
-		w.s.first = revision
 	}
 	w.s.parts++
 	return nil
