@@ -339,12 +339,12 @@ func TestLintShortShutdown(t *testing.T) {
 
 // TestLintBudgetBelowGroup: the group is whole again when said, not before.
 func TestLintBudgetBelowGroup(t *testing.T) {
-	f, words := linted(t, "budget-below-group")
+	_, words := linted(t, "budget-below-group")
 	says(t, words, `the group "cluster" restarts up to 12 agents, and the budget of the fleet is 5 restarts in 1m: even if nothing else is restarted, the group is not whole again before 2m have passed`)
 	says(t, words, `the group "pinned" restarts up to 3 agents, and the budget of runner "host-a" is 2 restarts in 30s: even if nothing else is restarted, the group is not whole again before 30s have passed`)
 	for agent, want := range map[string]time.Duration{"member-1": 2 * time.Minute, "a-1": 30 * time.Second} {
 		for file, want := range map[string]time.Duration{"budget-below-group": want, "budget-below-group.ok": 0} {
-			f, _ = linted(t, file)
+			f, _ := linted(t, file)
 			if agent == "member-1" {
 				f.RestartBudget.RunnerRestarts = 0 // any runner may have any number of them
 			}
