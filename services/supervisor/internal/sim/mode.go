@@ -87,8 +87,19 @@ func (c *checker) moded(s *supervisor, cmd *command) {
 
 // decidedModes checks a stored decision against the modes before and after it.
 func (w *world) decidedModes(parts []*decision) {
+	modes := 0
 	for _, d := range parts {
 		for _, e := range d.effects {
+			if e.Kind == tree.NoteMode {
+				modes++
+			}
+		}
+	}
+	for _, d := range parts {
+		for _, e := range d.effects {
+			if modes > 1 {
+				break // it may have been enforced in between
+			}
 			if e.Kind != tree.DoStart && e.Kind != tree.DoStop && e.Kind != tree.DoReport {
 				continue
 			}
@@ -97,7 +108,7 @@ func (w *world) decidedModes(parts []*decision) {
 			}
 		}
 	}
-	changed := slices.ContainsFunc(parts[0].effects, func(e tree.Effect) bool { return e.Kind == tree.NoteMode })
+	changed := modes > 0
 	for _, d := range parts {
 		for _, c := range d.changes {
 			if a := w.agents[c.ID]; a != nil && c.Removed {

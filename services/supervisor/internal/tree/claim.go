@@ -278,7 +278,13 @@ func (t *Tree) heardWatched(n *node, in *Input) {
 // heardClaiming deals with a sign of life of an agent that is to be enforced.
 func (t *Tree) heardClaiming(n *node, in *Input, own bool) {
 	switch c := n.st.Claim; {
-	case own && c.ours():
+	case own && c == Settle && n.spec.Agent.Verify:
+		// A heartbeat may be late, and its agent hang since: it is to prove
+		// itself as after a start.
+		t.resume(n)
+	case own && c == Settle:
+		t.settleOrder(n)
+	case own && c == Own:
 		t.setPhase(n, Running, "")
 		t.setClaim(n, "")
 		t.ready(n)

@@ -136,6 +136,29 @@ func TestTakingUp(t *testing.T) {
 	b.want("and stays so", "start a, running a")
 }
 
+// TestLateBeatOfAHungAgent: a heartbeat that comes after the verdict on silence
+// is no proof that an agent lives. It has to prove itself, or is replaced.
+func TestLateBeatOfAHungAgent(t *testing.T) {
+	t.Parallel()
+	for _, verified := range []bool{true, false} {
+		b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", func(s *Spec) {
+			s.Agent.Verify, s.Agent.StartDeadline = verified, time.Second
+		}))
+		b.do(Input{Kind: Beat, Node: "a", Incarnation: 1})
+		b.mode("root", Shadow)
+		b.mode("root", Enforce)
+		b.silent("a")
+		b.took()
+		b.do(Input{Kind: Beat, Node: "a", Incarnation: 1})
+		b.after(DefaultListen)
+		if verified {
+			b.want("it is verified anew, and is not", "start a, report a")
+		} else {
+			b.want("it is replaced", "stop a, start a, running a")
+		}
+	}
+}
+
 // TestLettingGo: what runs runs on and is found again; what was under way is
 // proposed, or settled before anything else starts.
 func TestLettingGo(t *testing.T) {
