@@ -160,7 +160,8 @@ func (w *Watcher) relieve(d *doubts) {
 	if n := w.env.NC.Stats().Reconnects; n != d.reconnects {
 		d.reconnects, grace, lost = n, w.cfg.Grace, true
 	}
-	if _, n := w.backlog(); n != d.dropped {
+	// A closed subscription counts as -1.
+	if _, n := w.backlog(); n > d.dropped {
 		lost = true // counted by losses
 	}
 	stood := time.Since(d.since)
@@ -204,7 +205,8 @@ func (w *Watcher) losses(d *doubts) {
 		w.doubted(causeReconnect, 0)
 		w.mu.Unlock()
 	}
-	if _, n := w.backlog(); n != d.dropped {
+	// A closed subscription counts as -1.
+	if _, n := w.backlog(); n > d.dropped {
 		lost := n - d.dropped
 		d.dropped = n
 		w.metrics.dropped.Add(float64(lost))
