@@ -33,6 +33,9 @@ const (
 	checkEvery = 5 * time.Second
 	// retryFirst and retryMost space attempts to follow the stream.
 	retryFirst, retryMost = 100 * time.Millisecond, 5 * time.Second
+	// patience is how long somebody waits for the index before it is checked: the
+	// server may lose the word that the stream, and what follows it, is gone.
+	patience = 500 * time.Millisecond
 )
 
 // ErrBehind tells that the index did not reach a sequence in time.
@@ -155,6 +158,8 @@ func (x *Indexer) Doubt() {
 // Wait waits until the index has reached what the stream holds, or until ctx
 // ends, which is ErrBehind.
 func (x *Indexer) Wait(ctx context.Context, s eventlog.State) error {
+	late := time.NewTimer(patience)
+	defer late.Stop()
 	for {
 		x.mu.Lock()
 		at, stale, changed := x.index.Position(), x.stale, x.changed
@@ -167,6 +172,8 @@ func (x *Indexer) Wait(ctx context.Context, s eventlog.State) error {
 		}
 		select {
 		case <-changed:
+		case <-late.C:
+			x.Doubt()
 		case <-ctx.Done():
 			return fmt.Errorf("%w: it has reached sequence %d of %d; try again", ErrBehind, at.Reached, s.Last)
 		}
