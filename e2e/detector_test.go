@@ -17,6 +17,7 @@ import (
 // TestDetectorCommands runs every command of docs/detection.md against a system
 // with the agents that it names.
 func TestDetectorCommands(t *testing.T) {
+	t.Parallel()
 	s := deploy(t, foreignConfig)
 	beating, stop := context.WithCancel(t.Context())
 	done := make(chan struct{})

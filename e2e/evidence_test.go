@@ -34,6 +34,8 @@ func TestExitEvidence(t *testing.T) {
 	kills := 40
 	if os.Getenv("E2E_SCALE") != "" {
 		kills = 300
+	} else {
+		t.Parallel()
 	}
 	s := deploy(t, evidenceConfig)
 	want := map[string]uint64{}
@@ -85,6 +87,8 @@ func TestConnectionEvidence(t *testing.T) {
 	kills := 5
 	if os.Getenv("E2E_SCALE") != "" {
 		kills = 50
+	} else {
+		t.Parallel()
 	}
 	_, url := up(t, t.TempDir(), foreignConfig)
 	s := &system{t: t, url: url}

@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,6 +23,10 @@ var binaries string
 
 // asNATSServer makes this test binary the nats-server that tests run.
 const asNATSServer = "E2E_NATS_SERVER"
+
+// together is how many tests run at a time unless -parallel says so: they mostly
+// wait for their processes.
+const together = 4
 
 func TestMain(m *testing.M) {
 	if os.Getenv(asNATSServer) != "" {
@@ -70,6 +75,13 @@ func buildAndRun(m *testing.M) int {
 	if err := build.Run(); err != nil {
 		fmt.Fprintln(os.Stderr, "build the binaries under test:", err)
 		return 1
+	}
+	flag.Parse()
+	if f := flag.Lookup("test.parallel"); f.Value.String() == f.DefValue {
+		if err := f.Value.Set(strconv.Itoa(together)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			return 1
+		}
 	}
 	code := m.Run()
 	if left := processes("exe", dir+string(filepath.Separator)); len(left) > 0 {

@@ -22,6 +22,7 @@ supervision_tree:
 // alive, played here by the test, and takes it back: first proposals only, beside
 // what really happened; then the hand-over; then the brake.
 func TestRollingOut(t *testing.T) {
+	t.Parallel()
 	s := deploy(t, modesConfig)
 	smith := func(args ...string) string {
 		t.Helper()

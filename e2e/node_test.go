@@ -25,6 +25,7 @@ supervision_tree:
 // is a process of Node with the package @nats-io/transport-node from
 // examples/node_modules, or the directory that $NODE_MODULES names.
 func TestNodeAgents(t *testing.T) {
+	t.Parallel()
 	node, dir := nodeScripts(t, "heartbeat.mjs", "synadia.mjs")
 	s := deploy(t, nodeConfig)
 	env := []string{contracts.EnvNATSURL + "=" + s.url}
