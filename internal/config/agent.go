@@ -24,7 +24,7 @@ var agentKeys = []string{
 // agent reads an agent and gives as many as its count says.
 func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 	f := t.f
-	a := Agent{
+	a := &Template{
 		Name:              t.name(o),
 		Type:              DefaultType,
 		Restart:           Permanent,
@@ -50,13 +50,13 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 	o.number("phi_threshold", &a.PhiThreshold, 0.1, 300)
 	o.integer("failure_threshold", &a.FailureThreshold, 1, 1000)
 	enum(o, "heartbeats", heartbeats, &a.Heartbeats)
-	readTimes(o, &a)
+	readTimes(o, a)
 	if o.id("runner", &a.Runner) && a.Runner != AnyRunner {
 		t.runners = append(t.runners, runnerRef{a.Runner, o.at("runner")})
 	}
 	enum(o, "on_return", onReturns, &a.OnReturn)
-	readLabels(o, &a)
-	readCommand(o, &a)
+	readLabels(o, a)
+	readCommand(o, a)
 	a.Mode = o.mode("mode")
 	explicit := false
 	if a.Policy, a.PolicyName, explicit = o.policy("policy", f, false); !explicit {
@@ -75,7 +75,7 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 const maxLabels = 32
 
 // readLabels reads what a runner must have.
-func readLabels(o *object, a *Agent) {
+func readLabels(o *object, a *Template) {
 	labels := o.section("runner_labels")
 	switch {
 	case len(labels.order) > maxLabels:
@@ -96,7 +96,7 @@ func readLabels(o *object, a *Agent) {
 	})
 }
 
-func readTimes(o *object, a *Agent) {
+func readTimes(o *object, a *Template) {
 	o.duration("heartbeat_interval", &a.HeartbeatInterval, contracts.MinHeartbeatInterval, contracts.MaxHeartbeatInterval)
 	o.duration("start_deadline", &a.StartDeadline, time.Millisecond, longest)
 	o.duration("stabilisation", &a.Stabilisation, 0, longest)
@@ -119,7 +119,7 @@ func readTimes(o *object, a *Agent) {
 var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 // readCommand reads what to run, and with what around it.
-func readCommand(o *object, a *Agent) {
+func readCommand(o *object, a *Template) {
 	o.text("dir", &a.Dir)
 	readEnv(o.section("env"), a)
 	v, ok := o.get("command")
@@ -154,7 +154,7 @@ func readCommand(o *object, a *Agent) {
 
 func quoteAll(ws []string) string { return `"` + strings.Join(ws, `", "`) + `"` }
 
-func readEnv(o *object, a *Agent) {
+func readEnv(o *object, a *Template) {
 	if len(o.order) > contracts.MaxEnvVars {
 		o.fail("%d variables are too many; at most %d are allowed", len(o.order), contracts.MaxEnvVars)
 		return

@@ -102,15 +102,21 @@ type Child struct {
 	Agent *Agent
 }
 
-// Agent is one supervised process. A template with `count: 3` has become
-// three of these.
+// Agent is one supervised process: an instance of a template, whose settings it
+// shares with the others.
 type Agent struct {
 	// Name is the agent's id, unique in the tree.
 	Name string
-	// Template is the name in the file; Index counts from 1 within it, or is
-	// 0 for an agent without a count.
-	Template string
-	Index    int
+	// Index counts from 1 within the template, or is 0 for an agent without a
+	// count.
+	Index int
+	*Template
+}
+
+// Template is what the file says of an agent; with `count: 3`, of three.
+type Template struct {
+	// Name is the one in the file.
+	Name string
 	// Type is what tasks are routed by, "worker" unless set.
 	Type string
 	// Command is the program and its arguments, run without a shell. Empty

@@ -69,7 +69,10 @@ func TestTreeFile(t *testing.T) {
 	}
 	got := f.Tree.Agents()[1]
 	want := Agent{
-		Name: "crawler-2", Template: "crawler", Index: 2, Type: "researcher",
+		Name: "crawler-2", Index: 2,
+	}
+	want.Template = &Template{
+		Name: "crawler", Type: "researcher",
 		Command: []string{"./my-agent", "--flag"}, Env: map[string]string{"KEY": "value"},
 		Restart: Permanent, Capabilities: []string{"web"}, Capacity: 4,
 		HeartbeatInterval: time.Second, StartDeadline: 30 * time.Second, ShutdownTimeout: 5 * time.Second,

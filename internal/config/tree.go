@@ -2,7 +2,6 @@ package config
 
 import (
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -262,17 +261,16 @@ func firstOf(o *object, keys []string) string {
 }
 
 // expand makes the agents of a template: one, or count of them numbered from 1.
-func (t *treeReader) expand(o *object, a Agent, count int) []*Agent {
+func (t *treeReader) expand(o *object, a *Template, count int) []*Agent {
 	if t.agents += max(1, count); t.agents > maxAgents {
 		if t.agents-max(1, count) <= maxAgents {
 			o.at("count").fail("the tree has more than %d agents; split it", maxAgents)
 		}
 		return nil
 	}
-	a.Template = a.Name
 	t.claim(a.Name, o.at("name"))
 	if !o.has("count") {
-		return []*Agent{&a}
+		return []*Agent{{Name: a.Name, Template: a}}
 	}
 	if last := fmt.Sprintf("%s-%d", a.Name, count); a.Name != "" && len(last) > contracts.MaxIDLength {
 		o.at("name").fail("with a count the last agent is %q of %d bytes; at most %d are allowed", clip(last), len(last), contracts.MaxIDLength)
@@ -280,14 +278,12 @@ func (t *treeReader) expand(o *object, a Agent, count int) []*Agent {
 	}
 	out := make([]*Agent, count)
 	for i := range out {
-		c := a
-		c.Index = i + 1
+		c := &Agent{Index: i + 1, Template: a}
 		if a.Name != "" {
 			c.Name = fmt.Sprintf("%s-%d", a.Name, c.Index)
 		}
-		c.Env = maps.Clone(a.Env)
 		t.claim(c.Name, o.at("name"))
-		out[i] = &c
+		out[i] = c
 	}
 	return out
 }

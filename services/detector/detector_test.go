@@ -286,8 +286,8 @@ func TestConfig(t *testing.T) {
 	f := config.Default()
 	f.FailureDetection.PhiThreshold = 6
 	f.Tree.Root.Children = []config.Child{{Node: &config.Node{Children: []config.Child{
-		{Agent: &config.Agent{Name: "own", PhiThreshold: 9, FailureThreshold: 3}},
-		{Agent: &config.Agent{Name: "same", PhiThreshold: 6, FailureThreshold: 3}},
+		{Agent: &config.Agent{Name: "own", Template: &config.Template{PhiThreshold: 9, FailureThreshold: 3}}},
+		{Agent: &config.Agent{Name: "same", Template: &config.Template{PhiThreshold: 6, FailureThreshold: 3}}},
 	}}}}
 	c = detector.FromFile(f)
 	if want := map[string]detector.AgentRules{"own": {PhiThreshold: 9}}; !cmp.Equal(want, c.Agents) || c.PhiThreshold != 6 {

@@ -121,7 +121,7 @@ func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
 		},
 	}
 	if a.Index > 0 {
-		s.Template, s.Index = a.Template, a.Index
+		s.Template, s.Index = a.Template.Name, a.Index
 	}
 	err := startCommand(s, contracts.StartCommand{
 		Command: a.Command, Dir: a.Dir, Type: a.Type, Capabilities: a.Capabilities, Capacity: a.Capacity,
@@ -160,7 +160,7 @@ func environments(f *config.File) map[string]map[string]string {
 		}
 		out[a.Name] = a.Env
 		if a.Index > 0 {
-			out[a.Template] = a.Env // for instances beyond the configured ones
+			out[a.Template.Name] = a.Env // for instances beyond the configured ones
 		}
 	}
 	return out

@@ -147,7 +147,7 @@ func (s *sup) cut(bound time.Duration) (first string, count int) {
 			count = k.count - int(bound/k.agent.ShutdownTimeout)
 			first = k.agent.Name
 			if k.agent.Index > 0 {
-				first = fmt.Sprintf("%s-%d", k.agent.Template, count)
+				first = fmt.Sprintf("%s-%d", k.agent.Template.Name, count)
 			}
 		}
 	}
