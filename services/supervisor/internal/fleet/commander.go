@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,6 +26,10 @@ type Command struct {
 	Decision string
 	// boot is that of the runner's host for which a start is meant.
 	boot string
+	// order is what the runner is told, once it has been put together.
+	order *contracts.StartCommand
+	// overtaken is closed when another command for the agent comes.
+	overtaken chan struct{}
 }
 
 // Commander carries out commands: those of one agent one after the other, those
@@ -46,7 +49,7 @@ type Commander struct {
 	lanes map[string][]Command
 	// working holds the command that each busy lane is at.
 	working map[string]working
-	guards  map[string]*guard.Guard
+	lines   map[string]*line
 	// boots are those of the runners' hosts, as last heard.
 	boots map[string]string
 
@@ -56,8 +59,8 @@ type Commander struct {
 }
 
 type working struct {
-	incarnation uint64
-	give        context.CancelFunc
+	Command
+	give context.CancelFunc
 }
 
 // NewCommander makes a commander that works until ctx ends. Post must not
@@ -65,7 +68,7 @@ type working struct {
 func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, post func(tree.Input)) *Commander {
 	return &Commander{
 		env: env, file: f, envs: envs, post: post, ctx: ctx, lanes: map[string][]Command{},
-		working: map[string]working{}, guards: map[string]*guard.Guard{}, boots: map[string]string{},
+		working: map[string]working{}, lines: map[string]*line{}, boots: map[string]string{},
 	}
 }
 
@@ -78,8 +81,11 @@ func (c *Commander) Do(cmd Command) {
 	if cmd.Kind == tree.DoStart && cmd.Incarnation > 0 {
 		c.forgetLocked(cmd.Node, cmd.Incarnation-1)
 	}
-	cmd.boot = c.boots[cmd.Runner]
+	cmd.boot, cmd.overtaken = c.boots[cmd.Runner], make(chan struct{})
 	queue, busy := c.lanes[cmd.Node]
+	if w, ok := c.working[cmd.Node]; ok && !w.isOvertaken() {
+		close(w.overtaken)
+	}
 	c.lanes[cmd.Node] = append(queue, cmd)
 	if !busy {
 		c.done.Go(func() { c.work(cmd.Node) })
@@ -130,8 +136,11 @@ func (c *Commander) work(agent string) {
 		}
 		cmd := queue[0]
 		c.lanes[agent] = queue[1:]
+		if len(queue) > 1 {
+			close(cmd.overtaken)
+		}
 		ctx, give := context.WithCancel(c.ctx)
-		c.working[agent] = working{cmd.Incarnation, give}
+		c.working[agent] = working{cmd, give}
 		c.mu.Unlock()
 		c.carryOut(ctx, cmd)
 		give()
@@ -153,16 +162,18 @@ func (c *Commander) forgetLocked(agent string, incarnation uint64) {
 	if queue, busy := c.lanes[agent]; busy {
 		c.lanes[agent] = slices.DeleteFunc(slices.Clone(queue), func(cmd Command) bool { return cmd.Incarnation <= incarnation })
 	}
-	if w, ok := c.working[agent]; ok && w.incarnation <= incarnation {
+	if w, ok := c.working[agent]; ok && w.Incarnation <= incarnation {
 		w.give()
 	}
 }
 
-// overtaken tells whether a later command waits for the same agent.
-func (c *Commander) overtaken(agent string) bool {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return len(c.lanes[agent]) > 0
+func (c *Command) isOvertaken() bool {
+	select {
+	case <-c.overtaken:
+		return true
+	default:
+		return false
+	}
 }
 
 // carryOut repeats a command until it is done.
@@ -173,8 +184,8 @@ func (c *Commander) carryOut(ctx context.Context, cmd Command) {
 		if cmd.boot == "" {
 			cmd.boot = c.bootOf(cmd.Runner)
 		}
-		done, err := c.try(ctx, cmd)
-		if done || cmd.Kind == tree.DoStart && c.overtaken(cmd.Node) {
+		done, err := c.try(ctx, &cmd)
+		if done || cmd.Kind == tree.DoStart && cmd.isOvertaken() {
 			return
 		}
 		if !told && ctx.Err() == nil && !guard.Rejected(err) {
@@ -191,7 +202,7 @@ func (c *Commander) carryOut(ctx context.Context, cmd Command) {
 	}
 }
 
-func (c *Commander) try(ctx context.Context, cmd Command) (done bool, err error) {
+func (c *Commander) try(ctx context.Context, cmd *Command) (done bool, err error) {
 	if !c.env.NC.IsConnected() {
 		return false, nats.ErrDisconnected
 	}
@@ -199,29 +210,42 @@ func (c *Commander) try(ctx context.Context, cmd Command) (done bool, err error)
 	case tree.DoStart:
 		return c.start(ctx, cmd)
 	case tree.DoStop:
-		return c.stop(ctx, cmd, cmd.Incarnation, cmd.Kill)
+		return c.stop(ctx, *cmd, cmd.Incarnation, cmd.Kill)
 	case tree.DoReport:
-		err := c.report(cmd, contracts.ReasonUnverified, cmd.Reason)
+		err := c.report(*cmd, contracts.ReasonUnverified, cmd.Reason)
 		return err == nil, err
 	}
 	return true, nil
 }
 
-func (c *Commander) start(ctx context.Context, cmd Command) (done bool, err error) {
-	var body contracts.StartCommand
-	if err := json.Unmarshal(cmd.Spec.Agent.Start, &body); err != nil {
-		return c.failed(cmd, fmt.Sprintf("its specification cannot be read: %v", err))
+// order puts together what a runner is told of a start.
+func (c *Commander) order(cmd *Command) (*contracts.StartCommand, error) {
+	var order contracts.StartCommand
+	if err := json.Unmarshal(cmd.Spec.Agent.Start, &order); err != nil {
+		return nil, fmt.Errorf("its specification cannot be read: %w", err)
 	}
-	body.Agent, body.Incarnation = cmd.Node, cmd.Incarnation
-	if body.Env == nil {
+	order.Agent, order.Incarnation = cmd.Node, cmd.Incarnation
+	if order.Env == nil {
 		var ok bool
-		if body.Env, ok = c.envs[cmd.Node]; !ok && cmd.Spec.Template != "" {
-			body.Env = c.envs[cmd.Spec.Template]
+		if order.Env, ok = c.envs[cmd.Node]; !ok && cmd.Spec.Template != "" {
+			order.Env = c.envs[cmd.Spec.Template]
 		}
 	}
-	body.CausationID, body.CorrelationID = cmd.Decision, cmd.Chain
-	body.BootID, body.Decision = cmd.boot, c.known.Load()
-	reply, err := c.ask(ctx, cmd.Runner, "start", body, startTimeout)
+	order.CausationID, order.CorrelationID = cmd.Decision, cmd.Chain
+	return &order, nil
+}
+
+func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err error) {
+	if cmd.order == nil {
+		if cmd.order, err = c.order(cmd); err != nil {
+			return c.failed(*cmd, err.Error())
+		}
+	}
+	l := c.line(cmd.Runner)
+	reply, err := l.inLine(ctx, cmd.overtaken, func() (contracts.RunnerReply, error) {
+		cmd.order.BootID, cmd.order.Decision = cmd.boot, c.known.Load()
+		return c.ask(ctx, l, cmd.Runner, "start", cmd.order, startTimeout)
+	})
 	if err != nil {
 		return false, err
 	}
@@ -248,7 +272,7 @@ func (c *Commander) start(ctx context.Context, cmd Command) (done bool, err erro
 	case contracts.RunnerStopping, contracts.RunnerFull, contracts.RunnerInternal, contracts.RunnerFenced:
 		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
 	default:
-		return c.failed(cmd, fmt.Sprintf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error))
+		return c.failed(*cmd, fmt.Sprintf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error))
 	}
 }
 
@@ -259,7 +283,7 @@ func (c *Commander) failed(cmd Command, why string) (done bool, err error) {
 }
 
 func (c *Commander) stop(ctx context.Context, cmd Command, incarnation uint64, kill bool) (done bool, err error) {
-	reply, err := c.ask(ctx, cmd.Runner, "stop", contracts.StopCommand{
+	reply, err := c.ask(ctx, c.line(cmd.Runner), cmd.Runner, "stop", contracts.StopCommand{
 		Agent: cmd.Node, Incarnation: incarnation, Timeout: contracts.Duration(cmd.Timeout), Kill: kill,
 		CausationID: cmd.Decision, CorrelationID: cmd.Chain,
 	}, cmd.Timeout+stopMargin)
@@ -283,50 +307,3 @@ const (
 	// kill it and make sure.
 	stopMargin = 12 * time.Second
 )
-
-// ask sends a command to a runner, through that runner's guard.
-func (c *Commander) ask(ctx context.Context, runner, verb string, body any, timeout time.Duration) (contracts.RunnerReply, error) {
-	raw, err := json.Marshal(body)
-	if err != nil {
-		return contracts.RunnerReply{}, fmt.Errorf("%s at runner %s: %w", verb, runner, err)
-	}
-	return guard.Do(ctx, c.guard(runner), verb, func(ctx context.Context) (contracts.RunnerReply, error) {
-		var reply contracts.RunnerReply
-		ctx, cancel := context.WithTimeout(ctx, timeout)
-		defer cancel()
-		msg, err := c.env.NC.RequestWithContext(ctx, contracts.RunnerSubject(runner, verb), raw)
-		switch {
-		case errors.Is(err, nats.ErrNoResponders):
-			return reply, guard.Permanent(fmt.Errorf("runner %s does not answer: %w", runner, err))
-		case err != nil:
-			return reply, err
-		}
-		if err := json.Unmarshal(msg.Data, &reply); err != nil {
-			return reply, guard.Permanent(fmt.Errorf("answer of runner %s: %w", runner, err))
-		}
-		return reply, nil
-	})
-}
-
-// guard gives each runner its own breaker and bulkhead, all with the settings
-// named runner, so that one that is down does not keep others from being used.
-func (c *Commander) guard(runner string) *guard.Guard {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	g := c.guards[runner]
-	if g == nil {
-		g = shell.NewNamedGuard(c.env, c.file, contracts.ServiceRunner, contracts.ServiceRunner+"/"+runner)
-		c.guards[runner] = g
-	}
-	return g
-}
-
-// Renew forgets the breaker's bad experience with a runner that is known to be
-// back.
-func (c *Commander) Renew(runner string) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if g := c.guards[runner]; g != nil && g.State() != guard.Closed {
-		delete(c.guards, runner)
-	}
-}

@@ -4,7 +4,9 @@ import (
 	"context"
 	"encoding/json"
 	"log/slog"
+	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -65,6 +67,81 @@ func TestStartDoesNotWaitForTheAnswerToAStop(t *testing.T) {
 		}
 		if took := time.Since(begin); took > time.Second {
 			t.Errorf("the start waited %s for the answer to the stop", took)
+		}
+	})
+}
+
+// TestStartsStandInLine: of more starts than a runner is given at once none is
+// refused, and a stop passes them by and ends the wait of the start that it is
+// about.
+func TestStartsStandInLine(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		nc := s.Connect(t)
+		asked := make(chan *nats.Msg, 1000)
+		for _, verb := range []string{"start", "stop"} {
+			if _, err := nc.ChanSubscribe(contracts.RunnerSubject("r", verb), asked); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		env, err := shell.NewEnv(t.Context(), "supervisor", "s1", s.Connect(t), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), shell.NewHealth())
+		if err != nil {
+			t.Fatal(err)
+		}
+		const places, agents = 4, 100
+		f := config.Default()
+		f.Bulkheads = map[string]config.Bulkhead{contracts.ServiceRunner: {MaxConcurrentCalls: places, MaxWaitDuration: time.Second, MaxWaiting: 2}}
+		ctx, cancel := context.WithCancel(t.Context())
+		results := make(chan tree.Input, 2*agents)
+		c := NewCommander(ctx, env, f, nil, func(in tree.Input) { results <- in })
+		defer c.Wait()
+		defer cancel()
+		spec := &tree.Spec{Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}
+		order := func(kind tree.EffectKind, agent string) {
+			c.Do(Command{Effect: tree.Effect{Kind: kind, Node: agent, Incarnation: 1, Runner: "r", Timeout: time.Minute}, Spec: spec})
+		}
+		answer := func(m *nats.Msg) {
+			body, _ := json.Marshal(contracts.RunnerReply{Code: contracts.RunnerOK, PID: 7})
+			_ = m.Respond(body)
+		}
+		for i := range agents {
+			order(tree.DoStart, "early-"+strconv.Itoa(i))
+		}
+		synctest.Wait()
+		order(tree.DoStart, "late")
+		synctest.Wait()
+		order(tree.DoStop, "late")
+		synctest.Wait()
+		if n := len(asked); n != places {
+			t.Fatalf("%d commands are under way, want %d", n, places)
+		}
+		answer(<-asked)
+		for range places - 1 {
+			held := <-asked
+			defer answer(held)
+		}
+		m := <-asked
+		if m.Subject != contracts.RunnerSubject("r", "stop") {
+			t.Fatalf("%s came before the stop", m.Subject)
+		}
+		answer(m)
+		started := 1
+		for range 2 * (agents - places + 1) {
+			select {
+			case m := <-asked:
+				started++
+				answer(m)
+			case in := <-results:
+				if in.Node == "late" && in.Kind != tree.Stopped {
+					t.Errorf("%+v", in)
+				}
+			}
+		}
+		if want := agents - places + 1; started != want {
+			t.Errorf("%d starts were asked for, want %d", started, want)
 		}
 	})
 }

@@ -28,7 +28,7 @@ func (c *Commander) List(ctx context.Context, runner string) (contracts.RunnerLi
 	if err != nil {
 		return contracts.RunnerList{}, fmt.Errorf("list of runner %s: %w", runner, err)
 	}
-	return guard.Do(ctx, c.guard(runner), "list", func(ctx context.Context) (contracts.RunnerList, error) {
+	return guard.Do(ctx, c.line(runner).guard, "list", func(ctx context.Context) (contracts.RunnerList, error) {
 		var list contracts.RunnerList
 		ctx, cancel := context.WithTimeout(ctx, startTimeout)
 		defer cancel()
@@ -49,7 +49,7 @@ func (c *Commander) List(ctx context.Context, runner string) (contracts.RunnerLi
 // StopStale has a runner kill an incarnation and everything older, at once:
 // another may be doing its work already.
 func (c *Commander) StopStale(ctx context.Context, runner string, s Stale) error {
-	reply, err := c.ask(ctx, runner, "stop", contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}, stopMargin)
+	reply, err := c.ask(ctx, c.line(runner), runner, "stop", contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}, stopMargin)
 	if err == nil && reply.Code != contracts.RunnerOK {
 		err = fmt.Errorf("runner %s: %s: %s", runner, reply.Code, reply.Error)
 	}
