@@ -61,16 +61,20 @@ func (k *Keeper) watch(changes []tree.Change) {
 			k.pulse.unwatch(c.ID)
 			delete(k.began, c.ID)
 		case c.State != nil && c.State.Supervisor == nil:
-			k.watchState(c.ID, c.State.Phase)
+			k.watchState(c.ID, c.State)
 		}
 	}
 }
 
-func (k *Keeper) watchState(agent string, phase tree.Phase) {
-	switch phase {
-	case tree.Claiming:
+func (k *Keeper) watchState(agent string, st *tree.State) {
+	switch phase := st.Phase; {
+	case phase == tree.Claiming:
 		k.pulse.watch(agent)
-	case tree.Starting, tree.Verifying, tree.Stabilising:
+	case phase == tree.Starting && st.Runner == "":
+		// Its start can be ordered only when there is a runner. A subscription for
+		// each of ten thousand that wait would take longer than the decision.
+		k.pulse.unwatch(agent)
+	case phase == tree.Starting, phase == tree.Verifying, phase == tree.Stabilising:
 		if spec, _, ok := k.tree.Lookup(agent); ok && spec.Agent.Verify {
 			k.pulse.watch(agent)
 		}
@@ -82,7 +86,7 @@ func (k *Keeper) watchState(agent string, phase tree.Phase) {
 func (k *Keeper) watchAll() {
 	for id, r := range k.tree.Snapshot().Nodes {
 		if r.Spec.Agent != nil {
-			k.watchState(id, r.State.Phase)
+			k.watchState(id, r.State)
 		}
 	}
 }
