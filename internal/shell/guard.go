@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 	"errors"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,7 +30,7 @@ func NewNamedGuard(env Env, f *config.File, settings, downstream string) *guard.
 	}
 	opts := guard.FromFile(f, settings)
 	if env.NC != nil {
-		opts.Scope = func(ctx context.Context) (context.Context, context.CancelFunc) { return whileConnected(ctx, env.NC) }
+		opts.Scope = (&connection{nc: env.NC}).scope
 	}
 	if env.Metrics != nil {
 		opts.Registerer = prometheus.WrapRegistererWith(prometheus.Labels{"caller": env.Service}, env.Metrics)
@@ -53,19 +54,47 @@ func NewNamedGuard(env Env, f *config.File, settings, downstream string) *guard.
 
 var errConnectionLost = errors.New("not connected to NATS")
 
-// whileConnected gives a context that ends when the connection is lost.
-func whileConnected(ctx context.Context, nc *nats.Conn) (context.Context, context.CancelFunc) {
+// connection ends the calls under way when it is lost. They share one listener,
+// which a call is too short to pay for.
+type connection struct {
+	nc *nats.Conn
+	mu sync.Mutex
+	// up ends when the connection is lost that there is now.
+	up context.Context
+}
+
+// scope gives a context that ends when the connection is lost.
+func (c *connection) scope(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, end := context.WithCancelCause(ctx)
-	lost := nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
-	if !nc.IsConnected() {
+	up := c.current()
+	if up.Err() != nil {
 		end(errConnectionLost)
+	}
+	stop := context.AfterFunc(up, func() { end(errConnectionLost) })
+	return ctx, func() {
+		stop()
+		end(context.Canceled)
+	}
+}
+
+func (c *connection) current() context.Context {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.up != nil && c.up.Err() == nil {
+		return c.up
+	}
+	up, lose := context.WithCancel(context.Background())
+	lost := c.nc.StatusChanged(nats.RECONNECTING, nats.DISCONNECTED, nats.CLOSED)
+	if !c.nc.IsConnected() {
+		c.nc.RemoveStatusListener(lost)
+		lose()
+		return up
 	}
 	go func() {
-		<-lost // or closed, when nobody waits any more
-		end(errConnectionLost)
+		<-lost
+		lose()
+		c.nc.RemoveStatusListener(lost)
 	}()
-	return ctx, func() {
-		end(context.Canceled)
-		nc.RemoveStatusListener(lost)
-	}
+	c.up = up
+	return up
 }

@@ -50,6 +50,8 @@ type Commander struct {
 	// working holds the command that each busy lane is at.
 	working map[string]working
 	lines   map[string]*line
+	// orders are what specs say of starts, by their text.
+	orders map[string]contracts.StartCommand
 	// boots are those of the runners' hosts, as last heard.
 	boots map[string]string
 
@@ -68,7 +70,7 @@ type working struct {
 func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, post func(tree.Input)) *Commander {
 	return &Commander{
 		env: env, file: f, envs: envs, post: post, ctx: ctx, lanes: map[string][]Command{},
-		working: map[string]working{}, lines: map[string]*line{}, boots: map[string]string{},
+		working: map[string]working{}, lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]contracts.StartCommand{},
 	}
 }
 
@@ -220,9 +222,9 @@ func (c *Commander) try(ctx context.Context, cmd *Command) (done bool, err error
 
 // order puts together what a runner is told of a start.
 func (c *Commander) order(cmd *Command) (*contracts.StartCommand, error) {
-	var order contracts.StartCommand
-	if err := json.Unmarshal(cmd.Spec.Agent.Start, &order); err != nil {
-		return nil, fmt.Errorf("its specification cannot be read: %w", err)
+	order, err := c.specified(cmd.Spec.Agent.Start)
+	if err != nil {
+		return nil, err
 	}
 	order.Agent, order.Incarnation = cmd.Node, cmd.Incarnation
 	if order.Env == nil {
@@ -233,6 +235,28 @@ func (c *Commander) order(cmd *Command) (*contracts.StartCommand, error) {
 	}
 	order.CausationID, order.CorrelationID = cmd.Decision, cmd.Chain
 	return &order, nil
+}
+
+// maxOrders bounds how many specifications are kept ready.
+const maxOrders = 1000
+
+// specified is what a spec says of starts. Agents of a template share it, and it
+// must not be changed but at the top.
+func (c *Commander) specified(start json.RawMessage) (order contracts.StartCommand, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	order, ready := c.orders[string(start)]
+	if ready {
+		return order, nil
+	}
+	if err := json.Unmarshal(start, &order); err != nil {
+		return order, fmt.Errorf("its specification cannot be read: %w", err)
+	}
+	if len(c.orders) >= maxOrders {
+		clear(c.orders)
+	}
+	c.orders[string(start)] = order
+	return order, nil
 }
 
 func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err error) {
