@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -42,19 +41,6 @@ func TestDetectorCommands(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "new.yaml"), []byte("supervision_tree: {failure_detection: {phi_threshold: 6}}"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	shell := func(dir, line string) string {
-		t.Helper()
-		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-		defer cancel()
-		cmd := exec.CommandContext(ctx, "sh", "-c", line)
-		cmd.Dir = dir
-		cmd.Env = append(os.Environ(), "PATH="+binaries+":"+os.Getenv("PATH"), "NATS_URL="+s.url)
-		out, err := cmd.CombinedOutput()
-		if err != nil {
-			t.Errorf("%s: %v\n%s", line, err, out)
-		}
-		return string(out)
-	}
 	text, err := os.ReadFile("../docs/detection.md")
 	if err != nil {
 		t.Fatal(err)
@@ -67,11 +53,11 @@ func TestDetectorCommands(t *testing.T) {
 			tried[program]++
 			switch {
 			case strings.HasPrefix(line, "go run ./services/detector/cmd/tradeoff"):
-				shell("..", strings.Replace(line, "docs/", t.TempDir()+"/", 1)+" -hours 0.2")
+				s.shell("..", strings.Replace(line, "docs/", t.TempDir()+"/", 1)+" -hours 0.2")
 			case strings.HasPrefix(line, "go test "), strings.HasPrefix(line, "go run ./services/detector/cmd/judge-adapter"), strings.HasPrefix(line, "go run ./services/detector/cmd/scale"):
 				// run by their own packages' tests
 			case program == "smith":
-				shell(dir, strings.Replace(line, "--for 1h", "--for 2s", 1))
+				s.shell(dir, strings.Replace(line, "--for 1h", "--for 2s", 1))
 			default:
 				t.Errorf("docs/detection.md: nothing tests %q", line)
 			}
@@ -82,7 +68,7 @@ func TestDetectorCommands(t *testing.T) {
 	}
 
 	var agents []contracts.AgentView
-	if err := json.Unmarshal([]byte(shell(dir, "smith agents --suspicion --json")), &agents); err != nil {
+	if err := json.Unmarshal([]byte(s.shell(dir, "smith agents --suspicion --json")), &agents); err != nil {
 		t.Fatal(err)
 	}
 	for _, v := range agents {
@@ -90,7 +76,7 @@ func TestDetectorCommands(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 	}
-	if out := shell(dir, "smith detector explain crawler-1"); !strings.Contains(out, "crawler-1 is healthy") || !strings.Contains(out, "◀ failed") || !strings.Contains(out, "█") {
+	if out := s.shell(dir, "smith detector explain crawler-1"); !strings.Contains(out, "crawler-1 is healthy") || !strings.Contains(out, "◀ failed") || !strings.Contains(out, "█") {
 		t.Errorf("explained:\n%s", out)
 	}
 }

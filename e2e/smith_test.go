@@ -1,10 +1,12 @@
 package e2e
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -273,4 +275,20 @@ func TestWrongUse(t *testing.T) {
 			t.Errorf("%s --help: exit code %d\n%s", service, code, out)
 		}
 	}
+}
+
+// shell runs a line as a user would type it, towards the system, and gives what
+// it prints; it must succeed.
+func (s *system) shell(dir, line string) string {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), 3*time.Minute)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "sh", "-c", line)
+	cmd.Dir = dir
+	cmd.Env = append(os.Environ(), "PATH="+binaries+":"+os.Getenv("PATH"), "NATS_URL="+s.url)
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.t.Errorf("%s: %v\n%s", line, err, out)
+	}
+	return string(out)
 }
