@@ -94,3 +94,41 @@ func TestGroupWaitsTheLongestDelay(t *testing.T) {
 		t.Errorf("after the longer delay: %s", got)
 	}
 }
+
+// TestBackoffOfASupervisorThatDoesNotComeUp: what counts as having run well is
+// the life that has just ended, not one long ago, nor the time that its stop
+// takes.
+func TestBackoffOfASupervisorThatDoesNotComeUp(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 100}),
+		with(sup("p", "root", Supervisor{}), func(s *Spec) {
+			s.Backoff = Backoff{Type: Exponential, Delay: 10 * time.Second, Base: 2, Reset: time.Minute}
+		}), agent("a", "p"), agent("b", "p"))
+	waits := func(what string, want time.Duration) {
+		t.Helper()
+		b.wantPhase("p", Waiting)
+		if due, _ := b.tree.Next(); due != b.now.Add(want) {
+			t.Errorf("%s: it waits %s, want %s", what, time.Duration(due-b.now), want)
+		}
+		b.now, _ = b.tree.Next()
+	}
+	b.crash("a")
+	waits("after its first life", 10*time.Second)
+	for _, want := range []time.Duration{20, 40, 80, 160} {
+		b.raw(Input{Kind: Tick})
+		b.raw(Input{Kind: StartFailed, Node: "a", Incarnation: b.state("a").Incarnation, Reason: "no such file"})
+		b.do(Input{Kind: Stopped, Node: "b", Incarnation: b.state("b").Incarnation})
+		waits("a start that failed", want*time.Second)
+	}
+	b.do(Input{Kind: Tick})
+	b.wantPhase("p", Running)
+	b.now = b.now.Add(time.Minute - 1)
+	b.raw(Input{Kind: Exited, Node: "a", Incarnation: b.state("a").Incarnation, Reason: "crash"})
+	b.now = b.now.Add(time.Second)
+	b.do(Input{Kind: Stopped, Node: "b", Incarnation: b.state("b").Incarnation})
+	waits("a life not quite long enough, and a stop", 320*time.Second)
+	b.do(Input{Kind: Tick})
+	b.now = b.now.Add(time.Minute)
+	b.crash("a")
+	waits("a life that was", 10*time.Second)
+}

@@ -64,7 +64,6 @@ func (t *Tree) boot(s *node, again bool) {
 // up ends a supervisor's boot.
 func (t *Tree) up(s *node) {
 	s.st.Supervisor.Op = nil
-	s.st.Supervisor.Up = t.now
 	t.setPhase(s, Running, "")
 	t.ready(s)
 	t.settleLater(s)
@@ -74,6 +73,9 @@ func (t *Tree) up(s *node) {
 // with the outcome.
 func (t *Tree) shutdown(s *node, outcome Outcome, why string) {
 	if s.st.Phase != Stopping {
+		if s.st.Phase == Running && outcome != Ordered {
+			t.steady(s, s.st.Since)
+		}
 		t.setPhase(s, Stopping, why)
 	}
 	op := &Operation{Kind: OpStop, Stage: StageStop, At: math.MaxInt64, Outcome: outcome, Cause: s.st.Cause, Chain: s.st.Chain}
@@ -333,9 +335,6 @@ func (t *Tree) end(s *node) {
 	if outcome == Ordered {
 		t.down(s)
 		return
-	}
-	if s.st.Supervisor.Up > 0 {
-		t.steady(s, s.st.Supervisor.Up)
 	}
 	why := s.st.Why
 	t.setPhase(s, Idle, why)

@@ -144,10 +144,8 @@ type Supervised struct {
 	Proposed []Instant `json:"proposed,omitempty"`
 	// Suspended makes the failures of everything below it wait to be dealt
 	// with.
-	Suspended bool `json:"suspended,omitempty"`
-	// Up is when it last came up.
-	Up Instant    `json:"up,omitempty"`
-	Op *Operation `json:"op,omitempty"`
+	Suspended bool       `json:"suspended,omitempty"`
+	Op        *Operation `json:"op,omitempty"`
 	// Scaled holds the templates below it whose count was changed at run time.
 	Scaled map[string]Scale `json:"scaled,omitempty"`
 	// Spent is what was used of the restart budgets; only the root has it.
