@@ -63,6 +63,9 @@ type Config struct {
 	ForgetAfter time.Duration
 	// MaxAgents bounds the agents that nobody announced (100,000).
 	MaxAgents int
+	// MaxUnread is how many heartbeats may wait to be read (1,000,000); beyond
+	// that they are lost, which makes the detector doubt itself.
+	MaxUnread int
 	// Correlation says when the silences of many are one matter.
 	Correlation Correlation
 	// Synadia, where not nil, watches agents of the Synadia Agent Protocol too.
@@ -169,6 +172,9 @@ func (c Config) Validate() error {
 	if c.SamplingWindowSize < 0 {
 		errs = append(errs, fmt.Errorf("sampling_window_size: %d is negative", c.SamplingWindowSize))
 	}
+	if c.MaxUnread < 0 {
+		errs = append(errs, fmt.Errorf("max_unread: %d is negative", c.MaxUnread))
+	}
 	if c.ProbeTimeout < 0 || c.ReconnectGrace < 0 {
 		errs = append(errs, errors.New("probe_timeout and reconnect_grace: must not be negative"))
 	}
@@ -219,7 +225,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 	down.Add("guard", 2*time.Second, store.Close)
 	w, err := watch.New(env, watch.Config{
 		Rules: cfg.rules(), Settings: cfg.settings(), Correlation: correlation.Config(cfg.Correlation),
-		Grace: cfg.ReconnectGrace, ProbeTimeout: cfg.ProbeTimeout, Synadia: mapping,
+		Grace: cfg.ReconnectGrace, ProbeTimeout: cfg.ProbeTimeout, Synadia: mapping, MaxUnread: cfg.MaxUnread,
 	}, store)
 	if err != nil {
 		return err

@@ -26,6 +26,8 @@ type rig struct {
 	t  *testing.T
 	s  *natstest.Server
 	nc *nats.Conn
+	// metrics are those of the detector that was started last.
+	metrics *prometheus.Registry
 }
 
 // bubble runs f with a rig, in virtual time.
@@ -35,7 +37,7 @@ func bubble(t *testing.T, f func(r *rig)) {
 		s := natstest.Start(t)
 		nc := s.Connect(t)
 		natstest.Streams(t, natstest.JetStream(t, nc))
-		f(&rig{t, s, nc})
+		f(&rig{t: t, s: s, nc: nc})
 	})
 }
 
@@ -53,7 +55,8 @@ func (r *rig) detectAs(instance string, nc *nats.Conn, cfg detector.Config) (sto
 		log = slog.New(slog.NewTextHandler(r.t.Output(), nil))
 	}
 	health := shell.NewHealth("detector")
-	env, err := shell.NewEnv(r.t.Context(), "detector", instance, nc, log, prometheus.NewRegistry(), health)
+	r.metrics = prometheus.NewRegistry()
+	env, err := shell.NewEnv(r.t.Context(), "detector", instance, nc, log, r.metrics, health)
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -132,6 +132,22 @@ func (f *Fleet) Returned(now Instant, id string, incarnation uint64) []Finding {
 	return f.out
 }
 
+// Retract takes back a verdict on silence that nobody was told of, for the
+// detector doubts what it rests on. The agent is again in the band it was in
+// before, and silent from now or from the end of the grace.
+func (f *Fleet) Retract(now Instant, id string, incarnation uint64, before Band) {
+	a := f.lookup(id)
+	if a == nil || a.state != failed || a.incarnation != incarnation {
+		return
+	}
+	a.state, a.last, a.unclean = awaited, max(f.clock.trusted(now), f.graceTo), true
+	if a.beaten {
+		a.state = watched
+	}
+	f.move(a, before)
+	f.arm(a)
+}
+
 // Left restores what an earlier detector knew: the agent said goodbye.
 func (f *Fleet) Left(now Instant, id string, incarnation uint64) []Finding {
 	trusted := f.begin(now, false)

@@ -132,7 +132,7 @@ func (w *Watcher) heardCanary(m *nats.Msg) bool {
 	defer w.mu.Unlock()
 	w.peers.heard(w.now(), instance)
 	if back > 0 {
-		w.confirm(w.now(), back)
+		w.confirm(w.now(), func(u unconfirmed) bool { return u.canary <= back })
 	}
 	return true
 }

@@ -1,8 +1,6 @@
 package watch
 
 import (
-	"math"
-
 	"github.com/mistersmith/mistersmith/services/detector/internal/correlation"
 	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
 )
@@ -13,6 +11,7 @@ import (
 type unconfirmed struct {
 	verdict fleet.Finding
 	canary  uint64 // the number that confirms it
+	at      fleet.Instant
 }
 
 // doubtful tells whether a verdict rests on silence alone.
@@ -20,16 +19,48 @@ func doubtful(r fleet.Reason) bool {
 	return r == fleet.HeartbeatTimeout || r == fleet.ConnectionLost || r == fleet.NoFirstHeartbeat
 }
 
-// await keeps a verdict until the next canary is back. It tells false when
-// canaries do not come back here. Called with mu held.
-func (w *Watcher) await(fd fleet.Finding) bool {
-	next, works := w.canary.following()
-	if !works {
-		return false
-	}
-	w.awaiting = append(w.awaiting, unconfirmed{fd, next})
+// await keeps a verdict until the next canary is back, or where canaries do not
+// come back until all is read that has come by now. Called with mu held.
+func (w *Watcher) await(now fleet.Instant, fd fleet.Finding) {
+	next, _ := w.canary.following()
+	w.awaiting = append(w.awaiting, unconfirmed{fd, next, now})
 	w.awaited[fd.Agent] = next
-	return true
+}
+
+// settle tells the verdicts that wait for no canary, as there is none. Called
+// with mu held.
+func (w *Watcher) settle(now fleet.Instant) {
+	if len(w.awaiting) == 0 {
+		return
+	}
+	if _, works := w.canary.following(); works {
+		return
+	}
+	// What waits may have come up to a tick before it was noticed.
+	read := now
+	if behind := w.behind(now); behind > 0 {
+		read = now - behind - w.cfg.Tick
+	}
+	w.confirm(now, func(u unconfirmed) bool { return u.at <= read })
+}
+
+// retract takes back the verdicts that were not told yet: heartbeats were lost,
+// and those may be among them. Silence begins anew for these agents as for all.
+// Called with mu held.
+func (w *Watcher) retract(now fleet.Instant) {
+	for _, u := range w.awaiting {
+		agent := u.verdict.Agent
+		if w.awaited[agent] != u.canary || !w.dismiss(agent) {
+			continue
+		}
+		before, banded := w.bandBefore[agent]
+		delete(w.bandBefore, agent)
+		if !banded {
+			before = fleet.Degraded
+		}
+		w.fleet.Retract(now, agent, u.verdict.Incarnation, before)
+	}
+	w.awaiting = nil
 }
 
 // dismiss drops an unconfirmed verdict on an agent, if there is one.
@@ -42,10 +73,14 @@ func (w *Watcher) dismiss(agent string) bool {
 	return waits
 }
 
-// confirm tells the verdicts that a canary confirms. Amid a grace they wait on.
-func (w *Watcher) confirm(now fleet.Instant, canary uint64) {
-	grace := w.fleet.Trusted(now) < w.fleet.GraceUntil() || w.fleet.Suspended()
-	for len(w.awaiting) > 0 && w.awaiting[0].canary <= canary && !grace {
+// confirm tells the verdicts, oldest first, that are certain. Amid a grace they
+// wait on, and so they do when heartbeats were dropped: a canary that came
+// through says nothing of those.
+func (w *Watcher) confirm(now fleet.Instant, certain func(unconfirmed) bool) {
+	if w.fleet.Trusted(now) < w.fleet.GraceUntil() || w.fleet.Suspended() || w.unreckoned() > 0 {
+		return
+	}
+	for len(w.awaiting) > 0 && certain(w.awaiting[0]) {
 		u := w.awaiting[0]
 		w.awaiting[0] = unconfirmed{}
 		w.awaiting = w.awaiting[1:]
@@ -84,9 +119,6 @@ func (w *Watcher) confirmed(now fleet.Instant, fd fleet.Finding) {
 func (w *Watcher) trustSilence() {
 	w.env.Log.Warn("the detector's own heartbeats do not come back, though the server answers; is it allowed to publish them? it goes on without", "subject", w.canarySubject())
 	w.canary.disarm()
-	w.mu.Lock()
-	defer w.mu.Unlock()
-	w.confirm(w.now(), math.MaxUint64)
 }
 
 // withdraw drops what is held or unconfirmed about an agent.

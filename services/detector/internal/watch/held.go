@@ -15,9 +15,7 @@ func (w *Watcher) weigh(now fleet.Instant, fd fleet.Finding) {
 	switch fd.Kind {
 	case fleet.Failed:
 		if doubtful(fd.Reason) {
-			if !w.await(fd) {
-				w.confirmed(now, fd)
-			}
+			w.await(now, fd)
 			return
 		}
 		w.withdraw(now, fd.Agent, w.crowd.Gone)

@@ -13,8 +13,8 @@ import (
 // Heartbeats wait in the subscription while the detector is busy; beyond that
 // they are lost, which makes the detector doubt itself.
 const (
-	pendingMessages = 1_000_000
-	pendingBytes    = 256 << 20
+	maxUnread    = 1_000_000
+	pendingBytes = 256 << 20
 )
 
 // ingest collects heartbeats that arrive faster than one by one: the core takes

@@ -16,8 +16,14 @@ const (
 	// one for linkPatience, silence may be the link's, not the agents'.
 	linkCheck    = 250 * time.Millisecond
 	linkPatience = time.Second
-	// lagging heartbeats stop the clock until fewer than lagOver wait.
-	lagging, lagOver = 20_000, 1_000
+	// When the oldest unread heartbeat has waited longer than lagging, the
+	// clock stops until none waits longer than lagOver. It is a matter of time,
+	// not of how many wait: a heartbeat read late makes its agent look silent
+	// for as long, whether the fleet sends a hundred or a hundred thousand per
+	// second. A quarter of a second is what the canary is given, too, and what a
+	// verdict may be late; what is shorter happens all the time on a busy host,
+	// and the canary, or await, sees to it that nobody is accused meanwhile.
+	lagging, lagOver = canaryLate, 100 * time.Millisecond
 	gaugesEvery      = time.Second
 )
 
@@ -67,7 +73,6 @@ type doubts struct {
 	told       bool
 	since      time.Time
 	reconnects uint64
-	dropped    int
 }
 
 // passed is a cause of doubt that is over, but not yet for long.
@@ -94,6 +99,7 @@ func (w *Watcher) tick(ctx context.Context) {
 		w.disconnected()
 		w.mu.Lock()
 		now := w.now()
+		w.settle(now)
 		w.perform(now, w.crowd.Tick(w.fleet.Trusted(now)), nil)
 		w.mu.Unlock()
 		if time.Since(gauges) >= gaugesEvery {
@@ -110,7 +116,7 @@ func (w *Watcher) doubt(d *doubts) {
 	switch {
 	case check != "":
 		if d.check == "" {
-			*d = doubts{since: time.Now(), reconnects: d.reconnects, dropped: d.dropped}
+			*d = doubts{since: time.Now(), reconnects: d.reconnects}
 			w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return w.suspend(f, now) })
 		}
 		d.check = check
@@ -129,21 +135,22 @@ func (w *Watcher) doubt(d *doubts) {
 
 // trouble says what keeps the detector from hearing now, if anything.
 func (w *Watcher) trouble(d *doubts) (check, detail string) {
-	pending, _ := w.backlog()
+	behind := w.behind(w.now())
 	limit := lagging
 	if d.check == causeLag {
 		limit = lagOver
 	}
 	overdue, silent := w.canary.overdue(time.Now()), w.link.silent()
-	if overdue > canaryGone && silent < linkPatience && pending < lagOver {
+	if overdue > canaryGone && silent < linkPatience && behind <= lagOver {
 		w.trustSilence()
 		overdue = 0
 	}
 	switch {
 	case !w.env.NC.IsConnected():
 		return causeReconnect, "not connected to NATS"
-	case pending > limit, overdue > canaryLate && pending > lagOver:
-		return causeLag, fmt.Sprintf("%d heartbeats wait to be read", pending)
+	case behind > limit, overdue > canaryLate && behind > lagOver:
+		pending, _ := w.backlog()
+		return causeLag, fmt.Sprintf("%d heartbeats wait to be read, the first of them for %s", pending, behind.Round(time.Millisecond))
 	case overdue > canaryLate:
 		return causeCanary, fmt.Sprintf("the detector's own heartbeat of %s ago has not come back", overdue.Round(time.Millisecond))
 	case silent > linkPatience:
@@ -160,8 +167,7 @@ func (w *Watcher) relieve(d *doubts) {
 	if n := w.env.NC.Stats().Reconnects; n != d.reconnects {
 		d.reconnects, grace, lost = n, w.cfg.Grace, true
 	}
-	// A closed subscription counts as -1.
-	if _, n := w.backlog(); n > d.dropped {
+	if w.dropped() > 0 {
 		lost = true // counted by losses
 	}
 	stood := time.Since(d.since)
@@ -178,6 +184,19 @@ func (w *Watcher) relieve(d *doubts) {
 	d.check, d.told = "", false
 }
 
+// dropped is how many heartbeats were dropped that no allowance is made for yet.
+func (w *Watcher) dropped() int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.unreckoned()
+}
+
+// unreckoned is dropped with mu held. A closed subscription counts as -1.
+func (w *Watcher) unreckoned() int {
+	_, n := w.backlog()
+	return max(n-w.reckoned, 0)
+}
+
 // restart lets silence count from now, or from the end of a grace: heartbeats
 // were lost.
 func (w *Watcher) restart(grace time.Duration) {
@@ -189,6 +208,7 @@ func (w *Watcher) restart(grace time.Duration) {
 			w.book.Reset()
 		}
 		found := w.resume(f, now, grace)
+		w.retract(now)
 		w.crowd.Grace(f.GraceUntil())
 		return found
 	})
@@ -205,12 +225,12 @@ func (w *Watcher) losses(d *doubts) {
 		w.doubted(causeReconnect, 0)
 		w.mu.Unlock()
 	}
-	// A closed subscription counts as -1.
-	if _, n := w.backlog(); n > d.dropped {
-		lost := n - d.dropped
-		d.dropped = n
+	if lost := w.dropped(); lost > 0 {
 		w.metrics.dropped.Add(float64(lost))
 		w.restart(0)
+		w.mu.Lock()
+		w.reckoned += lost
+		w.mu.Unlock()
 		w.confess(causeDrops, fmt.Sprintf("%d heartbeats were dropped: they came faster than they could be read", lost), 0)
 		w.mu.Lock()
 		w.doubted(causeDrops, 0)

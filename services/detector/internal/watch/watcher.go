@@ -12,7 +12,6 @@ package watch
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"time"
@@ -43,6 +42,9 @@ type Config struct {
 	Grace time.Duration
 	// ProbeTimeout bounds a ping; default 1 s.
 	ProbeTimeout time.Duration
+	// MaxUnread is how many heartbeats may wait to be read before more are
+	// lost; default 1,000,000.
+	MaxUnread int
 	// Settings are the rules as they were configured, for those who ask.
 	Settings contracts.DetectionSettings
 	// Synadia, where not nil, watches agents of the Synadia Agent Protocol too.
@@ -74,7 +76,11 @@ type Watcher struct {
 	tape    tape.Tape
 	stalled time.Duration // of the fleet's clock, as far as the tape has it
 	stories map[string]story
-	beats   []*nats.Subscription
+	// heard are the handlers of heartbeats by subject, inlets where they wait.
+	heard  map[string]nats.MsgHandler
+	inlets []*inlet
+	// reckoned is how many drops the clock already makes allowance for.
+	reckoned int
 	// crowd holds verdicts while many are silent. bandBefore has the band last
 	// told of each agent whose verdict is held, findings what was published,
 	// groups the log's last word on each.
@@ -115,6 +121,7 @@ func New(env shell.Env, cfg Config, store *guard.Guard) (*Watcher, error) {
 	if cfg.ProbeTimeout == 0 {
 		cfg.ProbeTimeout = time.Second
 	}
+	cfg.MaxUnread = cmp.Or(cfg.MaxUnread, maxUnread)
 	cfg.Rules.Tick = cfg.Tick
 	f, err := fleet.New(cfg.Rules)
 	if err != nil {
@@ -139,6 +146,10 @@ func New(env shell.Env, cfg Config, store *guard.Guard) (*Watcher, error) {
 			return err
 		})
 	}, env.Log, w.metrics)
+	w.heard = map[string]nats.MsgHandler{contracts.HeartbeatAll: w.hear}
+	if m := cfg.Synadia; m != nil {
+		w.heard[m.Subject()] = w.hearSynadia
+	}
 	w.link.origin = w.origin
 	w.prober = newProber(w)
 	w.rejects = newRejecter(env, w.metrics)
@@ -217,17 +228,8 @@ func (w *Watcher) judge(step func(f *fleet.Fleet, now fleet.Instant) []fleet.Fin
 // whoever sends them must be told.
 func (w *Watcher) listen() error {
 	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return w.resume(f, now, w.cfg.Grace) })
-	heard := map[string]nats.MsgHandler{contracts.HeartbeatAll: w.hear}
-	if m := w.cfg.Synadia; m != nil {
-		heard[m.Subject()] = w.hearSynadia
-	}
-	for subject, hear := range heard {
-		sub, err := w.env.NC.Subscribe(subject, hear)
-		if err == nil {
-			w.beats = append(w.beats, sub)
-			err = errors.Join(sub.SetPendingLimits(pendingMessages, pendingBytes), w.env.NC.Flush())
-		}
-		if err != nil {
+	for subject, hear := range w.heard {
+		if err := w.take(subject, hear); err != nil {
 			w.deafen()
 			return fmt.Errorf("subscribe to %s: %w", subject, err)
 		}
@@ -238,17 +240,7 @@ func (w *Watcher) listen() error {
 
 // deafen ends listening.
 func (w *Watcher) deafen() {
-	for _, sub := range w.beats {
-		_ = sub.Unsubscribe()
+	for _, in := range w.inlets {
+		_ = in.sub.Unsubscribe()
 	}
-}
-
-// backlog is how many heartbeats wait to be read, and how many were dropped.
-func (w *Watcher) backlog() (pending, dropped int) {
-	for _, sub := range w.beats {
-		waiting, _, _ := sub.Pending()
-		lost, _ := sub.Dropped()
-		pending, dropped = pending+waiting, dropped+lost
-	}
-	return pending, dropped
 }
