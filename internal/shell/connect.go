@@ -197,13 +197,26 @@ func JetStream(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) 
 	if err != nil {
 		return nil, err
 	}
-	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
-	defer cancel()
-	if _, err := js.AccountInfo(ctx); err != nil {
+	if err := answers(ctx, js); err != nil {
 		if notEnabled(err) || errors.Is(err, nats.ErrNoResponders) {
 			return nil, fmt.Errorf("NATS server %s has no JetStream for this account: %w; start it with `nats-server -js`", nc.ConnectedUrlRedacted(), err)
 		}
 		return nil, fmt.Errorf("JetStream at %s: %w", nc.ConnectedUrlRedacted(), err)
 	}
 	return js, nil
+}
+
+// answers asks JetStream whether it is there. A server that has just started may
+// let a first request go unanswered, so the question is repeated.
+func answers(ctx context.Context, js jetstream.JetStream) error {
+	var err error
+	for wait := time.Second; wait <= 8*time.Second; wait *= 2 {
+		try, cancel := context.WithTimeout(ctx, wait)
+		_, err = js.AccountInfo(try)
+		cancel()
+		if err == nil || ctx.Err() != nil || !errors.Is(err, context.DeadlineExceeded) {
+			return err
+		}
+	}
+	return err
 }

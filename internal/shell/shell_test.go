@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"strings"
 	"testing"
@@ -147,6 +148,48 @@ func TestWaitStreamAndBucket(t *testing.T) {
 			t.Errorf("a stream nobody makes: %v", err)
 		}
 	})
+}
+
+// TestJetStreamIsAskedAgain loses the first question on its way to the server.
+func TestJetStreamIsAskedAgain(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		wire := &lossy{server: s, lose: []byte("PUB $JS.API.INFO ")}
+		js, err := shell.JetStream(t.Context(), s.Connect(t, nats.InProcessServer(wire)))
+		if err != nil || !wire.lost {
+			t.Fatalf("lost %v: %v", wire.lost, err)
+		}
+		if _, err := js.AccountInfo(t.Context()); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// lossy is a connection to the server that loses the first message which begins
+// in a certain way and has no body.
+type lossy struct {
+	net.Conn
+	server *natstest.Server
+	lose   []byte
+	lost   bool
+}
+
+// InProcessConn implements nats.InProcessConnProvider.
+func (l *lossy) InProcessConn() (net.Conn, error) {
+	conn, err := l.server.InProcessConn()
+	l.Conn = conn
+	return l, err
+}
+
+func (l *lossy) Write(p []byte) (int, error) {
+	before, rest, found := bytes.Cut(p, l.lose)
+	if !found || l.lost {
+		return l.Conn.Write(p)
+	}
+	l.lost = true
+	_, after, _ := bytes.Cut(rest, []byte("\r\n\r\n"))
+	_, err := l.Conn.Write(append(bytes.Clone(before), after...))
+	return len(p), err
 }
 
 func TestWithoutJetStream(t *testing.T) {
