@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -132,11 +133,46 @@ func TestShadow(t *testing.T) {
 		}
 		w.want("restart", w.refusal("restart", contracts.NodeRequest{Node: "w-1"}), contracts.CodeConflict)
 		w.want("done", w.runner.takeLog(), "")
+		w.metrics("agents enforce 1, agents off 1, agents shadow 2, proposals_total restart 4")
+		w.want("off", w.refusal("mode", contracts.ModeRequest{Node: "web", Mode: "off"}), "ok")
+		w.metrics("agents enforce 1, agents off 3, agents shadow 0, proposals_total restart 4")
+		w.want("inherit", w.refusal("mode", contracts.ModeRequest{Node: "web", Mode: "inherit"}), "ok")
+		w.metrics("agents enforce 1, agents off 1, agents shadow 2, proposals_total restart 4")
 		stop()
+		w.metrics("proposals_total restart 4") // the rest is its successor's to say
 		w.supervise("s2")
 		w.until(watched)
 		w.want("done by a successor", w.runner.takeLog(), "")
 	})
+}
+
+// metrics waits for the metrics of modes and proposals to be so: they are
+// counted once a second.
+func (w *world) metrics(want string) {
+	w.t.Helper()
+	got := ""
+	for range 50 {
+		all, err := w.reg.Gather()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		var lines []string
+		for _, family := range all {
+			name := strings.TrimPrefix(family.GetName(), "smith_supervisor_")
+			if name != "agents" && name != "proposals_total" {
+				continue
+			}
+			for _, m := range family.GetMetric() {
+				// The labels are in order: mode or action, then tree.
+				lines = append(lines, fmt.Sprint(name, " ", m.GetLabel()[0].GetValue(), " ", m.GetGauge().GetValue()+m.GetCounter().GetValue()))
+			}
+		}
+		if got = strings.Join(lines, ", "); got == want {
+			return
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	w.t.Errorf("metrics never become:\n%s\nthey are\n%s", want, got)
 }
 
 // TestRollout: what runs elsewhere is taken over when it has ended there, and

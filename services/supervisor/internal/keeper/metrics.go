@@ -13,14 +13,16 @@ import (
 // Metrics are the supervisor's.
 type Metrics struct {
 	restarts, failures, decisions, inputsTotal *prometheus.CounterVec
-	runnersLost                                *prometheus.CounterVec
+	runnersLost, proposals                     *prometheus.CounterVec
 	active, rate, unplaced, pending, runners   *prometheus.GaugeVec
-	throttled, deciding                        *prometheus.GaugeVec
+	throttled, deciding, agents                *prometheus.GaugeVec
 	lag, duration                              *prometheus.HistogramVec
 	tree                                       string
 	// perSecond counts the failures of the last minute.
 	perSecond [60]int
 	second    int64
+	// modesKnown is set while the agents in each mode are those last counted.
+	modesKnown bool
 }
 
 // NewMetrics registers the metrics of a tree.
@@ -52,6 +54,12 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 		inputsTotal: shell.Counter(r, prometheus.CounterOpts{
 			Name: "smith_supervisor_inputs_total", Help: "Inputs taken into account.",
 		}, "tree"),
+		proposals: shell.Counter(r, prometheus.CounterOpts{
+			Name: "smith_supervisor_proposals_total", Help: "Proposals in shadow mode, by what would be done: restart, escalate, terminate, cool_off, ignore, give_up.",
+		}, "tree", "action"),
+		agents: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "smith_supervisor_agents", Help: "Agents of the tree, by mode: enforce, shadow, off.",
+		}, "tree", "mode"),
 		deciding: shell.Gauge(r, prometheus.GaugeOpts{
 			Name: "smith_supervisor_deciding", Help: "1 while this supervisor decides about the tree, 0 while it stands by.",
 		}, "tree"),
@@ -83,6 +91,8 @@ func (m *Metrics) StandsBy() {
 	for _, g := range []*prometheus.GaugeVec{m.active, m.rate, m.unplaced, m.pending, m.runners, m.throttled} {
 		g.DeleteLabelValues(m.tree)
 	}
+	m.agents.DeletePartialMatch(prometheus.Labels{"tree": m.tree})
+	m.modesKnown = false
 }
 
 func (m *Metrics) inputs(n int) { m.inputsTotal.WithLabelValues(m.tree).Add(float64(n)) }
@@ -119,6 +129,15 @@ func (m *Metrics) decided(k *Keeper, d journal.Decision, effects []tree.Effect, 
 				delete(k.began, e.Node)
 				m.duration.WithLabelValues(m.tree).Observe(d.At.Sub(began.Time()).Seconds())
 			}
+		case tree.Propose:
+			m.proposals.WithLabelValues(m.tree, string(e.Action)).Inc()
+		case tree.NoteMode:
+			m.modesKnown = false
+		}
+	}
+	for i := range changes {
+		if changes[i].Spec != nil || changes[i].Removed {
+			m.modesKnown = false
 		}
 	}
 }
@@ -148,4 +167,12 @@ func (m *Metrics) observe(k *Keeper) {
 	m.runners.WithLabelValues(m.tree).Set(float64(len(k.registry.Available())))
 	m.throttled.WithLabelValues(m.tree).Set(float64(k.tree.Waiting()))
 	m.pending.WithLabelValues(m.tree).Set(float64(k.commands.Pending()))
+	if m.modesKnown {
+		return
+	}
+	modes := k.tree.Modes()
+	for _, mode := range []tree.Mode{tree.Enforce, tree.Shadow, tree.Off} {
+		m.agents.WithLabelValues(m.tree, string(mode)).Set(float64(modes[mode]))
+	}
+	m.modesKnown = true
 }

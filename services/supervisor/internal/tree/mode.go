@@ -128,6 +128,27 @@ func (t *Tree) Mode(id string) Mode {
 	return Enforce
 }
 
+// Modes counts the agents in each mode.
+func (t *Tree) Modes() map[Mode]int {
+	counts := map[Mode]int{}
+	var count func(n *node, r Rollout)
+	count = func(n *node, r Rollout) {
+		if own := n.rollout(); own != nil {
+			r = *own
+		}
+		if n.spec.Agent != nil {
+			counts[r.For(n.spec.ID)]++
+		}
+		for _, c := range n.kids {
+			count(c, r)
+		}
+	}
+	if t.root != nil {
+		count(t.root, RolloutOf(Enforce))
+	}
+	return counts
+}
+
 // Rollout gives the setting that counts for a node and whether it was made at
 // the node itself, and there at run time.
 func (t *Tree) Rollout(id string) (r Rollout, own, ordered bool) {

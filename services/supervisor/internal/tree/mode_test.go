@@ -221,6 +221,9 @@ func TestShareGrows(t *testing.T) {
 	if after := running(); before == 0 || after <= before || after == 40 {
 		t.Errorf("of 40, %d and then %d are enforced", before, after)
 	}
+	if modes := b.tree.Modes(); modes[Enforce] != running() || modes[Shadow] != 40-running() || modes[Off] != 0 {
+		t.Errorf("counted are %v, while %d run", modes, running())
+	}
 }
 
 // TestSettingsLast: a setting made at run time survives a restart and a
