@@ -120,7 +120,7 @@ func (p past) rehearse(ctx context.Context, req contracts.RehearseRequest) (cont
 		}
 		return none, p.refuse(since+" to "+describe(req.To), err)
 	}
-	rec, err := record(st, decisions, req)
+	rec, err := record(st, decisions, req, tree.Instant(time.Now().UnixNano()))
 	if err != nil {
 		return none, err
 	}
@@ -139,9 +139,9 @@ func (p past) rehearse(ctx context.Context, req contracts.RehearseRequest) (cont
 }
 
 // record gives a part of the past as rehearsals know it. It begins and ends at
-// the times asked for, or with the decisions.
-func record(st history.State, decisions []journal.Past, req contracts.RehearseRequest) (rehearsal.Record, error) {
-	rec := rehearsal.Record{Tree: st.Tree, Runners: st.Runners, From: tree.Instant(decisions[0].At.UnixNano()), To: tree.Instant(time.Now().UnixNano())}
+// the times asked for, or with the decisions, and ends by now.
+func record(st history.State, decisions []journal.Past, req contracts.RehearseRequest, now tree.Instant) (rehearsal.Record, error) {
+	rec := rehearsal.Record{Tree: st.Tree, Runners: st.Runners, From: tree.Instant(decisions[0].At.UnixNano()), To: now}
 	switch {
 	case st.Mark.Decision == 0 || st.Mark.At.IsZero():
 	case req.From.Sequence == 0 && req.From.At != nil:
@@ -153,8 +153,8 @@ func record(st history.State, decisions []journal.Past, req contracts.RehearseRe
 	switch {
 	case req.To.Sequence > 0:
 		rec.To = last
-	case req.To.At != nil:
-		rec.To = min(rec.To, tree.Instant(req.To.At.UnixNano()))
+	case req.To.At != nil && req.To.At.Before(now.Time()): // times far off are no instants
+		rec.To = tree.Instant(req.To.At.UnixNano())
 	}
 	rec.To = max(rec.To, last)
 	for _, p := range decisions {

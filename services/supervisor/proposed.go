@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -18,11 +19,9 @@ const maxProposals = 1000
 // proposals lists what was proposed, and what really happened then.
 func (p past) proposals(ctx context.Context, req contracts.ProposalsRequest) (contracts.ProposalsReply, error) {
 	var none contracts.ProposalsReply
-	if req.Limit < 0 || req.Limit > maxProposals {
-		return none, shell.Errorf(contracts.CodeBadRequest, "limit: %d is outside 1 to %d", req.Limit, maxProposals)
-	}
-	if req.Limit == 0 {
-		req.Limit = maxProposals
+	limit, err := proposalsLimit(req)
+	if err != nil {
+		return none, err
 	}
 	j, err := journal.Open(ctx, p.env, p.tree, nil)
 	if err != nil {
@@ -43,9 +42,17 @@ func (p past) proposals(ctx context.Context, req contracts.ProposalsRequest) (co
 	case err != nil:
 		return none, p.refuse(describe(req.From)+" to "+describe(req.To), err)
 	}
-	reply := ledger.Reply(req.Limit)
+	reply := ledger.Reply(limit)
 	reply.Tree = p.tree
 	return reply, nil
+}
+
+// proposalsLimit is how many proposals a request is answered with at most.
+func proposalsLimit(req contracts.ProposalsRequest) (int, error) {
+	if req.Limit < 0 || req.Limit > maxProposals {
+		return 0, shell.Errorf(contracts.CodeBadRequest, "limit: %d is outside 1 to %d", req.Limit, maxProposals)
+	}
+	return cmp.Or(req.Limit, maxProposals), nil
 }
 
 // below gives the names of a node and of all that was below it at the end of

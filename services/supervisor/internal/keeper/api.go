@@ -3,7 +3,6 @@ package keeper
 import (
 	"context"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
@@ -21,26 +20,18 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 	if err != nil {
 		return nil, err
 	}
-	order := func(verb string, kind tree.CommandKind) error {
-		return shell.Handle(api, verb, func(ctx context.Context, req contracts.NodeRequest) (contracts.OK, error) {
-			if err := contracts.ValidateID(req.Node); err != nil {
-				return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
-			}
-			return k.order(ctx, tree.Input{Command: kind, Node: req.Node, Reason: because(string(kind), req.Reason)})
-		})
-	}
 	for _, err := range []error{
 		shell.Handle(api, "tree", k.serveTree),
 		shell.Handle(api, "status", k.serveStatus),
-		shell.Handle(api, "add", k.serveAdd),
-		shell.Handle(api, "scale", k.serveScale),
-		shell.Handle(api, "move", k.serveMove),
-		shell.Handle(api, "mode", k.serveMode),
-		order("remove", tree.RemoveIt),
-		order("restart", tree.RestartIt),
-		order("terminate", tree.TerminateIt),
-		order("suspend", tree.SuspendIt),
-		order("resume", tree.ResumeIt),
+		serveOrder(k, api, "add", k.addOrder),
+		serveOrder(k, api, "scale", scaleOrder),
+		serveOrder(k, api, "move", moveOrder),
+		serveOrder(k, api, "mode", modeOrder),
+		serveOrder(k, api, "remove", nodeOrder(tree.RemoveIt)),
+		serveOrder(k, api, "restart", nodeOrder(tree.RestartIt)),
+		serveOrder(k, api, "terminate", nodeOrder(tree.TerminateIt)),
+		serveOrder(k, api, "suspend", nodeOrder(tree.SuspendIt)),
+		serveOrder(k, api, "resume", nodeOrder(tree.ResumeIt)),
 		shell.Handle(api, "drain", func(ctx context.Context, req contracts.NodeRequest) (contracts.OK, error) {
 			return k.Drain(ctx, req.Reason)
 		}),
@@ -55,11 +46,15 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 	return api, nil
 }
 
-func because(what, reason string) string {
-	if reason == "" {
-		return what
-	}
-	return what + ": " + shorten(reason)
+// serveOrder serves a verb whose requests are orders to the tree.
+func serveOrder[Req any](k *Keeper, api *shell.API, verb string, read func(Req) (tree.Input, error)) error {
+	return shell.Handle(api, verb, func(ctx context.Context, req Req) (contracts.OK, error) {
+		in, err := read(req)
+		if err != nil {
+			return contracts.OK{}, err
+		}
+		return k.order(ctx, in)
+	})
 }
 
 // Drain stops the whole tree in reverse order; it stays down until its root is
@@ -206,39 +201,6 @@ func (k *Keeper) serveStatus(ctx context.Context, req contracts.NodeRequest) (co
 		err = shell.Errorf(contracts.CodeNotFound, "tree %s has no node %.80q", k.opt.Tree, req.Node)
 	}
 	return v, err
-}
-
-func (k *Keeper) serveAdd(ctx context.Context, req contracts.AddRequest) (contracts.OK, error) {
-	spec, err := k.opt.Child(req)
-	if err != nil {
-		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "add: %v", err)
-	}
-	return k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Reason: "add under " + spec.Parent})
-}
-
-// maxCount bounds the instances of a template, as in the configuration.
-const maxCount = 10_000
-
-func (k *Keeper) serveScale(ctx context.Context, req contracts.ScaleRequest) (contracts.OK, error) {
-	if err := contracts.ValidateID(req.Template); err != nil {
-		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "template: %v", err)
-	}
-	if req.Count < 1 || req.Count > maxCount {
-		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "count: %d is outside 1 to %d; terminate the instances to have none run", req.Count, maxCount)
-	}
-	if err := contracts.ValidateID(tree.Instance(req.Template, req.Count)); err != nil {
-		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "template: the last of %d instances needs a name that is none: %v", req.Count, err)
-	}
-	return k.order(ctx, tree.Input{Command: tree.ScaleIt, Node: req.Template, Count: req.Count, Reason: because("scale to "+strconv.Itoa(req.Count), req.Reason)})
-}
-
-func (k *Keeper) serveMove(ctx context.Context, req contracts.MoveRequest) (contracts.OK, error) {
-	for _, id := range [][2]string{{"node", req.Node}, {"parent", req.Parent}} {
-		if err := contracts.ValidateID(id[1]); err != nil {
-			return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "%s: %v", id[0], err)
-		}
-	}
-	return k.order(ctx, tree.Input{Command: tree.MoveIt, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason)})
 }
 
 // Close waits for what is under way to end, after the end of the context

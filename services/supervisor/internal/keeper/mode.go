@@ -1,10 +1,8 @@
 package keeper
 
 import (
-	"context"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -13,8 +11,6 @@ import (
 const (
 	byConfig  = "config"
 	byRuntime = "runtime"
-	// inherit takes a setting back that was made at run time.
-	inherit = "inherit"
 )
 
 // letGo gives up what is under way about agents that are not enforced, or not
@@ -71,56 +67,4 @@ func viewMode(t *tree.Tree, v *contracts.NodeView, st tree.State) {
 	if (st.Phase == tree.Watched || st.Phase == tree.Foreign || st.Phase == tree.Claiming) && st.Claim == tree.Listen {
 		v.Runner = ""
 	}
-}
-
-// rollout reads what a request asks for; nil takes a setting back.
-func rollout(req contracts.ModeRequest) (*tree.Rollout, error) {
-	bad := func(format string, args ...any) (*tree.Rollout, error) {
-		return nil, shell.Errorf(contracts.CodeBadRequest, format, args...)
-	}
-	if req.Mode != string(tree.Enforce) && (req.Percent != 0 || req.Otherwise != "") {
-		return bad("percent and otherwise: only with mode enforce, and it is %.32q", req.Mode)
-	}
-	switch req.Mode {
-	case inherit:
-		return nil, nil
-	case string(tree.Off), string(tree.Shadow):
-		r := tree.RolloutOf(tree.Mode(req.Mode))
-		return &r, nil
-	case string(tree.Enforce):
-	default:
-		return bad("mode: %.32q; use off, shadow, enforce or inherit", req.Mode)
-	}
-	r := tree.RolloutOf(tree.Enforce)
-	switch {
-	case req.Percent < 0 || req.Percent > 100:
-		return bad("percent: %d is outside 1 to 100; mode %s enforces none", req.Percent, tree.Shadow)
-	case req.Percent > 0 && req.Percent < 100:
-		r.Enforce, r.Otherwise = req.Percent, tree.Shadow
-	}
-	if req.Otherwise != "" {
-		if r.Enforce == 100 {
-			return bad("otherwise: nobody is left with 100 percent; give a smaller percent or leave it out")
-		}
-		r.Otherwise = tree.Mode(req.Otherwise)
-	}
-	if err := r.Validate(); err != nil {
-		return bad("%v", err)
-	}
-	return &r, nil
-}
-
-func (k *Keeper) serveMode(ctx context.Context, req contracts.ModeRequest) (contracts.OK, error) {
-	if err := contracts.ValidateID(req.Node); err != nil {
-		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
-	}
-	r, err := rollout(req)
-	if err != nil {
-		return contracts.OK{}, err
-	}
-	word := inherit
-	if r != nil {
-		word = r.String()
-	}
-	return k.order(ctx, tree.Input{Command: tree.ModeIt, Node: req.Node, Mode: r, Reason: because("mode "+word, req.Reason)})
 }

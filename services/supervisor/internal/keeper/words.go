@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -87,7 +88,8 @@ func shorten(s string) string {
 	if len(s) <= maxReason {
 		return s
 	}
-	return s[:maxReason] + "…"
+	// Half a character would not come back from the log as it is in memory.
+	return strings.ToValidUTF8(s[:maxReason], "") + "…"
 }
 
 func (k *Keeper) view(id string, deep bool) (contracts.NodeView, bool) { return View(k.tree, id, deep) }

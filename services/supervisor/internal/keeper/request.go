@@ -1,0 +1,117 @@
+package keeper
+
+import (
+	"strconv"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// nodeOrder reads requests that name nothing but a node.
+func nodeOrder(kind tree.CommandKind) func(contracts.NodeRequest) (tree.Input, error) {
+	return func(req contracts.NodeRequest) (tree.Input, error) {
+		if err := contracts.ValidateID(req.Node); err != nil {
+			return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
+		}
+		return tree.Input{Command: kind, Node: req.Node, Reason: because(string(kind), req.Reason)}, nil
+	}
+}
+
+func (k *Keeper) addOrder(req contracts.AddRequest) (tree.Input, error) {
+	spec, err := k.opt.Child(req)
+	if err != nil {
+		return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "add: %v", err)
+	}
+	return tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Reason: "add under " + spec.Parent}, nil
+}
+
+// maxCount bounds the instances of a template, as in the configuration.
+const maxCount = 10_000
+
+func scaleOrder(req contracts.ScaleRequest) (tree.Input, error) {
+	bad := func(format string, args ...any) (tree.Input, error) {
+		return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, format, args...)
+	}
+	if err := contracts.ValidateID(req.Template); err != nil {
+		return bad("template: %v", err)
+	}
+	if req.Count < 1 || req.Count > maxCount {
+		return bad("count: %d is outside 1 to %d; terminate the instances to have none run", req.Count, maxCount)
+	}
+	if err := contracts.ValidateID(tree.Instance(req.Template, req.Count)); err != nil {
+		return bad("template: the last of %d instances needs a name that is none: %v", req.Count, err)
+	}
+	return tree.Input{Command: tree.ScaleIt, Node: req.Template, Count: req.Count, Reason: because("scale to "+strconv.Itoa(req.Count), req.Reason)}, nil
+}
+
+func moveOrder(req contracts.MoveRequest) (tree.Input, error) {
+	for _, id := range [][2]string{{"node", req.Node}, {"parent", req.Parent}} {
+		if err := contracts.ValidateID(id[1]); err != nil {
+			return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "%s: %v", id[0], err)
+		}
+	}
+	return tree.Input{Command: tree.MoveIt, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason)}, nil
+}
+
+// inherit takes a setting back that was made at run time.
+const inherit = "inherit"
+
+func modeOrder(req contracts.ModeRequest) (tree.Input, error) {
+	if err := contracts.ValidateID(req.Node); err != nil {
+		return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
+	}
+	r, err := rollout(req)
+	if err != nil {
+		return tree.Input{}, err
+	}
+	word := inherit
+	if r != nil {
+		word = r.String()
+	}
+	return tree.Input{Command: tree.ModeIt, Node: req.Node, Mode: r, Reason: because("mode "+word, req.Reason)}, nil
+}
+
+// rollout reads what a request asks for; nil takes a setting back.
+func rollout(req contracts.ModeRequest) (*tree.Rollout, error) {
+	bad := func(format string, args ...any) (*tree.Rollout, error) {
+		return nil, shell.Errorf(contracts.CodeBadRequest, format, args...)
+	}
+	if req.Mode != string(tree.Enforce) && (req.Percent != 0 || req.Otherwise != "") {
+		return bad("percent and otherwise: only with mode enforce, and it is %.32q", req.Mode)
+	}
+	switch req.Mode {
+	case inherit:
+		return nil, nil
+	case string(tree.Off), string(tree.Shadow):
+		r := tree.RolloutOf(tree.Mode(req.Mode))
+		return &r, nil
+	case string(tree.Enforce):
+	default:
+		return bad("mode: %.32q; use off, shadow, enforce or inherit", req.Mode)
+	}
+	r := tree.RolloutOf(tree.Enforce)
+	switch {
+	case req.Percent < 0 || req.Percent > 100:
+		return bad("percent: %d is outside 1 to 100; mode %s enforces none", req.Percent, tree.Shadow)
+	case req.Percent > 0 && req.Percent < 100:
+		r.Enforce, r.Otherwise = req.Percent, tree.Shadow
+	}
+	if req.Otherwise != "" {
+		if r.Enforce == 100 {
+			return bad("otherwise: nobody is left with 100 percent; give a smaller percent or leave it out")
+		}
+		r.Otherwise = tree.Mode(req.Otherwise)
+	}
+	if err := r.Validate(); err != nil {
+		return bad("%v", err)
+	}
+	return &r, nil
+}
+
+func because(what, reason string) string {
+	if reason == "" {
+		return what
+	}
+	return what + ": " + shorten(reason)
+}
