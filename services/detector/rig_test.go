@@ -137,7 +137,13 @@ func (r *rig) wait(d time.Duration) { <-time.After(d) }
 // publish stores an event as another service would.
 func (r *rig) publish(source string, typ contracts.EventType, agent string, data any) contracts.Event {
 	r.t.Helper()
-	ev, err := contracts.NewEvent(source, typ, agent, time.Now()).Data(data).Build()
+	return r.publishAt(time.Now(), source, typ, agent, data)
+}
+
+// publishAt is publish by a service whose clock shows another time of day.
+func (r *rig) publishAt(at time.Time, source string, typ contracts.EventType, agent string, data any) contracts.Event {
+	r.t.Helper()
+	ev, err := contracts.NewEvent(source, typ, agent, at).Data(data).Build()
 	if err != nil {
 		r.t.Fatal(err)
 	}

@@ -19,9 +19,13 @@ type Beat struct {
 	// read.
 	About    About
 	Progress uint64
-	// Busy: the agent says that its work may stand still until BusyUntil.
+	// Busy: the agent says that its work may stand still until BusyUntil, which
+	// counts as of the first heartbeat with that Promise: the agent's own word
+	// for the time of day, 0 where it is not known. So a step of anybody's wall clock neither shortens a
+	// promise nor prolongs it.
 	Busy      bool
 	BusyUntil Instant
+	Promise   int64
 }
 
 // Beat takes note of a heartbeat that arrived at now.
@@ -284,7 +288,11 @@ func (f *Fleet) hung(a *agent, b *Beat, now Instant) bool {
 	if !b.Busy {
 		return false
 	}
-	moved := &f.past(a).moved
+	p := f.past(a)
+	if !before || b.Promise == 0 || b.Promise != p.promise {
+		p.promise, p.until = b.Promise, b.BusyUntil
+	}
+	moved := &p.moved
 	switch {
 	case !same || a.heard == 0:
 		*moved = now
@@ -292,5 +300,5 @@ func (f *Fleet) hung(a *agent, b *Beat, now Instant) bool {
 		*moved = a.heard
 	}
 	interval := f.interval(a)
-	return now > b.BusyUntil+interval && (*moved < b.BusyUntil || now-*moved > max(patience*interval, maxSkew))
+	return now > p.until+interval && (*moved < p.until || now-*moved > max(patience*interval, maxSkew))
 }

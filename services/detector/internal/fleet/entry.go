@@ -88,6 +88,8 @@ type past struct {
 	moved   Instant       // when progress last changed while it was busy
 	start   time.Duration // how long the first heartbeat may take
 	longest time.Duration // longest gap learned while it declared no interval
+	promise int64         // the last one of being busy,
+	until   Instant       // and what it meant when it was first heard
 }
 
 // past gives the rest of an entry.

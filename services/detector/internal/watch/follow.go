@@ -51,6 +51,7 @@ func (w *Watcher) follow(ctx context.Context) (known <-chan struct{}, stop func(
 	if err != nil {
 		return nil, nil, fmt.Errorf("follow %s: %w", contracts.EventStream, err)
 	}
+	since := serverTime{info.TimeStamp, time.Now()}
 	done := make(chan struct{})
 	var once sync.Once
 	finish := func() { once.Do(func() { close(done) }) }
@@ -63,7 +64,7 @@ func (w *Watcher) follow(ctx context.Context) (known <-chan struct{}, stop func(
 		if err != nil {
 			return
 		}
-		w.learn(m, meta, live)
+		w.learn(m, meta, live, since.age(meta.Timestamp, live))
 		if meta.NumPending == 0 {
 			finish()
 		}
@@ -81,11 +82,24 @@ func (w *Watcher) follow(ctx context.Context) (known <-chan struct{}, stop func(
 	return done, func() { reading.Stop(); <-reading.Closed() }, nil
 }
 
+// serverTime is the server's time of day at an instant of this process. Events
+// are as old as the server's clock says, which dated them too: what the clocks
+// of this host and of those who published say may differ from it and jump.
+type serverTime struct{ wall, at time.Time }
+
+// age is that of an event stored at that time. Those that have just come are new.
+func (s serverTime) age(stored time.Time, live bool) time.Duration {
+	if live || s.wall.IsZero() {
+		return 0
+	}
+	return max(s.wall.Sub(stored)+time.Since(s.at), 0)
+}
+
 // learn takes over what an event says.
-func (w *Watcher) learn(m jetstream.Msg, meta *jetstream.MsgMetadata, live bool) {
+func (w *Watcher) learn(m jetstream.Msg, meta *jetstream.MsgMetadata, live bool, age time.Duration) {
 	ev, err := contracts.DecodeEvent(m.Subject(), m.Data())
 	if err == nil {
-		err = w.apply(ev, live)
+		err = w.apply(ev, live, age)
 	}
 	if err != nil {
 		w.rejects.reject(shell.Message{Kind: "event", Subject: m.Subject(), Sequence: meta.Sequence.Stream, Body: m.Data()}, err)
@@ -95,12 +109,11 @@ func (w *Watcher) learn(m jetstream.Msg, meta *jetstream.MsgMetadata, live bool)
 // apply is what an event changes. What detectors say counts in full only when
 // catching up. Afterwards this one knows its own words already, and of another's
 // takes over the verdicts.
-func (w *Watcher) apply(ev contracts.Event, live bool) error {
+func (w *Watcher) apply(ev contracts.Event, live bool, age time.Duration) error {
 	own := strings.HasPrefix(ev.Source, contracts.ServiceDetector+"/")
 	if live && ev.Source == w.env.Source() {
 		return nil
 	}
-	age := max(time.Since(ev.Time), 0)
 	if own && live {
 		return w.applyPeer(ev, age)
 	}

@@ -97,6 +97,7 @@ func (w *Watcher) beatOf(agent string, h *contracts.Heartbeat) fleet.Beat {
 		},
 	}
 	if h.BusyUntil != nil {
+		b.Promise = h.BusyUntil.UnixMicro()
 		b.Busy, b.BusyUntil = true, w.now()+min(max(time.Until(*h.BusyUntil), -maxBusy), maxBusy)
 	}
 	return b
