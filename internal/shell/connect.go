@@ -163,7 +163,7 @@ func redact(servers string) string {
 
 // ConnectionOptions are those every connection of a service has: it never
 // stops reconnecting, notices a dead server in 20 s, and logs what the client
-// reports asynchronously.
+// reports asynchronously, each kind of trouble at most every 10 s.
 func ConnectionOptions(name string, log *slog.Logger) []nats.Option {
 	return []nats.Option{
 		nats.Name(name),
@@ -172,13 +172,7 @@ func ConnectionOptions(name string, log *slog.Logger) []nats.Option {
 		nats.PingInterval(10 * time.Second),
 		nats.MaxPingsOutstanding(2),
 		nats.PermissionErrOnSubscribe(true),
-		nats.ErrorHandler(func(_ *nats.Conn, sub *nats.Subscription, err error) {
-			subject := ""
-			if sub != nil {
-				subject = sub.Subject
-			}
-			log.Warn("NATS reports", "subject", subject, "error", err)
-		}),
+		nats.ErrorHandler(newTroubles(log).report),
 		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
 			if err != nil {
 				log.Warn("NATS connection lost", "error", err)
