@@ -2,6 +2,7 @@ package supervisor
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"strings"
@@ -9,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
@@ -212,18 +214,25 @@ func TestSnapshot(t *testing.T) {
 	t.Parallel()
 	natstest.Bubble(t, func(t *testing.T) {
 		w := newWorld(t, threeGroups)
-		stop, _ := w.supervise("s1", func(c *Config) { c.SnapshotEvery = 3 })
-		w.settled()
-		w.runner.exit("a", 1)
-		up := w.settled()
-		stop()
-		stop, _ = w.supervise("s2")
-		w.want("from the snapshot", w.settled(), up)
-		stop()
 		kv, err := w.js.KeyValue(t.Context(), contracts.StateBucket)
 		if err != nil {
 			t.Fatal(err)
 		}
+		half := contracts.TreeStateKey("main") + ".0.7" // whoever stored it was killed
+		if _, err := kv.PutString(t.Context(), half, "x"); err != nil {
+			t.Fatal(err)
+		}
+		stop, _ := w.supervise("s1", func(c *Config) { c.SnapshotEvery = 3 })
+		w.settled()
+		w.runner.exit("a", 1)
+		up := w.settled()
+		if _, err := kv.Get(t.Context(), half); !errors.Is(err, jetstream.ErrKeyNotFound) {
+			t.Errorf("half a snapshot is still there: %v", err)
+		}
+		stop()
+		stop, _ = w.supervise("s2")
+		w.want("from the snapshot", w.settled(), up)
+		stop()
 		for _, bad := range []string{"{", `{"number":3,"parts":7}`, `{"number":3,"data":"AAAA"}`, ""} {
 			if _, err := kv.PutString(t.Context(), contracts.TreeStateKey("main"), bad); err != nil {
 				t.Fatal(err)

@@ -1,10 +1,7 @@
 package journal
 
 import (
-	"bytes"
 	"context"
-	"crypto/rand"
-	"encoding/base64"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -200,80 +197,6 @@ func TestLostAnswer(t *testing.T) {
 	})
 }
 
-func TestSnapshotInParts(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, _ := open(t, s, "a")
-		j.mustLoad(t)
-		d := grown(0, 10)
-		for i := range d.Changes {
-			// Text that does not compress.
-			noise := make([]byte, 90_000)
-			if _, err := rand.Read(noise); err != nil {
-				t.Fatal(err)
-			}
-			d.Changes[i].State.Why = base64.StdEncoding.EncodeToString(noise)
-		}
-		if err := j.Append(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
-		for range 2 {
-			if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
-				t.Fatal(err)
-			}
-			if err := j.Append(t.Context(), Decision{ID: uuid.NewString(), Type: contracts.TreeDecided, At: time.Now(), Cursor: d.Cursor}); err != nil {
-				t.Fatal(err)
-			}
-		}
-		again, _ := open(t, s, "b")
-		st := again.mustLoad(t)
-		if st.Folded != 1 {
-			t.Errorf("folded %d decisions beyond the snapshot, want 1", st.Folded)
-		}
-		if diff := cmp.Diff(fold(d), st.Tree, cmpopts.EquateEmpty()); diff != "" {
-			t.Errorf("(-want +got):\n%.2000s", diff)
-		}
-	})
-}
-
-// TestCorruptSnapshot: the tree is rebuilt from the log, and that is said.
-func TestCorruptSnapshot(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, _ := open(t, s, "a")
-		j.mustLoad(t)
-		d := grown(0, 10)
-		if err := j.Append(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
-		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
-			t.Fatal(err)
-		}
-		whole, err := j.bucket.Get(t.Context(), contracts.TreeStateKey("main"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		value := string(whole.Value())
-		for _, bad := range []string{"", "{", value[:len(value)/2], strings.Replace(value, value[len(value)/2:len(value)/2+8], "AAAAAAAA", 1), `{"number":3,"parts":7}`} {
-			if _, err := j.bucket.PutString(t.Context(), contracts.TreeStateKey("main"), bad); err != nil {
-				t.Fatal(err)
-			}
-			again, _ := open(t, s, "b")
-			var said strings.Builder
-			again.env.Log = slog.New(slog.NewTextHandler(&said, nil))
-			st := again.mustLoad(t)
-			if diff := cmp.Diff(fold(d), st.Tree, cmpopts.EquateEmpty()); diff != "" || st.Folded != 1 || st.Cursor != d.Cursor {
-				t.Errorf("snapshot %.20q: folded %d, cursor %d (-want +got):\n%.2000s", bad, st.Folded, st.Cursor, diff)
-			}
-			if !strings.Contains(said.String(), "level=WARN") || !strings.Contains(said.String(), "rebuilt from the log") {
-				t.Errorf("snapshot %.20q: it says %q", bad, said.String())
-			}
-		}
-	})
-}
-
 // TestExpiredLog lets the log forget everything, as it does with a tree in
 // which nothing happened for longer than events are kept.
 func TestExpiredLog(t *testing.T) {
@@ -322,29 +245,5 @@ func TestAppendEndsWithItsContext(t *testing.T) {
 			t.Errorf("without a server: %v", err)
 		}
 		s.Up(t)
-	})
-}
-
-func FuzzSnapshot(f *testing.F) {
-	var packed bytes.Buffer
-	s := snapshot{Version: snapshotVersion, Number: 3, Tree: fold(grown(0, 2))}
-	if err := s.pack(&packed); err != nil {
-		f.Fatal(err)
-	}
-	good := packed.Bytes()
-	f.Add(good)
-	f.Add(good[:len(good)/2])
-	f.Add([]byte("{}"))
-	f.Fuzz(func(t *testing.T, data []byte) {
-		s, err := decodeSnapshot(data)
-		if err != nil {
-			if !errors.Is(err, errSnapshot) {
-				t.Fatalf("%v", err)
-			}
-			return
-		}
-		if _, err := tree.Load(tree.Options{}, s.Tree); err != nil {
-			t.Fatalf("accepted, and cannot be loaded: %v", err)
-		}
 	})
 }

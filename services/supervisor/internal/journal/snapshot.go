@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -31,19 +33,24 @@ func partKey(treeName string, number uint64, i int) string {
 
 // readSnapshot gives the stored snapshot, or an empty one.
 func (j *Journal) readSnapshot(ctx context.Context) snapshot {
-	entry, err := j.bucket.Get(ctx, contracts.TreeStateKey(j.tree))
-	if errors.Is(err, jetstream.ErrKeyNotFound) {
-		return snapshot{}
-	}
-	var s snapshot
-	if err == nil {
-		s, err = j.read(ctx, entry.Value())
-	}
-	if err != nil {
+	for tried := uint64(0); ; {
+		entry, err := j.bucket.Get(ctx, contracts.TreeStateKey(j.tree))
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return snapshot{}
+		}
+		if err == nil {
+			s, bad := j.read(ctx, entry.Value())
+			if bad == nil {
+				return s
+			}
+			if err = bad; entry.Revision() != tried {
+				tried = entry.Revision() // a later one may have taken its place
+				continue
+			}
+		}
 		j.env.Log.Warn("snapshot ignored; the tree is rebuilt from the log", "tree", j.tree, "error", err)
 		return snapshot{}
 	}
-	return s
 }
 
 func (j *Journal) read(ctx context.Context, value []byte) (snapshot, error) {
@@ -158,6 +165,36 @@ func (s *Saving) removeParts(ctx context.Context, old manifest) {
 			s.env.Log.Debug("old part of a snapshot not removed", "tree", s.tree, "number", old.Number, "part", i, "error", err)
 		}
 	}
+}
+
+// Sweep removes the parts of older snapshots that were never completed, since
+// whoever made them ended meanwhile, or never removed. Nobody can complete them
+// once this one is stored, which it must be. It may run beside the journal.
+func (s *Saving) Sweep(ctx context.Context) error {
+	fail := func(err error) error {
+		return fmt.Errorf("parts of old snapshots of tree %s: %w", s.tree, err)
+	}
+	prefix := contracts.TreeStateKey(s.tree) + "."
+	keys, err := s.bucket.ListKeysFiltered(ctx, prefix+">")
+	if err != nil {
+		return fail(err)
+	}
+	var old []string
+	for key := range keys.Keys() {
+		number, _, _ := strings.Cut(strings.TrimPrefix(key, prefix), ".")
+		if n, err := strconv.ParseUint(number, 10, 64); err == nil && n < s.Number {
+			old = append(old, key)
+		}
+	}
+	for _, key := range old {
+		if err := s.bucket.Purge(ctx, key); err != nil {
+			return fail(err)
+		}
+	}
+	if len(old) > 0 {
+		s.env.Log.Info("parts of snapshots that were never completed are removed", "tree", s.tree, "parts", len(old))
+	}
+	return nil
 }
 
 // Saved notes that a snapshot has been stored.

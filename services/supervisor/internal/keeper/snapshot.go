@@ -35,6 +35,8 @@ type saving struct {
 	// under is what is being stored; the result comes on stored.
 	under  *journal.Saving
 	stored chan error
+	// swept is set once what predecessors left half done has been removed.
+	swept bool
 }
 
 // idle tells that no snapshot is being made.
@@ -76,7 +78,18 @@ func (k *Keeper) copySome(ctx context.Context) {
 	}
 	s.under = k.journal.Saving(s.copy.Snapshot(), k.cursor)
 	s.copy, s.copying = nil, nil
-	s.Go(func() { s.stored <- s.under.Store(ctx) })
+	under, sweep := s.under, !s.swept
+	s.swept = true
+	s.Go(func() {
+		err := under.Store(ctx)
+		s.stored <- err
+		if err != nil || !sweep {
+			return
+		}
+		if err := under.Sweep(ctx); err != nil {
+			k.env.Log.Debug("not removed", "tree", k.opt.Tree, "error", err)
+		}
+	})
 }
 
 func (k *Keeper) snapshotStored(err error) {
