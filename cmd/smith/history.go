@@ -141,6 +141,7 @@ func (c *rehearseCmd) print(a *app, r contracts.RehearseReply) error {
 		row("restarts", func(t contracts.RehearsalTotals) any { return t.Restarts }),
 		row("escalations", func(t contracts.RehearsalTotals) any { return t.Escalations }),
 		row("give-ups", func(t contracts.RehearsalTotals) any { return t.GiveUps }),
+		row("proposals", func(t contracts.RehearsalTotals) any { return t.Proposals }),
 		row("downtime", func(t contracts.RehearsalTotals) any { return round(t.Downtime.D()) }),
 		row("  of it waiting", func(t contracts.RehearsalTotals) any { return round(t.Waiting.D()) }),
 		row("down at the end", func(t contracts.RehearsalTotals) any { return t.Down }),

@@ -100,6 +100,8 @@ type RehearsalTotals struct {
 	Restarts    int `json:"restarts"`
 	Escalations int `json:"escalations"`
 	GiveUps     int `json:"give_ups"`
+	// Proposals is what would have been done where the mode is shadow.
+	Proposals int `json:"proposals"`
 	// Downtime sums the agents' times without service, Waiting the part of it
 	// that was spent in backoff, cool-off and in wait for a runner.
 	Downtime Duration `json:"downtime"`

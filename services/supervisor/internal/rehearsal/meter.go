@@ -205,6 +205,8 @@ func (m *meter) count(kind, node string) {
 		m.total.Escalations++
 	case "give_up":
 		m.total.GiveUps++
+	case "propose":
+		m.total.Proposals++
 	}
 }
 
