@@ -95,6 +95,9 @@ func (n *node) agents(dst []*node) []*node {
 // do becomes a proposal. It tells whether its supervisor waited for it.
 func (t *Tree) letGo(n *node) (awaited bool) {
 	p, phase := n.parent, n.st.Phase
+	if n.st.Claim == "" && (phase == Idle || phase == Gone) {
+		t.setClaim(n, Listen) // from now on somebody else may start it
+	}
 	dropped := false
 	switch {
 	case phase == Watched || phase == Gone:

@@ -264,3 +264,26 @@ func TestSettingsLast(t *testing.T) {
 	b.do(Input{Kind: Order, Command: ModeIt, Node: "nobody"})
 	b.want("mistakes", "reply invalid, reply not_found")
 }
+
+// TestTakingUpWhatIsDown: also an agent that was down for its supervisor all the
+// while that it was not enforced may run elsewhere by now.
+func TestTakingUpWhatIsDown(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{Strategy: RestForOne, MaxRestarts: 9}),
+		agent("first", "root", func(s *Spec) { s.Agent.Verify = true }), agent("then", "root", inMode(Shadow)),
+		sup("later", "root", Supervisor{}), agent("last", "later"))
+	b.wantPhase("then", Idle) // first has not beaten yet
+	b.mode("then", Enforce)
+	b.mode("later", Off)
+	b.do(Input{Kind: Order, Command: Add, Node: "added", Spec: agent("added", "later"), Reason: "test"})
+	b.mode("later", Enforce)
+	b.took()
+	b.do(Input{Kind: Beat, Node: "first", Incarnation: 1})
+	b.want("first is up", "")
+	b.wantPhase("then", Claiming)
+	b.do(Input{Kind: Beat, Node: "then"})
+	b.want("then runs elsewhere", "foreign then, boot later")
+	for _, id := range []string{"last", "added"} {
+		b.wantPhase(id, Claiming)
+	}
+}

@@ -284,8 +284,12 @@ func (t *Tree) insert(s *Spec) *node {
 	}
 	t.nodes[s.ID] = n
 	t.moded = t.moded || s.Mode != nil
-	if t.moded && n.st.Incarnation > 0 {
+	switch {
+	case !t.moded || s.Agent == nil:
+	case n.st.Incarnation > 0:
 		n.st.Claim = Left
+	case t.mode(n) != Enforce:
+		n.st.Claim = Listen
 	}
 	if n.parent == nil {
 		t.root = n
