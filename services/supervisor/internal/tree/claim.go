@@ -166,7 +166,40 @@ func (t *Tree) takeUp(n *node) {
 // claim listens for an agent before anything is done with it.
 func (t *Tree) claim(n *node) {
 	t.setPhase(n, Claiming, "")
-	t.arm(n, t.now.Add(n.listen()))
+	t.listenTo(n)
+}
+
+// Ear is how far listening for an agent is.
+type Ear uint8
+
+// Listening takes three steps, each a decision. Only when it is stored that an
+// agent is listened for does anybody listen, and storing may take long: so the
+// time begins with the step after. And what was heard in time may wait to be taken
+// into account, behind the news that the time is over: so that is only noted, and
+// the step after it draws the conclusion.
+const (
+	EarCovered Ear = iota
+	EarOpen
+	EarFilled
+)
+
+func (t *Tree) listenTo(n *node) {
+	n.st.Ear = EarCovered
+	t.arm(n, t.now.Add(1))
+}
+
+// listened goes on with listening.
+func (t *Tree) listened(n *node) {
+	switch n.st.Ear {
+	case EarCovered:
+		n.st.Ear = EarOpen
+		t.arm(n, t.now.Add(n.listen()))
+	case EarOpen:
+		n.st.Ear = EarFilled
+		t.arm(n, t.now.Add(1))
+	default:
+		t.claimed(n)
+	}
 }
 
 func (n *node) listen() time.Duration { return cmp.Or(n.spec.Agent.Listen, DefaultListen) }
@@ -182,7 +215,7 @@ func (t *Tree) listenAgain() {
 	}
 	for _, n := range t.root.agents(nil) {
 		if n.st.Phase == Claiming {
-			t.arm(n, t.now.Add(n.listen()))
+			t.listenTo(n)
 		}
 	}
 }

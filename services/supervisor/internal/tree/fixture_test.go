@@ -40,6 +40,12 @@ func (b *bench) do(in Input) {
 				queue = append(queue, Input{Kind: Stopped, Node: e.Node, Incarnation: e.Incarnation})
 			}
 		}
+		for _, n := range b.tree.nodes {
+			if len(queue) == 0 && n.st.Phase == Claiming && n.st.Ear != EarOpen {
+				b.now = n.st.Due // listening takes steps
+				queue = append(queue, Input{Kind: Tick})
+			}
+		}
 	}
 }
 

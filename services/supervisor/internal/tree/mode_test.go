@@ -265,6 +265,19 @@ func TestSettingsLast(t *testing.T) {
 	b.want("mistakes", "reply invalid, reply not_found")
 }
 
+// TestQueuedBeat: a heartbeat that came in time, and is taken into account after
+// the end of the listening because much else was to be decided, counts.
+func TestQueuedBeat(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, with(sup("root", "", Supervisor{MaxRestarts: 9}), inMode(Shadow)), agent("a", "root"))
+	b.mode("root", Enforce)
+	b.took()
+	b.now = b.now.Add(DefaultListen + time.Second)
+	b.raw(Input{Kind: Tick})
+	b.raw(Input{Kind: Beat, Node: "a"})
+	b.want("a tick and a beat", "foreign a")
+}
+
 // TestTakingUpWhatIsDown: also an agent that was down for its supervisor all the
 // while that it was not enforced may run elsewhere by now.
 func TestTakingUpWhatIsDown(t *testing.T) {
@@ -279,7 +292,7 @@ func TestTakingUpWhatIsDown(t *testing.T) {
 	b.mode("later", Enforce)
 	b.took()
 	b.do(Input{Kind: Beat, Node: "first", Incarnation: 1})
-	b.want("first is up", "")
+	b.want("first is up", "running first")
 	b.wantPhase("then", Claiming)
 	b.do(Input{Kind: Beat, Node: "then"})
 	b.want("then runs elsewhere", "foreign then, boot later")

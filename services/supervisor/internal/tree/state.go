@@ -125,6 +125,8 @@ type State struct {
 	// not enforced, and Mode is its setting made at run time.
 	Claim Claim    `json:"claim,omitempty"`
 	Mode  *Setting `json:"mode,omitempty"`
+	// Ear is how far listening for it is while it is claimed.
+	Ear Ear `json:"ear,omitempty"`
 	// Command is the operator's command in progress.
 	Command *Command `json:"command,omitempty"`
 	// Cause is the event that led here, Chain the first event of the story,

@@ -221,7 +221,7 @@ func (t *Tree) tick() {
 		case n.st.Phase == Waiting:
 			t.begin(n, n.st.Cause, n.st.Chain, true)
 		case n.st.Phase == Claiming:
-			t.claimed(n)
+			t.listened(n)
 		case n.st.Phase == Foreign:
 			t.claim(n)
 		case n.st.Phase == Verifying:

@@ -309,7 +309,7 @@ func (t *Tree) settleLater(p *node) { t.settle = append(t.settle, p) }
 func (t *Tree) setPhase(n *node, phase Phase, why string) {
 	was, occupied := n.st.Phase, n.occupies()
 	n.st.Phase, n.st.Why, n.st.Since, n.st.Due = phase, why, t.now, 0
-	n.st.Ticket = 0
+	n.st.Ticket, n.st.Ear = 0, EarCovered
 	t.touch(n)
 	if p := n.parent; p != nil && was.coming() != phase.coming() {
 		if phase.coming() {
