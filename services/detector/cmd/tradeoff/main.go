@@ -4,6 +4,7 @@
 //
 //	go run ./services/detector/cmd/tradeoff -svg docs/tradeoff.svg
 //	go run ./services/detector/cmd/tradeoff -table
+//	go run ./services/detector/cmd/tradeoff -calibration 24
 package main
 
 import (
@@ -27,10 +28,20 @@ func main() {
 	hours := flag.Float64("hours", 24, "length of each trace")
 	svg := flag.String("svg", "", "write the plot to this file")
 	table := flag.Bool("table", false, "print a table of every trace under the default settings")
+	seeds := flag.Int("calibration", 0, "print, over traces of so many seeds from -seed on, the mistakes expected and made at phi 4 and 5")
 	flag.Parse()
-	if *hours < 0.1 || *hours > 1000 || *svg == "" && !*table {
-		fmt.Fprintln(os.Stderr, "tradeoff: give -svg FILE or -table, and -hours between 0.1 and 1000")
+	if *hours < 0.1 || *hours > 1000 || *seeds < 0 || *svg == "" && !*table && *seeds == 0 {
+		fmt.Fprintln(os.Stderr, "tradeoff: give -svg FILE, -table or -calibration SEEDS, and -hours between 0.1 and 1000")
 		os.Exit(2)
+	}
+	if *seeds > 0 {
+		if err := printCalibration(os.Stdout, *seed, *seeds, time.Duration(*hours*float64(time.Hour))); err != nil {
+			fmt.Fprintln(os.Stderr, "tradeoff:", err)
+			os.Exit(1)
+		}
+	}
+	if *svg == "" && !*table {
+		return
 	}
 	if err := run(os.Stdout, traces.Make(*seed, time.Duration(*hours*float64(time.Hour))), *svg, *table); err != nil {
 		fmt.Fprintln(os.Stderr, "tradeoff:", err)

@@ -3,6 +3,7 @@ package main
 import (
 	"bytes"
 	"encoding/xml"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -44,6 +45,38 @@ func TestTradeoff(t *testing.T) {
 	}
 	if shapes["polyline"] != 3 || shapes["circle"] != 27 {
 		t.Errorf("%v", shapes)
+	}
+}
+
+// A level is about what it says: no kind of trace makes mistakes many times as
+// often. The ratios of a day and few seeds are rough; a bound of 3 on the sum
+// over all traces is not.
+func TestCalibration(t *testing.T) {
+	var out bytes.Buffer
+	if err := printCalibration(&out, 7, 2, 12*time.Hour); err != nil {
+		t.Fatal(err)
+	}
+	lines := strings.Split(strings.TrimSpace(out.String()), "\n")
+	if len(lines) != 2+len(calibrated) {
+		t.Fatalf("%d lines:\n%s", len(lines), out.String())
+	}
+	var expected, made [2]float64
+	for _, line := range lines[2:] {
+		var e, m [2]float64
+		var ratio float64
+		name, rest, _ := strings.Cut(strings.TrimPrefix(line, "| "), " | ")
+		if _, err := fmt.Sscanf(rest, "%f | %f | %f | %f | %f | %f |", &e[0], &m[0], &ratio, &e[1], &m[1], &ratio); err != nil || !calibrated[name] {
+			t.Fatalf("%q: %v", line, err)
+		}
+		for i := range e {
+			expected[i] += e[i]
+			made[i] += m[i]
+		}
+	}
+	for i := range expected {
+		if expected[i] == 0 || made[i] == 0 || made[i] > 3*expected[i] {
+			t.Errorf("phi %g: %g mistakes, where %g were to be expected", levels[i], made[i], expected[i])
+		}
 	}
 }
 
