@@ -29,6 +29,8 @@ type agent struct {
 	// left is set once it was taken out of the tree while it was not enforced:
 	// what then still runs is nobody's, and so not looked at.
 	left bool
+	// foreign is a process that somebody else keeps, if there ever was one.
+	foreign *foreign
 	// doom waits for the next start; lag is how late that will come.
 	doom *Fault
 	lag  time.Duration

@@ -55,6 +55,8 @@ func (w *world) strike(f Fault) {
 	case ChangeMode:
 		f.Command = tree.ModeIt
 		w.operate(f)
+	case RunsElsewhere:
+		w.runElsewhere(w.agent(f.Node), f.For)
 	default:
 		w.strikeAgent(w.agent(f.Node), f)
 	}
@@ -88,7 +90,7 @@ func (s *supervisor) rejoin() {
 	if !s.cut {
 		return
 	}
-	s.cut = false
+	s.cut, s.rejoined = false, true
 	s.since = s.w.now
 	s.arouse()
 }
@@ -176,6 +178,9 @@ func (w *world) ceaseFaults() {
 	w.rejoin()
 	for _, name := range w.names {
 		w.agents[name].doom = nil
+		if p := w.agents[name].foreign; p != nil {
+			p.end()
+		}
 	}
 	for _, r := range w.runners {
 		r.rejoin()

@@ -212,6 +212,9 @@ func (c *checker) spawned(w *world, p *process) {
 	if a.left {
 		return
 	}
+	if a.foreign != nil && a.foreign.alive {
+		w.broken(Alone, "incarnation %d of %s begins at %s while it runs elsewhere", p.incarnation, a.name, p.runner.name)
+	}
 	for _, o := range a.live {
 		w.broken(OneLives, "incarnation %d of %s begins at %s while %d lives at %s", p.incarnation, a.name, p.runner.name, o.incarnation, o.runner.name)
 	}

@@ -81,6 +81,7 @@ func (s *supervisor) rearm() {
 	timer := s.timer
 	s.after(max(0, time.Duration(due-s.wall())), func() {
 		if timer == s.timer {
+			s.deaf()
 			s.post(arrival{Input: tree.Input{Kind: tree.Tick}})
 		}
 	})
@@ -276,7 +277,7 @@ func (s *supervisor) follow(changes []tree.Change) {
 
 func (s *supervisor) watch(agent string, spec *tree.Spec, p tree.Phase) {
 	verifying := spec.Agent.Verify && (p == tree.Starting || p == tree.Verifying || p == tree.Stabilising)
-	if !verifying && p != tree.Claiming {
+	if !verifying && (p != tree.Claiming || s.w.opt.Break == NoListening) {
 		delete(s.watching, agent)
 		return
 	}

@@ -57,6 +57,7 @@ func (s *Scenario) moderate() {
 		}
 		s.Faults = append(s.Faults, f)
 	}
+	s.elsewhere()
 	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
 }
 

@@ -97,5 +97,6 @@ func Mutations() map[Mutation][]Invariant {
 		KeepsOrdering:  {Modes},
 		ShadowActs:     {Modes},
 		HastyLoss:      {DeadFirst, OneLives},
+		NoListening:    {Alone},
 	}
 }

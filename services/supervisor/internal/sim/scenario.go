@@ -99,6 +99,8 @@ func (f Fault) String() string {
 		s = fmt.Sprintf("%s: %s, normal %t", s, f.Node, f.Normal)
 	case AgentHangs, Reconfigure:
 		s += ": " + f.Node
+	case RunsElsewhere:
+		s = fmt.Sprintf("%s: %s for %s", s, f.Node, f.For)
 	case WrongVerdict:
 		s = fmt.Sprintf("%s: %s, %d incarnations old, at the next start %t", s, f.Node, f.Age, f.Next)
 	case ChangeMode:

@@ -145,7 +145,7 @@ func TestMutations(t *testing.T) {
 			}
 		}
 	}
-	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers, Modes} {
+	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers, Modes, Alone} {
 		if !caught[i] {
 			t.Errorf("nothing shows that %q catches anything", i)
 		}

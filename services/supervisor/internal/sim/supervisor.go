@@ -34,8 +34,10 @@ type supervisor struct {
 	backlog []func()
 	skew    time.Duration
 	cut     bool
-	armed   *Fault
-	ids     int
+	// rejoined is set until it has taken note of having been cut off.
+	rejoined bool
+	armed    *Fault
+	ids      int
 	// seen is the revision of the lease last seen, since when it is the same.
 	seen  uint64
 	since tree.Instant
