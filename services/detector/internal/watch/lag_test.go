@@ -19,6 +19,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
 )
 
 // tired is a detector on a real server whose reading of each heartbeat takes
@@ -266,6 +267,30 @@ func TestBehind(t *testing.T) {
 		behind(0)
 		if _, dropped := w.backlog(); dropped != 0 {
 			t.Errorf("%d dropped", dropped)
+		}
+	})
+}
+
+// A canary that came through confirms no verdict while heartbeats were dropped
+// that the clock makes no allowance for yet: the agent's may be among them.
+func TestNothingIsConfirmedAmidDrops(t *testing.T) {
+	runTired(t, true, func(d *tired) {
+		d.beat("a", time.Second)
+		<-time.After(10 * time.Second)
+		w := d.w
+		w.mu.Lock()
+		defer w.mu.Unlock()
+		now := w.now()
+		w.await(now, fleet.Finding{Agent: "a"})
+		w.reckoned = -1 // one drop more than is known of
+		w.confirm(now, func(unconfirmed) bool { return true })
+		if len(w.awaiting) != 1 {
+			t.Error("confirmed amid drops")
+		}
+		w.reckoned = 0
+		w.confirm(now, func(unconfirmed) bool { return true })
+		if len(w.awaiting) != 0 {
+			t.Error("not confirmed without drops")
 		}
 	})
 }
