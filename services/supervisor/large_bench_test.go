@@ -45,7 +45,7 @@ func BenchmarkLarge(b *testing.B) {
 	other.serveRunner("r1")
 	small := other.follow("small")
 	u, _ := other.supervise("s3", flat(b, "small", "r1", 100))
-	awaitRunning(b, small, 100)
+	awaitRunning(small, 100)
 	var many, few times
 	for i := 0; b.Loop(); i++ {
 		// A step that is no divisor of 10,000 meets agents all over the tree.

@@ -53,7 +53,7 @@ func BenchmarkOverhead(b *testing.B) {
 	decisions := r.follow("main")
 	const agents = 100
 	t, _ := r.supervise("s1", flat(b, "main", "r1", agents))
-	awaitRunning(b, decisions, agents)
+	awaitRunning(decisions, agents)
 	floor := newFloor(r)
 	var subject, base times
 	missed := 0
@@ -79,7 +79,7 @@ func BenchmarkOverhead(b *testing.B) {
 
 // restart lets an agent exit, waits until its next incarnation runs, and gives
 // the supervisor's part of it and the decision's message.
-func (r *rig) restart(t *tap, decisions <-chan *nats.Msg, agent string, incarnation uint64, runner string) (took time.Duration, decision []byte) {
+func (r *rig) restart(t *tap, decisions *follower, agent string, incarnation uint64, runner string) (took time.Duration, decision []byte) {
 	r.b.Helper()
 	ev := r.exit(agent, incarnation)
 	between := t.between(ev.ID, contracts.RunnerSubject(runner, "start"))
@@ -92,28 +92,29 @@ func (r *rig) restart(t *tap, decisions <-chan *nats.Msg, agent string, incarnat
 		r.b.Fatalf("%s is not started again", agent)
 	}
 	for {
-		select {
-		case m := <-decisions:
-			if decision == nil {
-				decision = m.Data
-			}
-			if strings.Contains(string(m.Data), `"kind":"running","node":"`+agent+`"`) {
-				return took, decision
-			}
-		case <-time.After(time.Minute):
-			r.b.Fatalf("%s does not come up again", agent)
+		next := decisions.next()
+		if decision == nil {
+			decision = next
+		}
+		if strings.Contains(string(next), `"kind":"running","node":"`+agent+`"`) {
+			return took, decision
 		}
 	}
 }
 
 // floor does what nobody can do without who stores a decision before acting on
-// it.
+// it: as soon as an event is delivered to it, it stores a message and makes a
+// request.
 type floor struct {
-	r  *rig
-	nc *nats.Conn
-	js jetstream.JetStream
-	n  int
+	r    *rig
+	nc   *nats.Conn
+	js   jetstream.JetStream
+	n    int
+	body []byte
+	took chan time.Duration
 }
+
+const floorEvent contracts.EventType = "smith.custom.floor"
 
 func newFloor(r *rig) *floor {
 	answering := r.server.Connect(r.b)
@@ -129,14 +130,45 @@ func newFloor(r *rig) *floor {
 	if err != nil {
 		r.b.Fatal(err)
 	}
-	return &floor{r: r, nc: nc, js: js}
+	f := &floor{r: r, nc: nc, js: js, took: make(chan time.Duration, 1)}
+	events, err := js.OrderedConsumer(context.Background(), contracts.EventStream, jetstream.OrderedConsumerConfig{
+		FilterSubjects: []string{contracts.EventSubject(floorEvent, "bench")}, DeliverPolicy: jetstream.DeliverNewPolicy,
+	})
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	delivery, err := events.Consume(func(jetstream.Msg) { f.took <- f.act() })
+	if err != nil {
+		r.b.Fatal(err)
+	}
+	r.b.Cleanup(delivery.Stop)
+	return f
 }
 
 // once measures one publish of a message with these bytes and one request.
 func (f *floor) once(body []byte) time.Duration {
+	f.r.b.Helper()
+	f.body = body
+	ev, err := contracts.NewEvent("bench", floorEvent, "bench", time.Now()).Data(map[string]string{"as": strings.Repeat("long as an exit ", 16)}).Build()
+	if err == nil {
+		_, err = shell.PublishEvent(context.Background(), f.r.js, ev)
+	}
+	if err != nil {
+		f.r.b.Fatal(err)
+	}
+	select {
+	case took := <-f.took:
+		return took
+	case <-time.After(time.Minute):
+		f.r.b.Fatal("the floor does not act")
+		return 0
+	}
+}
+
+func (f *floor) act() time.Duration {
 	f.n++
-	msg := nats.NewMsg(contracts.EventSubject("smith.custom.floor", "bench"))
-	msg.Data = body
+	msg := nats.NewMsg(contracts.EventSubject("smith.custom.stored", "bench"))
+	msg.Data = f.body
 	msg.Header.Set(jetstream.MsgIDHeader, "floor-"+strconv.Itoa(f.n))
 	order := make([]byte, 300)
 	begin := time.Now()
@@ -146,7 +178,7 @@ func (f *floor) once(body []byte) time.Duration {
 	}
 	took := time.Since(begin)
 	if err != nil {
-		f.r.b.Fatal(err)
+		f.r.b.Error(err)
 	}
 	return took
 }

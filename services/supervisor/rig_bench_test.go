@@ -4,9 +4,11 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -134,18 +136,70 @@ func (r *rig) exit(agent string, incarnation uint64) contracts.Event {
 	return ev
 }
 
-// follow gives every decision of a tree as it is published.
-func (r *rig) follow(treeName string) <-chan *nats.Msg {
-	ch := make(chan *nats.Msg, 1<<16)
-	nc := r.server.Connect(r.b)
-	_, err := nc.ChanSubscribe(contracts.TreeWildcard(treeName), ch)
-	if err == nil {
-		err = nc.Flush()
-	}
+// follower reads a tree's decisions from the stream, when it is asked to: a
+// subscription would be served before the decision is stored, and burden what is
+// measured.
+type follower struct {
+	b       *testing.B
+	stream  jetstream.Stream
+	subject string
+	// last is the sequence of what was read last.
+	last uint64
+}
+
+// follow reads the decisions that come from now on.
+func (r *rig) follow(treeName string) *follower {
+	r.b.Helper()
+	stream, err := r.js.Stream(context.Background(), contracts.EventStream)
 	if err != nil {
 		r.b.Fatal(err)
 	}
-	return ch
+	f := &follower{b: r.b, stream: stream, subject: contracts.TreeWildcard(treeName)}
+	switch m, err := stream.GetLastMsgForSubject(context.Background(), f.subject); {
+	case err == nil:
+		f.last = m.Sequence
+	case !errors.Is(err, jetstream.ErrMsgNotFound):
+		r.b.Fatal(err)
+	}
+	return f
+}
+
+// next gives the next decision, once it is stored.
+func (f *follower) next() []byte {
+	f.b.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	for {
+		m, err := f.stream.GetMsg(ctx, f.last+1, jetstream.WithGetMsgSubject(f.subject))
+		switch {
+		case err == nil:
+			f.last = m.Sequence
+			return m.Data
+		case !errors.Is(err, jetstream.ErrMsgNotFound):
+			f.b.Fatalf("no decision after sequence %d: %v", f.last, err)
+		}
+	}
+}
+
+// await waits for a decision that takes all into account up to a sequence of the
+// stream, and tells when it was seen, which is within a millisecond.
+func (f *follower) await(sequence uint64) time.Time {
+	f.b.Helper()
+	for begin := time.Now(); time.Since(begin) < time.Minute; <-time.After(time.Millisecond) {
+		m, err := f.stream.GetLastMsgForSubject(context.Background(), f.subject)
+		if err != nil {
+			f.b.Fatal(err)
+		}
+		if bytes.Contains(m.Data, []byte(`"more":true`)) {
+			continue // the rest of it follows
+		}
+		_, tail, _ := bytes.Cut(m.Data, []byte(`"cursor":`))
+		if cursor, _ := strconv.ParseUint(string(tail[:bytes.IndexAny(tail, ",}")]), 10, 64); cursor >= sequence {
+			return time.Now()
+		}
+	}
+	f.b.Fatalf("sequence %d is not decided upon", sequence)
+	return time.Time{}
 }
 
 // What decisions say of agents that come to run, and of exits.
@@ -163,15 +217,10 @@ func occurrences(messages [][]byte, text string) (n int) {
 }
 
 // awaitRunning reads decisions until n agents have come to run.
-func awaitRunning(b *testing.B, decisions <-chan *nats.Msg, n int) {
-	b.Helper()
+func awaitRunning(decisions *follower, n int) {
+	decisions.b.Helper()
 	for n > 0 {
-		select {
-		case m := <-decisions:
-			n -= occurrences([][]byte{m.Data}, comesToRun)
-		case <-time.After(time.Minute):
-			b.Fatalf("%d agents do not come up", n)
-		}
+		n -= occurrences([][]byte{decisions.next()}, comesToRun)
 	}
 }
 

@@ -64,7 +64,7 @@ func BenchmarkStormRestarted(b *testing.B) {
 	r.serveRunner("r1")
 	decisions := r.follow("main")
 	t, _ := r.supervise("s1", flat(b, "main", "r1", agents))
-	awaitRunning(b, decisions, agents)
+	awaitRunning(decisions, agents)
 	var whole, alone, raw []float64
 	incarnation := uint64(0)
 	for b.Loop() {
@@ -76,7 +76,7 @@ func BenchmarkStormRestarted(b *testing.B) {
 			} else {
 				whole = append(whole, agents/took.Seconds())
 			}
-			awaitRunning(b, decisions, agents-occurrences(messages, comesToRun))
+			awaitRunning(decisions, agents-occurrences(messages, comesToRun))
 			raw = append(raw, agents/r.flood(messages, agents).Seconds())
 		}
 	}
@@ -94,7 +94,7 @@ func reportStorm(b *testing.B, whole, alone, raw []float64) {
 // storm lets all agents exit and gives the time until the last is decided
 // upon, and the decisions until then. With a tap the supervisor hears nothing
 // before all exits are stored.
-func (r *rig) storm(decisions <-chan *nats.Msg, agents int, incarnation uint64, t *tap) (took time.Duration, messages [][]byte) {
+func (r *rig) storm(decisions *follower, agents int, incarnation uint64, t *tap) (took time.Duration, messages [][]byte) {
 	r.b.Helper()
 	events := make([]*nats.Msg, agents)
 	for i := range events {
@@ -109,20 +109,16 @@ func (r *rig) storm(decisions <-chan *nats.Msg, agents int, incarnation uint64, 
 		release = t.hold()
 	}
 	begin := time.Now()
-	r.publish(events)
+	last := r.publish(events)
 	if t != nil {
 		begin = time.Now()
 	}
 	release()
+	took = decisions.await(last).Sub(begin)
 	for n := agents; n > 0; {
-		select {
-		case m := <-decisions:
-			n -= occurrences([][]byte{m.Data}, exited)
-			took = time.Since(begin)
-			messages = append(messages, m.Data)
-		case <-time.After(time.Minute):
-			r.b.Fatalf("%d exits are not decided upon", n)
-		}
+		next := decisions.next()
+		n -= occurrences([][]byte{next}, exited)
+		messages = append(messages, next)
 	}
 	return took, messages
 }
@@ -141,8 +137,9 @@ func (r *rig) flood(messages [][]byte, n int) time.Duration {
 	return time.Since(begin)
 }
 
-// publish stores messages asynchronously and waits for all.
-func (r *rig) publish(messages []*nats.Msg) {
+// publish stores messages asynchronously, waits for all, and gives the sequence
+// of the last.
+func (r *rig) publish(messages []*nats.Msg) (last uint64) {
 	r.b.Helper()
 	nc := r.server.Connect(r.b)
 	defer nc.Close()
@@ -164,9 +161,11 @@ func (r *rig) publish(messages []*nats.Msg) {
 		select {
 		case err := <-f.Err():
 			r.b.Fatal(err)
-		default:
+		case ack := <-f.Ok():
+			last = max(last, ack.Sequence)
 		}
 	}
+	return last
 }
 
 // processorTime is what this process has used so far.

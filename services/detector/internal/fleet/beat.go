@@ -21,8 +21,8 @@ type Beat struct {
 	Progress uint64
 	// Busy: the agent says that its work may stand still until BusyUntil, which
 	// counts as of the first heartbeat with that Promise: the agent's own word
-	// for the time of day, 0 where it is not known. So a step of anybody's wall clock neither shortens a
-	// promise nor prolongs it.
+	// for the time of day, 0 where it is not known. So a step of anybody's wall
+	// clock neither shortens a promise nor prolongs it.
 	Busy      bool
 	BusyUntil Instant
 	Promise   int64
@@ -286,19 +286,22 @@ func (f *Fleet) hung(a *agent, b *Beat, now Instant) bool {
 	same, before := b.Progress == a.progress, a.busy
 	a.progress, a.busy = b.Progress, b.Busy
 	if !b.Busy {
+		if before {
+			delete(f.works, a.number)
+		}
 		return false
 	}
-	p := f.past(a)
-	if !before || b.Promise == 0 || b.Promise != p.promise {
-		p.promise, p.until = b.Promise, b.BusyUntil
+	w := f.works[a.number]
+	if !before || b.Promise == 0 || b.Promise != w.promise {
+		w.promise, w.until = b.Promise, b.BusyUntil
 	}
-	moved := &p.moved
 	switch {
 	case !same || a.heard == 0:
-		*moved = now
+		w.moved = now
 	case !before:
-		*moved = a.heard
+		w.moved = a.heard
 	}
+	f.works[a.number] = w
 	interval := f.interval(a)
-	return now > p.until+interval && (*moved < p.until || now-*moved > max(patience*interval, maxSkew))
+	return now > w.until+interval && (w.moved < w.until || now-w.moved > max(patience*interval, maxSkew))
 }

@@ -85,11 +85,15 @@ type agent struct {
 type past struct {
 	met     Instant       // trusted instant of discovery
 	since   Instant       // real instant of failing or going
-	moved   Instant       // when progress last changed while it was busy
 	start   time.Duration // how long the first heartbeat may take
 	longest time.Duration // longest gap learned while it declared no interval
-	promise int64         // the last one of being busy,
-	until   Instant       // and what it meant when it was first heard
+}
+
+// work is what an agent says of its own as long as it is busy.
+type work struct {
+	promise int64   // how long it may stand still, in the agent's word,
+	until   Instant // and what that meant when it was first heard
+	moved   Instant // when progress last changed
 }
 
 // past gives the rest of an entry.

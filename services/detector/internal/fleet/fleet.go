@@ -147,6 +147,7 @@ type Fleet struct {
 	// mistakes counts the verdicts taken back, of agents that had any.
 	mistakes map[uint32]int
 	lives    map[uint32]life // of agents whose heartbeats name their process
+	works    map[uint32]work // of busy agents
 	// newcomers are unannounced agents with few beats, oldest first: the ones
 	// to forget when too many unannounced ids appear. proving is how many of
 	// them there are, for the list may hold others that were among them.
@@ -192,6 +193,7 @@ func New(cfg Config) (*Fleet, error) {
 		census:   newCensus(),
 		orders:   map[string]Order{},
 		lives:    map[uint32]life{},
+		works:    map[uint32]work{},
 		priors:   map[string]*prior{},
 		mistakes: map[uint32]int{},
 	}, nil

@@ -94,6 +94,7 @@ func (f *Fleet) forget(a *agent) {
 	f.proved(a)
 	f.setRule(a, Override{})
 	delete(f.lives, a.number)
+	delete(f.works, a.number)
 	delete(f.mistakes, a.number)
 	for _, word := range []uint32{a.kind, a.runner, a.status, a.capabilities, a.reason} {
 		f.texts.drop(word)

@@ -65,13 +65,13 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 	if len(changes) == 0 && runners != nil && k.runners == nil {
 		k.runners = runners // nothing is stored that would tell of them
 	}
+	k.watch(changes)
 	if len(changes) > 0 {
 		d.Cursor, d.Changes = k.cursor, changes
 		if err := k.append(ctx, d); err != nil {
 			return n, nil, err
 		}
 	}
-	k.watch(changes)
 	k.letGo(changes)
 	for _, a := range batch[:n] {
 		if a.Kind == tree.Lost {
