@@ -47,6 +47,9 @@ func Main(m *testing.M) {
 	os.Exit(code)
 }
 
+// bubbles are the tests that run in one.
+var bubbles sync.Map
+
 // alone is held by the one test that uses nats.go's pool of timers.
 var alone sync.Mutex
 
@@ -57,6 +60,8 @@ func Bubble(t *testing.T, f func(t *testing.T)) {
 	defer alone.Unlock()
 	defer dropPooledTimers()
 	synctest.Test(t, func(t *testing.T) {
+		bubbles.Store(t, true)
+		t.Cleanup(func() { bubbles.Delete(t) })
 		// The last cleanup lets what the client does on a timer see that its
 		// connection is closed: time stands still once the test is over.
 		t.Cleanup(func() { <-time.After(time.Second) })
@@ -74,9 +79,10 @@ func dropPooledTimers() {
 // Server is a running nats-server that can be stopped and started again with
 // the same storage.
 type Server struct {
-	opts server.Options
-	mu   sync.Mutex
-	srv  *server.Server
+	opts   server.Options
+	bubble bool
+	mu     sync.Mutex
+	srv    *server.Server
 }
 
 // Start runs a server that is reached in process only; for use in a Bubble.
@@ -104,7 +110,8 @@ func start(tb testing.TB, opts server.Options, change []func(*server.Options)) *
 	for _, f := range change {
 		f(&opts)
 	}
-	s := &Server{opts: opts}
+	_, bubble := bubbles.Load(tb)
+	s := &Server{opts: opts, bubble: bubble}
 	s.Up(tb)
 	tb.Cleanup(s.Down)
 	return s
@@ -140,6 +147,11 @@ func (s *Server) Down() {
 	s.srv = nil
 	s.mu.Unlock()
 	if srv != nil {
+		if s.bubble {
+			// The server sleeps while it holds locks as it ends. Were one of its
+			// goroutines to wait for those, time would stand still for ever.
+			synctest.Wait()
+		}
 		srv.Shutdown()
 		srv.WaitForShutdown()
 	}
