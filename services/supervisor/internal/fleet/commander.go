@@ -268,7 +268,7 @@ func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err err
 	l := c.line(cmd.Runner)
 	reply, err := l.inLine(ctx, cmd.overtaken, func() (contracts.RunnerReply, error) {
 		cmd.order.BootID, cmd.order.Decision = cmd.boot, c.known.Load()
-		return c.ask(ctx, l, cmd.Runner, "start", cmd.order, startTimeout)
+		return ask[contracts.RunnerReply](ctx, c, l, cmd.Runner, "start", cmd.order, startTimeout)
 	})
 	if err != nil {
 		return false, err
@@ -307,7 +307,7 @@ func (c *Commander) failed(cmd Command, why string) (done bool, err error) {
 }
 
 func (c *Commander) stop(ctx context.Context, cmd Command, incarnation uint64, kill bool) (done bool, err error) {
-	reply, err := c.ask(ctx, c.line(cmd.Runner), cmd.Runner, "stop", contracts.StopCommand{
+	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(cmd.Runner), cmd.Runner, "stop", contracts.StopCommand{
 		Agent: cmd.Node, Incarnation: incarnation, Timeout: contracts.Duration(cmd.Timeout), Kill: kill,
 		CausationID: cmd.Decision, CorrelationID: cmd.Chain,
 	}, cmd.Timeout+stopMargin)

@@ -63,10 +63,9 @@ func (l *line) inLine(ctx context.Context, overtaken <-chan struct{}, f func() (
 
 var errOvertaken = errors.New("another command has taken its place")
 
-// ask sends a command to a runner.
-func (c *Commander) ask(ctx context.Context, l *line, runner, verb string, body any, timeout time.Duration) (contracts.RunnerReply, error) {
-	return guard.Do(ctx, l.guard, verb, func(ctx context.Context) (contracts.RunnerReply, error) {
-		var reply contracts.RunnerReply
+// ask sends a command to a runner and reads its answer.
+func ask[R any](ctx context.Context, c *Commander, l *line, runner, verb string, body any, timeout time.Duration) (R, error) {
+	return guard.Do(ctx, l.guard, verb, func(ctx context.Context) (reply R, err error) {
 		raw, err := json.Marshal(body) // only now: a breaker that is open costs nothing
 		if err != nil {
 			return reply, guard.Permanent(fmt.Errorf("%s at runner %s: %w", verb, runner, err))
@@ -81,7 +80,7 @@ func (c *Commander) ask(ctx context.Context, l *line, runner, verb string, body 
 			return reply, err
 		}
 		if err := json.Unmarshal(msg.Data, &reply); err != nil {
-			return reply, guard.Permanent(fmt.Errorf("answer of runner %s: %w", runner, err))
+			return reply, guard.Permanent(fmt.Errorf("answer of runner %s to %s: %w", runner, verb, err))
 		}
 		return reply, nil
 	})

@@ -2,14 +2,9 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"time"
 
-	"github.com/nats-io/nats.go"
-
-	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 )
@@ -24,32 +19,13 @@ type Stale struct {
 // knows less of the tree than this side does: what is under way from before can
 // then not arrive behind the list.
 func (c *Commander) List(ctx context.Context, runner string) (contracts.RunnerList, error) {
-	body, err := json.Marshal(contracts.ListCommand{Decision: c.known.Load()})
-	if err != nil {
-		return contracts.RunnerList{}, fmt.Errorf("list of runner %s: %w", runner, err)
-	}
-	return guard.Do(ctx, c.line(runner).guard, "list", func(ctx context.Context) (contracts.RunnerList, error) {
-		var list contracts.RunnerList
-		ctx, cancel := context.WithTimeout(ctx, startTimeout)
-		defer cancel()
-		msg, err := c.env.NC.RequestWithContext(ctx, contracts.RunnerSubject(runner, "list"), body)
-		switch {
-		case errors.Is(err, nats.ErrNoResponders):
-			return list, guard.Permanent(fmt.Errorf("runner %s does not answer: %w", runner, err))
-		case err != nil:
-			return list, err
-		}
-		if err := json.Unmarshal(msg.Data, &list); err != nil {
-			return list, guard.Permanent(fmt.Errorf("list of runner %s: %w", runner, err))
-		}
-		return list, nil
-	})
+	return ask[contracts.RunnerList](ctx, c, c.line(runner), runner, "list", contracts.ListCommand{Decision: c.known.Load()}, startTimeout)
 }
 
 // StopStale has a runner kill an incarnation and everything older, at once:
 // another may be doing its work already.
 func (c *Commander) StopStale(ctx context.Context, runner string, s Stale) error {
-	reply, err := c.ask(ctx, c.line(runner), runner, "stop", contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}, stopMargin)
+	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(runner), runner, "stop", contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}, stopMargin)
 	if err == nil && reply.Code != contracts.RunnerOK {
 		err = fmt.Errorf("runner %s: %s: %s", runner, reply.Code, reply.Error)
 	}
