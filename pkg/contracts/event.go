@@ -239,7 +239,7 @@ func DecodeData[T any](e Event) (T, error) {
 	if len(bytes.TrimSpace(e.Data)) == 0 {
 		return v, nil
 	}
-	if err := json.Unmarshal(e.Data, &v); err != nil {
+	if err := decode(e.Data, &v); err != nil {
 		return v, fmt.Errorf("%w %s of type %s: data: %w", ErrEvent, e.ID, e.Type, err)
 	}
 	return v, nil

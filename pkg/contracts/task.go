@@ -64,7 +64,7 @@ func DecodeTask(subject string, body []byte) (Task, error) {
 // ignored, as everywhere.
 func lostField(body []byte, t Task) string {
 	var fields map[string]json.RawMessage
-	if len(body) == 0 || t.Payload != nil || json.Unmarshal(body, &fields) != nil {
+	if len(body) == 0 || t.Payload != nil || decode(body, &fields) != nil {
 		return ""
 	}
 	for _, name := range slices.Sorted(maps.Keys(fields)) {

@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"log/slog"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -147,26 +148,28 @@ func graver(t contracts.EventType, k tree.EffectKind) contracts.EventType {
 
 // tell logs what operators want to see of a stored decision.
 func (k *Keeper) tell(e tree.Effect) {
-	log := k.env.Log.With("tree", k.opt.Tree, "event", e.Event)
+	say := func(level slog.Level, what string, about ...any) {
+		k.env.Log.Log(context.Background(), level, what, append([]any{"tree", k.opt.Tree, "event", e.Event}, about...)...)
+	}
 	switch e.Kind {
 	case tree.NoteRestart:
-		log.Info("restarting", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-k.last), "reason", e.Reason)
+		say(slog.LevelInfo, "restarting", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-k.last), "reason", e.Reason)
 	case tree.NoteRunning:
-		log.Info("running", "agent", e.Node, "incarnation", e.Incarnation)
+		say(slog.LevelInfo, "running", "agent", e.Node, "incarnation", e.Incarnation)
 	case tree.NoteFinished:
-		log.Info("finished", "agent", e.Node, "incarnation", e.Incarnation, "reason", e.Reason)
+		say(slog.LevelInfo, "finished", "agent", e.Node, "incarnation", e.Incarnation, "reason", e.Reason)
 	case tree.NoteBudget:
-		log.Warn("restart waits for budget", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-k.last), "reason", e.Reason)
+		say(slog.LevelWarn, "restart waits for budget", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-k.last), "reason", e.Reason)
 	case tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteIgnore:
-		log.Warn("restart limit", "node", e.Node, "policy", string(e.Kind), "reason", e.Reason)
+		say(slog.LevelWarn, "restart limit", "node", e.Node, "policy", string(e.Kind), "reason", e.Reason)
 	case tree.Propose:
-		log.Info("proposal", "node", e.Node, "would", string(e.Action), "reason", e.Reason)
+		say(slog.LevelInfo, "proposal", "node", e.Node, "would", string(e.Action), "reason", e.Reason)
 	case tree.NoteMode:
-		log.Info("mode changed", "node", e.Node, "change", e.Reason)
+		say(slog.LevelInfo, "mode changed", "node", e.Node, "change", e.Reason)
 	case tree.NoteForeign:
-		log.Warn("not started, as it runs already", "agent", e.Node, "reason", e.Reason)
+		say(slog.LevelWarn, "not started, as it runs already", "agent", e.Node, "reason", e.Reason)
 	case tree.NoteGiveUp:
-		log.Error("giving up the tree", "node", e.Node, "reason", e.Reason)
+		say(slog.LevelError, "giving up the tree", "node", e.Node, "reason", e.Reason)
 	}
 }
 

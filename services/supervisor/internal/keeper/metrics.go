@@ -101,27 +101,20 @@ func (m *Metrics) inputs(n int) { m.inputsTotal.WithLabelValues(m.tree).Add(floa
 func (m *Metrics) decided(k *Keeper, d journal.Decision, effects []tree.Effect, changes []tree.Change, oldest tree.Instant) {
 	m.decisions.WithLabelValues(m.tree).Inc()
 	failed := 0
-	for _, in := range d.Inputs {
-		switch in.Kind {
-		case "exit", "verdict", "start_result", "lost":
-		default:
-			continue
-		}
-		if in.Event == "" {
-			continue
-		}
-		failed++
-		m.failures.WithLabelValues(m.tree, map[string]string{"exit": "exited", "verdict": "failed", "start_result": "start_failed", "lost": "host_lost"}[in.Kind]).Inc()
+	for kind, n := range failuresOf(d) {
+		failed += n
+		m.failures.WithLabelValues(m.tree, kind).Add(float64(n))
 	}
 	m.count(failed, d.At.Unix())
 	if failed > 0 && oldest > 0 {
 		m.lag.WithLabelValues(m.tree).Observe(max(0, time.Since(oldest.Time()).Seconds()))
 	}
+	restarts := map[string]int{}
 	for _, e := range effects {
 		switch e.Kind {
 		case tree.NoteRestart:
 			if spec, _, ok := k.tree.Lookup(e.Node); ok {
-				m.restarts.WithLabelValues(m.tree, spec.Parent).Inc()
+				restarts[spec.Parent]++
 			}
 			k.began[e.Node] = tree.Instant(d.At.UnixNano())
 		case tree.NoteRunning:
@@ -135,11 +128,36 @@ func (m *Metrics) decided(k *Keeper, d journal.Decision, effects []tree.Effect, 
 			m.modesKnown = false
 		}
 	}
+	for supervisor, n := range restarts {
+		m.restarts.WithLabelValues(m.tree, supervisor).Add(float64(n))
+	}
 	for i := range changes {
 		if changes[i].Spec != nil || changes[i].Removed {
 			m.modesKnown = false
 		}
 	}
+}
+
+// failuresOf counts the failures that a decision deals with, by kind.
+func failuresOf(d journal.Decision) map[string]int {
+	failures := map[string]int{}
+	for i := range d.Inputs {
+		in := &d.Inputs[i]
+		if in.Event == "" {
+			continue
+		}
+		switch in.Kind {
+		case "exit":
+			failures["exited"]++
+		case "verdict":
+			failures["failed"]++
+		case "start_result":
+			failures["start_failed"]++
+		case "lost":
+			failures["host_lost"]++
+		}
+	}
+	return failures
 }
 
 // count keeps the failures of the last 60 seconds.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"reflect"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -46,6 +47,14 @@ type extra struct {
 	Runners []tree.Runner    `json:"runners,omitempty"`
 }
 
+// encode gives its JSON. Of most inputs it is empty, and a storm brings many.
+func (x *extra) encode() ([]byte, error) {
+	if reflect.ValueOf(x).Elem().IsZero() {
+		return []byte("{}"), nil
+	}
+	return json.Marshal(x)
+}
+
 // Write gives what a decision records of an input. The caller adds the
 // sequence, and the time where the input has none.
 func Write(in tree.Input) (contracts.DecisionInput, error) {
@@ -56,7 +65,7 @@ func Write(in tree.Input) (contracts.DecisionInput, error) {
 	if in.Chain != in.Event {
 		x.Chain = in.Chain
 	}
-	raw, err := json.Marshal(x)
+	raw, err := x.encode()
 	if err != nil {
 		return contracts.DecisionInput{}, fmt.Errorf("record %s of %s: %w", in.Kind, in.Node, err)
 	}
