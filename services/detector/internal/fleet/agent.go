@@ -9,9 +9,12 @@ import (
 
 const (
 	// A young agent, with fewer gaps than this known, is never given more
-	// than twice the missed beats: a high threshold cannot be told from
-	// little evidence.
-	youngSamples = 5000
+	// than so many times the missed beats, at first and later: a high threshold
+	// cannot be told from little evidence.
+	youngSamples          = 5000
+	youngFirst, youngLast = 1.48, 2
+	// From and to so many gaps the one becomes the other.
+	youngFrom, youngTo = 100, 400
 	// By default a verdict waits for a level higher by surerLevel where that
 	// costs little: at most surerCost times the silence. Verdicts on regular
 	// agents become truer by far for hardly any time.
@@ -122,8 +125,9 @@ func (f *Fleet) limit(a *agent, share float64) (time.Duration, Rule) {
 // bounded keeps a limit within what any evidence can excuse.
 func (f *Fleet) bounded(a *agent, at time.Duration, missed float64) (time.Duration, Rule) {
 	most := patience * max(f.interval(a), f.bank.Interval(a.number))
-	if f.bank.Samples(a.number) < youngSamples {
-		most = time.Duration(2 * missed)
+	if samples := f.bank.Samples(a.number); samples < youngSamples {
+		grown := min(max(0, float64(samples-youngFrom)/(youngTo-youngFrom)), 1)
+		most = time.Duration((youngFirst + grown*(youngLast-youngFirst)) * missed)
 	}
 	if at > most {
 		return most, RuleMissedBeats

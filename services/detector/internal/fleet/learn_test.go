@@ -36,6 +36,28 @@ func TestLongHangDoesNotBlindTheDetector(t *testing.T) {
 	w.expect("a degraded", "probe a", "failed a/0 heartbeat_timeout phi", "a unhealthy")
 }
 
+// TestYoungAgentsThatLoseBeats: what little is known of an agent whose network
+// loses beats would excuse a long silence.
+func TestYoungAgentsThatLoseBeats(t *testing.T) {
+	for lives, most := range map[int]float64{2: 3, 9: 4.5, 15: 4.5, 20: 4.5, 40: 4.5, 90: 4.5, 400: 6} {
+		w := newWorld(t, Config{})
+		b := beatOf("a")
+		for n := range lives {
+			b.Seq = uint64(n + 1)
+			if lost := n == 5 || n == 11 || n == 12; !lost {
+				w.beat(b)
+			}
+			w.run(time.Second)
+		}
+		w.run(30 * time.Second)
+		if at := w.last(Failed).Evidence.Elapsed.Seconds(); at > most {
+			t.Errorf("after %d beats found after %.2f intervals, want at most %g", lives, at, most)
+		} else {
+			t.Logf("after %d beats found after %.2f intervals", lives, at)
+		}
+	}
+}
+
 func TestSequenceGoingBackIsNotLearned(t *testing.T) {
 	w := newWorld(t, Config{})
 	b := beatOf("a")

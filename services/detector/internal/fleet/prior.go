@@ -112,7 +112,7 @@ func (f *Fleet) taught(a *agent, level float64, missed time.Duration) (at time.D
 	}
 	interval := f.interval(a)
 	at = scale(p.crossing(level), priorUnit, interval)
-	return min(max(at, time.Duration(priorLeast*float64(interval))), 2*missed), true
+	return min(max(at, time.Duration(priorLeast*float64(interval))), youngLast*missed), true
 }
 
 // younger blends what an agent's few gaps say with what its type did: from all

@@ -220,8 +220,10 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 	}
 	k.tellConfiguration(ctx, before, configured)
 	k.watchAll()
+	stored := make(chan struct{})
+	close(stored)
 	for _, e := range k.tree.Outstanding() {
-		k.perform(e)
+		k.command(e, k.journal.Number(), stored)
 	}
 	return nil
 }
