@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -34,6 +35,10 @@ type API struct {
 	env Env
 	svc micro.Service
 	ctx context.Context
+
+	mu      sync.Mutex
+	stopped bool
+	inHand  sync.WaitGroup
 }
 
 // NewAPI opens the micro service smith-<service>. Requests get a context that
@@ -64,8 +69,36 @@ func NewAPI(ctx context.Context, env Env, description string, metadata map[strin
 // then takes no request away from its successor.
 func Everyone(c *micro.Config) { c.QueueGroupDisabled = true }
 
-// Stop ends all endpoints after the requests in hand.
-func (a *API) Stop() error { return a.svc.Stop() }
+// Stop ends all endpoints and waits until the requests in hand are answered, or
+// ctx ends. A request that waits for what may never come does so until the
+// context of NewAPI ends.
+func (a *API) Stop(ctx context.Context) error {
+	err := a.svc.Stop()
+	a.mu.Lock()
+	a.stopped = true
+	a.mu.Unlock()
+	answered := make(chan struct{})
+	go func() {
+		a.inHand.Wait()
+		close(answered)
+	}()
+	select {
+	case <-answered:
+		return err
+	case <-ctx.Done():
+		return errors.Join(err, fmt.Errorf("requests still in hand: %w", ctx.Err()))
+	}
+}
+
+// begin takes a request in hand, unless the API has stopped.
+func (a *API) begin() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if !a.stopped {
+		a.inHand.Add(1)
+	}
+	return !a.stopped
+}
 
 // RequestTimeout bounds the work on one request.
 const RequestTimeout = 30 * time.Second
@@ -91,7 +124,13 @@ func HandleOn[Req, Resp any](a *API, name, subject string, serve func(ctx contex
 			refuse(a, r, Errorf(contracts.CodeNotReady, "%s: too many requests at once; try again", r.Subject()))
 			return
 		}
+		if !a.begin() {
+			<-slots
+			refuse(a, r, Errorf(contracts.CodeNotReady, "%s: the service ends; try again", r.Subject()))
+			return
+		}
 		go func() {
+			defer a.inHand.Done()
 			defer func() { <-slots }()
 			answer(a, r, serve)
 		}()

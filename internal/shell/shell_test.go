@@ -206,6 +206,49 @@ type ask struct {
 	N int `json:"n"`
 }
 
+// TestStopAnswersWhatIsInHand: nobody waits for an answer that never comes.
+func TestStopAnswersWhatIsInHand(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		env := newEnv(t, s, "router")
+		serving, end := context.WithCancel(t.Context())
+		defer end()
+		api, err := shell.NewAPI(serving, env, "test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		begun := make(chan struct{})
+		err = shell.Handle(api, "wait", func(ctx context.Context, req ask) (ask, error) {
+			close(begun)
+			<-ctx.Done()
+			<-time.After(time.Second)
+			return ask{N: req.N + 1}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc, got := s.Connect(t), make(chan ask)
+		go func() {
+			reply, _ := shell.Call[ask](t.Context(), nc, "smith.router.wait", ask{41})
+			got <- reply
+		}()
+		<-begun
+		short, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+		defer cancel()
+		if err := api.Stop(short); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("stopped with a request in hand: %v", err)
+		}
+		end()
+		if err := api.Stop(t.Context()); err != nil {
+			t.Error(err)
+		}
+		env.NC.Close()
+		if reply := <-got; reply.N != 42 {
+			t.Errorf("answered %+v", reply)
+		}
+	})
+}
+
 func TestAPI(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		s := natstest.Start(t)
@@ -214,7 +257,7 @@ func TestAPI(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		defer api.Stop()
+		defer api.Stop(t.Context())
 		err = shell.Handle(api, "double", func(_ context.Context, req ask) (ask, error) {
 			if req.N < 0 {
 				return ask{}, shell.Errorf(contracts.CodeConflict, "%v", errors.Join(errors.New("negative"), errors.New("odd")))

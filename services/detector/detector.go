@@ -235,7 +235,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 		if err != nil {
 			return err
 		}
-		down.Add("api", 2*time.Second, func(context.Context) error { return api.Stop() })
+		down.Add("api", 2*time.Second, api.Stop)
 		if err := w.Serve(api); err != nil {
 			return err
 		}

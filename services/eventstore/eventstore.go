@@ -130,15 +130,15 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 	}
 	// Requests in hand are answered before anything they need ends.
 	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
-	down.Add("requests", 5*time.Second, func(ctx context.Context) error {
-		defer endRequests()
-		return service.Drain(ctx)
+	down.Add("requests", time.Second, func(context.Context) error {
+		endRequests()
+		return nil
 	})
 	endpoints, err := shell.NewAPI(requests, env, "events: query, get, correlation, replay, why, stats", nil)
 	if err != nil {
 		return err
 	}
-	down.Add("api", 5*time.Second, func(context.Context) error { return endpoints.Stop() })
+	down.Add("api", 5*time.Second, endpoints.Stop)
 	if err := service.Serve(endpoints); err != nil {
 		return err
 	}

@@ -192,13 +192,16 @@ func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config, ke
 	}
 	kept.Store(k)
 	defer k.Close()
-	defer end()
 	var api *shell.API
 	defer func() {
-		if api != nil {
-			if err := api.Stop(); err != nil {
-				env.Log.Warn("API not stopped", "error", err)
-			}
+		end() // whoever waits for an answer is told
+		if api == nil {
+			return
+		}
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+		defer cancel()
+		if err := api.Stop(last); err != nil {
+			env.Log.Warn("API not stopped", "error", err)
 		}
 	}()
 	err = k.Run(life, func() (err error) {

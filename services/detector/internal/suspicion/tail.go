@@ -18,7 +18,7 @@ import (
 //
 //	S_all(l) = (count(>= l) + w*min(1, (l/0.1)^-3)) / (N + w)       w = priorWeight
 //	S(l)     = (count_c(>= l) + v*S_all(l)) / (N_c + v)             v = contextWeight
-//	S(l)    >= r*min(1, (l/l_max)^-12) / (N_c + v)                  r = recordWeight
+//	S(l)    >= r*min(1, (l/l_max)^-4) / (N_c + v)                   r = recordWeight
 //
 // The power law is what a new agent starts from; evidence replaces it. The last
 // line says that a context little known may soon show a new record.
@@ -223,10 +223,11 @@ func bin(late float32) int {
 	return lo - 1
 }
 
-// powers holds, for each edge l, l^-3 and the prior min(1, (l/0.1)^-3).
-var powers = func() (p [bins]struct{ cube, prior float64 }) {
+// powers holds, for each edge l, l^-3, l^-4 and the prior min(1, (l/0.1)^-3).
+var powers = func() (p [bins]struct{ cube, fourth, prior float64 }) {
 	for b, l := range edges {
 		p[b].cube = 1 / (float64(l) * float64(l) * float64(l))
+		p[b].fourth = p[b].cube / float64(l)
 		p[b].prior = min(p[b].cube*priorScale*priorScale*priorScale, 1)
 	}
 	return p
@@ -234,17 +235,17 @@ var powers = func() (p [bins]struct{ cube, prior float64 }) {
 
 // survival estimates probabilities for one state of the counts.
 type survival struct {
-	context     int
-	worst       float64 // (worst lateness)^3
-	all, single float64 // 1/(N+w), 1/(N+1)
-	here        float64 // 1/(N_c+v)
+	context       int
+	worst, utmost float64 // (worst lateness)^3 and ^4
+	all, single   float64 // 1/(N+w), 1/(N+1)
+	here          float64 // 1/(N_c+v)
 }
 
 func (t *tail) survival() survival {
 	n, c := float64(t.total()), t.context()
 	s := survival{context: c, all: 1 / (n + priorWeight), single: 1 / (n + 1), here: 1 / (float64(t.seen[c]) + contextWeight)}
 	if w := float64(t.worst); w > 0 {
-		s.worst = w * w * w
+		s.worst, s.utmost = w*w*w, w*w*w*w
 	}
 	return s
 }
@@ -258,9 +259,7 @@ func (s *survival) at(b int, all, here uint32) float64 {
 		p = max(p, min(s.worst*powers[b].cube, 1)*s.single)
 	}
 	q := float64(here) + contextWeight*p
-	record := min(s.worst*powers[b].cube, 1)
-	record *= record
-	return max(q, recordWeight*record*record) * s.here
+	return max(q, recordWeight*min(s.utmost*powers[b].fourth, 1)) * s.here
 }
 
 // within reports whether silence this late is shorter than recent experience.

@@ -7,7 +7,6 @@ import (
 	"errors"
 	"fmt"
 	"strings"
-	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -44,24 +43,6 @@ type Service struct {
 	Observe func(verb, outcome string, took time.Duration)
 	// Replay serves smith.eventstore.replay.
 	Replay micro.HandlerFunc
-
-	inHand sync.RWMutex // read-locked by every request
-}
-
-// Drain waits until the requests in hand are answered, or ctx ends.
-func (s *Service) Drain(ctx context.Context) error {
-	done := make(chan struct{})
-	go func() {
-		s.inHand.Lock()
-		defer s.inHand.Unlock()
-		close(done)
-	}()
-	select {
-	case <-done:
-		return nil
-	case <-ctx.Done():
-		return fmt.Errorf("requests still in hand: %w", ctx.Err())
-	}
 }
 
 // Serve adds the endpoints.
@@ -79,8 +60,6 @@ func (s *Service) Serve(a *shell.API) error {
 // observed measures a handler, and gives its errors their codes.
 func observed[Req, Resp any](s *Service, verb string, serve func(context.Context, Req) (Resp, error)) func(context.Context, Req) (Resp, error) {
 	return func(ctx context.Context, req Req) (Resp, error) {
-		s.inHand.RLock()
-		defer s.inHand.RUnlock()
 		begin := time.Now()
 		resp, err := serve(ctx, req)
 		err = coded(err)

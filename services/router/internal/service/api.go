@@ -21,8 +21,8 @@ func (r *router) serveAPI(down *shell.Teardown) error {
 	if err != nil {
 		return err
 	}
-	down.Add("stop the API", 2*time.Second, func(context.Context) error {
-		if err := api.Stop(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+	down.Add("stop the API", 2*time.Second, func(ctx context.Context) error {
+		if err := api.Stop(ctx); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 			return err
 		}
 		return nil

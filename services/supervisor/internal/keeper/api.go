@@ -2,6 +2,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -39,7 +40,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 	} {
 		if err != nil {
 			// The error is what matters; the API never served.
-			_ = api.Stop()
+			_ = api.Stop(ctx)
 			return nil, err
 		}
 	}
@@ -110,7 +111,11 @@ func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OK, error)
 	case a := <-reply:
 		return verdict(in, a)
 	case <-ctx.Done():
-		return contracts.OK{OK: true, Warning: fmt.Sprintf("%s of %s is under way; it takes longer than %s", in.Command, in.Node, answerWithin)}, nil
+		why := fmt.Sprintf("it takes longer than %s", answerWithin)
+		if errors.Is(ctx.Err(), context.Canceled) {
+			why = "supervisor " + k.env.Instance + " ends before it is over"
+		}
+		return contracts.OK{OK: true, Warning: fmt.Sprintf("%s of %s is under way; %s", in.Command, in.Node, why)}, nil
 	}
 }
 
