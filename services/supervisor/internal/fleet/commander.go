@@ -24,16 +24,10 @@ type Command struct {
 	// Spec is the agent's, and Decision the event in which it was decided.
 	Spec     *tree.Spec
 	Decision string
-	// Stored is closed once that event is in the log, as decision Number. Until
-	// then the command is got ready, and nobody hears of it.
-	Stored <-chan struct{}
-	Number uint64
 	// boot is that of the runner's host for which a start is meant.
 	boot string
-	// order is what the runner is told, once it has been put together, and ready
-	// its JSON as long as nobody was told.
+	// order is what the runner is told, once it has been put together.
 	order *contracts.StartCommand
-	ready []byte
 	// overtaken is closed when another command for the agent comes.
 	overtaken chan struct{}
 }
@@ -187,12 +181,6 @@ func (c *Command) isOvertaken() bool {
 // carryOut repeats a command until it is done.
 func (c *Commander) carryOut(ctx context.Context, cmd Command) {
 	const first, most = 50 * time.Millisecond, time.Second
-	c.prepare(&cmd)
-	select {
-	case <-cmd.Stored:
-	case <-ctx.Done():
-		return
-	}
 	told := false
 	for wait := first; ctx.Err() == nil; wait = min(2*wait, most) {
 		if cmd.boot == "" {
@@ -271,33 +259,6 @@ func (c *Commander) specified(start json.RawMessage) (order contracts.StartComma
 	return order, nil
 }
 
-// prepare does beforehand what takes time. What goes wrong with it does so again
-// when the command is carried out.
-func (c *Commander) prepare(cmd *Command) {
-	if cmd.Kind != tree.DoStart {
-		return
-	}
-	var err error
-	if cmd.order, err = c.order(cmd); err == nil {
-		cmd.ready, _ = c.encode(cmd)
-	}
-}
-
-// encode gives the JSON of a start. What was got ready is good for one try, at
-// the boot that it says.
-func (c *Commander) encode(cmd *Command) ([]byte, error) {
-	if ready := cmd.ready; ready != nil && cmd.order.BootID == cmd.boot {
-		cmd.ready = nil
-		return ready, nil
-	}
-	cmd.order.BootID, cmd.order.Decision = cmd.boot, max(cmd.Number, c.known.Load())
-	raw, err := json.Marshal(cmd.order)
-	if err != nil {
-		return nil, fmt.Errorf("start of %s: %w", cmd.Node, err)
-	}
-	return raw, nil
-}
-
 func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err error) {
 	if cmd.order == nil {
 		if cmd.order, err = c.order(cmd); err != nil {
@@ -306,7 +267,8 @@ func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err err
 	}
 	l := c.line(cmd.Runner)
 	reply, err := l.inLine(ctx, cmd.overtaken, func() (contracts.RunnerReply, error) {
-		return ask[contracts.RunnerReply](ctx, c, l, cmd.Runner, "start", func() ([]byte, error) { return c.encode(cmd) }, startTimeout)
+		cmd.order.BootID, cmd.order.Decision = cmd.boot, c.known.Load()
+		return ask[contracts.RunnerReply](ctx, c, l, cmd.Runner, "start", cmd.order, startTimeout)
 	})
 	if err != nil {
 		return false, err
@@ -345,10 +307,10 @@ func (c *Commander) failed(cmd Command, why string) (done bool, err error) {
 }
 
 func (c *Commander) stop(ctx context.Context, cmd Command, incarnation uint64, kill bool) (done bool, err error) {
-	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(cmd.Runner), cmd.Runner, "stop", asJSON(contracts.StopCommand{
+	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(cmd.Runner), cmd.Runner, "stop", contracts.StopCommand{
 		Agent: cmd.Node, Incarnation: incarnation, Timeout: contracts.Duration(cmd.Timeout), Kill: kill,
 		CausationID: cmd.Decision, CorrelationID: cmd.Chain,
-	}), cmd.Timeout+stopMargin)
+	}, cmd.Timeout+stopMargin)
 	if err != nil {
 		return false, err
 	}

@@ -54,7 +54,7 @@ func TestStartDoesNotWaitForTheAnswerToAStop(t *testing.T) {
 		defer cancel()
 		spec := &tree.Spec{ID: "a", Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}
 		order := func(kind tree.EffectKind, incarnation uint64) {
-			c.Do(Command{Effect: tree.Effect{Kind: kind, Node: "a", Incarnation: incarnation, Runner: "r", Timeout: time.Minute}, Spec: spec, Stored: already()})
+			c.Do(Command{Effect: tree.Effect{Kind: kind, Node: "a", Incarnation: incarnation, Runner: "r", Timeout: time.Minute}, Spec: spec})
 		}
 		order(tree.DoStop, 1)
 		if got := <-asked; got != "stop" {
@@ -101,7 +101,7 @@ func TestStartsStandInLine(t *testing.T) {
 		defer cancel()
 		spec := &tree.Spec{Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}
 		order := func(kind tree.EffectKind, agent string) {
-			c.Do(Command{Effect: tree.Effect{Kind: kind, Node: agent, Incarnation: 1, Runner: "r", Timeout: time.Minute}, Spec: spec, Stored: already()})
+			c.Do(Command{Effect: tree.Effect{Kind: kind, Node: agent, Incarnation: 1, Runner: "r", Timeout: time.Minute}, Spec: spec})
 		}
 		answer := func(m *nats.Msg) {
 			body, _ := json.Marshal(contracts.RunnerReply{Code: contracts.RunnerOK, PID: 7})
@@ -144,59 +144,4 @@ func TestStartsStandInLine(t *testing.T) {
 			t.Errorf("%d starts were asked for, want %d", started, want)
 		}
 	})
-}
-
-// TestNothingLeavesBeforeItIsStored: a command waits for its decision, and ends
-// with the commander when that is never stored.
-func TestNothingLeavesBeforeItIsStored(t *testing.T) {
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		nc := s.Connect(t)
-		asked := make(chan *nats.Msg, 16)
-		if _, err := nc.ChanSubscribe("smith.runner.r.*", asked); err != nil {
-			t.Fatal(err)
-		}
-		if err := nc.Flush(); err != nil {
-			t.Fatal(err)
-		}
-		env, err := shell.NewEnv(t.Context(), "supervisor", "s1", s.Connect(t), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), shell.NewHealth())
-		if err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithCancel(t.Context())
-		c := NewCommander(ctx, env, config.Default(), nil, func(tree.Input) {})
-		spec := &tree.Spec{Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}
-		order := func(kind tree.EffectKind, agent string) (store func()) {
-			stored := make(chan struct{})
-			c.Do(Command{Effect: tree.Effect{Kind: kind, Node: agent, Incarnation: 1, Runner: "r"}, Spec: spec, Stored: stored})
-			return func() { close(stored) }
-		}
-		c.Meet("r", "boot-1")
-		store := order(tree.DoStart, "a")
-		order(tree.DoStart, "never")
-		order(tree.DoStop, "neither")
-		<-time.After(time.Minute)
-		if n := len(asked); n > 0 {
-			t.Fatalf("%d commands left before their decisions were stored", n)
-		}
-		c.Meet("r", "boot-2") // a later boot is not meant
-		c.Know(7, 70)
-		store()
-		var start contracts.StartCommand
-		if err := json.Unmarshal((<-asked).Data, &start); err != nil || start.Agent != "a" || start.BootID != "boot-1" {
-			t.Errorf("%+v, %v", start, err)
-		}
-		cancel()
-		c.Wait()
-		if n := len(asked); n > 0 {
-			t.Errorf("%d commands left without a decision", n)
-		}
-	})
-}
-
-// already is the decision of commands that is in the log.
-func already() <-chan struct{} {
-	stored := make(chan struct{})
-	close(stored)
-	return stored
 }

@@ -63,11 +63,10 @@ func (l *line) inLine(ctx context.Context, overtaken <-chan struct{}, f func() (
 
 var errOvertaken = errors.New("another command has taken its place")
 
-// ask sends a command to a runner and reads its answer. The body is asked for
-// only then: a breaker that is open costs nothing.
-func ask[R any](ctx context.Context, c *Commander, l *line, runner, verb string, body func() ([]byte, error), timeout time.Duration) (R, error) {
+// ask sends a command to a runner and reads its answer.
+func ask[R any](ctx context.Context, c *Commander, l *line, runner, verb string, body any, timeout time.Duration) (R, error) {
 	return guard.Do(ctx, l.guard, verb, func(ctx context.Context) (reply R, err error) {
-		raw, err := body()
+		raw, err := json.Marshal(body) // only now: a breaker that is open costs nothing
 		if err != nil {
 			return reply, guard.Permanent(fmt.Errorf("%s at runner %s: %w", verb, runner, err))
 		}
@@ -85,9 +84,4 @@ func ask[R any](ctx context.Context, c *Commander, l *line, runner, verb string,
 		}
 		return reply, nil
 	})
-}
-
-// asJSON gives the JSON of a command.
-func asJSON(command any) func() ([]byte, error) {
-	return func() ([]byte, error) { return json.Marshal(command) }
 }

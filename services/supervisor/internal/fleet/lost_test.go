@@ -62,7 +62,7 @@ func newLab(t *testing.T, reply contracts.RunnerCode) *lab {
 
 func (l *lab) start(incarnation uint64) Command {
 	spec := &tree.Spec{ID: "a", Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}
-	return Command{Effect: tree.Effect{Kind: tree.DoStart, Node: "a", Incarnation: incarnation, Runner: "r"}, Spec: spec, Decision: "d", Stored: already()}
+	return Command{Effect: tree.Effect{Kind: tree.DoStart, Node: "a", Incarnation: incarnation, Runner: "r"}, Spec: spec, Decision: "d"}
 }
 
 // decided stores a decision about the tree by somebody, and gives its place.

@@ -78,29 +78,54 @@ func (j *Journal) Append(ctx context.Context, d Decision) error {
 	if err != nil {
 		return err
 	}
-	for i, p := range parts {
-		p.Tree, p.Supervisor = j.tree, j.env.Instance
-		p.Number, p.Cursor = j.number+1, d.Cursor
-		p.More = i < len(parts)-1
-		id := d.ID
-		if i > 0 {
-			id = partID(d.ID, i)
+	number := j.number + 1
+	next := j.message(d, parts, 0)
+	for i := range parts {
+		this, ahead := next, make(chan message, 1)
+		if i+1 < len(parts) {
+			// A storm's decisions are large: each part is encoded while the one
+			// before is being stored.
+			go func() { ahead <- j.message(d, parts, i+1) }()
 		}
-		data, err := p.encode()
+		err := this.err
+		if err == nil {
+			err = j.store(ctx, this.event, this.body)
+		}
+		if i+1 < len(parts) {
+			next = <-ahead
+		}
 		if err != nil {
-			return fmt.Errorf("decision %d of tree %s: %w", p.Number, j.tree, err)
-		}
-		ev, body, err := contracts.NewEvent(j.env.Source(), d.Type, j.tree, d.At).ID(id).
-			Causation(d.Cause).Correlation(d.Chain).JSON(data).Encode()
-		if err != nil {
-			return fmt.Errorf("decision %d of tree %s: %w", p.Number, j.tree, err)
-		}
-		if err := j.store(ctx, ev, body); err != nil {
-			return fmt.Errorf("decision %d of tree %s: %w", p.Number, j.tree, err)
+			return fmt.Errorf("decision %d of tree %s: %w", number, j.tree, err)
 		}
 	}
-	j.number++
+	j.number = number
 	return nil
+}
+
+// message is one message of a decision, or why there is none.
+type message struct {
+	event contracts.Event
+	body  []byte
+	err   error
+}
+
+// message encodes one part of the next decision.
+func (j *Journal) message(d Decision, parts []part, i int) (m message) {
+	p := &parts[i]
+	p.Tree, p.Supervisor = j.tree, j.env.Instance
+	p.Number, p.Cursor = j.number+1, d.Cursor
+	p.More = i < len(parts)-1
+	id := d.ID
+	if i > 0 {
+		id = partID(d.ID, i)
+	}
+	data, err := p.encode()
+	if err != nil {
+		return message{err: err}
+	}
+	m.event, m.body, m.err = contracts.NewEvent(j.env.Source(), d.Type, j.tree, d.At).ID(id).
+		Causation(d.Cause).Correlation(d.Chain).JSON(data).Encode()
+	return m
 }
 
 // partID is the id of a decision's further messages.

@@ -67,48 +67,30 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 		k.runners = runners // nothing is stored that would tell of them
 	}
 	k.watch(changes)
+	if len(changes) > 0 {
+		d.Cursor, d.Changes = k.cursor, changes
+		if err := k.append(ctx, d); err != nil {
+			return n, nil, err
+		}
+	}
 	k.letGo(changes)
 	for _, a := range batch[:n] {
 		if a.Kind == tree.Lost {
 			k.commands.Forget(a.Node, a.Incarnation)
 		}
 	}
-	d.Cursor, d.Changes = k.cursor, changes
-	if err := k.enact(ctx, d, effects); err != nil {
-		return n, nil, err
+	// What others wait for comes first.
+	for _, e := range effects {
+		k.perform(e)
+	}
+	for _, e := range effects {
+		k.tell(e)
 	}
 	if len(changes) > 0 {
 		k.opt.Metrics.decided(k, d, effects, changes, oldest)
 	}
 	k.snapshotIfDue(changes)
 	return n, effects, nil
-}
-
-// enact stores a decision, if it changes anything, and has its effects carried
-// out. Meanwhile commands are got ready; none leaves before it is stored.
-func (k *Keeper) enact(ctx context.Context, d journal.Decision, effects []tree.Effect) error {
-	number, stored := k.journal.Number(), make(chan struct{})
-	if len(d.Changes) > 0 {
-		number++
-	}
-	for _, e := range effects {
-		k.command(e, number, stored)
-	}
-	if len(d.Changes) > 0 {
-		if err := k.append(ctx, d); err != nil {
-			return err
-		}
-	}
-	close(stored)
-	for _, e := range effects {
-		if e.Kind == tree.DoReply {
-			k.reply(e)
-		}
-	}
-	for _, e := range effects {
-		k.tell(e)
-	}
-	return nil
 }
 
 // append stores a decision; from then on it is known to whoever carries out what
@@ -191,16 +173,17 @@ func (k *Keeper) tell(e tree.Effect) {
 	}
 }
 
-// command has an effect carried out that concerns a runner or the log, once the
-// decision of that number is stored.
-func (k *Keeper) command(e tree.Effect, number uint64, stored <-chan struct{}) {
+// perform has an effect carried out.
+func (k *Keeper) perform(e tree.Effect) {
 	switch e.Kind {
+	case tree.DoReply:
+		k.reply(e)
 	case tree.DoStart, tree.DoStop, tree.DoReport:
 		spec, st, ok := k.tree.Lookup(e.Node)
 		if !ok || spec.Agent == nil || st.Phase.Apart() {
 			return // or it was let go by what was decided together with it
 		}
-		k.commands.Do(fleet.Command{Effect: e, Spec: spec, Decision: st.Decision, Number: number, Stored: stored})
+		k.commands.Do(fleet.Command{Effect: e, Spec: spec, Decision: st.Decision})
 	}
 }
 

@@ -220,10 +220,8 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 	}
 	k.tellConfiguration(ctx, before, configured)
 	k.watchAll()
-	stored := make(chan struct{})
-	close(stored)
 	for _, e := range k.tree.Outstanding() {
-		k.command(e, k.journal.Number(), stored)
+		k.perform(e)
 	}
 	return nil
 }
