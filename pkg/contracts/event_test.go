@@ -297,6 +297,10 @@ func FuzzDecodeEvent(f *testing.F) {
 			}
 			return
 		}
+		as, data, err := DecodeEventAs[json.RawMessage](subject, body)
+		if as.Data = data; err != nil || !cmp.Equal(e, as) {
+			t.Fatalf("with its data: %v\n%s", err, cmp.Diff(e, as))
+		}
 		if _, _, err := ParseEventSubject(e.Subject()); err != nil {
 			t.Fatalf("a valid event has the subject %q: %v", e.Subject(), err)
 		}

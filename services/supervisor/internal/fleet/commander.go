@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"slices"
 	"sync"
@@ -27,7 +26,7 @@ type Command struct {
 	// boot is that of the runner's host for which a start is meant.
 	boot string
 	// order is what the runner is told, once it has been put together.
-	order *contracts.StartCommand
+	order *order
 	// overtaken is closed when another command for the agent comes.
 	overtaken chan struct{}
 }
@@ -51,7 +50,7 @@ type Commander struct {
 	working map[string]working
 	lines   map[string]*line
 	// orders are what specs say of starts, by their text.
-	orders map[string]contracts.StartCommand
+	orders map[string]specified
 	// boots are those of the runners' hosts, as last heard.
 	boots map[string]string
 
@@ -70,7 +69,7 @@ type working struct {
 func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, post func(tree.Input)) *Commander {
 	return &Commander{
 		env: env, file: f, envs: envs, post: post, ctx: ctx, lanes: map[string][]Command{},
-		working: map[string]working{}, lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]contracts.StartCommand{},
+		working: map[string]working{}, lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]specified{},
 	}
 }
 
@@ -220,45 +219,6 @@ func (c *Commander) try(ctx context.Context, cmd *Command) (done bool, err error
 	return true, nil
 }
 
-// order puts together what a runner is told of a start.
-func (c *Commander) order(cmd *Command) (*contracts.StartCommand, error) {
-	order, err := c.specified(cmd.Spec.Agent.Start)
-	if err != nil {
-		return nil, err
-	}
-	order.Agent, order.Incarnation = cmd.Node, cmd.Incarnation
-	if order.Env == nil {
-		var ok bool
-		if order.Env, ok = c.envs[cmd.Node]; !ok && cmd.Spec.Template != "" {
-			order.Env = c.envs[cmd.Spec.Template]
-		}
-	}
-	order.CausationID, order.CorrelationID = cmd.Decision, cmd.Chain
-	return &order, nil
-}
-
-// maxOrders bounds how many specifications are kept ready.
-const maxOrders = 1000
-
-// specified is what a spec says of starts. Agents of a template share it, and it
-// must not be changed but at the top.
-func (c *Commander) specified(start json.RawMessage) (order contracts.StartCommand, err error) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	order, ready := c.orders[string(start)]
-	if ready {
-		return order, nil
-	}
-	if err := json.Unmarshal(start, &order); err != nil {
-		return order, fmt.Errorf("its specification cannot be read: %w", err)
-	}
-	if len(c.orders) >= maxOrders {
-		clear(c.orders)
-	}
-	c.orders[string(start)] = order
-	return order, nil
-}
-
 func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err error) {
 	if cmd.order == nil {
 		if cmd.order, err = c.order(cmd); err != nil {
@@ -268,7 +228,7 @@ func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err err
 	l := c.line(cmd.Runner)
 	reply, err := l.inLine(ctx, cmd.overtaken, func() (contracts.RunnerReply, error) {
 		cmd.order.BootID, cmd.order.Decision = cmd.boot, c.known.Load()
-		return ask[contracts.RunnerReply](ctx, c, l, cmd.Runner, "start", cmd.order, startTimeout)
+		return ask[contracts.RunnerReply](ctx, c, l, cmd.Runner, "start", cmd.order.encode, startTimeout)
 	})
 	if err != nil {
 		return false, err
@@ -307,10 +267,10 @@ func (c *Commander) failed(cmd Command, why string) (done bool, err error) {
 }
 
 func (c *Commander) stop(ctx context.Context, cmd Command, incarnation uint64, kill bool) (done bool, err error) {
-	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(cmd.Runner), cmd.Runner, "stop", contracts.StopCommand{
+	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(cmd.Runner), cmd.Runner, "stop", asJSON(contracts.StopCommand{
 		Agent: cmd.Node, Incarnation: incarnation, Timeout: contracts.Duration(cmd.Timeout), Kill: kill,
 		CausationID: cmd.Decision, CorrelationID: cmd.Chain,
-	}, cmd.Timeout+stopMargin)
+	}), cmd.Timeout+stopMargin)
 	if err != nil {
 		return false, err
 	}

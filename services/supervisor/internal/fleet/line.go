@@ -63,10 +63,11 @@ func (l *line) inLine(ctx context.Context, overtaken <-chan struct{}, f func() (
 
 var errOvertaken = errors.New("another command has taken its place")
 
-// ask sends a command to a runner and reads its answer.
-func ask[R any](ctx context.Context, c *Commander, l *line, runner, verb string, body any, timeout time.Duration) (R, error) {
+// ask sends a command to a runner and reads its answer. Body gives its JSON, and
+// is called only then: a breaker that is open costs nothing.
+func ask[R any](ctx context.Context, c *Commander, l *line, runner, verb string, body func() ([]byte, error), timeout time.Duration) (R, error) {
 	return guard.Do(ctx, l.guard, verb, func(ctx context.Context) (reply R, err error) {
-		raw, err := json.Marshal(body) // only now: a breaker that is open costs nothing
+		raw, err := body()
 		if err != nil {
 			return reply, guard.Permanent(fmt.Errorf("%s at runner %s: %w", verb, runner, err))
 		}
@@ -84,4 +85,8 @@ func ask[R any](ctx context.Context, c *Commander, l *line, runner, verb string,
 		}
 		return reply, nil
 	})
+}
+
+func asJSON(command any) func() ([]byte, error) {
+	return func() ([]byte, error) { return json.Marshal(command) }
 }

@@ -19,13 +19,13 @@ type Stale struct {
 // knows less of the tree than this side does: what is under way from before can
 // then not arrive behind the list.
 func (c *Commander) List(ctx context.Context, runner string) (contracts.RunnerList, error) {
-	return ask[contracts.RunnerList](ctx, c, c.line(runner), runner, "list", contracts.ListCommand{Decision: c.known.Load()}, startTimeout)
+	return ask[contracts.RunnerList](ctx, c, c.line(runner), runner, "list", asJSON(contracts.ListCommand{Decision: c.known.Load()}), startTimeout)
 }
 
 // StopStale has a runner kill an incarnation and everything older, at once:
 // another may be doing its work already.
 func (c *Commander) StopStale(ctx context.Context, runner string, s Stale) error {
-	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(runner), runner, "stop", contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}, stopMargin)
+	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(runner), runner, "stop", asJSON(contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}), stopMargin)
 	if err == nil && reply.Code != contracts.RunnerOK {
 		err = fmt.Errorf("runner %s: %s: %s", runner, reply.Code, reply.Error)
 	}

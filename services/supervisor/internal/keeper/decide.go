@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"log/slog"
+	"runtime"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -83,6 +84,8 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 	for _, e := range effects {
 		k.perform(e)
 	}
+	// Commands leave now: on one processor, they would wait until this is done.
+	runtime.Gosched()
 	for _, e := range effects {
 		k.tell(e)
 	}

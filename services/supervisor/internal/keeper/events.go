@@ -111,18 +111,7 @@ func (k *Keeper) readOn(ctx context.Context, stream jetstream.Stream, cursor uin
 // arrive decodes an event; one that cannot be understood is reported and set
 // aside.
 func (k *Keeper) arrive(ctx context.Context, msg jetstream.Msg, seq uint64) arrival {
-	ev, err := contracts.DecodeEvent(msg.Subject(), msg.Data())
-	var in tree.Input
-	if err == nil {
-		switch ev.Type {
-		case contracts.AgentFailed:
-			in, err = failedInput(ev)
-		case contracts.AgentStopped:
-			in, err = stoppedInput(ev)
-		case contracts.AgentRecovered, contracts.AgentCreated:
-			in, err = seenInput(ev)
-		}
-	}
+	in, err := decode(msg.Subject(), msg.Data())
 	if err != nil {
 		k.opt.Rejects.Reject(ctx, shell.Message{
 			Kind: "event", Subject: msg.Subject(), Sequence: seq, Body: msg.Data(),
@@ -130,4 +119,30 @@ func (k *Keeper) arrive(ctx context.Context, msg jetstream.Msg, seq uint64) arri
 		return arrival{seq: seq}
 	}
 	return arrival{Input: in, seq: seq}
+}
+
+// decode reads what an event means to the tree: nothing, where it is of a type
+// that says nothing of agents.
+func decode(subject string, body []byte) (tree.Input, error) {
+	t, _, err := contracts.ParseEventSubject(subject)
+	if err != nil {
+		return tree.Input{}, err
+	}
+	switch t {
+	case contracts.AgentFailed:
+		return decodeAs(subject, body, failedInput)
+	case contracts.AgentStopped:
+		return decodeAs(subject, body, stoppedInput)
+	case contracts.AgentRecovered, contracts.AgentCreated:
+		return decodeAs(subject, body, seenInput)
+	}
+	return tree.Input{}, nil
+}
+
+func decodeAs[T any](subject string, body []byte, meaning func(contracts.Event, T) (tree.Input, error)) (tree.Input, error) {
+	ev, data, err := contracts.DecodeEventAs[T](subject, body)
+	if err != nil {
+		return tree.Input{}, err
+	}
+	return meaning(ev, data)
 }

@@ -14,22 +14,24 @@ import (
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-func event(t testing.TB, kind contracts.EventType, data any) contracts.Event {
+// told is the input that comes of an event about agent a.
+func told(t testing.TB, kind contracts.EventType, data any) (id string, in tree.Input, err error) {
 	t.Helper()
-	ev, err := contracts.NewEvent("runner/r1", kind, "a", time.Unix(1e9, 5)).Data(data).Build()
+	ev, body, err := contracts.NewEvent("runner/r1", kind, "a", time.Unix(1e9, 5)).Data(data).Encode()
 	if err != nil {
 		t.Fatal(err)
 	}
-	return ev
+	in, err = decode(ev.Subject(), body)
+	return ev.ID, in, err
 }
 
 func TestEvidenceBecomesInput(t *testing.T) {
 	t.Parallel()
-	failed := func(r contracts.FailureReason, exit *contracts.Exit) contracts.Event {
-		return event(t, contracts.AgentFailed, contracts.AgentFailedData{Agent: "a", Incarnation: 4, Reason: r, Detail: "it said", Exit: exit})
+	failed := func(r contracts.FailureReason, exit *contracts.Exit) contracts.AgentFailedData {
+		return contracts.AgentFailedData{Agent: "a", Incarnation: 4, Reason: r, Detail: "it said", Exit: exit}
 	}
 	for _, c := range []struct {
-		ev     contracts.Event
+		data   contracts.AgentFailedData
 		kind   tree.InputKind
 		reason string
 	}{
@@ -41,16 +43,21 @@ func TestEvidenceBecomesInput(t *testing.T) {
 		{failed(contracts.ReasonHostLost, nil), tree.Lost, "host_lost: it said"},
 		{failed("something new", nil), tree.Failed, "something new: it said"},
 	} {
-		in, err := failedInput(c.ev)
-		if err != nil || in.Kind != c.kind || in.Reason != c.reason || in.Normal || in.Incarnation != 4 || in.Event != c.ev.ID {
+		id, in, err := told(t, contracts.AgentFailed, c.data)
+		if err != nil || in.Kind != c.kind || in.Reason != c.reason || in.Normal || in.Incarnation != 4 || in.Event != id {
 			t.Errorf("%s: %+v, %v", c.reason, in, err)
 		}
 	}
-	in, err := stoppedInput(event(t, contracts.AgentStopped, contracts.AgentStoppedData{Agent: "a", Incarnation: 4, Reason: "completed"}))
+	_, in, err := told(t, contracts.AgentStopped, contracts.AgentStoppedData{Agent: "a", Incarnation: 4, Reason: "completed"})
 	if err != nil || in.Kind != tree.Exited || !in.Normal || in.Reason != "completed" {
 		t.Errorf("stopped: %+v, %v", in, err)
 	}
-	if _, err := failedInput(event(t, contracts.AgentFailed, contracts.AgentFailedData{Agent: "b"})); !errors.Is(err, contracts.ErrEvent) {
+	for _, kind := range []contracts.EventType{contracts.AgentCreated, contracts.AgentRecovered} {
+		if _, in, err := told(t, kind, seen{Incarnation: 4}); err != nil || in.Kind != tree.Seen || in.Incarnation != 4 {
+			t.Errorf("%s: %+v, %v", kind, in, err)
+		}
+	}
+	if _, _, err := told(t, contracts.AgentFailed, contracts.AgentFailedData{Agent: "b"}); !errors.Is(err, contracts.ErrEvent) {
 		t.Errorf("data about another agent: %v", err)
 	}
 }
@@ -62,9 +69,12 @@ func FuzzEvidence(f *testing.F) {
 	f.Add([]byte(`{"incarnation":-1}`))
 	f.Add([]byte(``))
 	f.Fuzz(func(t *testing.T, data []byte) {
-		ev := contracts.Event{ID: "x", Type: contracts.AgentFailed, Entity: "a", Data: data}
-		for _, decode := range []func(contracts.Event) (tree.Input, error){failedInput, stoppedInput} {
-			in, err := decode(ev)
+		for _, kind := range []contracts.EventType{contracts.AgentFailed, contracts.AgentStopped, contracts.AgentCreated} {
+			ev, body, err := contracts.NewEvent("runner/r1", kind, "a", time.Unix(1e9, 5)).JSON(data).Encode()
+			if err != nil {
+				continue
+			}
+			in, err := decode(ev.Subject(), body)
 			if err == nil && (in.Node != "a" || len(in.Reason) > maxReason+len("…")) {
 				t.Fatalf("%+v", in)
 			}

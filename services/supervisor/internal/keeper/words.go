@@ -17,11 +17,7 @@ func ordinal(n int) string { return "#" + strconv.Itoa(n) }
 // failedInput reads what an agent.failed event means to the tree. Whoever saw
 // the process end reports an exit; everybody else gives a verdict on a process
 // that may live.
-func failedInput(ev contracts.Event) (tree.Input, error) {
-	d, err := contracts.DecodeData[contracts.AgentFailedData](ev)
-	if err != nil {
-		return tree.Input{}, err
-	}
+func failedInput(ev contracts.Event, d contracts.AgentFailedData) (tree.Input, error) {
 	if d.Agent != "" && d.Agent != ev.Entity {
 		return tree.Input{}, fmt.Errorf("%w %s: data speaks of agent %.64q, the subject of %q", contracts.ErrEvent, ev.ID, d.Agent, ev.Entity)
 	}
@@ -50,11 +46,7 @@ func failedInput(ev contracts.Event) (tree.Input, error) {
 }
 
 // stoppedInput reads an agent.stopped event: an end that is no failure.
-func stoppedInput(ev contracts.Event) (tree.Input, error) {
-	d, err := contracts.DecodeData[contracts.AgentStoppedData](ev)
-	if err != nil {
-		return tree.Input{}, err
-	}
+func stoppedInput(ev contracts.Event, d contracts.AgentStoppedData) (tree.Input, error) {
 	if d.Agent != "" && d.Agent != ev.Entity {
 		return tree.Input{}, fmt.Errorf("%w %s: data speaks of agent %.64q, the subject of %q", contracts.ErrEvent, ev.ID, d.Agent, ev.Entity)
 	}
@@ -64,14 +56,13 @@ func stoppedInput(ev contracts.Event) (tree.Input, error) {
 	return in, nil
 }
 
+// seen is what matters of agent.recovered and agent.created.
+type seen struct {
+	Incarnation uint64 `json:"incarnation"`
+}
+
 // seenInput reads an event that says that an agent lives, whoever started it.
-func seenInput(ev contracts.Event) (tree.Input, error) {
-	d, err := contracts.DecodeData[struct {
-		Incarnation uint64 `json:"incarnation"`
-	}](ev)
-	if err != nil {
-		return tree.Input{}, err
-	}
+func seenInput(ev contracts.Event, d seen) (tree.Input, error) {
 	in := input(ev, d.Incarnation)
 	in.Kind, in.Reason = tree.Seen, ev.Type.Name()
 	return in, nil

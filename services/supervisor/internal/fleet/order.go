@@ -1,0 +1,102 @@
+package fleet
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// order is what a runner is told of a start, a contracts.StartCommand, in two
+// parts: what is new with every start, and what the agent's specification says,
+// whose JSON is made once.
+type order struct {
+	fresh
+	rest []byte
+}
+
+// fresh is what every start has of its own.
+type fresh struct {
+	Agent         string            `json:"agent"`
+	Incarnation   uint64            `json:"incarnation"`
+	Env           map[string]string `json:"env,omitempty"`
+	BootID        string            `json:"boot_id,omitempty"`
+	Decision      uint64            `json:"decision,omitempty"`
+	CausationID   string            `json:"causationid,omitempty"`
+	CorrelationID string            `json:"correlationid,omitempty"`
+}
+
+// encode gives the JSON of the StartCommand.
+func (o *order) encode() ([]byte, error) {
+	raw, err := json.Marshal(o.fresh)
+	if err != nil {
+		return nil, err
+	}
+	return append(raw[:len(raw)-1], o.rest...), nil
+}
+
+// specified is what a specification says of starts: the environment, and the
+// rest as the JSON that follows fresh. Agents of a template share it.
+type specified struct {
+	env  map[string]string
+	rest []byte
+}
+
+func specify(start json.RawMessage) (specified, error) {
+	var cmd contracts.StartCommand
+	if err := json.Unmarshal(start, &cmd); err != nil {
+		return specified{}, fmt.Errorf("its specification cannot be read: %w", err)
+	}
+	s := specified{env: cmd.Env}
+	cmd.Agent, cmd.Incarnation, cmd.Env, cmd.BootID, cmd.Decision, cmd.CausationID, cmd.CorrelationID = "", 0, nil, "", 0, "", ""
+	raw, err := json.Marshal(cmd)
+	if err != nil {
+		return specified{}, fmt.Errorf("its specification cannot be encoded: %w", err)
+	}
+	var whole bool
+	if s.rest, whole = bytes.CutPrefix(raw, []byte(`{"agent":"","incarnation":0`)); !whole {
+		return specified{}, errors.New("its specification is encoded otherwise than known")
+	}
+	return s, nil
+}
+
+// maxOrders bounds how many specifications are kept ready.
+const maxOrders = 1000
+
+// order puts together what a runner is told of a start.
+func (c *Commander) order(cmd *Command) (*order, error) {
+	spec, err := c.specified(cmd.Spec.Agent.Start)
+	if err != nil {
+		return nil, err
+	}
+	env := spec.env
+	if env == nil {
+		var ok bool
+		if env, ok = c.envs[cmd.Node]; !ok && cmd.Spec.Template != "" {
+			env = c.envs[cmd.Spec.Template]
+		}
+	}
+	return &order{
+		fresh: fresh{Agent: cmd.Node, Incarnation: cmd.Incarnation, Env: env, CausationID: cmd.Decision, CorrelationID: cmd.Chain},
+		rest:  spec.rest,
+	}, nil
+}
+
+func (c *Commander) specified(start json.RawMessage) (specified, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if s, ready := c.orders[string(start)]; ready {
+		return s, nil
+	}
+	s, err := specify(start)
+	if err != nil {
+		return specified{}, err
+	}
+	if len(c.orders) >= maxOrders {
+		clear(c.orders)
+	}
+	c.orders[string(start)] = s
+	return s, nil
+}
