@@ -1,6 +1,8 @@
 package supervisor
 
 import (
+	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -32,10 +34,13 @@ supervision_tree:
 		w.runner.slow["d"], w.runner.slow["c"] = 4*time.Second, 4*time.Second
 		w.runner.slow["b"], w.runner.slow["a"] = 4*time.Second, 4*time.Second
 		begin := time.Now()
-		over := make(chan struct{})
+		told := make(chan contracts.OK, 1)
 		go func() {
-			defer close(over)
-			_, _ = shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.terminate", contracts.NodeRequest{Node: "sup"})
+			ok, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.terminate", contracts.NodeRequest{Node: "sup"})
+			if err != nil {
+				t.Error(err)
+			}
+			told <- ok
 		}()
 		<-time.After(6 * time.Second)
 		w.want("so far", w.runner.takeLog(), "stop d 1")
@@ -46,6 +51,27 @@ supervision_tree:
 		if took := time.Since(begin); took > 15*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		<-over
+		if ok := <-told; !ok.OK || !strings.Contains(ok.Warning, "s1 ends before it is over") {
+			t.Errorf("answered %+v", ok)
+		}
+	})
+}
+
+// TestOrderWithoutLog: who orders something that cannot be stored is not told
+// that it will be done.
+func TestOrderWithoutLog(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.settled()
+		if err := w.js.DeleteStream(t.Context(), contracts.EventStream); err != nil {
+			t.Fatal(err)
+		}
+		_, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.restart", contracts.NodeRequest{Node: "a"})
+		var refused *shell.APIError
+		if !errors.As(err, &refused) || refused.Code != contracts.CodeNotReady || !strings.Contains(refused.Message, "look at the tree") {
+			t.Errorf("answered %v", err)
+		}
 	})
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
@@ -101,22 +102,34 @@ func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OK, error)
 	}
 	in.Kind, in.Token = tree.Order, newID()
 	in.Event, in.Chain = "", in.Token
-	reply := make(chan answer, 1)
+	who := &caller{reply: make(chan answer, 1)}
 	select {
-	case k.inbox <- arrival{Input: in, reply: reply}:
+	case k.inbox <- arrival{Input: in, from: who}:
 	case <-ctx.Done():
 		return contracts.OK{}, shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; try again", k.opt.Tree)
 	}
 	select {
-	case a := <-reply:
+	case a := <-who.reply:
 		return verdict(in, a)
 	case <-ctx.Done():
-		why := fmt.Sprintf("it takes longer than %s", answerWithin)
-		if errors.Is(ctx.Err(), context.Canceled) {
-			why = "supervisor " + k.env.Instance + " ends before it is over"
-		}
-		return contracts.OK{OK: true, Warning: fmt.Sprintf("%s of %s is under way; %s", in.Command, in.Node, why)}, nil
 	}
+	if !who.decided.Load() {
+		return contracts.OK{}, shell.Errorf(contracts.CodeNotReady,
+			"%s of %s: supervisor %s ends or cannot reach its log, and does not know whether it was decided upon; look at the tree before you try again", in.Command, in.Node, k.env.Instance)
+	}
+	why := fmt.Sprintf("it takes longer than %s", answerWithin)
+	if errors.Is(ctx.Err(), context.Canceled) {
+		why = "supervisor " + k.env.Instance + " ends before it is over"
+	}
+	return contracts.OK{OK: true, Warning: fmt.Sprintf("%s of %s is under way; %s", in.Command, in.Node, why)}, nil
+}
+
+// caller waits for the result of an order.
+type caller struct {
+	reply chan answer
+	// decided is set once the order is in the log: it will be carried out,
+	// whoever decides then.
+	decided atomic.Bool
 }
 
 // await remembers who waits for an order's result.
@@ -125,13 +138,13 @@ func (k *Keeper) await(a arrival) {
 		// Callers that have given up leave their place behind.
 		clear(k.waiting)
 	}
-	k.waiting[a.Token] = a.reply
+	k.waiting[a.Token] = a.from
 }
 
 func (k *Keeper) reply(e tree.Effect) {
-	if ch := k.waiting[e.Token]; ch != nil {
+	if who := k.waiting[e.Token]; who != nil {
 		delete(k.waiting, e.Token)
-		ch <- answer{e.Result, e.Reason}
+		who.reply <- answer{e.Result, e.Reason}
 	}
 }
 

@@ -43,7 +43,7 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 		if a.Kind == "" {
 			continue
 		}
-		if a.reply != nil {
+		if a.from != nil {
 			k.await(a)
 		}
 		touches, before := k.tree.Touches(), len(effects)
@@ -76,6 +76,9 @@ func (k *Keeper) decideSome(ctx context.Context, batch []arrival) (n int, effect
 	}
 	k.letGo(changes)
 	for _, a := range batch[:n] {
+		if a.from != nil {
+			a.from.decided.Store(true)
+		}
 		if a.Kind == tree.Lost {
 			k.commands.Forget(a.Node, a.Incarnation)
 		}

@@ -64,13 +64,17 @@ func (r *reader) demandAll(ctx context.Context) error {
 // read delivers events until ctx ends. When the consumer is lost, it goes on
 // behind the last event delivered.
 func (k *Keeper) read(ctx context.Context, stream jetstream.Stream, cursor uint64) {
-	for ctx.Err() == nil {
-		var err error
-		if cursor, err = k.readOn(ctx, stream, cursor); ctx.Err() != nil {
+	const first, most = 200 * time.Millisecond, 5 * time.Second
+	for wait := first; ctx.Err() == nil; wait = min(2*wait, most) {
+		last, err := k.readOn(ctx, stream, cursor)
+		if ctx.Err() != nil {
 			return
 		}
+		if last > cursor {
+			cursor, wait = last, first
+		}
 		k.env.Log.Warn("reading events interrupted; going on", "tree", k.opt.Tree, "after", cursor, "error", err)
-		t := time.NewTimer(200 * time.Millisecond)
+		t := time.NewTimer(wait)
 		select {
 		case <-ctx.Done():
 		case <-t.C:
@@ -82,6 +86,8 @@ func (k *Keeper) read(ctx context.Context, stream jetstream.Stream, cursor uint6
 func (k *Keeper) readOn(ctx context.Context, stream jetstream.Stream, cursor uint64) (uint64, error) {
 	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: evidence, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: cursor + 1,
+		// While it makes a lost consumer anew, it heeds no context.
+		MaxResetAttempts: 1,
 	})
 	if err != nil {
 		return cursor, err

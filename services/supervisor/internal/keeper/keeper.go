@@ -95,7 +95,7 @@ type Keeper struct {
 	queries  chan func()
 	announce chan *nats.Msg
 	// waiting holds who waits for the answer to a command.
-	waiting map[string]chan answer
+	waiting map[string]*caller
 	// began holds when restarts under way were decided.
 	began map[string]tree.Instant
 	// runners is the last news of runners that no decision has recorded yet.
@@ -111,8 +111,8 @@ type arrival struct {
 	// seq is its place in the event stream, 0 when it is not from there; an
 	// arrival without a kind only moves the cursor.
 	seq uint64
-	// reply takes the answer to an order.
-	reply chan answer
+	// from waits for the result of an order.
+	from *caller
 }
 
 type answer struct {
@@ -126,7 +126,7 @@ type answer struct {
 func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	k := &Keeper{
 		env: env, opt: opt, inbox: make(chan arrival, inboxSize), queries: make(chan func()),
-		announce: make(chan *nats.Msg, 1024), waiting: map[string]chan answer{}, began: map[string]tree.Instant{},
+		announce: make(chan *nats.Msg, 1024), waiting: map[string]*caller{}, began: map[string]tree.Instant{},
 		admit: make(chan visited, 64), opened: time.Now(), saving: saving{began: time.Now(), stored: make(chan error, 1)},
 	}
 	var err error
