@@ -101,14 +101,15 @@ func (k *Keeper) snapshotStored(err error) {
 	k.saving.under = nil
 }
 
-// leave stores a last snapshot, so that a successor need not fold.
+// leave stores a last snapshot, so that a successor need not fold; not of what is
+// not in the log.
 func (k *Keeper) leave(ctx context.Context) error {
 	s := &k.saving
 	s.copy, s.copying = nil, nil
 	if s.under != nil && <-s.stored == nil {
 		k.journal.Saved(s.under)
 	}
-	if k.journal.Unsaved() > 0 && k.tree.Dirty() == 0 {
+	if k.journal.Unsaved() > 0 && k.unstored == 0 {
 		if err := k.journal.Save(context.WithoutCancel(ctx), k.tree.Snapshot(), k.cursor); err != nil {
 			k.env.Log.Warn("no last snapshot", "tree", k.opt.Tree, "error", err)
 		}
