@@ -167,6 +167,7 @@ var table = []permissions{
 			"smith.agent.a.ping", "smith.event.agent.created.a", "smith.event.agent.failed.a", "smith.event.agent.recovered.a",
 			"smith.event.agent.state_changed.a", "smith.event.system.health_check_failed.detector", "smith.event.agent.conflict.a",
 			"smith.event.system.correlated_silence.r", "smith.event.system.correlated_silence_over.r", "smith.heartbeat.canary.detector-1", "$KV.SMITH_STATE.detector.a",
+			"$JS.FC.KV_SMITH_STATE.x.y",
 		},
 		[]string{
 			"smith.event.agent.started.a", "smith.event.agent.stopped.a", "smith.event.tree.decided.main", "smith.event.task.completed.x", "smith.runner.r.stop",
@@ -181,6 +182,7 @@ var table = []permissions{
 		[]string{
 			"smith.runner.r.start", "smith.runner.r.stop", "smith.runner.r.list", "smith.event.tree.decided.main", "smith.event.tree.gave_up.main",
 			"smith.event.agent.failed.a", "smith.event.system.started.supervisor", "$KV.SMITH_STATE.tree.main", "$KV.SMITH_STATE.lease.supervisor",
+			"$JS.FC.KV_SMITH_STATE.x.y",
 		},
 		[]string{
 			"smith.event.agent.started.a", "smith.event.agent.recovered.a", "smith.event.task.completed.x", "smith.heartbeat.a", "smith.agent.a.task", "smith.task.x",
