@@ -13,16 +13,22 @@ import (
 // retry makes attempts until one succeeds, one fails for good, as many as
 // allowed have been made, or ctx ends. It gives the last attempt's result.
 func retry[T any](ctx context.Context, opts config.Retry, worth func(error) bool, notify func(), attempt func() (T, error)) (T, error) {
-	var last error
+	// Nearly all calls succeed at once, and some are waited for: those need none
+	// of what follows.
+	v, last := attempt()
+	if last == nil {
+		return v, nil
+	}
 	tries, wanted := 0, false
 	v, err := backoff.Retry(ctx, func() (T, error) {
-		v, err := attempt()
-		tries++
-		last, wanted = err, err != nil && tries < opts.MaxAttempts && worth(err)
-		if err != nil && !wanted {
-			return v, backoff.Permanent(err)
+		if tries++; tries > 1 {
+			v, last = attempt()
 		}
-		return v, err
+		wanted = last != nil && tries < opts.MaxAttempts && worth(last)
+		if last != nil && !wanted {
+			return v, backoff.Permanent(last)
+		}
+		return v, last
 	},
 		backoff.WithMaxTries(0), // wanted counts them
 		backoff.WithMaxElapsedTime(0),

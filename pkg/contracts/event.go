@@ -45,15 +45,11 @@ type Event struct {
 	TraceParent string `json:"traceparent,omitempty"`
 }
 
-// NewEvent builds an event of a type about an entity, with a new id and the
-// given time. Unless overridden it starts a story of its own: its correlation
-// id is its id.
+// NewEvent builds an event of a type about an entity at the given time. Unless
+// overridden it has a new id and starts a story of its own: its correlation id
+// is its id.
 func NewEvent(source string, t EventType, entity string, now time.Time) *EventBuilder {
-	id := uuid.Must(uuid.NewV7()).String()
-	return &EventBuilder{event: Event{
-		SpecVersion: SpecVersion, ID: id, Source: source, Type: t, Entity: entity,
-		Time: now.UTC(), CorrelationID: id,
-	}}
+	return &EventBuilder{event: Event{SpecVersion: SpecVersion, Source: source, Type: t, Entity: entity, Time: now.UTC()}}
 }
 
 // EventBuilder makes an Event step by step; Build checks it.
@@ -62,12 +58,8 @@ type EventBuilder struct {
 	err   error
 }
 
-// ID sets the id, for events that must have the same one when sent again. A
-// correlation id that was not set otherwise follows it.
+// ID sets the id, for events that must have the same one when sent again.
 func (b *EventBuilder) ID(id string) *EventBuilder {
-	if b.event.CorrelationID == b.event.ID {
-		b.event.CorrelationID = id
-	}
 	b.event.ID = id
 	return b
 }
@@ -142,6 +134,12 @@ func (b *EventBuilder) Encode() (Event, []byte, error) {
 func (b *EventBuilder) Build() (Event, error) {
 	if b.err != nil {
 		return Event{}, b.err
+	}
+	if b.event.ID == "" {
+		b.event.ID = uuid.Must(uuid.NewV7()).String()
+	}
+	if b.event.CorrelationID == "" {
+		b.event.CorrelationID = b.event.ID
 	}
 	return b.event, b.event.Validate()
 }
