@@ -58,7 +58,8 @@ type EventBuilder struct {
 	err   error
 }
 
-// ID sets the id, for events that must have the same one when sent again.
+// ID sets the id, for events that must have the same one when sent again; empty
+// changes nothing.
 func (b *EventBuilder) ID(id string) *EventBuilder {
 	b.event.ID = id
 	return b
@@ -222,8 +223,15 @@ func DecodeEventAs[T any](subject string, body []byte) (Event, T, error) {
 		Data T `json:"data"`
 	}
 	if err := decodeEvent(subject, body, &whole, &whole.Event); err != nil {
-		var none T
-		return Event{}, none, err
+		// Is it the event, or its data?
+		e, bad := DecodeEvent(subject, body)
+		if bad != nil {
+			var none T
+			return Event{}, none, bad
+		}
+		data, err := DecodeData[T](e)
+		e.Data = nil
+		return e, data, err
 	}
 	return whole.Event, whole.Data, nil
 }

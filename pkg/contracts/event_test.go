@@ -323,6 +323,30 @@ func FuzzDecodeEvent(f *testing.F) {
 	})
 }
 
+// TestDecodeEventAs: what is wrong with the data is told as such.
+func TestDecodeEventAs(t *testing.T) {
+	t.Parallel()
+	good := failed(t)
+	for name, c := range map[string]struct{ data, want string }{
+		"good": {`{"incarnation":4}`, ""},
+		"none": {`null`, ""},
+		"bad":  {`{"incarnation":"4"}`, good.ID + " of type " + string(good.Type) + ": data: "},
+	} {
+		good.Data = json.RawMessage(c.data)
+		body, err := good.Encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		e, d, err := DecodeEventAs[AgentFailedData](good.Subject(), body)
+		if c.want == "" && (err != nil || e.ID != good.ID || len(e.Data) > 0 || d.Incarnation != 4 && name == "good") {
+			t.Errorf("%s: %+v, %+v, %v", name, e, d, err)
+		}
+		if c.want != "" && (!errors.Is(err, ErrEvent) || !strings.Contains(err.Error(), c.want)) {
+			t.Errorf("%s: %v, want %q", name, err, c.want)
+		}
+	}
+}
+
 // TestEncodeWhileBuilding: the short way gives the same event as the long one.
 func TestEncodeWhileBuilding(t *testing.T) {
 	t.Parallel()

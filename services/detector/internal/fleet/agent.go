@@ -8,9 +8,9 @@ import (
 )
 
 const (
-	// A young agent, with fewer gaps than this known, is never given more
-	// than so many times the missed beats, at first and later: a high threshold
-	// cannot be told from little evidence.
+	// What a young agent, with fewer gaps than this known, has shown of itself
+	// never excuses more than so many times the missed beats, at first and
+	// later: a high threshold cannot be told from little evidence.
 	youngSamples          = 5000
 	youngFirst, youngLast = 1.48, 2
 	// From and to so many gaps the one becomes the other.

@@ -57,6 +57,7 @@ func (j *Journal) ReadRecords(ctx context.Context, from, to contracts.Moment, ty
 		return fail(err)
 	}
 	defer msgs.Stop()
+	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
 	var whole assembly
 	for at := uint64(0); at < last; {
 		msg, err := msgs.Next(jetstream.NextContext(ctx))

@@ -74,6 +74,7 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
 	}
 	defer msgs.Stop()
+	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
 	var parts []contracts.DecisionsData
 	var shared tree.Shared
 	first := "" // the id of the message that parts begin with

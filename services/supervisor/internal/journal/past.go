@@ -68,6 +68,7 @@ func (j *Journal) ReadPast(ctx context.Context, after uint64, each func(Past) (b
 		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
 	}
 	defer msgs.Stop()
+	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
 	var whole assembly
 	for at := after; at < last.Sequence; {
 		msg, err := msgs.Next(jetstream.NextContext(ctx))

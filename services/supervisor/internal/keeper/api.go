@@ -40,8 +40,11 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		k.opt.Serve(api),
 	} {
 		if err != nil {
-			// The error is what matters; the API never served.
-			_ = api.Stop(ctx)
+			// The error is what matters, and whoever has asked already is not
+			// answered: the loop does not run yet.
+			ended, cancel := context.WithCancel(ctx)
+			cancel()
+			_ = api.Stop(ended)
 			return nil, err
 		}
 	}
@@ -117,6 +120,11 @@ func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OK, error)
 		return contracts.OK{}, shell.Errorf(contracts.CodeNotReady,
 			"%s of %s: supervisor %s ends or cannot reach its log, and does not know whether it was decided upon; look at the tree before you try again", in.Command, in.Node, k.env.Instance)
 	}
+	select {
+	case a := <-who.reply:
+		return verdict(in, a)
+	default:
+	}
 	why := fmt.Sprintf("it takes longer than %s", answerWithin)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		why = "supervisor " + k.env.Instance + " ends before it is over"
@@ -127,8 +135,8 @@ func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OK, error)
 // caller waits for the result of an order.
 type caller struct {
 	reply chan answer
-	// decided is set once the order is in the log: it will be carried out,
-	// whoever decides then.
+	// decided is set once what was decided upon the order is in the log; when
+	// it is refused or over by then, the reply is there before.
 	decided atomic.Bool
 }
 
@@ -141,10 +149,18 @@ func (k *Keeper) await(a arrival) {
 	k.waiting[a.Token] = a.from
 }
 
-func (k *Keeper) reply(e tree.Effect) {
-	if who := k.waiting[e.Token]; who != nil {
-		delete(k.waiting, e.Token)
-		who.reply <- answer{e.Result, e.Reason}
+// answer tells those who wait what became of their orders.
+func (k *Keeper) answer(t *turn) {
+	for _, e := range t.effects {
+		if who := k.waiting[e.Token]; e.Kind == tree.DoReply && who != nil {
+			delete(k.waiting, e.Token)
+			who.reply <- answer{e.Result, e.Reason}
+		}
+	}
+	for _, a := range t.arrivals {
+		if a.from != nil {
+			a.from.decided.Store(true)
+		}
 	}
 }
 

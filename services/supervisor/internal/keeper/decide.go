@@ -9,10 +9,6 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// maxTurns bounds how many decisions are made in a row, before the loop looks at
-// what else there is.
-const maxTurns = 16
-
 // turn is one decision on its way from the tree into the log.
 type turn struct {
 	// arrivals are what was decided upon.
@@ -23,33 +19,22 @@ type turn struct {
 	commands []fleet.Command
 	// oldest is when the first of the arrivals happened.
 	oldest tree.Instant
-	// stored is told what became of it, where it is stored beside the loop.
-	stored chan error
 }
 
-// decide takes arrivals into account: all are decided together and stored before
-// any effect. What changes too much at once is stored in several decisions; in
-// a storm each is worked out while the one before is being stored. At the end
-// all are stored.
+// decide takes a batch of arrivals into account: all are decided together and
+// stored before any effect. A batch that changes too much at once is stored in
+// several decisions.
 func (k *Keeper) decide(ctx context.Context, batch []arrival) (effects []tree.Effect, err error) {
-	var before *turn
-	for turns := 1; ; turns++ {
+	for len(batch) > 0 {
 		t := k.workOut(batch)
+		if err := k.store(ctx, t.decision); err != nil {
+			return nil, err
+		}
+		k.conclude(t)
 		effects = append(effects, t.effects...)
-		if before != nil {
-			if err := k.conclude(before, <-before.stored); err != nil {
-				return nil, err
-			}
-		}
-		if batch = batch[len(t.arrivals):]; len(batch) == 0 && turns < maxTurns {
-			batch = k.batch(ctx, nil)
-		}
-		if len(batch) == 0 {
-			return effects, k.conclude(t, k.store(ctx, t.decision))
-		}
-		before, t.stored = t, make(chan error, 1)
-		go func() { t.stored <- k.store(ctx, t.decision) }()
+		batch = batch[len(t.arrivals):]
 	}
+	return effects, nil
 }
 
 // workOut decides upon the first of some arrivals: as many as one decision
@@ -89,9 +74,7 @@ func (k *Keeper) workOut(batch []arrival) *turn {
 	t.arrivals = batch[:n]
 	k.opt.Metrics.inputs(n)
 	t.decision.Cursor, t.decision.Changes = k.cursor, k.tree.Changes(nil)
-	if len(t.decision.Changes) > 0 {
-		k.unstored++
-	} else if runners != nil && k.runners == nil {
+	if len(t.decision.Changes) == 0 && runners != nil && k.runners == nil {
 		k.runners = runners // nothing is stored that would tell of them
 	}
 	k.watch(t.decision.Changes)
@@ -108,7 +91,12 @@ func (k *Keeper) store(ctx context.Context, d journal.Decision) error {
 	if len(d.Changes) == 0 {
 		return nil
 	}
-	return k.append(ctx, d)
+	k.ahead = true
+	if err := k.append(ctx, d); err != nil {
+		return err
+	}
+	k.ahead = false
+	return nil
 }
 
 // append stores a decision; from then on it is known to whoever carries out what
@@ -121,20 +109,11 @@ func (k *Keeper) append(ctx context.Context, d journal.Decision) error {
 	return nil
 }
 
-// conclude has carried out what is stored.
-func (k *Keeper) conclude(t *turn, err error) error {
-	if err != nil {
-		return err
-	}
+// conclude has what is stored carried out, and tells of it.
+func (k *Keeper) conclude(t *turn) {
 	changes := t.decision.Changes
-	if len(changes) > 0 {
-		k.unstored--
-	}
 	k.letGo(changes)
 	for _, a := range t.arrivals {
-		if a.from != nil {
-			a.from.decided.Store(true)
-		}
 		if a.Kind == tree.Lost {
 			k.commands.Forget(a.Node, a.Incarnation)
 		}
@@ -143,11 +122,7 @@ func (k *Keeper) conclude(t *turn, err error) error {
 	for _, cmd := range t.commands {
 		k.commands.Do(cmd)
 	}
-	for _, e := range t.effects {
-		if e.Kind == tree.DoReply {
-			k.reply(e)
-		}
-	}
+	k.answer(t)
 	// Commands leave now: on one processor, they would wait until this is done.
 	runtime.Gosched()
 	for _, e := range t.effects {
@@ -157,5 +132,4 @@ func (k *Keeper) conclude(t *turn, err error) error {
 		k.opt.Metrics.decided(k, t.decision, t.effects, changes, t.oldest)
 	}
 	k.snapshotIfDue(changes)
-	return nil
 }

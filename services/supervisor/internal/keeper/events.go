@@ -86,7 +86,8 @@ func (k *Keeper) read(ctx context.Context, stream jetstream.Stream, cursor uint6
 func (k *Keeper) readOn(ctx context.Context, stream jetstream.Stream, cursor uint64) (uint64, error) {
 	cons, err := stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
 		FilterSubjects: evidence, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: cursor + 1,
-		// While it makes a lost consumer anew, it heeds no context.
+		// One attempt to replace a lost consumer, of at most 10 s, heeds no
+		// context; read makes the others.
 		MaxResetAttempts: 1,
 	})
 	if err != nil {

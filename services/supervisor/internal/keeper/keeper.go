@@ -100,8 +100,8 @@ type Keeper struct {
 	began map[string]tree.Instant
 	// runners is the last news of runners that no decision has recorded yet.
 	runners *arrival
-	// unstored is how many decisions the tree is ahead of the log.
-	unstored int
+	// ahead is set while the tree knows a decision that is not in the log.
+	ahead bool
 	// turn is when the loop last came round, since began.
 	opened time.Time
 	turn   atomic.Int64
@@ -196,7 +196,7 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 	for !events.caughtUp(k.cursor) {
 		select {
 		case a := <-k.inbox:
-			if _, err := k.decide(ctx, k.batch(ctx, &a)); err != nil {
+			if _, err := k.decide(ctx, k.batch(ctx, a)); err != nil {
 				return err
 			}
 		case <-k.opt.Term.Lost():
@@ -216,7 +216,7 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 		return err
 	}
 	for _, e := range out {
-		if e.Kind == tree.DoReply && e.Result != tree.OK {
+		if e.Kind == tree.DoReply && e.Token == "" && e.Result != tree.OK { // orders have a token
 			return fmt.Errorf("%w of tree %s: %s", ErrConfig, k.opt.Tree, e.Reason)
 		}
 	}
@@ -250,7 +250,7 @@ func (k *Keeper) loop(ctx context.Context) error {
 		case <-k.opt.Term.Lost():
 			return journal.ErrSuperseded
 		case a := <-k.inbox:
-			batch = k.batch(ctx, &a)
+			batch = k.batch(ctx, a)
 		case q := <-k.queries:
 			q()
 		case <-k.saving.copying:
@@ -259,7 +259,7 @@ func (k *Keeper) loop(ctx context.Context) error {
 			k.snapshotStored(err)
 		case m := <-k.pulse.beats:
 			if a, ok := k.heardBeat(ctx, m); ok {
-				batch = k.batch(ctx, &a)
+				batch = k.batch(ctx, a)
 			}
 		case m := <-k.vital.beats:
 			k.heardLife(m)
@@ -270,7 +270,7 @@ func (k *Keeper) loop(ctx context.Context) error {
 				batch = []arrival{k.runnersNow()}
 			}
 		case <-timer.C:
-			batch = k.batch(ctx, &arrival{Input: tree.Input{Kind: tree.Tick}})
+			batch = k.batch(ctx, arrival{Input: tree.Input{Kind: tree.Tick}})
 			batch = append(k.unheard(time.Now()), batch...)
 		case <-check.C:
 			var err error
@@ -309,11 +309,9 @@ func (k *Keeper) rearm(timer *time.Timer) {
 	timer.Reset(wait)
 }
 
-// batch gathers what waits, after a first where there is one.
-func (k *Keeper) batch(ctx context.Context, first *arrival) (batch []arrival) {
-	if first != nil {
-		batch = append(batch, *first)
-	}
+// batch gathers what else waits.
+func (k *Keeper) batch(ctx context.Context, first arrival) []arrival {
+	batch := []arrival{first}
 	for len(batch) < maxBatch {
 		select {
 		case a := <-k.inbox:

@@ -109,7 +109,7 @@ func (k *Keeper) leave(ctx context.Context) error {
 	if s.under != nil && <-s.stored == nil {
 		k.journal.Saved(s.under)
 	}
-	if k.journal.Unsaved() > 0 && k.unstored == 0 {
+	if k.journal.Unsaved() > 0 && !k.ahead {
 		if err := k.journal.Save(context.WithoutCancel(ctx), k.tree.Snapshot(), k.cursor); err != nil {
 			k.env.Log.Warn("no last snapshot", "tree", k.opt.Tree, "error", err)
 		}
