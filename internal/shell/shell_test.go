@@ -227,9 +227,15 @@ func TestStopAnswersWhatIsInHand(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		nc, got := s.Connect(t), make(chan ask)
+		if err := env.NC.Flush(); err != nil { // or there may be no responders yet
+			t.Fatal(err)
+		}
+		nc, got := s.Connect(t), make(chan ask, 1)
 		go func() {
-			reply, _ := shell.Call[ask](t.Context(), nc, "smith.router.wait", ask{41})
+			reply, err := shell.Call[ask](t.Context(), nc, "smith.router.wait", ask{41})
+			if err != nil {
+				t.Error(err)
+			}
 			got <- reply
 		}()
 		<-begun
