@@ -69,9 +69,9 @@ func NewAPI(ctx context.Context, env Env, description string, metadata map[strin
 // then takes no request away from its successor.
 func Everyone(c *micro.Config) { c.QueueGroupDisabled = true }
 
-// Stop ends all endpoints and waits until the requests in hand are answered, but
-// for those of HandleRaw, or ctx ends. A request that waits for what may never come does so until the
-// context of NewAPI ends.
+// Stop ends all endpoints and waits until the requests in hand, but for those of
+// HandleRaw, are answered, or ctx ends. A request that waits for what may never
+// come does so until the context of NewAPI ends.
 func (a *API) Stop(ctx context.Context) error {
 	err := a.svc.Stop()
 	a.mu.Lock()
