@@ -188,7 +188,7 @@ func (t *Tree) finish(n *node) {
 // its supervisor starts anew, as in OTP.
 func (t *Tree) retire(n *node) {
 	t.answer(n, Superseded)
-	if n.spec.Dynamic && !t.opt.Volatile {
+	if n.spec.Dynamic {
 		t.remove(n)
 		return
 	}

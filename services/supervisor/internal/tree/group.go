@@ -2,6 +2,7 @@ package tree
 
 import (
 	"math"
+	"slices"
 	"sort"
 	"time"
 )
@@ -31,6 +32,9 @@ func (t *Tree) boot(s *node, again bool) {
 	s.st.Supervisor.Window, s.st.Supervisor.Proposed, s.st.Supervisor.Suspended = nil, nil, false
 	s.queue = nil
 	t.emit(Effect{Kind: NoteBoot, Node: s.spec.ID, Event: s.st.Cause, Chain: s.st.Chain})
+	if t.opt.Volatile {
+		t.forgetAdded(s)
+	}
 	for _, c := range s.kids {
 		switch c.st.Phase {
 		case Watched:
@@ -59,6 +63,16 @@ func (t *Tree) boot(s *node, again bool) {
 		}
 	}
 	t.settleLater(s)
+}
+
+// forgetAdded takes away what was added to a supervisor that is down: as in OTP,
+// it has the children it was configured with.
+func (t *Tree) forgetAdded(s *node) {
+	for _, c := range slices.Clone(s.kids) {
+		if c.spec.Dynamic {
+			t.terminate(c, ThenRemove)
+		}
+	}
 }
 
 // up ends a supervisor's boot.

@@ -162,7 +162,7 @@ func (t *Tree) obey(n *node) {
 
 // delete takes a child away as OTP's delete_child does.
 func (t *Tree) delete(n *node) {
-	if t.opt.Volatile {
+	if t.opt.Volatile && !n.spec.Dynamic {
 		t.setPhase(n, Gone, "deleted")
 		return
 	}

@@ -17,8 +17,8 @@ type Options struct {
 	// started. Otherwise independent children start at once, in order, and a
 	// child that cannot be started is retried like any failed child.
 	StrictBoot bool
-	// Volatile makes a supervisor that starts anew forget what was removed at
-	// run time.
+	// Volatile makes a supervisor that starts anew forget what was added and
+	// deleted at run time.
 	Volatile bool
 }
 
