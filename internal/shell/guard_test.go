@@ -4,8 +4,13 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
+
+	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
@@ -53,4 +58,91 @@ func TestGuardedCallEndsWithTheConnection(t *testing.T) {
 			t.Error(err)
 		}
 	})
+}
+
+// TestBreakerIsTold opens a breaker with calls that nobody answers, closes it
+// with calls that are answered, and reads from the stream what was told of it.
+func TestBreakerIsTold(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
+		env := newEnv(t, s, "router")
+		agents := s.Connect(t)
+		silent, err := agents.SubscribeSync("agent")
+		if err != nil {
+			t.Fatal(err)
+		}
+		f := config.Default()
+		f.CircuitBreakers["agent_service"] = config.CircuitBreaker{FailureThreshold: 2, SuccessThreshold: 2, Timeout: 10 * time.Second, HalfOpenMaxCalls: 1}
+		f.Timeouts.Services["agent_service"] = time.Second
+		g := shell.NewGuard(env, f, "agent_service")
+		ask := func() error {
+			return g.Run(t.Context(), "ask", func(ctx context.Context) error {
+				_, err := env.NC.RequestWithContext(ctx, "agent", nil)
+				return err
+			})
+		}
+		if err := ask(); !errors.Is(err, guard.ErrOpen) {
+			t.Errorf("nobody answered, and that gave %v", err)
+		}
+		if n, _, _ := silent.Pending(); n != 2 {
+			t.Errorf("asked %d times, not until the breaker opened", n)
+		}
+		// That it is tried again is told neither way: it may open at once.
+		<-time.After(10 * time.Second)
+		if err := ask(); !errors.Is(err, guard.ErrOpen) {
+			t.Errorf("the trial call was not answered either, and that gave %v", err)
+		}
+		if err := silent.Unsubscribe(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := agents.Subscribe("agent", func(m *nats.Msg) { _ = m.Respond(nil) }); err != nil {
+			t.Fatal(err)
+		}
+		<-time.After(10 * time.Second)
+		for range 2 {
+			if err := ask(); err != nil {
+				t.Errorf("answered, and that gave %v", err)
+			}
+		}
+		synctest.Wait()
+		if err := g.Close(t.Context()); err != nil {
+			t.Error(err)
+		}
+
+		told := func(kind contracts.EventType, from, to, reason string) toldBreaker {
+			return toldBreaker{kind, "router", "router/router-1", contracts.SystemBreakerData{
+				Service: "router", Breaker: "agent_service", From: from, To: to, Reason: reason,
+			}}
+		}
+		const silence = "no answer within its timeout of 1s: context deadline exceeded"
+		want := []toldBreaker{
+			told(contracts.SystemBreakerOpen, "closed", "open", "2 failures in a row, the last: "+silence),
+			told(contracts.SystemBreakerOpen, "half_open", "open", "a trial call failed: "+silence),
+			told(contracts.SystemBreakerClosed, "half_open", "closed", "2 successes in a row"),
+		}
+		if diff := cmp.Diff(want, breakerEvents(t, s)); diff != "" {
+			t.Error(diff)
+		}
+	})
+}
+
+type toldBreaker struct {
+	Type           contracts.EventType
+	Entity, Source string
+	Data           contracts.SystemBreakerData
+}
+
+// breakerEvents lists the stored events, all of which must be about breakers.
+func breakerEvents(t *testing.T, s *natstest.Server) []toldBreaker {
+	t.Helper()
+	var told []toldBreaker
+	for _, ev := range stored(t, s) {
+		data, err := contracts.DecodeData[contracts.SystemBreakerData](ev)
+		if err != nil {
+			t.Fatal(err)
+		}
+		told = append(told, toldBreaker{ev.Type, ev.Entity, ev.Source, data})
+	}
+	return told
 }

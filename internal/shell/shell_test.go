@@ -40,12 +40,22 @@ func newEnv(t *testing.T, s *natstest.Server, service string) shell.Env {
 // types lists the types of the stored events, in order.
 func types(t *testing.T, s *natstest.Server) []string {
 	t.Helper()
+	var got []string
+	for _, ev := range stored(t, s) {
+		got = append(got, string(ev.Type))
+	}
+	return got
+}
+
+// stored lists the stored events, in order.
+func stored(t *testing.T, s *natstest.Server) []contracts.Event {
+	t.Helper()
 	js := natstest.JetStream(t, s.Connect(t))
 	stream, err := js.Stream(t.Context(), contracts.EventStream)
 	if err != nil {
 		t.Fatal(err)
 	}
-	var got []string
+	var got []contracts.Event
 	info := stream.CachedInfo()
 	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
 		msg, err := stream.GetMsg(t.Context(), seq)
@@ -56,7 +66,7 @@ func types(t *testing.T, s *natstest.Server) []string {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got = append(got, string(ev.Type))
+		got = append(got, ev)
 	}
 	return got
 }
