@@ -58,11 +58,14 @@ func TestServiceKilledAmidGroupRestart(t *testing.T) {
 				s.services[service].Start()
 				s.waitReady(service)
 				now = s.waitRunning(want)
-				if got := now["d"]; got.Incarnation != 1 {
-					t.Fatalf("round %d: the bystander is at incarnation %d", round, got.Incarnation)
+				for name, incarnation := range want {
+					if got := now[name].Incarnation; got != incarnation {
+						t.Fatalf("round %d: %s is at incarnation %d, want %d", round, name, got, incarnation)
+					}
 				}
 			}
 			s.checkLog()
+			s.checkNothingLost()
 			s.checkNoDoubles()
 		})
 	}
@@ -113,6 +116,7 @@ func TestNATSKilled(t *testing.T) {
 			t.Errorf("a healthy agent was declared failed: %+v, %v", d, err)
 		}
 	}
+	s.checkNothingLost()
 	s.checkNoDoubles()
 }
 

@@ -89,7 +89,7 @@ func TestFaults(t *testing.T) {
 		t.Logf("%s: running again after %s", f.name, time.Since(begin).Round(time.Millisecond))
 		for _, name := range all {
 			moved := now[name].Incarnation - before[name].Incarnation
-			if (f.moves[name] == 0) != (moved == 0) {
+			if moved != f.moves[name] {
 				t.Errorf("%s: %s moved by %d incarnations, want %d", f.name, name, moved, f.moves[name])
 			}
 		}
@@ -104,6 +104,7 @@ func TestFaults(t *testing.T) {
 	if !escalated {
 		t.Error("no escalation in the log")
 	}
+	s.checkNothingLost()
 }
 
 func (s *system) failureOf(agent string, incarnation uint64) contracts.FailureReason {
@@ -152,6 +153,11 @@ func TestTasksSurviveTheirAgents(t *testing.T) {
 		}
 		return len(completed) == tasks
 	})
+	for id, n := range completed {
+		if n != 1 {
+			t.Errorf("task %s was completed %d times", id, n)
+		}
+	}
 	reassigned := 0
 	for _, ev := range s.checkLog() {
 		if ev.Type == contracts.TaskReassigned {
@@ -162,6 +168,7 @@ func TestTasksSurviveTheirAgents(t *testing.T) {
 		t.Error("no task was reassigned, though workers died with tasks in hand")
 	}
 	t.Logf("%d tasks completed, %d reassigned", len(completed), reassigned)
+	s.checkNothingLost()
 }
 
 const faultsConfig2 = `

@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -317,19 +318,29 @@ func (s *system) readRecords() []record {
 	return out
 }
 
-// lastPort is the last port that was given to a test; none is given twice.
-var lastPort atomic.Int32
+// ports are those given to tests; none is given twice. Each is taken for as long
+// as this process lives by listening to a name, which other runs of these tests
+// find in use.
+var ports struct {
+	last  atomic.Int32
+	taken sync.Map
+}
 
-// freePort is a port that was free a moment ago and that no outgoing connection
-// will take: those come from the range above 32767.
+// freePort is a port that was free a moment ago, that no outgoing connection will
+// take, since those come from the range above 32767, and no other run of these
+// tests beside this one.
 func freePort(t *testing.T) int {
 	t.Helper()
-	lastPort.CompareAndSwap(0, 20000+rand.Int32N(8000))
+	ports.last.CompareAndSwap(0, 20000+rand.Int32N(8000))
 	for range 100 {
-		port := int(lastPort.Add(1))
+		port := int(ports.last.Add(1))
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
-		if err == nil {
-			l.Close()
+		if err != nil {
+			continue
+		}
+		l.Close()
+		if taken, err := net.Listen("unix", fmt.Sprintf("@mistersmith-e2e-%d", port)); err == nil {
+			ports.taken.Store(port, taken)
 			return port
 		}
 	}
