@@ -23,7 +23,11 @@ type clientFlags struct {
 
 // connect opens the connection that the flags describe.
 func (f clientFlags) connect(a *app) (*nats.Conn, error) {
-	return f.Connect(a.ctx, "smith", a.log)
+	nc, err := f.Connect(a.ctx, "smith", a.log)
+	if errors.Is(err, contracts.ErrServerURL) {
+		return nil, fmt.Errorf("%w: %w", errUsage, err)
+	}
+	return nc, err
 }
 
 // request bounds one question by --timeout.

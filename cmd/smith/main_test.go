@@ -57,6 +57,7 @@ func TestMistakes(t *testing.T) {
 		{[]string{"config", "check", bad}, 1, bad + ":2:3: "},
 		{[]string{"events", "query", "--last", "--limit", "1001"}, 2, "smith: wrong use: --last gives at most 1000 events"},
 		{[]string{"task", "submit", "research", large}, 2, "smith: wrong use: the payload has more than 262144 bytes"},
+		{[]string{"tree", "--server", "nats://u:p/w@h"}, 2, "smith: wrong use: --server: invalid server URL: number 1 of 1 cannot be read"},
 		{[]string{"tree", "--creds", "/no/such/file"}, 1, "smith: --creds: open /no/such/file"},
 	} {
 		var out, errOut bytes.Buffer

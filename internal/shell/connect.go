@@ -12,6 +12,8 @@ import (
 	"github.com/nats-io/jsm.go/natscontext"
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 // DefaultServer is where a NATS server is looked for when nothing else is said.
@@ -80,6 +82,9 @@ func (f NATSFlags) Connect(ctx context.Context, name string, log *slog.Logger, m
 	if err != nil {
 		return nil, err
 	}
+	if err := contracts.CheckServers(servers); err != nil {
+		return nil, fmt.Errorf("--server: %w", err)
+	}
 	timeout := f.Timeout
 	if timeout <= 0 {
 		timeout = 10 * time.Second
@@ -123,7 +128,7 @@ func connectWithin(ctx context.Context, within time.Duration, servers string, op
 		}
 		if !told {
 			told = true
-			log.Info("NATS server not reachable yet; trying again", "server", servers, "for", within, "error", err)
+			log.Info("NATS server not reachable yet; trying again", "server", contracts.RedactServers(servers), "for", within, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -133,33 +138,19 @@ func connectWithin(ctx context.Context, within time.Duration, servers string, op
 }
 
 func connectError(servers string, err error) error {
+	at := contracts.RedactServers(servers)
 	switch {
 	case errors.Is(err, nats.ErrAuthorization), strings.Contains(err.Error(), "Authorization"):
-		return fmt.Errorf("NATS server %s refused the credentials: %w; check --creds, --user or the context", redact(servers), err)
+		return fmt.Errorf("NATS server %s refused the credentials: %w; check --creds, --user or the context", at, err)
 	case errors.Is(err, nats.ErrNoServers), strings.Contains(err.Error(), "refused"):
-		return fmt.Errorf("no NATS server answers at %s: %w; start one (smith up, or nats-server -js) or name another with --server", redact(servers), err)
+		return fmt.Errorf("no NATS server answers at %s: %w; start one (smith up, or nats-server -js) or name another with --server", at, err)
 	}
-	return fmt.Errorf("connect to NATS at %s: %w; check --server, or the context", redact(servers), err)
+	return fmt.Errorf("connect to NATS at %s: %w; check --server, or the context", at, err)
 }
 
-// redact removes user information from URLs.
-func redact(servers string) string {
-	parts := strings.Split(servers, ",")
-	for i, p := range parts {
-		scheme, rest, ok := strings.Cut(p, "://")
-		if !ok {
-			scheme, rest = "", p
-		}
-		if _, host, has := strings.Cut(rest, "@"); has {
-			rest = "***@" + host
-		}
-		if ok {
-			rest = scheme + "://" + rest
-		}
-		parts[i] = rest
-	}
-	return strings.Join(parts, ",")
-}
+// connectedTo is the URL of a connection's server, as it may be logged. The
+// client's own ConnectedUrlRedacted shows tokens.
+func connectedTo(nc *nats.Conn) string { return contracts.RedactServers(nc.ConnectedUrl()) }
 
 // ConnectionOptions are those every connection of a service has: it never
 // stops reconnecting, notices a dead server in 20 s, and logs what the client
@@ -179,7 +170,7 @@ func ConnectionOptions(name string, log *slog.Logger) []nats.Option {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("NATS connection restored", "server", nc.ConnectedUrlRedacted())
+			log.Info("NATS connection restored", "server", connectedTo(nc))
 		}),
 	}
 }
@@ -193,9 +184,9 @@ func JetStream(ctx context.Context, nc *nats.Conn) (jetstream.JetStream, error) 
 	}
 	if err := answers(ctx, js); err != nil {
 		if notEnabled(err) || errors.Is(err, nats.ErrNoResponders) {
-			return nil, fmt.Errorf("NATS server %s has no JetStream for this account: %w; start it with `nats-server -js`", nc.ConnectedUrlRedacted(), err)
+			return nil, fmt.Errorf("NATS server %s has no JetStream for this account: %w; start it with `nats-server -js`", connectedTo(nc), err)
 		}
-		return nil, fmt.Errorf("JetStream at %s: %w", nc.ConnectedUrlRedacted(), err)
+		return nil, fmt.Errorf("JetStream at %s: %w", connectedTo(nc), err)
 	}
 	return js, nil
 }

@@ -6,12 +6,12 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"net/url"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 // ErrConnect tells that NATS could not be reached at the start.
@@ -62,6 +62,9 @@ func reconnectDelay(attempts int) time.Duration {
 
 // connect tries until ctx ends, unless the server refuses the credentials.
 func connect(ctx context.Context, o Options, more ...nats.Option) (*nats.Conn, error) {
+	if err := contracts.CheckServers(o.URL); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
+	}
 	opts := []nats.Option{
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
@@ -92,28 +95,12 @@ func connect(ctx context.Context, o Options, more ...nats.Option) (*nats.Conn, e
 			return nc, nil
 		}
 		if refused(err) {
-			return nil, fmt.Errorf("%w at %s: %w; check the credentials and what they allow", ErrConnect, redact(o.URL), err)
+			return nil, fmt.Errorf("%w at %s: %w; check the credentials and what they allow", ErrConnect, contracts.RedactServers(o.URL), err)
 		}
 		if !pause(ctx, wait) {
-			return nil, fmt.Errorf("%w at %s: %w; is a server running there? `smith up` starts one", ErrConnect, redact(o.URL), err)
+			return nil, fmt.Errorf("%w at %s: %w; is a server running there? `smith up` starts one", ErrConnect, contracts.RedactServers(o.URL), err)
 		}
 	}
-}
-
-// redact hides passwords and tokens in a list of URLs.
-func redact(urls string) string {
-	out := strings.Split(urls, ",")
-	for i, s := range out {
-		u, err := url.Parse(strings.TrimSpace(s))
-		switch {
-		case err != nil:
-			out[i] = "(not a URL)"
-		case u.User != nil:
-			u.User = url.User("xxxxx")
-			out[i] = u.String()
-		}
-	}
-	return strings.Join(out, ",")
 }
 
 // refused tells errors that trying again will not cure.
