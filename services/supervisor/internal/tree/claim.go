@@ -155,6 +155,9 @@ func (t *Tree) takeUp(n *node) {
 		t.setPhase(n, Idle, WhyOrdered)
 	case ended && n.spec.Restart == Temporary && !n.st.Claim.ours():
 		t.retire(n)
+	case n.st.Why == WhyFinished && n.st.Claim.ours():
+		// It is not certain that it was this one that finished.
+		t.stop(n, "", WhyFinished, false)
 	case n.st.Why == WhyFinished:
 		t.setPhase(n, Idle, WhyFinished)
 	default:
