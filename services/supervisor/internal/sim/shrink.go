@@ -9,6 +9,12 @@ import (
 
 // Shrink gives a smaller scenario that breaks the same invariant: fewer faults,
 // fewer nodes, less that goes wrong. It is as deterministic as the runs.
+//
+// It is not left to rapid, which shrinks the random numbers that a test draws: in
+// a run they are drawn as it goes, and with one left out the rest would tell
+// another story. Here whole faults and nodes are left out of a scenario that is
+// data, and the rest stays much as it was, since everybody draws from a [stream]
+// of their own.
 func Shrink(s Scenario, opt Options) (Scenario, Result) {
 	opt.Tell = nil
 	r := Run(s, opt)
