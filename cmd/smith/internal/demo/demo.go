@@ -84,6 +84,8 @@ type stage struct {
 	nc    *nats.Conn
 	seen  *observer
 	load  *load
+	// settled are the incarnations after the last fault.
+	settled map[string]uint64
 }
 
 func (s *stage) perform(ctx context.Context, url string) (Report, error) {
@@ -118,6 +120,9 @@ func (s *stage) perform(ctx context.Context, url string) (Report, error) {
 		return r, err
 	}
 	s.drained(ctx, &r, l.count())
+	if moved := s.restless(s.seen.incarnations()); moved != "" {
+		r.Problems = append(r.Problems, moved)
+	}
 	s.conclude(ctx, &r)
 	return r, nil
 }

@@ -23,8 +23,9 @@ type fault struct {
 	restarted []string
 	// incarnations is how many later the victim must be; 0 leaves it open.
 	incarnations uint64
-	// escalates is set when the supervisor must have given up on the way.
-	escalates bool
+	// escalates is set when the supervisor must have given up on the way,
+	// reassigns when tasks of the victim must have gone to others.
+	escalates, reassigns bool
 }
 
 func signal(sig syscall.Signal) func(*stage, string, int) error {
@@ -70,22 +71,24 @@ func faults() []fault {
 		},
 		{
 			name: "kill -9 with tasks in hand", choose: busyCrawler,
-			inject: signal(syscall.SIGKILL), incarnations: 1,
+			inject: signal(syscall.SIGKILL), incarnations: 1, reassigns: true,
 		},
 	}
 }
 
-// busyCrawler gives the crawlers more than enough to do and waits for one that
-// holds two tasks.
+// busyCrawler gives the crawlers more than enough to do, and waits for one that
+// holds two of these tasks: each takes so long that it is not done before the
+// kill.
 func busyCrawler(ctx context.Context, s *stage) (victim, note string, err error) {
+	first := s.load.count() + 1
 	for range 12 {
-		if err := s.load.submit(ctx, "research"); err != nil {
+		if err := s.load.submit(ctx, "research", 1500*time.Millisecond); err != nil {
 			return "", "", err
 		}
 	}
 	held := 0
 	err = s.seen.until(ctx, func() bool {
-		victim, held = s.seen.holder([]string{"crawler-1", "crawler-2", "crawler-3", "crawler-4"}, 2)
+		victim, held = s.seen.holder([]string{"crawler-1", "crawler-2", "crawler-3", "crawler-4"}, 2, taskID(first))
 		return victim != ""
 	})
 	return victim, ", which holds " + tasks(held), err
@@ -121,14 +124,20 @@ func (s *stage) suffer(ctx context.Context, f fault) (FaultResult, error) {
 		Before: pick(before, concerned), Began: begin,
 	}
 	err := s.heal(ctx, f, &r, victim, concerned, before)
-	r.After = pick(s.seen.incarnations(), concerned)
 	r.Decision = s.seen.decided(r.Began)
+	s.seen.mu.Lock()
 	r.Reassigned = s.seen.takenFrom(victim, r.Began)
-	if err != nil {
+	s.seen.mu.Unlock()
+	now := s.seen.incarnations()
+	switch moved := s.restless(before); {
+	case err != nil:
 		r.Problem = err.Error()
-	} else {
-		r.Problem = s.judge(f, victim, concerned, before)
+	case moved != "":
+		r.Problem = moved
+	default:
+		r.Problem = f.judge(victim, concerned, before, now)
 	}
+	r.After, s.settled = pick(now, concerned), now
 	r.OK = r.Problem == ""
 	s.outcome(r)
 	return r, nil
@@ -148,7 +157,7 @@ func (s *stage) heal(ctx context.Context, f fault, r *FaultResult, victim string
 	}
 	s.say("  found after %s: %s", ms(r.Detect), r.Evidence)
 	err = s.seen.until(ctx, func() bool {
-		if f.escalates && !s.seen.saw(contracts.TreeEscalated, r.Began) {
+		if f.escalates && !s.seen.saw(contracts.TreeEscalated, r.Began) || f.reassigns && s.seen.takenFrom(victim, r.Began) == 0 {
 			return false
 		}
 		var last time.Time
@@ -170,9 +179,19 @@ func (s *stage) heal(ctx context.Context, f fault, r *FaultResult, victim string
 	return nil
 }
 
+// restless tells who was restarted since the fault before, though nothing
+// happened to it.
+func (s *stage) restless(now map[string]uint64) string {
+	for agent, n := range s.settled {
+		if now[agent] != n {
+			return fmt.Sprintf("%s went from incarnation %d to %d though nothing had happened to it", agent, n, now[agent])
+		}
+	}
+	return ""
+}
+
 // judge compares what happened with what the strategy demands.
-func (s *stage) judge(f fault, victim string, concerned []string, before map[string]uint64) string {
-	now := s.seen.incarnations()
+func (f fault) judge(victim string, concerned []string, before, now map[string]uint64) string {
 	if want := before[victim] + f.incarnations; f.incarnations > 0 && now[victim] != want {
 		return fmt.Sprintf("%s is at incarnation %d, not %d", victim, now[victim], want)
 	}

@@ -42,31 +42,39 @@ type taskStory struct {
 	holder     string
 }
 
-func observe(ctx context.Context, js jetstream.JetStream) (*observer, func(), error) {
-	o := &observer{
+func newObserver() *observer {
+	return &observer{
 		changed: make(chan struct{}), pids: map[string]process{},
 		running: map[string]verified{}, tasks: map[string]*taskStory{},
 	}
+}
+
+func observe(ctx context.Context, js jetstream.JetStream) (*observer, func(), error) {
+	o := newObserver()
 	consumer, err := js.OrderedConsumer(ctx, contracts.EventStream, jetstream.OrderedConsumerConfig{})
 	if err != nil {
 		return nil, nil, fmt.Errorf("follow the events: %w", err)
 	}
 	following, err := consumer.Consume(func(msg jetstream.Msg) {
-		ev, err := contracts.DecodeEvent(msg.Subject(), msg.Data())
-		o.mu.Lock()
-		defer o.mu.Unlock()
-		if err != nil {
-			o.bad = append(o.bad, err)
-			return
-		}
-		o.take(ev)
-		close(o.changed)
-		o.changed = make(chan struct{})
+		o.see(contracts.DecodeEvent(msg.Subject(), msg.Data()))
 	})
 	if err != nil {
 		return nil, nil, fmt.Errorf("follow the events: %w", err)
 	}
 	return o, func() { following.Stop(); <-following.Closed() }, nil
+}
+
+// see takes note of the next message of the stream, and tells who waits.
+func (o *observer) see(ev contracts.Event, err error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if err != nil {
+		o.bad = append(o.bad, err)
+		return
+	}
+	o.take(ev)
+	close(o.changed)
+	o.changed = make(chan struct{})
 }
 
 func (o *observer) take(ev contracts.Event) {
@@ -145,11 +153,12 @@ func (o *observer) pid(agent string) int {
 	return o.pids[agent].pid
 }
 
-// holder names an agent among the given that holds at least min tasks.
-func (o *observer) holder(among []string, min int) (agent string, tasks int) {
+// holder names an agent among the given that holds at least min tasks, counting
+// from one on.
+func (o *observer) holder(among []string, min int, first string) (agent string, tasks int) {
 	held := map[string]int{}
-	for _, s := range o.tasks {
-		if s.holder != "" {
+	for id, s := range o.tasks {
+		if s.holder != "" && id >= first {
 			held[s.holder]++
 		}
 	}
@@ -222,10 +231,9 @@ func (o *observer) decided(since time.Time) string {
 	return strings.Join(words, "; ")
 }
 
-// takenFrom counts the tasks reassigned from an agent since a time.
+// takenFrom counts the tasks reassigned from an agent since a time. The caller
+// has the lock.
 func (o *observer) takenFrom(agent string, since time.Time) int {
-	o.mu.Lock()
-	defer o.mu.Unlock()
 	n := 0
 	for _, ev := range o.events {
 		if ev.Type != contracts.TaskReassigned || ev.Time.Before(since) {

@@ -47,7 +47,8 @@ func (l *load) run(ctx context.Context) error {
 			}
 		case <-tick.C:
 		}
-		if err := l.submit(ctx, types[i%len(types)]); err != nil {
+		takes := time.Duration(100+37*i%200) * time.Millisecond
+		if err := l.submit(ctx, types[i%len(types)], takes); err != nil {
 			return err
 		}
 	}
@@ -60,12 +61,12 @@ func (l *load) count() int {
 	return l.submitted
 }
 
-// submit stores the next task in the queue.
-func (l *load) submit(ctx context.Context, taskType string) error {
+// submit stores the next task in the queue, which takes whoever gets it some
+// time.
+func (l *load) submit(ctx context.Context, taskType string, takes time.Duration) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.submitted + 1
-	takes := time.Duration(100+37*n%200) * time.Millisecond
 	payload, err := json.Marshal(taskPayload{Number: n, Takes: contracts.Duration(takes)})
 	if err != nil {
 		return err
