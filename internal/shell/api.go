@@ -30,11 +30,15 @@ func Errorf(code, format string, args ...any) *APIError {
 	return &APIError{Code: code, Message: fmt.Sprintf(format, args...)}
 }
 
-// API is a service's set of endpoints, listed by `nats micro ls`.
+// API is a service's set of endpoints, listed by `nats micro ls`. Requests that
+// cannot be understood are refused, counted and reported: those without an inbox
+// to answer to, those that are too large or not the JSON expected, and those that
+// a handler refuses with CodeBadRequest.
 type API struct {
-	env Env
-	svc micro.Service
-	ctx context.Context
+	env     Env
+	svc     micro.Service
+	ctx     context.Context
+	rejects *Rejects
 
 	mu      sync.Mutex
 	stopped bool
@@ -61,7 +65,7 @@ func NewAPI(ctx context.Context, env Env, description string, metadata map[strin
 	if err != nil {
 		return nil, fmt.Errorf("serve the API of %s: %w", env.Service, err)
 	}
-	return &API{env: env, svc: svc, ctx: ctx}, nil
+	return &API{env: env, svc: svc, ctx: ctx, rejects: NewRejects(env)}, nil
 }
 
 // Everyone makes every instance get every request, for services of which one at
@@ -114,8 +118,7 @@ func Handle[Req, Resp any](a *API, verb string, serve func(ctx context.Context, 
 func HandleOn[Req, Resp any](a *API, name, subject string, serve func(ctx context.Context, req Req) (Resp, error)) error {
 	slots := make(chan struct{}, 64)
 	handler := func(r micro.Request) {
-		if !Answerable(r.Reply()) {
-			a.env.Log.Warn("api request dropped: its reply subject is no inbox", "subject", r.Subject(), "reply", shorten(r.Reply(), 80))
+		if !a.answerable(r) {
 			return
 		}
 		select {
@@ -145,12 +148,48 @@ func HandleOn[Req, Resp any](a *API, name, subject string, serve func(ctx contex
 
 // HandleRaw serves smith.<service>.<verb> with a handler of one's own, for
 // endpoints that answer with more than one message. The handler must not block.
-func (a *API) HandleRaw(verb string, h micro.Handler) error {
+// The error that it gives is answered as that of Handle is.
+func (a *API) HandleRaw(verb string, serve func(micro.Request) error) error {
 	subject := contracts.ServiceSubject(a.env.Service, verb)
-	if err := a.svc.AddEndpoint(verb, h, micro.WithEndpointSubject(subject)); err != nil {
+	handler := func(r micro.Request) {
+		if !a.answerable(r) {
+			return
+		}
+		err := fits(r)
+		if err == nil {
+			err = serve(r)
+		}
+		if err != nil {
+			refuse(a, r, err)
+		}
+	}
+	if err := a.svc.AddEndpoint(verb, micro.HandlerFunc(handler), micro.WithEndpointSubject(subject)); err != nil {
 		return fmt.Errorf("serve %s: %w", subject, err)
 	}
 	return nil
+}
+
+// answerable tells whether a request can be answered, and takes note of one that
+// cannot.
+func (a *API) answerable(r micro.Request) bool {
+	if Answerable(r.Reply()) {
+		return true
+	}
+	a.reject(r, fmt.Errorf("%s: the reply subject %q is no inbox; send it as a request", r.Subject(), shorten(r.Reply(), 80)))
+	return false
+}
+
+// reject counts and reports a request that cannot be understood. No copy is
+// kept: requests may hold secrets.
+func (a *API) reject(r micro.Request, cause error) {
+	m := Message{Kind: "request", Subject: r.Subject(), Body: r.Data()}
+	if !a.begin() {
+		return
+	}
+	go func() { // storing a report takes its time, and others wait to be read
+		defer a.inHand.Done()
+		a.rejects.Reject(a.ctx, m, cause)
+	}()
 }
 
 // Answerable tells whether a request's reply subject can be meant. A service
@@ -165,8 +204,8 @@ func answer[Req, Resp any](a *API, r micro.Request, serve func(context.Context, 
 	ctx, cancel := context.WithTimeout(a.ctx, RequestTimeout)
 	defer cancel()
 	var req Req
-	if len(r.Data()) > contracts.MaxRequestBytes {
-		refuse(a, r, Errorf(contracts.CodeTooLarge, "%s: the request has %d bytes; at most %d", r.Subject(), len(r.Data()), contracts.MaxRequestBytes))
+	if err := fits(r); err != nil {
+		refuse(a, r, err)
 		return
 	}
 	if len(r.Data()) > 0 {
@@ -192,6 +231,14 @@ func answer[Req, Resp any](a *API, r micro.Request, serve func(context.Context, 
 	}
 }
 
+// fits tells a request that is too large.
+func fits(r micro.Request) error {
+	if n := len(r.Data()); n > contracts.MaxRequestBytes {
+		return Errorf(contracts.CodeTooLarge, "%s: the request has %d bytes; at most %d", r.Subject(), n, contracts.MaxRequestBytes)
+	}
+	return nil
+}
+
 func refuse(a *API, r micro.Request, err error) {
 	code := contracts.CodeInternal
 	var apiErr *APIError
@@ -199,6 +246,9 @@ func refuse(a *API, r micro.Request, err error) {
 		code = apiErr.Code
 	} else {
 		a.env.Log.Warn("api request failed", "subject", r.Subject(), "error", err)
+	}
+	if code == contracts.CodeBadRequest || len(r.Data()) > contracts.MaxRequestBytes {
+		a.reject(r, err)
 	}
 	// Not r.Error: micro reads the request when the handler has returned, which
 	// was long before.

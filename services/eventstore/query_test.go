@@ -227,7 +227,12 @@ func TestBadRequests(t *testing.T) {
 			{"replay", contracts.ReplayRequest{EventFilter: contracts.EventFilter{Entity: "*"}}, contracts.CodeBadRequest, "entity"},
 			{"replay", "text", contracts.CodeBadRequest, "JSON"},
 		} {
+			before := w.value("smith_messages_rejected_total")
 			_, err := call[map[string]any](w, tt.verb, tt.req)
+			w.pass(time.Millisecond) // the answer comes first
+			if got := w.value("smith_messages_rejected_total") - before; (got == 1) != (tt.want != contracts.CodeNotFound) {
+				t.Errorf("%s %.80v: counted %v times", tt.verb, tt.req, got)
+			}
 			if code(err) != tt.want || err != nil && !strings.Contains(err.Error(), tt.says) {
 				t.Errorf("%s %.80v: %v, want %s with %q", tt.verb, tt.req, err, tt.want, tt.says)
 			}

@@ -260,7 +260,7 @@ func TestReplayBounds(t *testing.T) {
 }
 
 // TestReplayIntoTheSystem: the store does not publish where a requester might
-// not.
+// not, and reports those who want it to.
 func TestReplayIntoTheSystem(t *testing.T) {
 	t.Parallel()
 	inWorld(t, eventstore.Config{}, func(w *world) {
@@ -277,8 +277,19 @@ func TestReplayIntoTheSystem(t *testing.T) {
 		if got := w.value("smith_eventstore_replayed_total"); got != 0 {
 			t.Errorf("%v events sent", got)
 		}
+		if got := w.value("smith_messages_rejected_total"); got != 9 {
+			t.Errorf("%v counted", got)
+		}
+		reports, err := call[contracts.EventsReply](w, "query", rejections(w))
+		if err != nil || len(reports.Events) != 1 { // one in ten seconds
+			t.Fatalf("%d reports, %v", len(reports.Events), err)
+		}
+		d, err := contracts.DecodeData[contracts.SystemRejectedData](reports.Events[0].Event)
+		if err != nil || !strings.HasPrefix(d.Origin, "smith.eventstore.") || !strings.Contains(d.Cause, "is no inbox") {
+			t.Errorf("report %+v, %v", d, err)
+		}
 		stats, err := call[contracts.StoreStats](w, "stats", nil)
-		if err != nil || stats.Events != 3 || stats.LastSequence != 3 {
+		if err != nil || stats.Events != 4 || stats.LastSequence != 4 {
 			t.Errorf("the stream has changed: %+v, %v", stats, err)
 		}
 	})

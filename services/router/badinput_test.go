@@ -86,7 +86,7 @@ func TestTooLargeToQueueIsReported(t *testing.T) {
 func TestBadRequests(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
-		w.route("r1", router.Config{})
+		r := w.route("r1", router.Config{})
 		for _, tc := range []struct {
 			verb string
 			body any
@@ -110,6 +110,23 @@ func TestBadRequests(t *testing.T) {
 		}
 		if n := w.waiting(); n != 0 {
 			t.Fatalf("%d messages are queued", n)
+		}
+		pass(time.Second)
+		const counted = `
+# HELP smith_messages_rejected_total Messages that could not be understood and were set aside.
+# TYPE smith_messages_rejected_total counter
+smith_messages_rejected_total{kind="request",service="router"} 7
+`
+		if err := testutil.GatherAndCompare(r.metrics, strings.NewReader(counted), "smith_messages_rejected_total"); err != nil {
+			t.Error(err)
+		}
+		events := w.log(contracts.SystemMessageRejected)
+		if len(events) != 1 { // one in ten seconds
+			t.Fatalf("%d reports", len(events))
+		}
+		d, err := contracts.DecodeData[contracts.SystemRejectedData](events[0])
+		if err != nil || d.Origin != "smith.router.submit" || !strings.Contains(d.Cause, `"a.b"`) {
+			t.Errorf("%+v %v", d, err)
 		}
 	})
 }

@@ -42,7 +42,7 @@ type Service struct {
 	// Observe is told how long a request took, and its code or "ok".
 	Observe func(verb, outcome string, took time.Duration)
 	// Replay serves smith.eventstore.replay.
-	Replay micro.HandlerFunc
+	Replay func(micro.Request) error
 }
 
 // Serve adds the endpoints.

@@ -70,43 +70,21 @@ func (s *Server) Close(ctx context.Context) error {
 	}
 }
 
-// refusal is a request that is not served.
-type refusal struct{ code, text string }
-
 // Handle begins the replay that a request asks for. It does not block.
-func (s *Server) Handle(r micro.Request) {
-	if !shell.Answerable(r.Reply()) {
-		s.log.Warn("replay not begun, and not answered: its reply subject is no inbox", "reply", short(r.Reply()))
-		return
+func (s *Server) Handle(r micro.Request) error {
+	job, err := s.prepare(r)
+	if err != nil {
+		return err
 	}
-	job, no := s.prepare(r)
-	if no == nil {
-		no = s.begin(job)
-	}
-	if no == nil {
-		return
-	}
-	if err := r.Error(no.code, no.text, nil); err != nil {
-		s.log.Debug("replay refused, but its requester cannot be told", "error", err)
-	}
-}
-
-func short(s string) string {
-	if len(s) > 80 {
-		return s[:80]
-	}
-	return s
+	return s.begin(job)
 }
 
 // prepare reads a request.
-func (s *Server) prepare(r micro.Request) (*session, *refusal) {
-	if len(r.Data()) > contracts.MaxRequestBytes {
-		return nil, &refusal{contracts.CodeTooLarge, fmt.Sprintf("%s: the request has %d bytes; at most %d", r.Subject(), len(r.Data()), contracts.MaxRequestBytes)}
-	}
+func (s *Server) prepare(r micro.Request) (*session, error) {
 	var req contracts.ReplayRequest
 	if len(r.Data()) > 0 {
 		if err := json.Unmarshal(r.Data(), &req); err != nil {
-			return nil, &refusal{contracts.CodeBadRequest, fmt.Sprintf("%s: the request is not the JSON expected: %v", r.Subject(), err)}
+			return nil, shell.Errorf(contracts.CodeBadRequest, "%s: the request is not the JSON expected: %v", r.Subject(), err)
 		}
 	}
 	filter, err := query.NewFilter(req.EventFilter)
@@ -116,22 +94,22 @@ func (s *Server) prepare(r micro.Request) (*session, *refusal) {
 		err = errors.Join(err, fmt.Errorf("limit: %d is negative; use 0 for all", req.Limit))
 	}
 	if err != nil {
-		return nil, &refusal{contracts.CodeBadRequest, fmt.Sprintf("%s: %s", r.Subject(), strings.ReplaceAll(err.Error(), "\n", "; "))}
+		return nil, shell.Errorf(contracts.CodeBadRequest, "%s: %s", r.Subject(), strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
 	return &session{server: s, to: r.Reply(), filter: filter, pace: pace, limit: req.Limit, cursor: req.Cursor}, nil
 }
 
 // begin runs a session by itself.
-func (s *Server) begin(job *session) *refusal {
+func (s *Server) begin(job *session) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closed {
-		return &refusal{contracts.CodeNotReady, "the event store is stopping; try again"}
+		return shell.Errorf(contracts.CodeNotReady, "the event store is stopping; try again")
 	}
 	select {
 	case s.slots <- struct{}{}:
 	default:
-		return &refusal{contracts.CodeNotReady, fmt.Sprintf("%d replays are running, which is the most; try again later", MaxSessions)}
+		return shell.Errorf(contracts.CodeNotReady, "%d replays are running, which is the most; try again later", MaxSessions)
 	}
 	s.all.Add(1)
 	s.observer.Replaying(1)
