@@ -66,16 +66,20 @@ func (p *process) Start() {
 // Kill ends the program with SIGKILL and waits for its end.
 func (p *process) Kill() { p.end(syscall.SIGKILL) }
 
-// Stop asks the program to end, and kills it when it does not within 20 s.
+// Stop asks the program to end, which it must with exit code 0, and kills it when
+// it does not within 20 s.
 func (p *process) Stop() { p.end(syscall.SIGTERM) }
 
 func (p *process) end(sig syscall.Signal) {
 	p.mu.Lock()
 	cmd, exited := p.cmd, p.exited
 	p.mu.Unlock()
-	_ = cmd.Process.Signal(sig)
+	lived := cmd.Process.Signal(sig) == nil
 	select {
 	case <-exited:
+		if code := cmd.ProcessState.ExitCode(); lived && sig == syscall.SIGTERM && code != 0 {
+			p.t.Errorf("%s ends with exit code %d after %s", p.name, code, sig)
+		}
 	case <-time.After(20 * time.Second):
 		p.t.Errorf("%s does not end within 20 s of %s", p.name, sig)
 		_ = cmd.Process.Kill()

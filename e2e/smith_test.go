@@ -3,7 +3,9 @@ package e2e
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -131,8 +133,18 @@ func TestOperator(t *testing.T) {
 			t.Errorf("%s %v beside the first: exit code %d\n%s", second.path, second.args, code, errOut)
 		}
 	}
+	watches := map[*process]string{
+		start(t, bin("smith"), []string{"NATS_URL=" + url, "NO_COLOR=1"}, "watch"):           "crawler-1",
+		start(t, bin("smith"), []string{"NATS_URL=" + url, "NO_COLOR=1"}, "watch", "--json"): `"subject":"crawler-1"`,
+	}
+	for p := range watches {
+		eventually(t, 10*time.Second, "smith watch to watch", func() bool { return strings.Contains(p.output.Tail(64<<10), "watching") })
+	}
 	smith("child", "restart", "crawler-1", "--reason", "try")
 	running("crawler-1", 2)
+	for p, want := range watches {
+		eventually(t, 10*time.Second, "smith watch to tell of "+want, func() bool { return strings.Contains(p.output.Tail(64<<10), want) })
+	}
 	contains(smith("why", "crawler-1"), "agent.started", "crawler-1")
 	smith("child", "add", "research", "extra", "--type", "researcher", "--heartbeats", "runner", "--", "sleep", "1000")
 	running("extra", 1)
@@ -155,6 +167,34 @@ func TestOperator(t *testing.T) {
 	smith("child", "restart", "root")
 	running("crawler-1", 3)
 	contains(smith("events", "replay", "--type", "agent.started", "--limit", "2"), "agent.started", "2 events")
+	for _, command := range [][]string{
+		{"tree"},
+		{"agents"},
+		{"why", "crawler-1"},
+		{"events", "query", "--entity", "crawler-1"},
+		{"events", "get", stored.Event.ID},
+		{"events", "correlation", "task-1"},
+		{"events", "replay", "--type", "agent.started", "--limit", "2"},
+		{"task", "submit", "research", "--id", "task-2"},
+		{"task", "status", "task-2"},
+		{"child", "restart", "crawler-2"},
+		{"child", "suspend", "research"},
+		{"child", "resume", "research"},
+		{"drain"},
+	} {
+		out := smith(append(command, "--json")...)
+		for in := json.NewDecoder(strings.NewReader(out)); ; {
+			var v any
+			err := in.Decode(&v)
+			if errors.Is(err, io.EOF) && out != "" {
+				break
+			}
+			if err != nil {
+				t.Errorf("smith %v --json: %v in %q", command, err, out)
+				break
+			}
+		}
+	}
 }
 
 func treeHas(t *testing.T, treeJSON, name string, incarnation uint64) bool {
