@@ -131,6 +131,23 @@ func (t *Tree) throttle(n *node, from string) {
 	}
 }
 
+// soonest is when one of those in the line may have budget: the time for the
+// next look at it, or 0 when nobody waits.
+func (t *Tree) soonest() Instant {
+	var at Instant
+	b := t.budget()
+	for _, w := range t.throttled {
+		next := Instant(1)
+		if b != nil {
+			next = max(next, t.earliest(b, w.n.st.From))
+		}
+		if at == 0 || next < at {
+			at = next
+		}
+	}
+	return at
+}
+
 // refilled lets begin what waits, if its time may have come.
 func (t *Tree) refilled() {
 	if t.refill > 0 && t.refill <= t.now {

@@ -39,6 +39,9 @@ func TestFleetBudget(t *testing.T) {
 		t.Errorf("next %v %v", due.Time(), ok)
 	}
 	b.tree = roundTrip(t, b.tree, Options{})
+	if due, ok := b.tree.Next(); !ok || due != epoch.Add(time.Minute) {
+		t.Errorf("loaded: next %v %v", due.Time(), ok)
+	}
 	b.after(57 * time.Second)
 	b.wantPhase("c", Starting)
 	b.after(time.Second)
@@ -71,6 +74,38 @@ func TestRunnerBudget(t *testing.T) {
 		agent("a", "root", pinned("r1")), agent("b", "root", pinned("r1")), agent("c", "root", pinned("r2")),
 	}})
 	b.wantPhase("a", Running)
+}
+
+// TestSameBudget: a configuration that leaves the budget as it is lets nobody
+// begin; that is for the tick, which may be a little late.
+func TestSameBudget(t *testing.T) {
+	t.Parallel()
+	specs := func(restarts int) []*Spec {
+		return []*Spec{budgeted(Budget{Fleet: Allowance{restarts, time.Minute}}), agent("a", "root"), agent("b", "root")}
+	}
+	for name, load := range map[string]bool{"same tree": false, "loaded tree": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, specs(1)...)
+			b.crash("a")
+			b.crash("b")
+			if load {
+				b.tree = roundTrip(t, b.tree, Options{})
+			}
+			b.now = epoch.Add(time.Minute)
+			b.do(Input{Kind: Configure, Specs: specs(1), Boot: true})
+			b.wantPhase("b", Starting)
+			if due, ok := b.tree.Next(); !ok || due != b.now {
+				t.Errorf("next %v %v", due.Time(), ok)
+			}
+			b.after(0)
+			b.wantPhase("b", Running)
+			b.crash("b")
+			b.wantPhase("b", Starting)
+			b.do(Input{Kind: Configure, Specs: specs(2)})
+			b.wantPhase("b", Running)
+		})
+	}
 }
 
 // The first start of a tree, and of what is added to it, is no restart.

@@ -53,6 +53,7 @@ func (t *Tree) configure(in *Input) {
 		return
 	}
 	t.keepScales(scales)
+	budget := t.budget()
 	wanted := make(map[string]bool, len(specs))
 	order := map[string][]*node{}
 	var fresh []*node
@@ -90,7 +91,9 @@ func (t *Tree) configure(in *Input) {
 			t.begin(n, "", "", false)
 		}
 	}
-	t.release()
+	if !reflect.DeepEqual(t.budget(), budget) {
+		t.release()
+	}
 	t.refuse(in, OK, "")
 }
 

@@ -120,6 +120,7 @@ func Load(opt Options, s Snapshot) (*Tree, error) {
 	// Map order must not show in what is done next.
 	sort.Slice(t.throttled, func(i, j int) bool { return t.throttled[i].ticket < t.throttled[j].ticket })
 	sort.Slice(t.settle, func(i, j int) bool { return t.settle[i].spec.ID < t.settle[j].spec.ID })
+	t.refill = t.soonest()
 	return t, nil
 }
 
@@ -157,7 +158,6 @@ func (t *Tree) derive(n *node) {
 	if n.st.Ticket > 0 {
 		t.throttled = append(t.throttled, waiter{n, n.st.Ticket})
 		t.seq = max(t.seq, n.st.Ticket)
-		t.refill = 1 // whenever the time is known
 	}
 	if due := n.due(); due > 0 {
 		t.timers.push(due, n)
