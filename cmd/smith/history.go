@@ -141,9 +141,11 @@ func (c *rehearseCmd) print(a *app, r contracts.RehearseReply) error {
 		row("restarts", func(t contracts.RehearsalTotals) any { return t.Restarts }),
 		row("escalations", func(t contracts.RehearsalTotals) any { return t.Escalations }),
 		row("give-ups", func(t contracts.RehearsalTotals) any { return t.GiveUps }),
+		row("budget waits", func(t contracts.RehearsalTotals) any { return t.BudgetWaits }),
 		row("proposals", func(t contracts.RehearsalTotals) any { return t.Proposals }),
 		row("downtime", func(t contracts.RehearsalTotals) any { return round(t.Downtime.D()) }),
 		row("  of it waiting", func(t contracts.RehearsalTotals) any { return round(t.Waiting.D()) }),
+		row("  of that for budget", func(t contracts.RehearsalTotals) any { return round(t.BudgetWaited.D()) }),
 		row("down at the end", func(t contracts.RehearsalTotals) any { return t.Down }),
 	}); err != nil {
 		return err
@@ -153,12 +155,12 @@ func (c *rehearseCmd) print(a *app, r contracts.RehearseReply) error {
 		x, y := g.Recorded, g.Rehearsed
 		rows = append(rows, []string{
 			g.Agent, versus(x.Restarts, y.Restarts), versus(round(x.Downtime.D()), round(y.Downtime.D())),
-			versus(round(x.Waiting.D()), round(y.Waiting.D())), versus(dash(x.Phase), dash(y.Phase)),
+			versus(round(x.Waiting.D()), round(y.Waiting.D())), versus(budgetWaits(x), budgetWaits(y)), versus(dash(x.Phase), dash(y.Phase)),
 		})
 	}
 	if len(rows) > 0 {
 		fmt.Fprintln(a.stdout)
-		if err := a.table([]string{"AGENT", "RESTARTS", "DOWNTIME", "WAITING", "AT THE END"}, rows); err != nil {
+		if err := a.table([]string{"AGENT", "RESTARTS", "DOWNTIME", "WAITING", "BUDGET WAITS", "AT THE END"}, rows); err != nil {
 			return err
 		}
 	}
@@ -196,6 +198,14 @@ func (c *rehearseCmd) explain(a *app, r contracts.RehearseReply) error {
 	}
 	_, err := fmt.Fprint(a.stdout, b.String())
 	return err
+}
+
+// budgetWaits renders how often and how long an agent waited for restart budget.
+func budgetWaits(l contracts.RehearsalLife) string {
+	if l.BudgetWaits == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d (%s)", l.BudgetWaits, round(l.BudgetWaited.D()))
 }
 
 // versus renders two values, or one where they are the same.

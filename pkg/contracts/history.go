@@ -103,9 +103,15 @@ type RehearsalTotals struct {
 	// Proposals is what would have been done where the mode is shadow.
 	Proposals int `json:"proposals"`
 	// Downtime sums the agents' times without service, Waiting the part of it
-	// that was spent in backoff, cool-off and in wait for a runner.
+	// that was spent in backoff, cool-off and in wait for restart budget or a
+	// runner.
 	Downtime Duration `json:"downtime"`
 	Waiting  Duration `json:"waiting"`
+	// BudgetWaits is how many restarts had to wait for restart budget, those
+	// under way at the beginning included, and BudgetWaited the part of Waiting
+	// that was spent on it.
+	BudgetWaits  int      `json:"budget_waits"`
+	BudgetWaited Duration `json:"budget_waited"`
 	// Down is how many agents are down at the end that should be up.
 	Down int `json:"down"`
 }
@@ -123,6 +129,9 @@ type RehearsalLife struct {
 	Restarts int      `json:"restarts"`
 	Downtime Duration `json:"downtime"`
 	Waiting  Duration `json:"waiting"`
+	// BudgetWaits and BudgetWaited are as in [RehearsalTotals].
+	BudgetWaits  int      `json:"budget_waits"`
+	BudgetWaited Duration `json:"budget_waited"`
 	// Phase is where it is at the end; empty when the tree has no such agent.
 	Phase string `json:"phase,omitempty"`
 }

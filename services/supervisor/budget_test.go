@@ -6,14 +6,10 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-// More crashes than the budget allows wait their turn, visibly, over a change of
-// supervisors.
-func TestRestartBudget(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, `
+const budgeted = `
 supervision_tree:
   restart_budget: {fleet_restarts: 2, fleet_window: 60s}
   restart_policies:
@@ -27,7 +23,14 @@ supervision_tree:
         - {name: b, command: [x]}
         - {name: c, command: [x]}
         - {name: d, command: [x]}
-`)
+`
+
+// More crashes than the budget allows wait their turn, visibly, over a change of
+// supervisors; and a rehearsal tells what that cost.
+func TestRestartBudget(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, budgeted)
 		stop, _ := w.supervise("s1")
 		w.settled()
 		w.runner.takeLog()
@@ -54,5 +57,31 @@ supervision_tree:
 		if s := w.settled(); !strings.Contains(s, "d running 2") {
 			t.Error(s)
 		}
+
+		all := w.rehearse(contracts.RehearseRequest{Config: budgeted})
+		if !all.Faithful || all.First != nil || all.Recorded != all.Rehearsed {
+			t.Errorf("the same configuration: deviation %d, first %+v\nrecorded  %+v\nrehearsed %+v", all.Deviation, all.First, all.Recorded, all.Rehearsed)
+		}
+		// c and d crashed 2 s and 3 s after a, and waited until 60 s and 61 s
+		// after it.
+		if r, want := all.Recorded, 2*58*time.Second; r.BudgetWaits != 2 || r.BudgetWaited.D().Round(time.Second) != want || r.Waiting < r.BudgetWaited {
+			t.Errorf("recorded %+v, want 2 waits of %s", r, want)
+		}
+		last, waits := w.tree().Sequence, map[int]bool{}
+		for seq := uint64(1); seq < last; seq++ {
+			part := w.rehearse(contracts.RehearseRequest{Config: budgeted, From: contracts.Moment{Sequence: seq}, To: contracts.Moment{Sequence: last}})
+			if !part.Faithful || part.First != nil || part.Recorded != part.Rehearsed {
+				t.Errorf("from %d: deviation %d, first %+v\nrecorded  %+v\nrehearsed %+v", seq, part.Deviation, part.First, part.Recorded, part.Rehearsed)
+			}
+			waits[part.Recorded.BudgetWaits] = true
+		}
+		if !waits[0] || !waits[1] || !waits[2] {
+			t.Errorf("waits %v: not from before, amid and after them", waits)
+		}
+		free := w.rehearse(contracts.RehearseRequest{Config: strings.Replace(budgeted, "fleet_restarts: 2", "fleet_restarts: 4", 1)})
+		if r := free.Rehearsed; !free.Faithful || free.First == nil || free.Recorded != all.Recorded || r.BudgetWaits != 0 || r.BudgetWaited != 0 || r.Restarts != 4 || r.Downtime >= free.Recorded.Downtime-free.Recorded.BudgetWaited/2 {
+			t.Errorf("with a larger budget: first %+v\nrecorded  %+v\nrehearsed %+v", free.First, free.Recorded, free.Rehearsed)
+		}
+		t.Logf("%+v\n%+v", free, free.First)
 	})
 }

@@ -1,32 +1,75 @@
 package rehearsal
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// asJSON gives a change as the log has it, but for the tickets of those who
-// wait for their supervisor: only their order means anything.
-func asJSON(c tree.Change) []byte {
-	if c.State != nil {
-		st := *c.State
-		st.Ended = min(st.Ended, 1)
-		if st.Command != nil {
-			cmd := *st.Command
-			cmd.Queued = min(cmd.Queued, 1)
-			st.Command = &cmd
+// sameChanges tells whether changes are those recorded.
+func sameChanges(recorded, changes []tree.Change) bool {
+	return len(recorded) == len(changes) && maps.EqualFunc(asJSON(recorded), asJSON(changes), bytes.Equal)
+}
+
+// asJSON gives one decision's changes as the log has them, by node, but for the
+// numbers that order what waits for a supervisor or for budget. A tree that was
+// loaded counts from those that still wait, not from all that ever did, so only
+// the order means anything: each number becomes its rank among the decision's.
+// As later decisions give higher numbers, that is the order of all that waits.
+func asJSON(changes []tree.Change) map[string][]byte {
+	var all []uint64
+	changes = slices.Clone(changes)
+	for i, c := range changes {
+		changes[i].State = copied(c.State)
+		for _, n := range numbers(changes[i].State) {
+			all = append(all, *n)
 		}
-		c.State = &st
 	}
-	raw, err := json.Marshal(c)
-	if err != nil {
-		return nil // it came as JSON
+	slices.Sort(all)
+	all = slices.Compact(all)
+	out := make(map[string][]byte, len(changes))
+	for _, c := range changes {
+		for _, n := range numbers(c.State) {
+			i, _ := slices.BinarySearch(all, *n)
+			*n = uint64(i) + 1
+		}
+		raw, err := json.Marshal(c)
+		if err != nil {
+			raw = nil // it came as JSON
+		}
+		out[c.ID] = raw
 	}
-	return raw
+	return out
+}
+
+// copied gives a state whose numbers can be changed.
+func copied(st *tree.State) *tree.State {
+	if st == nil {
+		return nil
+	}
+	c := *st
+	if st.Command != nil {
+		cmd := *st.Command
+		c.Command = &cmd
+	}
+	return &c
+}
+
+// numbers gives those of a state's numbers that only order, and are set.
+func numbers(st *tree.State) []*uint64 {
+	if st == nil {
+		return nil
+	}
+	all := []*uint64{&st.Ended, &st.Ticket}
+	if st.Command != nil {
+		all = append(all, &st.Command.Queued)
+	}
+	return slices.DeleteFunc(all, func(n *uint64) bool { return *n == 0 })
 }
 
 // sameEffects tells whether effects are those recorded.
@@ -71,6 +114,18 @@ func difference(recorded, rehearsed []tree.Effect) *contracts.RehearsalDifferenc
 		d.Recorded, d.Rehearsed = a, b // the order differs
 	}
 	return d
+}
+
+// said gives an input as a sentence.
+func said(in contracts.DecisionInput) string {
+	s := in.Kind
+	if in.Node != "" {
+		s += " " + in.Node
+	}
+	if in.Detail != "" {
+		s += ": " + in.Detail
+	}
+	return s
 }
 
 func without(a, b []string) (out []string) {

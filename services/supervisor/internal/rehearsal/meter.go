@@ -20,7 +20,15 @@ const (
 	down
 	// waiting is down, in backoff, cool-off or in want of a runner.
 	waiting
+	// throttled is waiting, for restart budget.
+	throttled
 )
+
+// isDown tells whether it is meant to be up and is not, for whatever reason.
+func (s service) isDown() bool { return s == down || s.waits() }
+
+// waits tells whether nothing is to be done for it but wait.
+func (s service) waits() bool { return s == waiting || s == throttled }
 
 // meter measures one side from the changes of its tree.
 type meter struct {
@@ -53,6 +61,9 @@ func newMeter(s tree.Snapshot, at tree.Instant) *meter {
 	}
 	for _, id := range slices.Sorted(maps.Keys(s.Nodes)) {
 		add(id)
+		if n := m.nodes[id]; n != nil && n.is == throttled {
+			m.count(word(tree.NoteBudget), id)
+		}
 	}
 	return m
 }
@@ -135,7 +146,7 @@ func (n *place) supervisorIs() service {
 	}
 	st := n.state
 	switch {
-	case above == off, st.Why == tree.WhyTerminated && (st.Phase == tree.Idle || st.Phase == tree.Stopping):
+	case above == off, dismissed(st) && (st.Phase == tree.Idle || st.Phase == tree.Gone || st.Phase == tree.Stopping):
 		return off
 	case above == waiting, st.Phase == tree.Waiting:
 		return waiting
@@ -154,8 +165,10 @@ func (n *place) agentIs() service {
 		return off // somebody else's
 	case st.Phase == tree.Claiming:
 		return waiting
-	case st.Phase == tree.Gone, st.Why == tree.WhyTerminated, st.Phase == tree.Idle && st.Why == tree.WhyFinished:
+	case st.Phase == tree.Gone, dismissed(st), st.Phase == tree.Idle && st.Why == tree.WhyFinished:
 		return off
+	case st.Phase == tree.Starting && st.Why == tree.WhyBudget:
+		return throttled
 	case st.Phase == tree.Waiting, st.Phase == tree.Starting && st.Why == tree.WhyNoRunner:
 		return waiting
 	case n.parent == nil:
@@ -166,16 +179,33 @@ func (n *place) agentIs() service {
 	return n.parent.is
 }
 
+// dismissed tells whether an operator wants a node down, be the order carried
+// out or waiting. One that an operator restarts is meant to be up meanwhile.
+func dismissed(st *tree.State) bool {
+	if cmd := st.Command; cmd != nil {
+		switch cmd.Kind {
+		case tree.TerminateIt, tree.RemoveIt:
+			return true
+		case tree.RestartIt, tree.StartChild:
+			return false
+		}
+	}
+	return st.Why == tree.WhyTerminated && st.Then != tree.ThenRestart
+}
+
 // become ends what an agent was.
 func (m *meter) become(n *place, is service) {
 	if n.agent {
 		spent := contracts.Duration(time.Duration(m.now - n.since))
 		life := m.life(n.id)
-		if n.is == down || n.is == waiting {
+		if n.is.isDown() {
 			life.Downtime += spent
 		}
-		if n.is == waiting {
+		if n.is.waits() {
 			life.Waiting += spent
+		}
+		if n.is == throttled {
+			life.BudgetWaited += spent
 		}
 	}
 	n.is, n.since = is, m.now
@@ -201,6 +231,9 @@ func (m *meter) count(kind, node string) {
 		if n := m.nodes[node]; n != nil && n.agent {
 			m.life(node).Restarts++
 		}
+	case "budget":
+		m.total.BudgetWaits++
+		m.life(node).BudgetWaits++
 	case "escalate", "terminate", "cool_off":
 		m.total.Escalations++
 	case "give_up":
@@ -216,7 +249,7 @@ func (m *meter) end(at tree.Instant) {
 	for _, n := range m.nodes {
 		if n.agent {
 			m.become(n, n.is)
-			if n.is == down || n.is == waiting {
+			if n.is.isDown() {
 				m.total.Down++
 			}
 		}
@@ -224,5 +257,6 @@ func (m *meter) end(at tree.Instant) {
 	for _, l := range m.lives {
 		m.total.Downtime += l.Downtime
 		m.total.Waiting += l.Waiting
+		m.total.BudgetWaited += l.BudgetWaited
 	}
 }

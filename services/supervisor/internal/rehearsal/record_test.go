@@ -250,7 +250,7 @@ func forest(groups ...[]*tree.Spec) []*tree.Spec {
 }
 
 // TestSameConfiguration rehearses random runs (exits, verdicts, starts that
-// fail, silence, operators' orders, changes of supervisor) from random points
+// fail, silence, operators' orders, changes of supervisor) from random times
 // under the configuration they had: what comes of it is what was recorded, to
 // the last byte.
 func TestSameConfiguration(t *testing.T) {
@@ -268,6 +268,10 @@ func TestSameConfiguration(t *testing.T) {
 				s.Supervisor.Escalation, s.Supervisor.CoolOff = policies[draw("policy", 4)], time.Second
 			}
 		}
+		allowance := func(name string) tree.Allowance {
+			return tree.Allowance{Restarts: draw(name, 4), Per: time.Duration(1+draw(name+" per", 3)) * time.Second}
+		}
+		specs[0].Supervisor.Budget = &tree.Budget{Fleet: allowance("fleet"), Runner: allowance("runner")}
 		s := newScene(t, specs, func(string, uint64) (time.Duration, tree.Input) {
 			after := time.Duration(1+draw("after", 2000)) * time.Millisecond
 			switch draw("end", 6) {
@@ -299,10 +303,8 @@ func TestSameConfiguration(t *testing.T) {
 			}
 		}
 		from := draw("from", len(s.log))
-		if full > 0 {
-			from = 0 // in which order agents wait for room is in no state
-		}
 		rec := s.state(from)
+		rec.From += tree.Instant(draw("later", int((s.log[from].At-rec.From)/1e6)+1)) * 1e6
 		same := configured(s.state(len(s.log)).Tree)
 		if len(same) != len(specs) {
 			rt.Fatalf("%d configured nodes come back, want %d", len(same), len(specs))
@@ -319,10 +321,17 @@ func TestSameConfiguration(t *testing.T) {
 				rt.Fatalf("%+v", a)
 			}
 		}
-		another(rt, rec, changed(specs, func(s *tree.Spec) {
+		restrategise := draw("other strategies", 2) > 0
+		another(rt, rec, !restrategise, changed(specs, func(s *tree.Spec) {
 			s.Backoff.Delay += time.Duration(draw("more delay", 3)) * 50 * time.Millisecond
-			if s.Supervisor != nil && s.Parent != "" {
-				s.Supervisor.Strategy, s.Supervisor.MaxRestarts = strategies[draw("other strategy", 4)], draw("other most", 9)
+			switch {
+			case s.Parent == "":
+				s.Supervisor.Budget = &tree.Budget{Fleet: allowance("other fleet"), Runner: allowance("other runner")}
+			case s.Supervisor != nil:
+				s.Supervisor.MaxRestarts = draw("other most", 9)
+				if restrategise {
+					s.Supervisor.Strategy = strategies[draw("other strategy", 4)]
+				}
 			}
 		}), got)
 	})
@@ -330,8 +339,9 @@ func TestSameConfiguration(t *testing.T) {
 
 // another rehearses under any other configuration: that ends, is the same each
 // time, leaves the recorded side as it is, and differs only after a decision
-// that differs: but for what an agent that is down waits for.
-func another(rt *rapid.T, rec Record, specs []*tree.Spec, same contracts.RehearseReply) {
+// that differs: but for what an agent that is down waits for, and, under another
+// strategy, whether one that has finished is to come back with its group.
+func another(rt *rapid.T, rec Record, sameStrategies bool, specs []*tree.Spec, same contracts.RehearseReply) {
 	opt := Options{Specs: specs, Repeat: rapid.Bool().Draw(rt, "repeat")}
 	var last string
 	for range 2 {
@@ -346,13 +356,16 @@ func another(rt *rapid.T, rec Record, specs []*tree.Spec, same contracts.Rehears
 			rt.Fatalf("recorded %+v, by itself %+v", got.Recorded, same.Recorded)
 		}
 		rehearsed := got.Rehearsed
-		rehearsed.Waiting = same.Rehearsed.Waiting
+		rehearsed.Waiting, rehearsed.BudgetWaited = same.Rehearsed.Waiting, same.Rehearsed.BudgetWaited
+		if !sameStrategies {
+			rehearsed.Downtime, rehearsed.Down = same.Rehearsed.Downtime, same.Rehearsed.Down
+		}
 		if got.First == nil && (rehearsed != same.Rehearsed || got.Assumed != (contracts.RehearsalAssumed{})) {
 			rt.Fatalf("no decision differs, but %+v is not %+v; assumed %+v", got.Rehearsed, same.Rehearsed, got.Assumed)
 		}
 		span := contracts.Duration(rec.To - rec.From)
 		for _, a := range got.Agents {
-			if d := a.Rehearsed; d.Downtime < 0 || d.Downtime > span || d.Waiting > d.Downtime {
+			if d := a.Rehearsed; d.Downtime < 0 || d.Downtime > span || d.Waiting > d.Downtime || d.BudgetWaited > d.Waiting || d.BudgetWaits == 0 && d.BudgetWaited > 0 {
 				rt.Fatalf("within %s: %+v", span.D(), a)
 			}
 		}

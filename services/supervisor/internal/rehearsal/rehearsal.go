@@ -26,7 +26,6 @@
 package rehearsal
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"slices"
@@ -241,7 +240,7 @@ func (r *run) both(d *Decision) (same bool, err error) {
 	if diff := difference(base, alt); diff != nil {
 		diff.At, diff.Decision, diff.Sequence = d.At.Time(), d.Number, d.Sequence
 		for _, in := range d.Inputs {
-			diff.Inputs = append(diff.Inputs, strings.TrimSpace(in.Kind+" "+in.Node+": "+in.Detail))
+			diff.Inputs = append(diff.Inputs, said(in))
 		}
 		r.reply.First = diff
 		return false, nil
@@ -339,15 +338,7 @@ func (r *run) stepAlt(in *tree.Input, now tree.Instant) ([]tree.Effect, error) {
 
 // faithful compares what came of a decision's inputs with what was recorded.
 func (r *run) faithful(d *Decision, effects []tree.Effect) bool {
-	changes := r.base.Changes(nil)
-	same := len(changes) == len(d.Changes) && sameEffects(d.Effects, effects)
-	want := make(map[string][]byte, len(d.Changes))
-	for _, c := range d.Changes {
-		want[c.ID] = asJSON(c)
-	}
-	for _, c := range changes {
-		same = same && bytes.Equal(want[c.ID], asJSON(c))
-	}
+	same := sameChanges(d.Changes, r.base.Changes(nil)) && sameEffects(d.Effects, effects)
 	if !same && r.reply.Faithful {
 		r.reply.Faithful, r.reply.Deviation = false, d.Number
 	}

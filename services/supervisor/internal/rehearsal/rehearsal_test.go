@@ -233,6 +233,41 @@ func TestFromTheMiddle(t *testing.T) {
 	}
 }
 
+// TestOrdersAndDowntime: what an operator restarts is down until it serves
+// again; what an operator terminates, with all below it, is not meant to be up,
+// from the order on also when that must wait.
+func TestOrdersAndDowntime(t *testing.T) {
+	t.Parallel()
+	specs := forest(group("g", tree.OneForAll, 5, "a", "b"), group("h", tree.OneForOne, 5, "c", "d"), group("i", tree.OneForOne, 5, "e"))
+	specs[7].Restart = tree.Temporary
+	s := newScene(t, specs, crashes("b", 1, time.Second))
+	order := func(c tree.CommandKind, node string) {
+		s.step(tree.Input{Kind: tree.Order, Command: c, Node: node, Token: node})
+	}
+	s.play(500 * time.Millisecond)
+	order(tree.RestartIt, "c")
+	order(tree.TerminateIt, "d")
+	order(tree.TerminateIt, "i")
+	// b starts 30 ms after a and crashes at 1.03 s. a stops for it.
+	s.play(540 * time.Millisecond)
+	order(tree.TerminateIt, "a") // waits for the group
+	s.play(5 * time.Second)
+	got := rehearse(t, s.state(0), Options{Specs: specs})
+	for name, want := range map[string]contracts.RehearsalLife{
+		"a": {Starts: 1, Downtime: (30 + 10) * ms, Phase: "idle"},
+		"c": {Starts: 2, Downtime: (30 + 40 + 30) * ms, Phase: "running"},
+		"d": {Starts: 1, Downtime: 30 * ms, Phase: "idle"},
+		"e": {Starts: 1, Downtime: 30 * ms, Phase: "idle"},
+	} {
+		if a := agent(t, got, name); a.Recorded != want || a.Rehearsed != want {
+			t.Errorf("%s: got %+v, want %+v on both sides", name, a, want)
+		}
+	}
+	if got.Recorded.Down != 0 {
+		t.Errorf("%d are down at the end, want none", got.Recorded.Down)
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	specs := forest(group("g", tree.OneForOne, 5, "a", "b"))
