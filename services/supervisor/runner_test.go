@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -36,7 +37,9 @@ type runner struct {
 	// as long to stop as it says.
 	broken, mute map[string]bool
 	slow         map[string]time.Duration
-	pid          int
+	// status is what agents say of themselves, running by default.
+	status map[string]contracts.AgentStatus
+	pid    int
 	// away, it neither announces itself nor hears anything; cut off, its
 	// agents do not beat either.
 	away, cutOff bool
@@ -50,7 +53,7 @@ func newRunner(t *testing.T, s *natstest.Server, name string) *runner {
 	nc := s.Connect(t)
 	r := &runner{
 		t: t, name: name, nc: nc, js: natstest.JetStream(t, nc), live: map[string]uint64{}, seen: map[string]uint64{}, envs: map[string]map[string]string{},
-		broken: map[string]bool{}, mute: map[string]bool{}, slow: map[string]time.Duration{},
+		broken: map[string]bool{}, mute: map[string]bool{}, slow: map[string]time.Duration{}, status: map[string]contracts.AgentStatus{},
 	}
 	r.serve("start", r.start)
 	r.serve("stop", r.stop)
@@ -126,7 +129,7 @@ func (r *runner) beat(ctx context.Context) {
 
 func (r *runner) beatOnce(agent string, inc uint64) {
 	if !r.mute[agent] && !r.cutOff {
-		raw, _ := json.Marshal(contracts.Heartbeat{Incarnation: inc, Status: contracts.StatusRunning})
+		raw, _ := json.Marshal(contracts.Heartbeat{Incarnation: inc, Status: cmp.Or(r.status[agent], contracts.StatusRunning)})
 		_ = r.nc.Publish(contracts.HeartbeatSubject(agent), raw)
 	}
 }
