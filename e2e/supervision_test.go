@@ -53,6 +53,12 @@ func TestSupervisionCommands(t *testing.T) {
 
 	is := func(agent string, status contracts.NodeStatus) bool { return s.agents()[agent].Status == status }
 	research := func(status contracts.NodeStatus) bool { return s.tree().Root.Children[0].Status == status }
+	mode := func(node string) string {
+		if node == "research" {
+			return s.tree().Root.Children[0].Mode
+		}
+		return s.agents()[node].Mode
+	}
 	// expected is what a command prints or brings about, by how it begins.
 	expected := map[string]func(out string) bool{
 		"smith tree --at":                func(out string) bool { return regexp.MustCompile(`crawler-2 +worker +running +1`).MatchString(out) },
@@ -73,8 +79,12 @@ func TestSupervisionCommands(t *testing.T) {
 		"smith mode diff": func(out string) bool {
 			return strings.Contains(out, "crawler-1") && strings.Contains(out, "restart")
 		},
+		"smith mode set research enforce --percent": func(string) bool {
+			// By its name crawler-2 is of the first 20 percent, crawler-1 of the first 68.
+			return mode("research") == "enforce 25%, otherwise shadow" && mode("crawler-2") == "enforce" && mode("crawler-1") == "shadow"
+		},
 		"smith mode set research enforce": func(string) bool {
-			return strings.HasPrefix(s.tree().Root.Children[0].Mode, "enforce")
+			return mode("research") == "enforce" && is("crawler-1", contracts.NodeRunning)
 		},
 		"smith mode set root": func(string) bool {
 			return is("crawler-3", contracts.NodeWatched) && !is("crawler-1", contracts.NodeWatched)

@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,28 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
+
+// gauge waits for a metric to be so: gauges are refreshed once a second.
+func (w *world) gauge(name string, want float64) {
+	w.t.Helper()
+	got := math.NaN()
+	for range 50 {
+		all, err := w.reg.Gather()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for _, family := range all {
+			if family.GetName() == name {
+				got = family.GetMetric()[0].GetGauge().GetValue()
+			}
+		}
+		if got == want {
+			return
+		}
+		<-time.After(100 * time.Millisecond)
+	}
+	w.t.Errorf("%s is %v, want %v", name, got, want)
+}
 
 const budgeted = `
 supervision_tree:
@@ -40,6 +63,7 @@ func TestRestartBudget(t *testing.T) {
 			<-time.After(time.Second)
 		}
 		w.want("at once", w.where(), "a running r1, b running r1, c starting, d starting")
+		w.gauge("smith_supervisor_throttled_restarts", 2)
 		sup := w.tree().Root.Children[0]
 		for i, want := range []string{"waits for restart budget, #1 in line", "waits for restart budget, #2 in line"} {
 			v := sup.Children[2+i]
@@ -54,6 +78,7 @@ func TestRestartBudget(t *testing.T) {
 		w.want("before", w.runner.takeLog(), "")
 		<-time.After(10 * time.Second)
 		w.want("after", w.runner.sortedLog(), "start c 2, start d 2")
+		w.gauge("smith_supervisor_throttled_restarts", 0)
 		if s := w.settled(); !strings.Contains(s, "d running 2") {
 			t.Error(s)
 		}

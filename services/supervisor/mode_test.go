@@ -206,6 +206,16 @@ func TestRollout(t *testing.T) {
 		w.want("enforce again", w.refusal("mode", contracts.ModeRequest{Node: "web", Mode: "enforce"}), "ok")
 		w.until("root shadow running, web enforce running, w-1 enforce running, w-2 enforce running" + others)
 		w.want("found again, and restarted", w.runner.takeLog(), "start w-2 2")
+
+		// By their names w-1 is of the first 27 percent, w-2 of the first 50.
+		share := func(percent int, otherwise string) string {
+			return w.refusal("mode", contracts.ModeRequest{Node: "web", Mode: "enforce", Percent: percent, Otherwise: otherwise})
+		}
+		w.want("a share", share(30, "off"), "ok")
+		w.until("root shadow running, web enforce 30%, otherwise off running, w-1 enforce running, w-2 off watched" + others)
+		w.want("a larger share", share(60, ""), "ok")
+		w.until("root shadow running, web enforce 60%, otherwise shadow running, w-1 enforce running, w-2 enforce running" + others)
+		w.want("let go and found again", w.runner.takeLog(), "")
 	})
 }
 
