@@ -26,6 +26,8 @@ type runner struct {
 	name string
 	nc   *nats.Conn
 	js   jetstream.JetStream
+	// labels are announced.
+	labels map[string]string
 
 	mu   sync.Mutex
 	live map[string]uint64
@@ -49,11 +51,16 @@ type runner struct {
 	fence uint64
 }
 
-func newRunner(t *testing.T, s *natstest.Server, name string) *runner {
+// newRunner gives a runner with labels such as "zone=b".
+func newRunner(t *testing.T, s *natstest.Server, name string, labels ...string) *runner {
 	nc := s.Connect(t)
 	r := &runner{
 		t: t, name: name, nc: nc, js: natstest.JetStream(t, nc), live: map[string]uint64{}, seen: map[string]uint64{}, envs: map[string]map[string]string{},
-		broken: map[string]bool{}, mute: map[string]bool{}, slow: map[string]time.Duration{}, status: map[string]contracts.AgentStatus{},
+		broken: map[string]bool{}, mute: map[string]bool{}, slow: map[string]time.Duration{}, status: map[string]contracts.AgentStatus{}, labels: map[string]string{},
+	}
+	for _, l := range labels {
+		k, v, _ := strings.Cut(l, "=")
+		r.labels[k] = v
 	}
 	r.serve("start", r.start)
 	r.serve("stop", r.stop)
@@ -112,7 +119,7 @@ func (r *runner) isAway() bool {
 func (r *runner) beat(ctx context.Context) {
 	for ctx.Err() == nil {
 		r.mu.Lock()
-		raw, _ := json.Marshal(contracts.RunnerAnnouncement{Runner: r.name, Session: "s", BootID: r.boot, Kind: "process", Capacity: 1000, Started: time.Now()})
+		raw, _ := json.Marshal(contracts.RunnerAnnouncement{Runner: r.name, Session: "s", BootID: r.boot, Kind: "process", Labels: r.labels, Capacity: 1000, Started: time.Now()})
 		if !r.away && !r.mum {
 			_ = r.nc.Publish(contracts.AnnounceSubject(r.name), raw)
 		}
