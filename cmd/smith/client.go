@@ -90,7 +90,8 @@ type moment struct{ time.Time }
 // UnmarshalText implements encoding.TextUnmarshaler.
 func (m *moment) UnmarshalText(text []byte) error {
 	s := string(text)
-	if t, err := time.Parse(time.RFC3339Nano, s); err == nil {
+	// The zero time would mean that none was given.
+	if t, err := time.Parse(time.RFC3339Nano, s); err == nil && !t.IsZero() {
 		m.Time = t
 		return nil
 	}

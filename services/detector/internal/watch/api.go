@@ -126,14 +126,10 @@ func (w *Watcher) list(_ context.Context, r contracts.AgentsRequest) (contracts.
 }
 
 func (w *Watcher) monitor(ctx context.Context, r contracts.MonitorRequest) (contracts.OK, error) {
-	if err := checkAgent(r.Agent); err != nil {
+	if err := checkMonitorRequest(r); err != nil {
 		return contracts.OK{}, err
 	}
-	if err := checkMonitoring(r); err != nil {
-		return contracts.OK{}, err
-	}
-	rule := contracts.DetectorRule{Interval: r.Interval, StartDeadline: r.StartDeadline, Threshold: r.Threshold}
-	if err := w.order(ctx, r.Agent, rule); err != nil {
+	if err := w.order(ctx, r.Agent, ruleOf(r)); err != nil {
 		return contracts.OK{}, err
 	}
 	w.env.Log.Info("agent monitored by request", "agent", r.Agent)

@@ -56,10 +56,18 @@ func (w *Watcher) hearConnections() (stop func()) {
 	}
 }
 
+// decodeAdvisory reads a server's word on a connection.
+func decodeAdvisory(body []byte) (a advisory, err error) {
+	if len(body) > maxAdvisory {
+		return a, fmt.Errorf("%d bytes; at most %d", len(body), maxAdvisory)
+	}
+	return a, json.Unmarshal(body, &a)
+}
+
 // advised takes a word on a connection; those that nobody beats on are ignored.
 func (w *Watcher) advised(m *nats.Msg, opened bool) {
-	var a advisory
-	if len(m.Data) > maxAdvisory || json.Unmarshal(m.Data, &a) != nil {
+	a, err := decodeAdvisory(m.Data)
+	if err != nil {
 		w.metrics.malformed.WithLabelValues("advisory").Inc()
 		return
 	}

@@ -75,11 +75,7 @@ func (p *prober) ping(ctx context.Context, q probe) (answer string, took time.Du
 	result := fleet.Silent
 	switch {
 	case err == nil:
-		answer, result = answerOK, fleet.Alive
-		var reply contracts.PingReply
-		if json.Unmarshal(msg.Data, &reply) == nil && reply.Incarnation != 0 && reply.Incarnation != q.incarnation {
-			result = fleet.Silent // another life of it
-		}
+		answer, result = answerOK, pong(msg.Data, q.incarnation)
 	case errors.Is(err, nats.ErrNoResponders):
 		answer, result = answerNobody, fleet.Nobody
 	default:
@@ -90,4 +86,14 @@ func (p *prober) ping(ctx context.Context, q probe) (answer string, took time.Du
 		return f.Probed(now, sent, q.agent, q.incarnation, result)
 	})
 	return answer, took
+}
+
+// pong is what an answer says of an incarnation. Whoever answers is alive,
+// whatever the words, unless they are those of another life.
+func pong(body []byte, incarnation uint64) fleet.Answer {
+	var reply contracts.PingReply
+	if json.Unmarshal(body, &reply) == nil && reply.Incarnation != 0 && reply.Incarnation != incarnation {
+		return fleet.Silent
+	}
+	return fleet.Alive
 }

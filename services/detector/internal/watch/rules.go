@@ -83,14 +83,22 @@ func (w *Watcher) readRules(ctx context.Context, known func()) error {
 	}
 }
 
+// decodeRule reads the rule for the agent that its key names. One that makes it
+// ignored says nothing else.
+func decodeRule(key string, value []byte) (agent string, rule contracts.DetectorRule, err error) {
+	agent = strings.TrimPrefix(key, contracts.DetectorRuleKey(""))
+	if err := errors.Join(contracts.ValidateID(agent), json.Unmarshal(value, &rule)); err != nil {
+		return agent, rule, err
+	}
+	if rule.Ignored {
+		return agent, contracts.DetectorRule{Ignored: true}, nil
+	}
+	return agent, rule, checkMonitoring(rule.Monitoring(agent))
+}
+
 // readRule takes one agent's rule.
 func (w *Watcher) readRule(e jetstream.KeyValueEntry, live bool) {
-	agent := strings.TrimPrefix(e.Key(), contracts.DetectorRuleKey(""))
-	var rule contracts.DetectorRule
-	err := errors.Join(contracts.ValidateID(agent), json.Unmarshal(e.Value(), &rule))
-	if err == nil && !rule.Ignored {
-		err = checkMonitoring(rule.Monitoring(agent))
-	}
+	agent, rule, err := decodeRule(e.Key(), e.Value())
 	if err != nil {
 		w.rejects.reject(shell.Message{Kind: "rule", Subject: e.Key(), Sequence: e.Revision(), Body: e.Value()}, err)
 		return
@@ -132,6 +140,20 @@ func (w *Watcher) order(ctx context.Context, agent string, rule contracts.Detect
 	}
 	w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return w.rule(f, now, agent, rule, true) })
 	return nil
+}
+
+// checkMonitorRequest tells what is wrong with a request; what it does not refuse
+// can be stored as a rule.
+func checkMonitorRequest(r contracts.MonitorRequest) error {
+	if err := checkAgent(r.Agent); err != nil {
+		return err
+	}
+	return checkMonitoring(r)
+}
+
+// ruleOf is the rule that a request orders.
+func ruleOf(r contracts.MonitorRequest) contracts.DetectorRule {
+	return contracts.DetectorRule{Interval: r.Interval, StartDeadline: r.StartDeadline, Threshold: r.Threshold}
 }
 
 func checkMonitoring(r contracts.MonitorRequest) error {

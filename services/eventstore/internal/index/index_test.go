@@ -1,6 +1,7 @@
 package index
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -271,6 +272,33 @@ func FuzzDecodeEntry(f *testing.F) {
 		again, err := decodeEntry(1, encodeEntry(e))
 		if err != nil || again != e {
 			t.Errorf("%+v became %+v, %v", e, again, err)
+		}
+	})
+}
+
+// A position that can be read is one that an index can be at, and is the same
+// when it is stored again.
+func FuzzDecodePosition(f *testing.F) {
+	f.Add([]byte(`{"stream":"2026-01-02T15:04:05.000000001Z","reached":7,"anchor":{"sequence":6,"id":"a"}}`))
+	f.Add([]byte(`{"reached":1,"anchor":{"sequence":2}}`))
+	f.Add([]byte(`{"reached":-1}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, raw []byte) {
+		p, err := decodePosition(raw)
+		if err != nil {
+			if !errors.Is(err, ErrCorrupt) {
+				t.Fatal(err)
+			}
+			return
+		}
+		if p.Anchor.Sequence > p.Reached {
+			t.Fatalf("%+v", p)
+		}
+		stored, err := json.Marshal(p)
+		must(t, err)
+		again, err := decodePosition(stored)
+		if err != nil || !again.Stream.Equal(p.Stream) || again.Reached != p.Reached || again.Anchor != p.Anchor {
+			t.Fatalf("%+v became %+v, %v", p, again, err)
 		}
 	})
 }

@@ -133,8 +133,15 @@ func load(db *pebble.DB) (Position, error) {
 		return position, wrap("position", err)
 	}
 	defer closer.Close()
+	return decodePosition(raw)
+}
+
+func decodePosition(raw []byte) (position Position, err error) {
 	if err := json.Unmarshal(raw, &position); err != nil {
-		return position, fmt.Errorf("%w: position: %w", ErrCorrupt, err)
+		return Position{}, fmt.Errorf("%w: position: %w", ErrCorrupt, err)
+	}
+	if a := position.Anchor; a.Sequence > position.Reached || len(a.ID) > MaxKeyBytes {
+		return Position{}, fmt.Errorf("%w: position: its anchor is event %.40q at %d, but %d is reached", ErrCorrupt, a.ID, a.Sequence, position.Reached)
 	}
 	return position, nil
 }

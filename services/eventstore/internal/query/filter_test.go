@@ -1,6 +1,7 @@
 package query
 
 import (
+	"encoding/json"
 	"errors"
 	"slices"
 	"strings"
@@ -67,6 +68,45 @@ func TestMatchNeedsItsSubjects(t *testing.T) {
 		on := subjects == nil || slices.ContainsFunc(subjects, func(s string) bool { return covers(s, e.Subject()) })
 		if f.Match(e) != on {
 			t.Fatalf("match %v, but on %v: %v", f.Match(e), subjects, on)
+		}
+	})
+}
+
+// FuzzFilter: a question is refused as such, or is within its limits and selects
+// only what is on the subjects that are read for it.
+func FuzzFilter(f *testing.F) {
+	f.Add([]byte(`{}`), "smith.agent.failed", "a")
+	f.Add([]byte(`{"types":["agent.failed","custom.x"],"entity":"a","sources":["detector"]}`), "smith.custom.x", "a")
+	f.Add([]byte(`{"from":"2026-01-02T15:04:05Z","to":"2026-01-02T15:04:06Z"}`), "smith.agent.failed", "a")
+	f.Add([]byte(`{"types":["custom.*"],"entity":">","correlations":[""]}`), "smith.custom.x", "a")
+	f.Fuzz(func(t *testing.T, body []byte, kind, entity string) {
+		var asked contracts.EventFilter
+		if json.Unmarshal(body, &asked) != nil {
+			return
+		}
+		filter, err := NewFilter(asked)
+		if err != nil {
+			if !errors.Is(err, ErrFilter) {
+				t.Fatal(err)
+			}
+			return
+		}
+		subjects := filter.subjects()
+		if max(len(subjects), len(filter.sources), len(filter.correlations)) > maxValues {
+			t.Fatalf("%+v is too much", filter)
+		}
+		for _, s := range subjects {
+			_, typed, err := contracts.ParseEventSubject(strings.ReplaceAll(s, "*", "any"))
+			if err != nil && len(filter.types) > 0 {
+				t.Fatalf("%q is read, which is no event's subject (%s): %v", s, typed, err)
+			}
+		}
+		e, err := contracts.NewEvent("detector/1", contracts.EventType(kind), entity, time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)).Build()
+		if err != nil || !filter.Match(e) {
+			return
+		}
+		if subjects != nil && !slices.ContainsFunc(subjects, func(s string) bool { return covers(s, e.Subject()) }) {
+			t.Fatalf("%+v matches, but is on none of %v", e, subjects)
 		}
 	})
 }

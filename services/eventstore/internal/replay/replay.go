@@ -81,10 +81,21 @@ func (s *Server) Handle(r micro.Request) error {
 
 // prepare reads a request.
 func (s *Server) prepare(r micro.Request) (*session, error) {
+	job, err := decode(r.Data())
+	if err != nil {
+		return nil, shell.Errorf(contracts.CodeBadRequest, "%s: %v", r.Subject(), err)
+	}
+	job.server, job.to = s, r.Reply()
+	return job, nil
+}
+
+// decode reads what is to be replayed, and tells in one line all that is wrong
+// with it.
+func decode(body []byte) (*session, error) {
 	var req contracts.ReplayRequest
-	if len(r.Data()) > 0 {
-		if err := json.Unmarshal(r.Data(), &req); err != nil {
-			return nil, shell.Errorf(contracts.CodeBadRequest, "%s: the request is not the JSON expected: %v", r.Subject(), err)
+	if len(body) > 0 {
+		if err := json.Unmarshal(body, &req); err != nil {
+			return nil, fmt.Errorf("the request is not the JSON expected: %w", err)
 		}
 	}
 	filter, err := query.NewFilter(req.EventFilter)
@@ -94,9 +105,9 @@ func (s *Server) prepare(r micro.Request) (*session, error) {
 		err = errors.Join(err, fmt.Errorf("limit: %d is negative; use 0 for all", req.Limit))
 	}
 	if err != nil {
-		return nil, shell.Errorf(contracts.CodeBadRequest, "%s: %s", r.Subject(), strings.ReplaceAll(err.Error(), "\n", "; "))
+		return nil, errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
 	}
-	return &session{server: s, to: r.Reply(), filter: filter, pace: pace, limit: req.Limit, cursor: req.Cursor}, nil
+	return &session{filter: filter, pace: pace, limit: req.Limit, cursor: req.Cursor}, nil
 }
 
 // begin runs a session by itself.

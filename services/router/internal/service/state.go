@@ -96,11 +96,21 @@ func (p *premises) readHead(ctx context.Context) (*lease, error) {
 		return nil, fmt.Errorf("read %s in %s: %w", contracts.RouterStateKey, contracts.StateBucket, err)
 	}
 	l := &lease{revision: entry.Revision()}
-	if err := json.Unmarshal(entry.Value(), &l.head); err != nil {
+	if l.head, err = decodeHead(entry.Value()); err != nil {
 		p.env.Log.Warn("router state not understood; rebuilding it from the event log", "error", err)
-		l.head = head{}
 	}
 	return l, nil
+}
+
+// decodeHead reads the router's key; with an error it names nobody and no snapshot.
+func decodeHead(value []byte) (h head, err error) {
+	if err := json.Unmarshal(value, &h); err != nil {
+		return head{}, err
+	}
+	if h.Slot != 0 && h.Slot != 1 || h.Parts < 0 {
+		return head{}, fmt.Errorf("a snapshot of %d parts in slot %d; slots are 0 and 1", h.Parts, h.Slot)
+	}
+	return h, nil
 }
 
 // vacant tells whether the owner is nobody, or not listening any more, by the
@@ -184,7 +194,12 @@ func (r *router) load(ctx context.Context) (snap scheduler.Snapshot, err error) 
 	if sum := sha256.Sum256(packed.Bytes()); hex.EncodeToString(sum[:]) != h.Sum {
 		return snap, errors.New("the parts are not those that were written together")
 	}
-	z, err := gzip.NewReader(&packed)
+	return unpack(packed.Bytes())
+}
+
+// unpack reads a snapshot.
+func unpack(packed []byte) (snap scheduler.Snapshot, err error) {
+	z, err := gzip.NewReader(bytes.NewReader(packed))
 	if err != nil {
 		return snap, err
 	}
@@ -240,15 +255,17 @@ func (r *router) renew() {
 	})
 }
 
+func pack(snap scheduler.Snapshot) (*bytes.Buffer, error) {
+	packed := new(bytes.Buffer)
+	z := gzip.NewWriter(packed)
+	return packed, errors.Join(json.NewEncoder(z).Encode(snap), z.Close())
+}
+
 // keep stores a snapshot in the slot that the head does not name; the head
 // names it with the next write.
 func (r *router) keep(ctx context.Context, snap scheduler.Snapshot, cursor uint64) error {
-	var packed bytes.Buffer
-	z := gzip.NewWriter(&packed)
-	if err := json.NewEncoder(z).Encode(snap); err != nil {
-		return fmt.Errorf("pack the snapshot: %w", err)
-	}
-	if err := z.Close(); err != nil {
+	packed, err := pack(snap)
+	if err != nil {
 		return fmt.Errorf("pack the snapshot: %w", err)
 	}
 	next := r.lease.head

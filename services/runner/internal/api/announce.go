@@ -96,7 +96,7 @@ func yield(self contracts.RunnerAnnouncement, body []byte) error {
 	if !older {
 		return nil
 	}
-	return taken(self.Runner, fmt.Sprintf("it runs on %q since %s", other.Host, other.Started.Format(time.RFC3339)))
+	return taken(self.Runner, fmt.Sprintf("it runs on %.80q since %s", other.Host, other.Started.Format(time.RFC3339)))
 }
 
 // publish sends a core message: if it does not get through, the next one will.

@@ -188,15 +188,13 @@ func (a *API) stop(body []byte) (any, error) {
 // the agents that have ended, those beyond the bound.
 func (a *API) list(body []byte) (any, error) {
 	const most = 700 << 10
-	var cmd contracts.ListCommand
-	if len(body) > 0 {
-		if err := json.Unmarshal(body, &cmd); err != nil {
-			return contracts.RunnerList{Runner: a.runner, Agents: []contracts.RunnerAgent{}}, fmt.Errorf("%w: list: not the JSON expected: %w", contracts.ErrRunnerCommand, err)
-		}
+	list := contracts.RunnerList{Runner: a.runner, Agents: []contracts.RunnerAgent{}}
+	cmd, err := decodeList(body)
+	if err != nil {
+		return list, err
 	}
 	a.agents.Fence(cmd.Decision)
 	all := a.agents.List()
-	list := contracts.RunnerList{Runner: a.runner, Agents: []contracts.RunnerAgent{}}
 	size := 0
 	for _, ended := range []bool{false, true} {
 		for _, agent := range all {
@@ -219,14 +217,29 @@ func (a *API) list(body []byte) (any, error) {
 }
 
 func decode[C interface{ Validate() error }](body []byte) (C, error) {
-	var cmd C
+	cmd, err := read[C](body)
+	if err != nil {
+		return cmd, err
+	}
+	return cmd, cmd.Validate()
+}
+
+// decodeList reads a list command, whose body may be left out.
+func decodeList(body []byte) (contracts.ListCommand, error) {
+	if len(body) == 0 {
+		return contracts.ListCommand{}, nil
+	}
+	return read[contracts.ListCommand](body)
+}
+
+func read[C any](body []byte) (cmd C, err error) {
 	if len(body) > contracts.MaxRequestBytes {
 		return cmd, fmt.Errorf("%w: %d bytes; at most %d", contracts.ErrRunnerCommand, len(body), contracts.MaxRequestBytes)
 	}
 	if err := json.Unmarshal(body, &cmd); err != nil {
 		return cmd, fmt.Errorf("%w: not the JSON expected: %w", contracts.ErrRunnerCommand, err)
 	}
-	return cmd, cmd.Validate()
+	return cmd, nil
 }
 
 func invalid(agent string, incarnation uint64, err error) contracts.RunnerReply {

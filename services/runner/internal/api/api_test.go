@@ -111,3 +111,65 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// Of two runners of one name exactly one goes, whatever they say of themselves.
+func FuzzAnnouncement(f *testing.F) {
+	f.Add([]byte(`{"runner":"r","session":"a","started":"2026-01-02T15:04:05Z","host":"h"}`), "m", int64(0))
+	f.Add([]byte(`{"session":"m","started":"9999-12-31T23:59:59.999999999-23:59"}`), "m", int64(1))
+	f.Add([]byte(`{"session":"z","started":"2001-09-09T01:46:40Z"}`), "m", int64(1e18))
+	f.Add([]byte(`{"session":1}`), "m", int64(0))
+	f.Add([]byte(`null`), "", int64(0))
+	f.Fuzz(func(t *testing.T, body []byte, session string, started int64) {
+		self := contracts.RunnerAnnouncement{Runner: "r", Session: strings.ToValidUTF8(session, ""), Started: time.Unix(0, started).UTC()}
+		err := yield(self, body)
+		if err != nil && (!errors.Is(err, ErrNameTaken) || len(err.Error()) > 1024) {
+			t.Fatalf("%.2000v", err)
+		}
+		var other contracts.RunnerAnnouncement
+		if json.Unmarshal(body, &other) != nil || other.Session == self.Session || other.Session == "" || self.Session == "" {
+			return
+		}
+		mine, encodeErr := json.Marshal(self)
+		if encodeErr != nil {
+			t.Fatal(encodeErr)
+		}
+		if goes := yield(other, mine) != nil; goes == (err != nil) {
+			t.Fatalf("%s and %s: both yield, or neither: %v", mine, body, err)
+		}
+	})
+}
+
+// fenced is a runner without agents that notes the fence.
+type fenced struct {
+	Agents
+	decision uint64
+}
+
+func (f *fenced) Fence(decision uint64)       { f.decision = decision }
+func (*fenced) List() []contracts.RunnerAgent { return nil }
+
+// A list fences what it names; one that cannot be read changes nothing.
+func FuzzList(f *testing.F) {
+	f.Add([]byte(``))
+	f.Add([]byte(`{"decision":4711}`))
+	f.Add([]byte(`{"decision":-1}`))
+	f.Add([]byte(`null`))
+	f.Add([]byte(`{"decision":1}` + strings.Repeat(" ", contracts.MaxRequestBytes)))
+	f.Fuzz(func(t *testing.T, body []byte) {
+		agents := &fenced{}
+		reply, err := (&API{runner: "r", agents: agents}).list(body)
+		list, ok := reply.(contracts.RunnerList)
+		if !ok || list.Runner != "r" || list.Agents == nil {
+			t.Fatalf("%+v", reply)
+		}
+		if err != nil {
+			if !errors.Is(err, contracts.ErrRunnerCommand) || agents.decision != 0 {
+				t.Fatalf("%v, and fenced %d", err, agents.decision)
+			}
+			return
+		}
+		if cmd, _ := decodeList(body); agents.decision != cmd.Decision || len(body) > contracts.MaxRequestBytes {
+			t.Fatalf("fenced %d of %s", agents.decision, body)
+		}
+	})
+}

@@ -1,11 +1,36 @@
 package lease
 
 import (
+	"encoding/json"
 	"testing"
 	"time"
 
 	"pgregory.net/rapid"
 )
+
+// A lease that can be read says the same when it is written again; what cannot
+// be read names nobody.
+func FuzzDecode(f *testing.F) {
+	f.Add([]byte(`{"tree":"main","holder":"supervisor-1","session":"s","released":true}`))
+	f.Add([]byte(`{"released":"yes","holder":"x"}`))
+	f.Add([]byte(`null`))
+	f.Fuzz(func(t *testing.T, value []byte) {
+		rec, err := decode(value)
+		if err != nil {
+			if rec != (record{}) {
+				t.Fatalf("%v, and yet %+v", err, rec)
+			}
+			return
+		}
+		again, err := json.Marshal(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if read, err := decode(again); err != nil || read != rec {
+			t.Fatalf("%+v became %+v, %v", rec, read, err)
+		}
+	})
+}
 
 func TestJudge(t *testing.T) {
 	t.Parallel()

@@ -129,12 +129,19 @@ func (l *Lease) read(ctx context.Context) (record, uint64, error) {
 	if err != nil {
 		return record{}, 0, err
 	}
-	var rec record
-	if err := json.Unmarshal(entry.Value(), &rec); err != nil {
+	rec, err := decode(entry.Value())
+	if err != nil {
 		l.env.Log.Debug("lease not readable", "tree", l.tree, "revision", entry.Revision(), "error", err)
-		rec = record{}
 	}
 	return rec, entry.Revision(), nil
+}
+
+// decode reads a lease; with an error it names nobody.
+func decode(value []byte) (rec record, err error) {
+	if err := json.Unmarshal(value, &rec); err != nil {
+		return record{}, err
+	}
+	return rec, nil
 }
 
 // write stores the lease if its revision is still that one.
