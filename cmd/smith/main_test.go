@@ -9,9 +9,12 @@ import (
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"go.uber.org/goleak"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // TestEveryCommandShowsExamples: --help of whatever can be run shows how.
 func TestEveryCommandShowsExamples(t *testing.T) {

@@ -9,10 +9,13 @@ import (
 	"testing"
 
 	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
 
 	"github.com/mistersmith/mistersmith/internal/natsd"
 	"github.com/mistersmith/mistersmith/internal/shell"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func options(t *testing.T) natsd.Options {
 	return natsd.Options{Listen: "127.0.0.1:0", StoreDir: t.TempDir(), Log: slog.New(slog.DiscardHandler)}

@@ -6,8 +6,11 @@ import (
 	"testing"
 	"time"
 
+	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestPaceSpeeds(t *testing.T) {
 	for speed, valid := range map[float64]bool{

@@ -12,10 +12,13 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"go.uber.org/goleak"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func open(t *testing.T, dir string) *Ledger {
 	t.Helper()
