@@ -35,7 +35,14 @@ func (p past) proposals(ctx context.Context, req contracts.ProposalsRequest) (co
 		}
 		ledger.Only = func(node string) bool { return below[node] }
 	}
-	err = j.ReadRecords(ctx, req.From, req.To, proposals.Signs(), ledger.Take)
+	err = j.ReadRecords(ctx, req.From, req.To, proposals.Signs(), func(r journal.Record) error {
+		d := r.Decision
+		if d == nil {
+			ledger.Happened(r.Event)
+			return nil
+		}
+		return ledger.Decided(proposals.Decision{DecisionsData: d.DecisionsData, ID: d.ID, At: d.At, Sequence: d.Sequence})
+	})
 	switch {
 	case errors.Is(err, proposals.ErrMany):
 		return none, shell.Errorf(contracts.CodeBadRequest, "tree %s: %v", p.tree, err)

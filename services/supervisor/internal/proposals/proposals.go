@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -38,16 +37,17 @@ type Ledger struct {
 	first, last contracts.TreeMark
 }
 
-// Take takes the next record into account.
-func (l *Ledger) Take(r journal.Record) error {
-	if r.Decision != nil {
-		return l.decision(r.Decision)
-	}
-	l.sign(r.Event)
-	return nil
+// Decision is a decision as the log has it.
+type Decision struct {
+	contracts.DecisionsData
+	ID string
+	At time.Time
+	// Sequence is the place of its last message.
+	Sequence uint64
 }
 
-func (l *Ledger) decision(d *journal.Past) error {
+// Decided takes the next decision into account; the error is ErrMany.
+func (l *Ledger) Decided(d Decision) error {
 	l.last = contracts.TreeMark{Decision: d.Number, Sequence: d.Sequence, At: d.At}
 	if l.first.Decision == 0 {
 		l.first = l.last
@@ -84,7 +84,7 @@ func (l *Ledger) decision(d *journal.Past) error {
 
 // deed looks at what was decided and done: after a change of the mode a
 // supervisor may itself do what it had proposed.
-func (l *Ledger) deed(d *journal.Past, e contracts.DecisionEffect) {
+func (l *Ledger) deed(d Decision, e contracts.DecisionEffect) {
 	p := l.open[e.Node]
 	if p == nil {
 		return
@@ -103,8 +103,8 @@ func (l *Ledger) deed(d *journal.Past, e contracts.DecisionEffect) {
 	}
 }
 
-// sign looks at an event about an agent.
-func (l *Ledger) sign(ev contracts.Event) {
+// Happened takes the next event about an agent into account.
+func (l *Ledger) Happened(ev contracts.Event) {
 	p := l.open[ev.Entity]
 	if p == nil || ev.Time.Before(p.At.Add(-skew)) {
 		return
