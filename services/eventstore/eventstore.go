@@ -108,7 +108,31 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	failed := make(chan error, 1)
+	failed := keepIndex(ctx, &down, follow)
+
+	store := query.New(log, follow, query.Options{IndexWait: cfg.IndexWait})
+	replays := replay.NewServer(env.NC, store, m, env.Log)
+	down.Add("replays", 5*time.Second, replays.Close)
+	if err := serve(ctx, &down, env, &api.Service{
+		Store: store, Log: log, Indexer: follow, Dead: env.JS, Guard: calls,
+		MaxPayload: env.NC.MaxPayload(), Observe: m.request, Replay: replays.Handle,
+	}); err != nil {
+		return err
+	}
+	env.Ready()
+	select {
+	case <-ctx.Done():
+		return nil
+	case err := <-failed:
+		failed <- nil
+		return fmt.Errorf("event index: %w", err)
+	}
+}
+
+// keepIndex follows the log until it is torn down; failed tells if that ends
+// before.
+func keepIndex(ctx context.Context, down *shell.Teardown, follow *indexer.Indexer) (failed chan error) {
+	failed = make(chan error, 1)
 	following, stop := context.WithCancel(context.WithoutCancel(ctx))
 	go func() { failed <- follow.Run(following) }()
 	down.Add("index", 10*time.Second, func(ctx context.Context) error {
@@ -120,18 +144,15 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 			return ctx.Err()
 		}
 	})
+	return failed
+}
 
-	store := query.New(log, follow, query.Options{IndexWait: cfg.IndexWait})
-	replays := replay.NewServer(env.NC, store, m, env.Log)
-	down.Add("replays", 5*time.Second, replays.Close)
-	service := &api.Service{
-		Store: store, Log: log, Indexer: follow, Dead: env.JS, Guard: calls,
-		MaxPayload: env.NC.MaxPayload(), Observe: m.request, Replay: replays.Handle,
-	}
-	// Requests in hand are answered before anything they need ends.
-	requests, endRequests := context.WithCancel(context.WithoutCancel(ctx))
+// serve answers requests until it is torn down: those in hand before anything
+// they need ends.
+func serve(ctx context.Context, down *shell.Teardown, env shell.Env, service *api.Service) error {
+	requests, end := context.WithCancel(context.WithoutCancel(ctx))
 	down.Add("requests", time.Second, func(context.Context) error {
-		endRequests()
+		end()
 		return nil
 	})
 	endpoints, err := shell.NewAPI(requests, env, "events: query, get, correlation, replay, why, stats", nil)
@@ -139,17 +160,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 		return err
 	}
 	down.Add("api", 5*time.Second, endpoints.Stop)
-	if err := service.Serve(endpoints); err != nil {
-		return err
-	}
-	env.Ready()
-	select {
-	case <-ctx.Done():
-		return nil
-	case err := <-failed:
-		failed <- nil
-		return fmt.Errorf("event index: %w", err)
-	}
+	return service.Serve(endpoints)
 }
 
 // opener opens the index in its own folder of dir, or in memory.

@@ -21,14 +21,13 @@ type Record struct {
 // that are stored from one moment to another, in the log's order, until each
 // gives an error. What cannot be read is left out.
 func (j *Journal) ReadRecords(ctx context.Context, from, to contracts.Moment, types []contracts.EventType, each func(Record) error) error {
-	fail := func(err error) error { return fmt.Errorf("read the record of tree %s: %w", j.tree, err) }
 	subjects := []string{contracts.TreeWildcard(j.tree)}
 	for _, t := range types {
 		subjects = append(subjects, contracts.EventTypeWildcard(t))
 	}
 	last, err := j.lastOf(ctx, subjects)
 	if err != nil {
-		return fail(err)
+		return j.unread(err)
 	}
 	if to.Sequence > 0 {
 		last = min(last, to.Sequence)
@@ -36,6 +35,45 @@ func (j *Journal) ReadRecords(ctx context.Context, from, to contracts.Moment, ty
 	if last == 0 || from.Sequence > last {
 		return nil
 	}
+	msgs, err := j.messagesFrom(ctx, from, subjects)
+	if err != nil {
+		return j.unread(err)
+	}
+	if msgs == nil {
+		return nil
+	}
+	defer msgs.Stop()
+	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
+	var whole assembly
+	for at := uint64(0); at < last; {
+		msg, err := msgs.Next(jetstream.NextContext(ctx))
+		if err != nil {
+			return j.unread(err)
+		}
+		meta, err := msg.Metadata()
+		if err != nil {
+			return j.unread(err)
+		}
+		at = meta.Sequence.Stream
+		if at > last || to.Sequence == 0 && to.At != nil && meta.Timestamp.After(*to.At) {
+			return nil
+		}
+		if r, ok := whole.record(msg, at); ok {
+			if err := each(r); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (j *Journal) unread(err error) error {
+	return fmt.Errorf("read the record of tree %s: %w", j.tree, err)
+}
+
+// messagesFrom gives the messages on some subjects from a moment on, or nil when
+// all of them are older.
+func (j *Journal) messagesFrom(ctx context.Context, from contracts.Moment, subjects []string) (jetstream.MessagesContext, error) {
 	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverAllPolicy}
 	switch {
 	case from.Sequence > 0:
@@ -45,51 +83,32 @@ func (j *Journal) ReadRecords(ctx context.Context, from, to contracts.Moment, ty
 	}
 	cons, err := j.stream.OrderedConsumer(ctx, cfg)
 	if err != nil {
-		return fail(err)
+		return nil, err
 	}
-	if info, err := cons.Info(ctx); err != nil {
-		return fail(err)
-	} else if info.NumPending == 0 && info.Delivered.Consumer == 0 {
-		return nil // all of it is older
+	info, err := cons.Info(ctx)
+	if err != nil || info.NumPending == 0 && info.Delivered.Consumer == 0 {
+		return nil, err
 	}
-	msgs, err := cons.Messages()
+	return cons.Messages()
+}
+
+// record reads the message at a place; ok is false for what cannot be read and
+// for parts of a decision that is not whole yet.
+func (a *assembly) record(msg jetstream.Msg, at uint64) (r Record, ok bool) {
+	ev, err := contracts.DecodeEvent(msg.Subject(), msg.Data())
 	if err != nil {
-		return fail(err)
+		return r, false
 	}
-	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
-	var whole assembly
-	for at := uint64(0); at < last; {
-		msg, err := msgs.Next(jetstream.NextContext(ctx))
-		if err != nil {
-			return fail(err)
+	r = Record{Event: ev, Sequence: at}
+	if ev.Type.Family() == contracts.FamilyTree {
+		d, err := contracts.DecodeData[contracts.DecisionsData](ev)
+		if err != nil || !a.add(ev, d, at) {
+			return r, false
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fail(err)
-		}
-		at = meta.Sequence.Stream
-		if at > last || to.Sequence == 0 && to.At != nil && meta.Timestamp.After(*to.At) {
-			return nil
-		}
-		ev, err := contracts.DecodeEvent(msg.Subject(), msg.Data())
-		if err != nil {
-			continue
-		}
-		r := Record{Event: ev, Sequence: at}
-		if ev.Type.Family() == contracts.FamilyTree {
-			d, err := contracts.DecodeData[contracts.DecisionsData](ev)
-			if err != nil || !whole.add(ev, d, at) {
-				continue
-			}
-			past := whole.take()
-			r.Decision = &past
-		}
-		if err := each(r); err != nil {
-			return err
-		}
+		past := a.take()
+		r.Decision = &past
 	}
-	return nil
+	return r, true
 }
 
 // lastOf is the place of the last message on any of some subjects, 0 where
