@@ -13,6 +13,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/pkg/natsconn"
 )
 
 // clientFlags are those of every command that asks a running system.
@@ -21,10 +22,12 @@ type clientFlags struct {
 	JSON            bool `help:"Print JSON."`
 }
 
-// connect opens the connection that the flags describe.
+// connect opens the connection that the flags describe, or the context that was
+// selected with the nats CLI.
 func (f clientFlags) connect(a *app) (*nats.Conn, error) {
+	f.Selected = true
 	nc, err := f.Connect(a.ctx, "smith", a.log)
-	if errors.Is(err, contracts.ErrServerURL) {
+	if errors.Is(err, natsconn.ErrURL) {
 		return nil, fmt.Errorf("%w: %w", errUsage, err)
 	}
 	return nc, err

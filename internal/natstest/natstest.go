@@ -129,8 +129,10 @@ func (s *Server) Up(tb testing.TB) {
 	if !srv.ReadyForConnections(10 * time.Second) {
 		tb.Fatal("nats-server: not ready after 10 s")
 	}
-	if err := natsd.ShareAdvisories(srv); err != nil {
-		tb.Fatalf("nats-server: %v", err)
+	if len(opts.TrustedKeys) == 0 { // what its accounts see is not the server's to say otherwise
+		if err := natsd.ShareAdvisories(srv); err != nil {
+			tb.Fatalf("nats-server: %v", err)
+		}
 	}
 	if addr, ok := srv.Addr().(*net.TCPAddr); ok {
 		s.opts.Port = addr.Port

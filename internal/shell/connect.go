@@ -13,7 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/pkg/natsconn"
 )
 
 // DefaultServer is where a NATS server is looked for when nothing else is said.
@@ -21,20 +21,25 @@ const DefaultServer = "nats://127.0.0.1:4222"
 
 // NATSFlags say how to reach NATS. They have the names, environment variables
 // and meaning that the nats CLI gives them; a context (--context) is one of
-// that tool's, and single flags override it.
+// that tool's, and single flags override it. One thing differs: the context that
+// is selected there counts only where Selected says so and no server is named,
+// so that its credentials go to no other server than its own.
 type NATSFlags struct {
-	Server      string        `short:"s" env:"NATS_URL" placeholder:"URL" help:"NATS server URLs, comma separated (default ${server})."`
-	Context     string        `env:"NATS_CONTEXT" placeholder:"NAME" help:"A context of the nats CLI."`
-	Creds       string        `env:"NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file."`
-	NKey        string        `name:"nkey" env:"NATS_NKEY" type:"path" placeholder:"FILE" help:"NKey seed file."`
-	User        string        `env:"NATS_USER" help:"User name, or token when there is no password."`
-	Password    string        `env:"NATS_PASSWORD" help:"Password."`
-	TLSCert     string        `name:"tlscert" env:"NATS_CERT" type:"path" placeholder:"FILE" help:"TLS client certificate."`
-	TLSKey      string        `name:"tlskey" env:"NATS_KEY" type:"path" placeholder:"FILE" help:"TLS private key."`
-	TLSCA       string        `name:"tlsca" env:"NATS_CA" type:"path" placeholder:"FILE" help:"TLS certificate authority."`
-	TLSFirst    bool          `name:"tlsfirst" help:"Do the TLS handshake before the NATS greeting."`
-	InboxPrefix string        `name:"inbox-prefix" env:"NATS_INBOX_PREFIX" placeholder:"PREFIX" help:"Prefix of inboxes (default _INBOX)."`
-	Timeout     time.Duration `env:"NATS_TIMEOUT" default:"10s" help:"How long connecting and one request may take."`
+	Server      string `short:"s" env:"NATS_URL" placeholder:"URL" help:"NATS server URLs, comma separated (default ${server})."`
+	Context     string `env:"NATS_CONTEXT" placeholder:"NAME" help:"A context of the nats CLI."`
+	Creds       string `env:"NATS_CREDS" type:"path" placeholder:"FILE" help:"Credentials file."`
+	NKey        string `name:"nkey" env:"NATS_NKEY" type:"path" placeholder:"FILE" help:"NKey seed file."`
+	User        string `env:"NATS_USER" help:"User name, or token when there is no password."`
+	Password    string `env:"NATS_PASSWORD" help:"Password."`
+	TLSCert     string `name:"tlscert" env:"NATS_CERT" type:"path" placeholder:"FILE" help:"TLS client certificate."`
+	TLSKey      string `name:"tlskey" env:"NATS_KEY" type:"path" placeholder:"FILE" help:"TLS private key."`
+	TLSCA       string `name:"tlsca" env:"NATS_CA" type:"path" placeholder:"FILE" help:"TLS certificate authority."`
+	TLSFirst    bool   `name:"tlsfirst" help:"Do the TLS handshake before the NATS greeting."`
+	InboxPrefix string `name:"inbox-prefix" env:"NATS_INBOX_PREFIX" placeholder:"PREFIX" help:"Prefix of inboxes (default _INBOX)."`
+	// Selected has the context that `nats context select` chose used where
+	// neither another nor a server is named.
+	Selected bool          `kong:"-"`
+	Timeout  time.Duration `env:"NATS_TIMEOUT" default:"10s" help:"How long connecting and one request may take."`
 }
 
 // Options are the flags, and the context they name, as client options, and the
@@ -49,8 +54,12 @@ func (f NATSFlags) Options() (servers string, opts []nats.Option, err error) {
 	set(f.Server, natscontext.WithServerURL)
 	set(f.Creds, natscontext.WithCreds)
 	set(f.NKey, natscontext.WithNKey)
-	set(f.User, natscontext.WithUser)
-	set(f.Password, natscontext.WithPassword)
+	if f.Password == "" {
+		set(f.User, natscontext.WithToken)
+	} else {
+		set(f.User, natscontext.WithUser)
+		set(f.Password, natscontext.WithPassword)
+	}
 	set(f.TLSCert, natscontext.WithCertificate)
 	set(f.TLSKey, natscontext.WithKey)
 	set(f.TLSCA, natscontext.WithCA)
@@ -58,19 +67,23 @@ func (f NATSFlags) Options() (servers string, opts []nats.Option, err error) {
 	if f.TLSFirst {
 		over = append(over, natscontext.WithTLSHandshakeFirst())
 	}
-	nctx, err := natscontext.New(f.Context, f.Context != "", over...)
+	load := f.Context != "" || f.Selected && f.Server == ""
+	nctx, err := natscontext.New(f.Context, load, over...)
 	if err != nil {
-		return "", nil, fmt.Errorf("NATS context %q: %w; `nats context ls` lists those there are", f.Context, err)
+		name := f.Context
+		if name == "" {
+			name = natscontext.SelectedContext()
+		}
+		return "", nil, fmt.Errorf("NATS context %q: %w; `nats context ls` lists those there are", name, err)
 	}
 	opts, err = nctx.NATSOptions()
+	if err == nil {
+		err = natsconn.CheckOptions(opts)
+	}
 	if err != nil {
-		return "", nil, fmt.Errorf("NATS options: %w", err)
+		return "", nil, fmt.Errorf("NATS options: %w; check --creds, --nkey, --tlsca, --tlscert and --tlskey, or the context", err)
 	}
-	servers = nctx.ServerURL()
-	if servers == "" || f.Server == "" && f.Context == "" {
-		servers = DefaultServer
-	}
-	return servers, opts, nil
+	return nctx.ServerURL(), opts, nil
 }
 
 // Connect opens a connection that reconnects for ever. Trouble on it is logged.
@@ -82,7 +95,7 @@ func (f NATSFlags) Connect(ctx context.Context, name string, log *slog.Logger, m
 	if err != nil {
 		return nil, err
 	}
-	if err := contracts.CheckServers(servers); err != nil {
+	if err := natsconn.CheckURLs(servers); err != nil {
 		return nil, fmt.Errorf("--server: %w", err)
 	}
 	timeout := f.Timeout
@@ -120,15 +133,18 @@ func (f NATSFlags) checkFiles() error {
 // together.
 func connectWithin(ctx context.Context, within time.Duration, servers string, opts []nats.Option, log *slog.Logger) (*nats.Conn, error) {
 	end := time.Now().Add(within)
-	told := false
+	told, before := false, natsconn.NotRefused
 	for {
 		nc, err := nats.Connect(servers, opts...)
-		if err == nil || errors.Is(err, nats.ErrAuthorization) || !time.Now().Before(end) || ctx.Err() != nil {
+		refused := natsconn.RefusalOf(err)
+		sure := refused != natsconn.NotRefused && (refused != natsconn.ClientCertificate || refused == before)
+		if err == nil || sure || !time.Now().Before(end) || ctx.Err() != nil {
 			return nc, err
 		}
-		if !told {
+		before = refused
+		if !told && refused == natsconn.NotRefused {
 			told = true
-			log.Info("NATS server not reachable yet; trying again", "server", contracts.RedactServers(servers), "for", within, "error", err)
+			log.Info("NATS server not reachable yet; trying again", "server", natsconn.Redact(servers), "for", within, "error", err)
 		}
 		select {
 		case <-ctx.Done():
@@ -138,19 +154,35 @@ func connectWithin(ctx context.Context, within time.Duration, servers string, op
 }
 
 func connectError(servers string, err error) error {
-	at := contracts.RedactServers(servers)
-	switch {
-	case errors.Is(err, nats.ErrAuthorization), strings.Contains(err.Error(), "Authorization"):
-		return fmt.Errorf("NATS server %s refused the credentials: %w; check --creds, --user or the context", at, err)
-	case errors.Is(err, nats.ErrNoServers), strings.Contains(err.Error(), "refused"):
+	at := natsconn.Redact(servers)
+	if why := refusal(err); why != "" {
+		return fmt.Errorf("NATS server %s "+why, at, err)
+	}
+	if errors.Is(err, nats.ErrNoServers) || strings.Contains(err.Error(), "refused") {
 		return fmt.Errorf("no NATS server answers at %s: %w; start one (smith up, or nats-server -js) or name another with --server", at, err)
 	}
 	return fmt.Errorf("connect to NATS at %s: %w; check --server, or the context", at, err)
 }
 
+// refusal is the format of what there is to say about a server that refuses, or
+// "".
+func refusal(err error) string {
+	switch natsconn.RefusalOf(err) {
+	case natsconn.Credentials:
+		return "refused the credentials: %w; check --creds, --nkey, --user or the context"
+	case natsconn.ServerCertificate:
+		return "has a certificate that is not trusted: %w; name with --tlsca the authority that signed it, and with --server a host that it is for"
+	case natsconn.ClientCertificate:
+		return "refused the client's certificate: %w; name with --tlscert and --tlskey one that the server trusts"
+	case natsconn.NoTLS:
+		return "has no TLS: %w; leave out --tlsca, --tlscert, --tlskey and tls:// or name another with --server"
+	}
+	return ""
+}
+
 // connectedTo is the URL of a connection's server, as it may be logged. The
 // client's own ConnectedUrlRedacted shows tokens.
-func connectedTo(nc *nats.Conn) string { return contracts.RedactServers(nc.ConnectedUrl()) }
+func connectedTo(nc *nats.Conn) string { return natsconn.Redact(nc.ConnectedUrl()) }
 
 // ConnectionOptions are those every connection of a service has: it never
 // stops reconnecting, notices a dead server in 20 s, and logs what the client

@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/pkg/natsconn"
 )
 
 // ErrConnect tells that NATS could not be reached at the start.
@@ -62,9 +63,10 @@ func reconnectDelay(attempts int) time.Duration {
 
 // connect tries until ctx ends, unless the server refuses the credentials.
 func connect(ctx context.Context, o Options, more ...nats.Option) (*nats.Conn, error) {
-	if err := contracts.CheckServers(o.URL); err != nil {
+	if err := natsconn.CheckURLs(o.URL); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
 	}
+	at := natsconn.Redact(o.URL)
 	opts := []nats.Option{
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
@@ -89,25 +91,44 @@ func connect(ctx context.Context, o Options, more ...nats.Option) (*nats.Conn, e
 		opts = append(opts, nats.RootCAs(o.CA))
 	}
 	opts = append(append(opts, more...), o.NATS...)
+	if err := natsconn.CheckOptions(opts); err != nil {
+		return nil, fmt.Errorf("%w at %s: %w; check the files that %s and %s name", ErrConnect, at, err, contracts.EnvNATSCreds, contracts.EnvNATSCA)
+	}
+	before := natsconn.NotRefused
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		nc, err := nats.Connect(o.URL, opts...)
 		if err == nil {
 			return nc, nil
 		}
-		if refused(err) {
-			return nil, fmt.Errorf("%w at %s: %w; check the credentials and what they allow", ErrConnect, contracts.RedactServers(o.URL), err)
+		refused := natsconn.RefusalOf(err)
+		sure := refused != natsconn.ClientCertificate || refused == before
+		before = refused
+		if remedy := remedy(err); remedy != "" && sure {
+			return nil, fmt.Errorf("%w at %s: %w; %s", ErrConnect, at, err, remedy)
 		}
 		if !pause(ctx, wait) {
-			return nil, fmt.Errorf("%w at %s: %w; is a server running there? `smith up` starts one", ErrConnect, contracts.RedactServers(o.URL), err)
+			return nil, fmt.Errorf("%w at %s: %w; is a server running there? `smith up` starts one", ErrConnect, at, err)
 		}
 	}
 }
 
-// refused tells errors that trying again will not cure.
-func refused(err error) bool {
-	return errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) ||
-		errors.Is(err, nats.ErrAuthRevoked) || errors.Is(err, nats.ErrInvalidArg) ||
-		errors.Is(err, nats.ErrSecureConnRequired)
+// remedy is what to do about an error that trying again will not cure, and
+// otherwise "".
+func remedy(err error) string {
+	switch natsconn.RefusalOf(err) {
+	case natsconn.Credentials:
+		return "check the credentials (" + contracts.EnvNATSCreds + ", or those in " + contracts.EnvNATSURL + ") and what they allow"
+	case natsconn.ServerCertificate:
+		return contracts.EnvNATSCA + " has to name the authority that signed the server's certificate"
+	case natsconn.ClientCertificate:
+		return "the server wants another client certificate, which is an option in NATS"
+	case natsconn.NoTLS:
+		return "the server has no TLS; leave " + contracts.EnvNATSCA + " and tls:// out"
+	}
+	if errors.Is(err, nats.ErrInvalidArg) || errors.Is(err, nats.ErrSecureConnRequired) {
+		return "check " + contracts.EnvNATSURL + " and the options"
+	}
+	return ""
 }
 
 // close flushes what is on its way, if the server is there, and disconnects.

@@ -1,4 +1,4 @@
-package contracts
+package natsconn
 
 import (
 	"errors"
@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-func TestRedactServers(t *testing.T) {
+func TestRedact(t *testing.T) {
 	for _, c := range []struct {
 		servers, want string
 		bad           bool
@@ -37,19 +37,19 @@ func TestRedactServers(t *testing.T) {
 		{servers: "nats://", want: hiddenURL, bad: true},
 		{servers: "://secret", want: hiddenURL, bad: true},
 	} {
-		if got := RedactServers(c.servers); got != c.want {
-			t.Errorf("RedactServers(%q) = %q, want %q", c.servers, got, c.want)
+		if got := Redact(c.servers); got != c.want {
+			t.Errorf("Redact(%q) = %q, want %q", c.servers, got, c.want)
 		}
-		err := CheckServers(c.servers)
-		if (err != nil) != c.bad || err != nil && (!errors.Is(err, ErrServerURL) || strings.Contains(err.Error(), "secret")) {
-			t.Errorf("CheckServers(%q) = %v", c.servers, err)
+		err := CheckURLs(c.servers)
+		if (err != nil) != c.bad || err != nil && (!errors.Is(err, ErrURL) || strings.Contains(err.Error(), "secret")) {
+			t.Errorf("CheckURLs(%q) = %v", c.servers, err)
 		}
 	}
 }
 
-// FuzzRedactServers: no user and no password of a URL that can be read is shown,
+// FuzzRedact: no user and no password of a URL that can be read is shown,
 // nor of one that cannot.
-func FuzzRedactServers(f *testing.F) {
+func FuzzRedact(f *testing.F) {
 	for _, s := range []string{"hunter2", "a@b", "a/b", "a,b", "%zz", "%40", "a#b", "x y", "://", "1,2", "["} {
 		f.Add(s)
 	}
@@ -60,8 +60,8 @@ func FuzzRedactServers(f *testing.F) {
 			"nats://u:" + marked + "@h:1", "nats://" + marked + "@h:1", "u:" + marked + "@h:1",
 			"nats://u:" + url.QueryEscape(marked) + "@h:1", "nats://a:1,nats://u:" + marked + "@h:1,nats://b:1",
 		} {
-			said := RedactServers(servers)
-			if err := CheckServers(servers); err != nil {
+			said := Redact(servers)
+			if err := CheckURLs(servers); err != nil {
 				said += err.Error()
 			}
 			if strings.Contains(said, "QQ") {

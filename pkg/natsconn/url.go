@@ -1,4 +1,4 @@
-package contracts
+package natsconn
 
 import (
 	"errors"
@@ -7,29 +7,29 @@ import (
 	"strings"
 )
 
-// ErrServerURL tells that NATS server URLs cannot be read.
-var ErrServerURL = errors.New("invalid server URL")
+// ErrURL tells that URLs of NATS servers cannot be read.
+var ErrURL = errors.New("invalid server URL")
 
 // hiddenURL stands for a URL of which nobody can say what in it is a secret.
 const hiddenURL = "(hidden URL)"
 
-// CheckServers reports which of the NATS server URLs, separated by commas,
+// CheckURLs reports which of the NATS server URLs, separated by commas,
 // cannot be read, or nil. Unlike errors of net/url, what it says repeats nothing
 // of them: they may hold a password, and a character in it may be what is wrong.
-func CheckServers(servers string) error {
+func CheckURLs(servers string) error {
 	all := strings.Split(servers, ",")
 	for i, s := range all {
 		if redactServer(s) == hiddenURL {
 			return fmt.Errorf("%w: number %d of %d cannot be read; write nats://USER:PASSWORD@HOST:PORT with special characters "+
-				"of USER and PASSWORD percent-encoded (/ is %%2F, # is %%23, comma is %%2C)", ErrServerURL, i+1, len(all))
+				"of USER and PASSWORD percent-encoded (/ is %%2F, # is %%23, comma is %%2C)", ErrURL, i+1, len(all))
 		}
 	}
 	return nil
 }
 
-// RedactServers gives NATS server URLs, separated by commas, as they may be
+// Redact gives NATS server URLs, separated by commas, as they may be
 // logged: scheme, host and port. User, password and token become "***".
-func RedactServers(servers string) string {
+func Redact(servers string) string {
 	all := strings.Split(servers, ",")
 	shown := make([]string, len(all))
 	for i, s := range all {
