@@ -221,12 +221,12 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	store := storeGuard(env, cfg.File)
-	down.Add("guard", 2*time.Second, store.Close)
+	store, state := storeGuard(env, cfg.File), shell.NewGuard(env, cfg.File, stateStore)
+	down.Add("guards", 2*time.Second, func(ctx context.Context) error { return errors.Join(store.Close(ctx), state.Close(ctx)) })
 	w, err := watch.New(env, watch.Config{
 		Rules: cfg.rules(), Settings: cfg.settings(), Correlation: correlation.Config(cfg.Correlation),
 		Grace: cfg.ReconnectGrace, ProbeTimeout: cfg.ProbeTimeout, Synadia: mapping, MaxUnread: cfg.MaxUnread,
-	}, store)
+	}, store, state)
 	if err != nil {
 		return err
 	}
@@ -243,6 +243,10 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 		return nil
 	})
 }
+
+// stateStore is the name of the bucket of operators' orders in breakers,
+// bulkheads, retries and timeouts of the configuration.
+const stateStore = "state_store"
 
 // storePatience is the longest that the event stream is left alone after
 // failures, unless the configuration names a breaker for it: a verdict shall

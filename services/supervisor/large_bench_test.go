@@ -95,7 +95,7 @@ func (r *rig) store(f *config.File, runner string) {
 	if err != nil {
 		r.b.Fatal(err)
 	}
-	j, err := journal.Open(ctx, env, f.Tree.Name, shell.NewGuard(env, nil, contracts.ServiceEventStore))
+	j, err := journal.Open(ctx, env, f.Tree.Name, journal.Guards{Log: shell.NewGuard(env, nil, contracts.ServiceEventStore)})
 	if err != nil {
 		r.b.Fatal(err)
 	}

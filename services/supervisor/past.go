@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/history"
@@ -20,8 +21,9 @@ import (
 // past answers questions about a tree's past, from the log alone: whoever
 // decides about the tree is not disturbed.
 type past struct {
-	env  shell.Env
-	tree string
+	env   shell.Env
+	tree  string
+	state *guard.Guard
 }
 
 // serve opens the endpoints beside the keeper's.
@@ -35,7 +37,7 @@ func (p past) serve(api *shell.API) error {
 
 // at gives the tree as it was.
 func (p past) at(ctx context.Context, req contracts.TreeRequest) (contracts.TreeReply, error) {
-	j, err := journal.Open(ctx, p.env, p.tree, nil)
+	j, err := journal.Open(ctx, p.env, p.tree, journal.Guards{State: p.state})
 	if err != nil {
 		return contracts.TreeReply{}, err
 	}
@@ -69,7 +71,7 @@ func (p past) view(st history.State, node string) (contracts.NodeView, bool, err
 
 func (p past) diff(ctx context.Context, req contracts.DiffRequest) (contracts.DiffReply, error) {
 	reply := contracts.DiffReply{Tree: p.tree}
-	j, err := journal.Open(ctx, p.env, p.tree, nil)
+	j, err := journal.Open(ctx, p.env, p.tree, journal.Guards{State: p.state})
 	if err != nil {
 		return reply, err
 	}
@@ -108,7 +110,7 @@ func (p past) rehearse(ctx context.Context, req contracts.RehearseRequest) (cont
 	if err != nil {
 		return none, shell.Errorf(contracts.CodeBadRequest, "%v", err)
 	}
-	j, err := journal.Open(ctx, p.env, p.tree, nil)
+	j, err := journal.Open(ctx, p.env, p.tree, journal.Guards{State: p.state})
 	if err != nil {
 		return none, err
 	}

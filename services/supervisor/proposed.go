@@ -23,7 +23,7 @@ func (p past) proposals(ctx context.Context, req contracts.ProposalsRequest) (co
 	if err != nil {
 		return none, err
 	}
-	j, err := journal.Open(ctx, p.env, p.tree, nil)
+	j, err := journal.Open(ctx, p.env, p.tree, journal.Guards{State: p.state})
 	if err != nil {
 		return none, err
 	}

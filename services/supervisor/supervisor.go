@@ -77,13 +77,19 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		return err
 	}
 	f := cfg.File
-	before := past{env: env, tree: f.Tree.Name}
+	settings := logSettings(f)
+	guards := journal.Guards{
+		Log:   shell.NewGuard(env, settings, contracts.ServiceEventStore),
+		State: shell.NewGuard(env, settings, stateStore),
+	}
+	before := past{env: env, tree: f.Tree.Name, state: guards.State}
 	opt := keeper.Options{
 		Past: before.at, Serve: before.serve,
 		Tree: f.Tree.Name, Specs: func() ([]*tree.Spec, error) { return specs(f) }, Boot: !cfg.KeepDown, File: f, Environments: environments(f),
 		Child:         func(req contracts.AddRequest) (*tree.Spec, error) { return child(f, req) },
 		SnapshotEvery: uint64(cfg.SnapshotEvery), LostAfter: f.Placement.LostAfter, DegradedFails: !f.Verification.AllowDegraded,
-		Guard: shell.NewGuard(env, logSettings(f), contracts.ServiceEventStore), Rejects: shell.NewRejects(env),
+		Guards: guards, Reports: shell.NewNamedGuard(env, settings, contracts.ServiceEventStore, contracts.ServiceEventStore+"/reports"),
+		Rejects: shell.NewRejects(env),
 		Metrics: keeper.NewMetrics(env.Metrics, f.Tree.Name),
 	}
 	l, err := lease.Open(ctx, env, f.Tree.Name)
@@ -163,9 +169,14 @@ func reign(ctx context.Context, env shell.Env, l *lease.Lease, opt *keeper.Optio
 // does not heed the lease.
 const maxTries = 10
 
-// logBreakerTimeout caps how long the breaker in front of the log stays open:
-// without the log the supervisor can do nothing else anyway.
+// logBreakerTimeout caps how long the breakers in front of the log and of the
+// bucket of snapshots stay open: without the log the supervisor can do nothing
+// else anyway, and whoever takes over reads the bucket first.
 const logBreakerTimeout = 2 * time.Second
+
+// stateStore is the bucket's name in breakers, bulkheads, retries and timeouts of
+// the configuration.
+const stateStore = "state_store"
 
 // logSettings are the file's, with that cap.
 func logSettings(f *config.File) *config.File {
@@ -173,9 +184,11 @@ func logSettings(f *config.File) *config.File {
 	if capped.CircuitBreakers = maps.Clone(f.CircuitBreakers); capped.CircuitBreakers == nil {
 		capped.CircuitBreakers = map[string]config.CircuitBreaker{}
 	}
-	b := f.Breaker(contracts.ServiceEventStore)
-	b.Timeout = min(b.Timeout, logBreakerTimeout)
-	capped.CircuitBreakers[contracts.ServiceEventStore] = b
+	for _, name := range []string{contracts.ServiceEventStore, stateStore} {
+		b := f.Breaker(name)
+		b.Timeout = min(b.Timeout, logBreakerTimeout)
+		capped.CircuitBreakers[name] = b
+	}
 	return &capped
 }
 

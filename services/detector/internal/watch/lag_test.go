@@ -50,7 +50,7 @@ func runTired(t *testing.T, canary bool, f func(d *tired)) {
 			t.Fatal(err)
 		}
 		store := guard.New("event_stream", guard.Options{})
-		if d.w, err = New(env, Config{}, store); err != nil {
+		if d.w, err = New(env, Config{}, store, guard.New("state_store", guard.Options{})); err != nil {
 			t.Fatal(err)
 		}
 		hear := d.w.heard[contracts.HeartbeatAll]

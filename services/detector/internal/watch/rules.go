@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
@@ -130,11 +131,19 @@ func (w *Watcher) order(ctx context.Context, agent string, rule contracts.Detect
 	if err != nil {
 		return err
 	}
-	bucket, err := w.env.JS.KeyValue(ctx, contracts.StateBucket)
-	if err == nil {
-		// The last order counts, so there is nothing to compare with.
-		_, err = bucket.Put(ctx, contracts.DetectorRuleKey(agent), body)
-	}
+	err = w.state.Run(ctx, "write", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, ackTimeout)
+		defer cancel()
+		bucket, err := w.env.JS.KeyValue(ctx, contracts.StateBucket)
+		if err == nil {
+			// The last order counts, so there is nothing to compare with.
+			_, err = bucket.Put(ctx, contracts.DetectorRuleKey(agent), body)
+		}
+		if errors.Is(err, jetstream.ErrBucketNotFound) {
+			err = guard.Permanent(err)
+		}
+		return err
+	})
 	if err != nil {
 		return shell.Errorf(contracts.CodeNotReady, "the rule for %s cannot be stored in %s, so nothing is changed: %v; try again", agent, contracts.StateBucket, err)
 	}

@@ -63,6 +63,7 @@ type Watcher struct {
 	outbox  *outbox
 	prober  *prober
 	rejects *rejecter
+	state   *guard.Guard
 	metrics *metrics
 	link    link
 	canary  canary
@@ -110,8 +111,9 @@ type story struct {
 	rule            string
 }
 
-// New makes a watcher. Publishing goes through the guard.
-func New(env shell.Env, cfg Config, store *guard.Guard) (*Watcher, error) {
+// New makes a watcher. Publishing goes through the guard called store, what is
+// kept of operators' orders through that called state.
+func New(env shell.Env, cfg Config, store, state *guard.Guard) (*Watcher, error) {
 	if cfg.Tick == 0 {
 		cfg.Tick = 20 * time.Millisecond
 	}
@@ -128,7 +130,7 @@ func New(env shell.Env, cfg Config, store *guard.Guard) (*Watcher, error) {
 		return nil, err
 	}
 	w := &Watcher{
-		env: env, cfg: cfg, origin: time.Now(), metrics: newMetrics(env.Metrics),
+		env: env, cfg: cfg, state: state, origin: time.Now(), metrics: newMetrics(env.Metrics),
 		fleet: f, stories: map[string]story{}, session: uuid.NewString(),
 		bandBefore: map[string]fleet.Band{}, findings: map[*correlation.Finding]told{}, groups: map[correlation.Group]groupWord{},
 		words: map[string]string{}, awaited: map[string]uint64{}, peers: newPeers(env.Instance), passing: map[string]passed{},

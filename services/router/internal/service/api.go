@@ -148,7 +148,7 @@ func (r *router) status(ctx context.Context, req contracts.TaskRequest) (contrac
 
 // addEnd adds what the log has on a task's end.
 func (r *router) addEnd(ctx context.Context, v *contracts.TaskView, seq uint64) {
-	raw, err := r.events.GetMsg(ctx, seq)
+	raw, err := getMsg(ctx, r.guards.log, r.events, seq)
 	if err != nil {
 		return
 	}

@@ -98,7 +98,7 @@ func (r *router) store(ev contracts.Event) (*jetstream.PubAck, error) {
 func (r *router) ours(seq uint64, want scheduler.Attempt) bool {
 	var stored scheduler.TaskAssigned
 	found := r.persist(func() bool {
-		raw, err := r.events.GetMsg(r.ctx, seq)
+		raw, err := getMsg(r.ctx, r.guards.log, r.events, seq)
 		if err != nil {
 			return false
 		}

@@ -205,7 +205,7 @@ func (r *router) heard(msg *nats.Msg) {
 func (r *router) clear(subject string) {
 	_, cause := contracts.ParseTaskSubject(subject)
 	for r.ctx.Err() == nil {
-		raw, err := r.tasks.GetMsg(r.ctx, 0, jetstream.WithGetMsgSubject(subject))
+		raw, err := getMsg(r.ctx, r.guards.queue, r.tasks, 0, jetstream.WithGetMsgSubject(subject))
 		if err != nil {
 			return // none left; or the next sweep tries again
 		}

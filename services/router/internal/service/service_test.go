@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/mistersmith/mistersmith/internal/natstest"
@@ -23,10 +24,14 @@ func TestMain(m *testing.M) { natstest.Main(m) }
 // idle makes a router whose loop runs and that nothing feeds.
 func idle(t *testing.T, instance string) *router {
 	t.Helper()
-	srv := natstest.Start(t)
-	nc := srv.Connect(t)
+	nc := natstest.Start(t).Connect(t)
+	return idleOn(t, instance, nc, natstest.JetStream(t, nc))
+}
+
+func idleOn(t *testing.T, instance string, nc *nats.Conn, js jetstream.JetStream) *router {
+	t.Helper()
 	env := shell.Env{
-		Service: contracts.ServiceRouter, Instance: instance, NC: nc, JS: natstest.JetStream(t, nc),
+		Service: contracts.ServiceRouter, Instance: instance, NC: nc, JS: js,
 		Log: slog.New(slog.DiscardHandler), Health: shell.NewHealth(),
 	}
 	natstest.Streams(t, env.JS)

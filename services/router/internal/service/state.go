@@ -183,9 +183,15 @@ func (r *router) load(ctx context.Context) (snap scheduler.Snapshot, err error) 
 	}
 	var packed bytes.Buffer
 	for n := range h.Parts {
-		get, cancel := context.WithTimeout(ctx, 5*time.Second)
-		entry, err := r.state.Get(get, partKey(h.Slot, n))
-		cancel()
+		entry, err := guard.Do(ctx, r.guards.state, "read", func(ctx context.Context) (jetstream.KeyValueEntry, error) {
+			ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+			defer cancel()
+			entry, err := r.state.Get(ctx, partKey(h.Slot, n))
+			if errors.Is(err, jetstream.ErrKeyNotFound) {
+				err = guard.Permanent(err)
+			}
+			return entry, err
+		})
 		if err != nil {
 			return snap, fmt.Errorf("read %s: %w", partKey(h.Slot, n), err)
 		}

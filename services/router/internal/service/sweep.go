@@ -8,6 +8,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/router/internal/scheduler"
 )
@@ -142,7 +143,7 @@ func (r *router) expire(ctx context.Context, l *line) {
 		if err != nil {
 			return
 		}
-		next, err := r.tasks.GetMsg(ctx, info.Delivered.Stream+1, jetstream.WithGetMsgSubject(contracts.TaskSubject(l.taskType)))
+		next, err := getMsg(ctx, r.guards.queue, r.tasks, info.Delivered.Stream+1, jetstream.WithGetMsgSubject(contracts.TaskSubject(l.taskType)))
 		if err != nil || time.Since(next.Time) < age {
 			return
 		}
@@ -155,9 +156,22 @@ func (r *router) expire(ctx context.Context, l *line) {
 // missing forgets an open task whose message is no longer in the queue: it was
 // finished by a router that could not say so any more.
 func (r *router) missing(ctx context.Context, t scheduler.Task) {
-	_, err := r.tasks.GetMsg(ctx, t.Sequence)
+	_, err := getMsg(ctx, r.guards.queue, r.tasks, t.Sequence)
 	if errors.Is(err, jetstream.ErrMsgNotFound) {
 		r.env.Log.Info("a task's message has left the queue; forgetting the task", "task", t.ID, "sequence", t.Sequence)
 		r.input(scheduler.TaskGone{ID: t.ID})
 	}
+}
+
+// getMsg reads a message of a stream. That there is none is an answer.
+func getMsg(ctx context.Context, g *guard.Guard, s jetstream.Stream, seq uint64, opts ...jetstream.GetMsgOpt) (*jetstream.RawStreamMsg, error) {
+	return guard.Do(ctx, g, "get", func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
+		defer cancel()
+		msg, err := s.GetMsg(ctx, seq, opts...)
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			err = guard.Permanent(err)
+		}
+		return msg, err
+	})
 }

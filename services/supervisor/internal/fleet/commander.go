@@ -36,9 +36,10 @@ type Command struct {
 // outages of NATS and of runners; a later command for the same agent ends an
 // earlier start that was never answered. Results go to Post.
 type Commander struct {
-	env  shell.Env
-	file *config.File
-	post func(tree.Input)
+	env     shell.Env
+	file    *config.File
+	post    func(tree.Input)
+	reports *guard.Guard
 	// envs hold environments of agents beyond what their specs say.
 	envs map[string]map[string]string
 	ctx  context.Context
@@ -64,11 +65,11 @@ type working struct {
 	give context.CancelFunc
 }
 
-// NewCommander makes a commander that works until ctx ends. Post must not
-// block for long after that.
-func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, post func(tree.Input)) *Commander {
+// NewCommander makes a commander that works until ctx ends. What it reports to
+// the log goes through the guard. Post must not block for long after that.
+func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, reports *guard.Guard, post func(tree.Input)) *Commander {
 	return &Commander{
-		env: env, file: f, envs: envs, post: post, ctx: ctx, lanes: map[string][]Command{},
+		env: env, file: f, envs: envs, reports: reports, post: post, ctx: ctx, lanes: map[string][]Command{},
 		working: map[string]working{}, lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]specified{},
 	}
 }

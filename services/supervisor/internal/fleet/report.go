@@ -9,6 +9,7 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
@@ -19,10 +20,8 @@ import (
 // upon once, whoever decides. Its id is derived from what it says: told again
 // after a crash it is the same event.
 func (c *Commander) report(cmd Command, reason contracts.FailureReason, detail string, opts ...jetstream.PublishOpt) error {
-	ctx, cancel := context.WithTimeout(c.ctx, 5*time.Second)
-	defer cancel()
 	id := contracts.DerivedID("supervisor", string(reason), cmd.Node, fmt.Sprint(cmd.Incarnation))
-	if c.stored(ctx, cmd.Node, id) {
+	if c.stored(cmd.Node, id) {
 		return nil
 	}
 	ev, err := c.env.Event(contracts.AgentFailed, cmd.Node).ID(id).Correlation(cmd.Chain).Causation(cmd.Decision).
@@ -32,9 +31,19 @@ func (c *Commander) report(cmd Command, reason contracts.FailureReason, detail s
 	if err != nil {
 		return err
 	}
-	_, err = shell.PublishEvent(ctx, c.env.JS, ev, opts...)
-	return err
+	return c.reports.Run(c.ctx, "append", func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+		defer cancel()
+		_, err := shell.PublishEvent(ctx, c.env.JS, ev, opts...)
+		if journal.Refused(err) {
+			err = guard.Permanent(err)
+		}
+		return err
+	})
 }
+
+// reportTimeout bounds each attempt at a call to the log.
+const reportTimeout = 5 * time.Second
 
 // reportLost stores a loss, provided that nobody else has decided about the tree
 // since: what this side takes for lost, its successor may have started.
@@ -51,13 +60,21 @@ func (c *Commander) reportLost(cmd Command) error {
 
 // stored tells whether the agent's last failure in the log is the event with
 // this id: the server's own memory of ids is short.
-func (c *Commander) stored(ctx context.Context, agent, id string) bool {
-	stream, err := c.env.JS.Stream(ctx, contracts.EventStream)
-	if err != nil {
-		return false
-	}
-	msg, err := stream.GetLastMsgForSubject(ctx, contracts.EventSubject(contracts.AgentFailed, agent))
-	return err == nil && !errors.Is(err, jetstream.ErrMsgNotFound) && msg.Header.Get(jetstream.MsgIDHeader) == id
+func (c *Commander) stored(agent, id string) bool {
+	msg, err := guard.Do(c.ctx, c.reports, "last", func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		ctx, cancel := context.WithTimeout(ctx, reportTimeout)
+		defer cancel()
+		stream, err := c.env.JS.Stream(ctx, contracts.EventStream)
+		if err != nil {
+			return nil, err
+		}
+		msg, err := stream.GetLastMsgForSubject(ctx, contracts.EventSubject(contracts.AgentFailed, agent))
+		if errors.Is(err, jetstream.ErrMsgNotFound) {
+			err = guard.Permanent(err)
+		}
+		return msg, err
+	})
+	return err == nil && msg.Header.Get(jetstream.MsgIDHeader) == id
 }
 
 // DescribeExit says in a sentence how a process ended.

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 )
@@ -48,7 +49,7 @@ func (c *Commander) ReportLost(cmds []Command) {
 				if err == nil {
 					break
 				}
-				if !journal.Refused(err) {
+				if !journal.Refused(err) && !guard.Rejected(err) {
 					c.env.Log.Warn("loss not reported yet", "agent", cmd.Node, "runner", cmd.Runner, "error", err)
 				}
 				t := time.NewTimer(wait)

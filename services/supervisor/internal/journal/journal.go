@@ -28,7 +28,7 @@ type Journal struct {
 	env    shell.Env
 	tree   string
 	stream jetstream.Stream
-	bucket jetstream.KeyValue
+	bucket bucket
 	guard  *guard.Guard
 	// Rejects takes what is on the tree's subjects and is no decision; nil only
 	// logs it.
@@ -40,18 +40,22 @@ type Journal struct {
 	saved uint64
 }
 
+// Guards protect the calls to the log and to the bucket of snapshots. Whoever
+// only reads the past needs none for the log.
+type Guards struct{ Log, State *guard.Guard }
+
 // Open waits for the log and the bucket of snapshots, which the event store
 // creates.
-func Open(ctx context.Context, env shell.Env, treeName string, g *guard.Guard) (*Journal, error) {
+func Open(ctx context.Context, env shell.Env, treeName string, g Guards) (*Journal, error) {
 	stream, err := shell.WaitStream(ctx, env, contracts.EventStream, contracts.ServiceEventStore)
 	if err != nil {
 		return nil, err
 	}
-	bucket, err := shell.WaitBucket(ctx, env, contracts.StateBucket, contracts.ServiceEventStore)
+	kv, err := shell.WaitBucket(ctx, env, contracts.StateBucket, contracts.ServiceEventStore)
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{env: env, tree: treeName, stream: stream, bucket: bucket, guard: g}, nil
+	return &Journal{env: env, tree: treeName, stream: stream, bucket: bucket{kv, g.State}, guard: g.Log}, nil
 }
 
 // Decision is what is appended: the event it becomes has the given id.
@@ -213,9 +217,12 @@ func Refused(err error) bool {
 // until it knows.
 func (j *Journal) lastMessage(ctx context.Context) (*jetstream.RawStreamMsg, error) {
 	for {
-		try, cancel := context.WithTimeout(ctx, 5*time.Second)
-		msg, err := j.stream.GetLastMsgForSubject(try, contracts.TreeWildcard(j.tree))
-		cancel()
+		if err := j.connected(ctx); err != nil {
+			return nil, err
+		}
+		msg, err := guarded(ctx, j.guard, "last", func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+			return j.stream.GetLastMsgForSubject(ctx, contracts.TreeWildcard(j.tree))
+		})
 		switch {
 		case err == nil:
 			return msg, nil
@@ -223,8 +230,9 @@ func (j *Journal) lastMessage(ctx context.Context) (*jetstream.RawStreamMsg, err
 			return nil, nil
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
+		case !guard.Rejected(err):
+			j.env.Log.Warn("log not readable yet", "tree", j.tree, "error", err)
 		}
-		j.env.Log.Warn("log not readable yet", "tree", j.tree, "error", err)
 		if err := pause(ctx, 200*time.Millisecond); err != nil {
 			return nil, err
 		}

@@ -34,7 +34,7 @@ func open(t *testing.T, s *natstest.Server, instance string) (*Journal, shell.En
 	if _, err := env.JS.Stream(t.Context(), contracts.EventStream); errors.Is(err, jetstream.ErrStreamNotFound) {
 		natstest.Streams(t, env.JS)
 	}
-	j, err := Open(t.Context(), env, "main", shell.NewGuard(env, nil, "eventstore"))
+	j, err := Open(t.Context(), env, "main", Guards{Log: shell.NewGuard(env, nil, "eventstore"), State: shell.NewGuard(env, nil, "state_store")})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -34,7 +34,7 @@ func partKey(treeName string, number uint64, i int) string {
 // readSnapshot gives the stored snapshot, or an empty one.
 func (j *Journal) readSnapshot(ctx context.Context) snapshot {
 	for tried := uint64(0); ; {
-		entry, err := j.bucket.Get(ctx, contracts.TreeStateKey(j.tree))
+		entry, err := j.bucket.get(ctx, contracts.TreeStateKey(j.tree))
 		if errors.Is(err, jetstream.ErrKeyNotFound) {
 			return snapshot{}
 		}
@@ -60,7 +60,7 @@ func (j *Journal) read(ctx context.Context, value []byte) (snapshot, error) {
 	}
 	data := m.Data
 	for i := range m.Parts {
-		part, err := j.bucket.Get(ctx, partKey(j.tree, m.Number, i))
+		part, err := j.bucket.get(ctx, partKey(j.tree, m.Number, i))
 		if err != nil {
 			return snapshot{}, fmt.Errorf("%w: part %d of %d: %w", errSnapshot, i+1, m.Parts, err)
 		}
@@ -88,7 +88,7 @@ type Saving struct {
 	snapshot
 	env    shell.Env
 	tree   string
-	bucket jetstream.KeyValue
+	bucket bucket
 	// parts are stored already.
 	parts int
 }
@@ -134,7 +134,7 @@ func (s *Saving) store(ctx context.Context) error {
 	if old.Number > s.Number {
 		return fmt.Errorf("decision %d has been stored already", old.Number)
 	}
-	if _, err = s.bucket.Update(ctx, contracts.TreeStateKey(s.tree), value, revision); err != nil {
+	if err := s.bucket.update(ctx, contracts.TreeStateKey(s.tree), value, revision); err != nil {
 		return err
 	}
 	if old.Number != s.Number {
@@ -145,7 +145,7 @@ func (s *Saving) store(ctx context.Context) error {
 
 // stored gives what the tree's key holds, and its revision, 0 for none.
 func (s *Saving) stored(ctx context.Context) (m manifest, revision uint64, err error) {
-	entry, err := s.bucket.Get(ctx, contracts.TreeStateKey(s.tree))
+	entry, err := s.bucket.get(ctx, contracts.TreeStateKey(s.tree))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {
 		return m, 0, nil
 	}
@@ -161,7 +161,7 @@ func (s *Saving) stored(ctx context.Context) (m manifest, revision uint64, err e
 // removeParts removes the parts of the snapshot before.
 func (s *Saving) removeParts(ctx context.Context, old manifest) {
 	for i := range old.Parts {
-		if err := s.bucket.Purge(ctx, partKey(s.tree, old.Number, i)); err != nil {
+		if err := s.bucket.purge(ctx, partKey(s.tree, old.Number, i)); err != nil {
 			s.env.Log.Debug("old part of a snapshot not removed", "tree", s.tree, "number", old.Number, "part", i, "error", err)
 		}
 	}
@@ -175,19 +175,19 @@ func (s *Saving) Sweep(ctx context.Context) error {
 		return fmt.Errorf("parts of old snapshots of tree %s: %w", s.tree, err)
 	}
 	prefix := contracts.TreeStateKey(s.tree) + "."
-	keys, err := s.bucket.ListKeysFiltered(ctx, prefix+">")
+	keys, err := s.bucket.keys(ctx, prefix+">")
 	if err != nil {
 		return fail(err)
 	}
 	var old []string
-	for key := range keys.Keys() {
+	for _, key := range keys {
 		number, _, _ := strings.Cut(strings.TrimPrefix(key, prefix), ".")
 		if n, err := strconv.ParseUint(number, 10, 64); err == nil && n < s.Number {
 			old = append(old, key)
 		}
 	}
 	for _, key := range old {
-		if err := s.bucket.Purge(ctx, key); err != nil {
+		if err := s.bucket.purge(ctx, key); err != nil {
 			return fail(err)
 		}
 	}
@@ -219,8 +219,7 @@ func (w *partWriter) Write(p []byte) (int, error) {
 }
 
 func (w *partWriter) put(part []byte) error {
-	_, err := w.s.bucket.Put(w.ctx, partKey(w.s.tree, w.s.Number, w.s.parts), part)
-	if err != nil {
+	if err := w.s.bucket.put(w.ctx, partKey(w.s.tree, w.s.Number, w.s.parts), part); err != nil {
 		return fmt.Errorf("part %d: %w", w.s.parts, err)
 	}
 	w.s.parts++

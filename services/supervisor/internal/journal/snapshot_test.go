@@ -73,7 +73,7 @@ func TestInterruptedSnapshot(t *testing.T) {
 			t.Fatalf("%d parts, %v", killed.parts, err)
 		}
 		for _, key := range []string{"tree.main.3.0", "tree.main2.1.0"} {
-			if _, err := j.bucket.PutString(t.Context(), key, "x"); err != nil {
+			if _, err := j.bucket.kv.PutString(t.Context(), key, "x"); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -87,7 +87,7 @@ func TestInterruptedSnapshot(t *testing.T) {
 			if err := errors.Join(saving.Store(t.Context()), saving.Sweep(t.Context())); err != nil {
 				t.Fatal(err)
 			}
-			keys, err := j.bucket.Keys(t.Context())
+			keys, err := j.bucket.kv.Keys(t.Context())
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -135,7 +135,7 @@ func TestSnapshotReplacedWhileRead(t *testing.T) {
 		}
 		save(d, fold(d))
 		reader, _ := open(t, s, "b")
-		reader.bucket = &meddled{reader.bucket, func() {
+		reader.bucket.kv = &meddled{reader.bucket.kv, func() {
 			more := grown(3, 1)
 			save(more, fold(d, more))
 		}}
@@ -169,13 +169,13 @@ func TestCorruptSnapshot(t *testing.T) {
 		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
 			t.Fatal(err)
 		}
-		whole, err := j.bucket.Get(t.Context(), contracts.TreeStateKey("main"))
+		whole, err := j.bucket.kv.Get(t.Context(), contracts.TreeStateKey("main"))
 		if err != nil {
 			t.Fatal(err)
 		}
 		value := string(whole.Value())
 		for _, bad := range []string{"", "{", value[:len(value)/2], strings.Replace(value, value[len(value)/2:len(value)/2+8], "AAAAAAAA", 1), `{"number":3,"parts":7}`} {
-			if _, err := j.bucket.PutString(t.Context(), contracts.TreeStateKey("main"), bad); err != nil {
+			if _, err := j.bucket.kv.PutString(t.Context(), contracts.TreeStateKey("main"), bad); err != nil {
 				t.Fatal(err)
 			}
 			again, _ := open(t, s, "b")

@@ -53,8 +53,10 @@ type Options struct {
 	LostAfter time.Duration
 	// SnapshotEvery is after how many decisions a snapshot is stored.
 	SnapshotEvery uint64
-	// Guard guards the log.
-	Guard   *guard.Guard
+	// Guards protect the journal's calls, Reports those that tell the log of
+	// failures: a storm of them shall not keep decisions waiting.
+	Guards  journal.Guards
+	Reports *guard.Guard
 	Rejects *shell.Rejects
 	Metrics *Metrics
 }
@@ -132,7 +134,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 		admit: make(chan visited, 64), opened: time.Now(), saving: saving{began: time.Now(), stored: make(chan error, 1)},
 	}
 	var err error
-	if k.journal, err = journal.Open(ctx, env, opt.Tree, opt.Guard); err != nil {
+	if k.journal, err = journal.Open(ctx, env, opt.Tree, opt.Guards); err != nil {
 		return nil, err
 	}
 	k.journal.Rejects = opt.Rejects
@@ -145,7 +147,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	}
 	k.cursor = st.Cursor
 	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", k.cursor)
-	k.commands = fleet.NewCommander(ctx, env, opt.File, opt.Environments, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
+	k.commands = fleet.NewCommander(ctx, env, opt.File, opt.Environments, opt.Reports, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
 	k.pulse, k.vital = newPulse(env), newPulse(env)
 	return k, nil
 }

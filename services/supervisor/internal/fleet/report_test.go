@@ -1,0 +1,63 @@
+package fleet
+
+import (
+	"log/slog"
+	"testing"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/guard"
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// TestReportsAreGuarded: a log that does not answer is left alone after some
+// failures; a report that it does not take is no report.
+func TestReportsAreGuarded(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		nc := s.Connect(t)
+		natstest.Streams(t, natstest.JetStream(t, nc))
+		env, err := shell.NewEnv(t.Context(), "supervisor", "s1", nc, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), shell.NewHealth())
+		if err != nil {
+			t.Fatal(err)
+		}
+		log := s.Mutable(t, nc)
+		reports := shell.NewGuard(env, nil, contracts.ServiceEventStore)
+		env.JS = log
+		c := NewCommander(t.Context(), env, config.Default(), nil, reports, func(tree.Input) {})
+		report := func() error {
+			return c.report(Command{Effect: tree.Effect{Node: "a", Incarnation: 1}}, contracts.ReasonUnverified, "silent")
+		}
+		log.Silence(true)
+		// Whether it was reported before is asked for, and not known; to store it
+		// once more does no harm. So calls succeed in between.
+		for range 4 {
+			if err := report(); err != nil {
+				t.Errorf("the stream takes it, and that gives %v", err)
+			}
+		}
+		if n := log.Asked(); n != 12 || reports.State() != guard.Closed {
+			t.Errorf("asked %d times in silence; the breaker is %s", n, reports.State())
+		}
+		for range 5 {
+			c.stored("a", "x")
+		}
+		before := log.Asked()
+		if err := report(); !guard.Rejected(err) || reports.State() != guard.Open {
+			t.Errorf("the breaker is %s, and a report gives %v", reports.State(), err)
+		}
+		if n := log.Asked() - before; n != 0 {
+			t.Errorf("asked %d times while the breaker is open", n)
+		}
+		log.Silence(false)
+		<-time.After(30 * time.Second)
+		if err := report(); err != nil {
+			t.Errorf("the log answers, and that gives %v", err)
+		}
+	})
+}

@@ -1,0 +1,89 @@
+package journal
+
+import (
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/guard"
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+)
+
+// TestSnapshotsAreGuarded: a bucket that does not answer is left alone after some
+// failures, and decisions are stored meanwhile.
+func TestSnapshotsAreGuarded(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		first, env := open(t, s, "s1")
+		js := s.Mutable(t, env.NC)
+		env.JS = js
+		guards := Guards{Log: shell.NewGuard(env, nil, "eventstore"), State: shell.NewGuard(env, nil, "state_store")}
+		j, err := Open(t.Context(), env, "main", guards)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d := grown(0, 3)
+		if err := j.Append(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		js.Silence(true)
+		before := js.Asked()
+		for range 10 {
+			if err := j.Save(t.Context(), fold(d), d.Cursor); err == nil {
+				t.Error("stored in silence")
+			}
+		}
+		if asked := js.Asked() - before; asked != 5 || guards.State.State() != guard.Open {
+			t.Errorf("ten snapshots asked %d times and left the breaker %s", asked, guards.State.State())
+		}
+		if err := j.Append(t.Context(), grown(3, 1)); err != nil || guards.Log.State() != guard.Closed {
+			t.Errorf("a decision meanwhile: %v, the breaker of the log is %s", err, guards.Log.State())
+		}
+		js.Silence(false)
+		<-time.After(30 * time.Second)
+		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
+			t.Errorf("the bucket answers, and that gives %v", err)
+		}
+		if s := first.readSnapshot(t.Context()); s.Number != 2 {
+			t.Errorf("the snapshot is of decision %d", s.Number)
+		}
+	})
+}
+
+// TestStandingIsGuarded: whoever wants to know whether it still decides waits for
+// a log that does not answer, and asks it seldom.
+func TestStandingIsGuarded(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		_, env := open(t, s, "s1")
+		js := s.Mutable(t, env.NC)
+		env.JS = js
+		log := shell.NewGuard(env, nil, "eventstore")
+		j, err := Open(t.Context(), env, "main", Guards{Log: log})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := j.Append(t.Context(), grown(0, 1)); err != nil {
+			t.Fatal(err)
+		}
+		js.Silence(true)
+		before := js.Asked()
+		answer := make(chan error)
+		go func() {
+			current, err := j.Current(t.Context())
+			if err == nil && !current {
+				err = errors.New("somebody else decides")
+			}
+			answer <- err
+		}()
+		<-time.After(time.Minute)
+		if log.State() == guard.Closed || js.Asked()-before > 8 {
+			t.Errorf("asked %d times in a minute of silence; the breaker is %s", js.Asked()-before, log.State())
+		}
+		js.Silence(false)
+		if err := <-answer; err != nil {
+			t.Errorf("the log answers, and that gives %v", err)
+		}
+	})
+}
