@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/uuid"
+	encoding "github.com/segmentio/encoding/json"
 )
 
 // ContentType is what the Content-Type header of an event's message says.
@@ -119,12 +120,14 @@ func (b *EventBuilder) Encode() (Event, []byte, error) {
 	}
 	bare := ev
 	bare.Data = nil
-	raw, err := bare.Encode()
-	if err != nil || len(ev.Data) == 0 {
-		return ev, raw, err
+	raw, err := encoding.Append(make([]byte, 0, 512+len(ev.Data)), bare, 0)
+	if err != nil {
+		return Event{}, nil, fmt.Errorf("%w %s: %w", ErrEvent, ev.ID, err)
 	}
-	raw = append(raw[:len(raw)-1], `,"data":`...)
-	raw = append(append(raw, ev.Data...), '}')
+	if len(ev.Data) > 0 {
+		raw = append(raw[:len(raw)-1], `,"data":`...)
+		raw = append(append(raw, ev.Data...), '}')
+	}
 	if err := ev.checkSize(len(raw)); err != nil {
 		return Event{}, nil, err
 	}

@@ -361,6 +361,15 @@ func TestEncodeWhileBuilding(t *testing.T) {
 		if err != nil {
 			t.Fatalf("%s: %v", name, err)
 		}
+		bare := built
+		bare.Data = nil
+		head, err := json.Marshal(bare)
+		if err != nil {
+			t.Fatalf("%s: %v", name, err)
+		}
+		if !strings.HasPrefix(string(body), string(head[:len(head)-1])) {
+			t.Errorf("%s: %s, by encoding/json %s", name, body, head)
+		}
 		again, err := DecodeEvent(built.Subject(), body)
 		if err != nil {
 			t.Fatalf("%s: %v in %s", name, err, body)

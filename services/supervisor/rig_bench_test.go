@@ -181,25 +181,51 @@ func (f *follower) next() []byte {
 	}
 }
 
-// await waits for a decision that takes all into account up to a sequence of the
-// stream, and tells when it was seen, which is within a millisecond.
+// await waits for the decision that takes all into account up to a sequence of
+// the stream, and tells when the server stored it. It looks seldom, since the
+// server has to read a large message each time.
 func (f *follower) await(sequence uint64) time.Time {
 	f.b.Helper()
-	for begin := time.Now(); time.Since(begin) < time.Minute; <-time.After(time.Millisecond) {
+	const often = 25 * time.Millisecond
+	for begin := time.Now(); time.Since(begin) < time.Minute; <-time.After(often) {
 		m, err := f.stream.GetLastMsgForSubject(context.Background(), f.subject)
 		if err != nil {
 			f.b.Fatal(err)
 		}
-		if bytes.Contains(m.Data, []byte(`"more":true`)) {
-			continue // the rest of it follows
-		}
-		_, tail, _ := bytes.Cut(m.Data, []byte(`"cursor":`))
-		if cursor, _ := strconv.ParseUint(string(tail[:bytes.IndexAny(tail, ",}")]), 10, 64); cursor >= sequence {
-			return time.Now()
+		if decidedUpTo(m) >= sequence {
+			return f.first(sequence, m)
 		}
 	}
 	f.b.Fatalf("sequence %d is not decided upon", sequence)
 	return time.Time{}
+}
+
+// first tells when the first of the decisions that do was stored, of which one
+// is known.
+func (f *follower) first(sequence uint64, known *jetstream.RawStreamMsg) time.Time {
+	f.b.Helper()
+	for at := f.last + 1; at < known.Sequence; {
+		m, err := f.stream.GetMsg(context.Background(), at, jetstream.WithGetMsgSubject(f.subject))
+		if err != nil {
+			f.b.Fatal(err)
+		}
+		if decidedUpTo(m) >= sequence {
+			return m.Time
+		}
+		at = m.Sequence + 1
+	}
+	return known.Time
+}
+
+// decidedUpTo is the sequence up to which all is taken into account by a
+// decision that ends with this message; 0 if the rest of it follows.
+func decidedUpTo(m *jetstream.RawStreamMsg) uint64 {
+	if bytes.Contains(m.Data, []byte(`"more":true`)) {
+		return 0
+	}
+	_, tail, _ := bytes.Cut(m.Data, []byte(`"cursor":`))
+	cursor, _ := strconv.ParseUint(string(tail[:bytes.IndexAny(tail, ",}")]), 10, 64)
+	return cursor
 }
 
 // What decisions say of agents that come to run, and of exits.

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 
+	encoding "github.com/segmentio/encoding/json"
+
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -30,7 +32,7 @@ type fresh struct {
 
 // encode gives the JSON of the StartCommand.
 func (o *order) encode() ([]byte, error) {
-	raw, err := json.Marshal(o.fresh)
+	raw, err := encoding.Marshal(&o.fresh)
 	if err != nil {
 		return nil, err
 	}

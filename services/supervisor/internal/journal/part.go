@@ -5,7 +5,10 @@ import (
 	"fmt"
 	"strconv"
 
+	encoding "github.com/segmentio/encoding/json"
+
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // part is what one message holds of a decision. Its changes are JSON already,
@@ -23,7 +26,7 @@ type encodedChange struct {
 
 // encode gives the JSON of the part's DecisionsData.
 func (p *part) encode() ([]byte, error) {
-	raw, err := json.Marshal(p.DecisionsData)
+	raw, err := encoding.Marshal(&p.DecisionsData)
 	if err != nil || len(p.changes) == 0 {
 		return raw, err
 	}
@@ -63,7 +66,7 @@ func split(d Decision) ([]part, error) {
 	}
 	for i := range d.Changes {
 		c := &d.Changes[i]
-		raw, err := json.Marshal(c)
+		raw, err := encodeChange(c)
 		if err != nil {
 			return nil, fmt.Errorf("change of %s: %w", c.ID, err)
 		}
@@ -71,4 +74,14 @@ func split(d Decision) ([]part, error) {
 		p.changes = append(p.changes, encodedChange{c.ID, raw})
 	}
 	return parts, nil
+}
+
+// encodeChange gives a change's JSON. Specifications, which change seldom, are
+// left to encoding/json: the quicker encoder writes durations as words, and does
+// not know omitzero.
+func encodeChange(c *tree.Change) ([]byte, error) {
+	if c.Spec != nil {
+		return json.Marshal(c)
+	}
+	return encoding.Marshal(c)
 }

@@ -61,10 +61,11 @@ type Options struct {
 	Metrics *Metrics
 }
 
-// Limits of what is decided and remembered at once.
+// Limits of what is decided and remembered at once. So many exits make a decision
+// that fits one message, and more of it would only wait longer for its turn.
 const (
 	inboxSize  = 4096
-	maxBatch   = 512
+	maxBatch   = 360
 	maxChanged = 400
 	maxWaiting = 1024
 )

@@ -1,0 +1,100 @@
+package journal
+
+import (
+	"encoding/json"
+	"reflect"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// TestEncodedAsKnown: what is encoded quickly is encoded as encoding/json does,
+// which everybody who reads the log understands; whatever fields there come to
+// be.
+func TestEncodedAsKnown(t *testing.T) {
+	t.Parallel()
+	var full part
+	var change tree.Change
+	fill(reflect.ValueOf(&full.DecisionsData).Elem(), 0)
+	fill(reflect.ValueOf(&change).Elem(), 0)
+	state := change
+	state.Spec = nil
+	for name, c := range map[string]struct {
+		data   contracts.DecisionsData
+		change tree.Change
+	}{"all": {full.DecisionsData, change}, "no specification": {full.DecisionsData, state}, "nothing": {}} {
+		raw, err := encodeChange(&c.change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		p := part{DecisionsData: c.data, changes: []encodedChange{{"a", raw}}}
+		p.Changes = nil
+		got, err := p.encode()
+		if err != nil {
+			t.Fatal(err)
+		}
+		known, err := json.Marshal(c.change)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.data.Changes = map[string]json.RawMessage{"a": known}
+		want, err := json.Marshal(c.data)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if string(got) != string(want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", name, got, want)
+		}
+	}
+}
+
+// fill gives everything in a value something that is not its zero, and that is
+// hard to encode.
+func fill(v reflect.Value, depth int) {
+	switch v.Kind() {
+	case reflect.String:
+		v.SetString("<&>\u2028\"\\\xff\x01é" + strconv.Itoa(depth))
+	case reflect.Bool:
+		v.SetBool(true)
+	case reflect.Int, reflect.Int64:
+		v.SetInt(-1 << 40)
+	case reflect.Uint8, reflect.Uint64:
+		v.SetUint(200)
+	case reflect.Float64:
+		v.SetFloat(1e21)
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		fill(v.Elem(), depth)
+	case reflect.Slice:
+		if v.Type() == reflect.TypeFor[json.RawMessage]() {
+			v.SetBytes([]byte(`{"a":[1,"<"]}`))
+			return
+		}
+		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
+		for i := range 2 {
+			fill(v.Index(i), depth+1)
+		}
+	case reflect.Map:
+		v.Set(reflect.MakeMap(v.Type()))
+		for range 2 {
+			depth++
+			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
+			fill(key, depth)
+			fill(value, depth)
+			v.SetMapIndex(key, value)
+		}
+	case reflect.Struct:
+		if v.Type() == reflect.TypeFor[time.Time]() {
+			v.Set(reflect.ValueOf(time.Date(2026, 2, 3, 4, 5, 6, 789_000_000, time.UTC)))
+			return
+		}
+		for i := range v.NumField() {
+			fill(v.Field(i), depth)
+		}
+	default:
+		panic("nobody has said how to fill a " + v.Type().String())
+	}
+}
