@@ -175,7 +175,7 @@ func (a *API) answerable(r micro.Request) bool {
 	if Answerable(r.Reply()) {
 		return true
 	}
-	a.reject(r, fmt.Errorf("%s: the reply subject %q is no inbox; send it as a request", r.Subject(), shorten(r.Reply(), 80)))
+	a.reject(r, fmt.Errorf("%s: the reply subject %q is no inbox; send it as a request", r.Subject(), contracts.Clip(r.Reply(), 80)))
 	return false
 }
 
@@ -253,7 +253,7 @@ func refuse(a *API, r micro.Request, err error) {
 	// Not r.Error: micro reads the request when the handler has returned, which
 	// was long before.
 	reply := nats.NewMsg(r.Reply())
-	reply.Header.Set(micro.ErrorHeader, shorten(oneLine(err.Error()), 2048))
+	reply.Header.Set(micro.ErrorHeader, contracts.Clip(OneLine(err.Error()), 2048))
 	reply.Header.Set(micro.ErrorCodeHeader, code)
 	if err := a.env.NC.PublishMsg(reply); err != nil {
 		a.env.Log.Warn("api answer not sent", "subject", r.Subject(), "error", err)

@@ -2,7 +2,6 @@ package shell
 
 import (
 	"context"
-	"strings"
 	"sync"
 	"time"
 
@@ -63,10 +62,7 @@ type Message struct {
 // fails: what cannot be reported is logged.
 func (r *Rejects) Reject(ctx context.Context, m Message, cause error) (setAside string) {
 	r.counter.WithLabelValues(m.Kind).Inc()
-	origin := m.Subject
-	if len(origin) > 256 {
-		origin = origin[:256]
-	}
+	origin := contracts.Clip(m.Subject, 256)
 	r.env.Log.Debug("message rejected", "kind", m.Kind, "subject", origin, "sequence", m.Sequence, "error", cause)
 	setAside = r.setAside(ctx, m, origin, cause)
 	suppressed, report := r.due(m.Kind)
@@ -75,7 +71,7 @@ func (r *Rejects) Reject(ctx context.Context, m Message, cause error) (setAside 
 	}
 	r.env.Emit(ctx, r.env.Event(contracts.SystemMessageRejected, r.env.Service).Data(contracts.SystemRejectedData{
 		Service: r.env.Service, Origin: origin, Sequence: m.Sequence, Size: len(m.Body),
-		Cause: shorten(cause.Error(), 1024), SetAside: setAside, Suppressed: suppressed,
+		Cause: contracts.Clip(cause.Error(), 1024), SetAside: setAside, Suppressed: suppressed,
 	}))
 	return setAside
 }
@@ -91,7 +87,7 @@ func (r *Rejects) setAside(ctx context.Context, m Message, origin string, cause 
 		msg.Data = msg.Data[:contracts.MaxEventBytes]
 	}
 	msg.Header.Set("Smith-Origin", origin)
-	msg.Header.Set("Smith-Cause", shorten(oneLine(cause.Error()), 1024))
+	msg.Header.Set("Smith-Cause", contracts.Clip(OneLine(cause.Error()), 1024))
 	ctx, cancel := context.WithTimeout(ctx, publishTimeout)
 	defer cancel()
 	if _, err := r.env.JS.PublishMsg(ctx, msg); err != nil {
@@ -117,16 +113,4 @@ func (r *Rejects) due(kind string) (suppressed int, report bool) {
 	suppressed = k.suppressed
 	k.last, k.suppressed = now, 0
 	return suppressed, true
-}
-
-func shorten(s string, n int) string {
-	if len(s) > n {
-		return s[:n] + "…"
-	}
-	return s
-}
-
-// oneLine makes a text fit for a header. Joined errors stay apart.
-func oneLine(s string) string {
-	return strings.NewReplacer("\n", "; ", "\r", " ").Replace(s)
 }

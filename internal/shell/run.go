@@ -51,7 +51,7 @@ func Run(ctx context.Context, env Env, service func(context.Context, Env) error)
 	}
 	var problems []string
 	if err != nil {
-		problems = []string{shorten(err.Error(), 1024)}
+		problems = []string{contracts.Clip(err.Error(), 1024)}
 	}
 	last, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
 	defer cancel()

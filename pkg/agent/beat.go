@@ -132,7 +132,7 @@ func (a *Agent) askHealth(results chan<- error) bool {
 func (a *Agent) setUnwell(err error) {
 	unwell := ""
 	if err != nil {
-		unwell = clip(err.Error(), 512)
+		unwell = contracts.Clip(err.Error(), 512)
 	}
 	a.mu.Lock()
 	before := a.unwell

@@ -258,11 +258,11 @@ func exitOf(err error) *contracts.Exit {
 	case errors.As(err, &panicked):
 		exit.Code = exitUsage // as a Go process that panics
 		// The message is the last line, as in the output of a process.
-		message := "\n" + clip(panicked.Error(), 512)
-		exit.Tail = clip(panicked.Stack, contracts.MaxOutputTail-len(message)) + message
+		message := "\n" + contracts.Clip(panicked.Error(), 512)
+		exit.Tail = contracts.Clip(panicked.Stack, contracts.MaxOutputTail-len(message)) + message
 	default:
 		exit.Code = exitFailed
-		exit.Tail = clip(err.Error(), contracts.MaxOutputTail)
+		exit.Tail = contracts.Clip(err.Error(), contracts.MaxOutputTail)
 	}
 	return exit
 }
@@ -311,9 +311,9 @@ func (r *hosting) endedEvent(a *hosted) (contracts.Event, error) {
 		return r.event(contracts.AgentStopped, a, exit.At, "agent.ended").
 			Causation(order.CausationID).Correlation(order.CorrelationID).Data(stopped).Build()
 	case errors.As(err, &panicked):
-		failed.Reason, failed.Detail = contracts.ReasonPanicked, clip(fmt.Sprint(panicked.Value), 512)
+		failed.Reason, failed.Detail = contracts.ReasonPanicked, contracts.Clip(fmt.Sprint(panicked.Value), 512)
 	case err != nil:
-		failed.Detail = clip(err.Error(), 512)
+		failed.Detail = contracts.Clip(err.Error(), 512)
 	case shutdown:
 		failed.Reason, failed.Detail = contracts.ReasonHostLost, "its host, a Go program, is shutting down"
 	default:

@@ -48,14 +48,5 @@ func panicStack(stack []byte) string {
 	if i := bytes.Index(stack, []byte("\npanic(")); i >= 0 {
 		stack = stack[i+1:]
 	}
-	return clip(string(stack), contracts.MaxOutputTail)
-}
-
-// clip shortens s to at most n bytes and marks that it did.
-func clip(s string, n int) string {
-	const mark = "…"
-	if len(s) <= n {
-		return s
-	}
-	return string(bytes.ToValidUTF8([]byte(s[:n-len(mark)]), nil)) + mark
+	return contracts.Clip(string(stack), contracts.MaxOutputTail)
 }

@@ -87,7 +87,7 @@ func (a *Agent) onStop(msg *nats.Msg) {
 			err = json.Unmarshal(msg.Data, &req)
 		}
 		if err != nil {
-			reply(msg, a.log, contracts.OK{Warning: "not understood: send nothing, or {\"incarnation\": 1, \"timeout\": \"5s\"}: " + clip(err.Error(), 256)})
+			reply(msg, a.log, contracts.OK{Warning: "not understood: send nothing, or {\"incarnation\": 1, \"timeout\": \"5s\"}: " + contracts.Clip(err.Error(), 256)})
 			return
 		}
 	}

@@ -178,7 +178,7 @@ func (a *Agent) result(t *Task, value any, err error) contracts.TaskResultData {
 	}
 	var permanent permanentError
 	r.Retry = !errors.As(err, &permanent)
-	r.Error = orDefault(clip(err.Error(), contracts.MaxOutputTail), "failed without saying why")
+	r.Error = orDefault(contracts.Clip(err.Error(), contracts.MaxOutputTail), "failed without saying why")
 	return r
 }
 

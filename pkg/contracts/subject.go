@@ -118,8 +118,5 @@ func subjectError(subject, want string) error {
 // clip bounds what an error quotes of a hostile sender's text.
 func clip(s string) string {
 	const most = 160
-	if len(s) > most {
-		return s[:most] + "…"
-	}
-	return s
+	return Clip(s, most)
 }

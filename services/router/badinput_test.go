@@ -35,7 +35,7 @@ func TestBadTasksAreSetAside(t *testing.T) {
 			{"smith.task.wörk", `{"payload":1}`, "smith.dead.task.invalid"},
 			{"smith.task.code!", `{"payload":1}`, "smith.dead.task.invalid"},
 		} {
-			t.Log(m.subject, shorten(m.body))
+			t.Log(m.subject, contracts.Clip(m.body, 60))
 			before := len(w.dead(m.aside))
 			if _, err := w.js.Publish(context.Background(), m.subject, []byte(m.body)); err != nil {
 				t.Fatal(err)
@@ -43,7 +43,7 @@ func TestBadTasksAreSetAside(t *testing.T) {
 			w.until("set aside", 20*time.Second, func() bool { return len(w.dead(m.aside)) == before+1 })
 			all := w.dead(m.aside)
 			if got := all[len(all)-1].Data; !bytes.Equal(got, []byte(m.body)) {
-				t.Fatalf("set aside as %s", shorten(string(got)))
+				t.Fatalf("set aside as %s", contracts.Clip(string(got), 60))
 			}
 		}
 		w.until("off the queue", 20*time.Second, func() bool { return w.waiting() == 0 })
@@ -63,13 +63,6 @@ func TestBadTasksAreSetAside(t *testing.T) {
 		}
 		w.until("the good one is done", 10*time.Second, func() bool { return w.view().Completed == 1 })
 	})
-}
-
-func shorten(s string) string {
-	if len(s) > 60 {
-		s = s[:60] + "…"
-	}
-	return s
 }
 
 func TestTooLargeToQueueIsReported(t *testing.T) {
@@ -105,7 +98,7 @@ func TestBadRequests(t *testing.T) {
 			_, err := call[json.RawMessage](w, tc.verb, tc.body)
 			var refused *shell.APIError
 			if !errors.As(err, &refused) || refused.Code != tc.code || !strings.Contains(err.Error(), tc.says) {
-				t.Errorf("%s %s: %v", tc.verb, shorten(fmt.Sprint(tc.body)), err)
+				t.Errorf("%s %s: %v", tc.verb, contracts.Clip(fmt.Sprint(tc.body), 60), err)
 			}
 		}
 		if n := w.waiting(); n != 0 {

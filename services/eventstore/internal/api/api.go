@@ -6,7 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -99,7 +98,7 @@ func coded(err error) error {
 	if err == nil || errors.As(err, &known) {
 		return err
 	}
-	text := strings.ReplaceAll(err.Error(), "\n", "; ")
+	text := shell.OneLine(err.Error())
 	for _, c := range codes {
 		if errors.Is(err, c.is) {
 			return shell.Errorf(c.code, "%s", text)

@@ -395,7 +395,4 @@ func TestEvidence(t *testing.T) {
 	if got := decisionEvidence(d, &d.Effects[0], &d.Inputs[0]); got != sentence {
 		t.Errorf("got  %s\nwant %s", got, sentence)
 	}
-	if got := shorten("aé", 2); got != "a…" {
-		t.Errorf("cut inside a rune: %q", got)
-	}
 }

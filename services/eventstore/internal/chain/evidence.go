@@ -74,7 +74,7 @@ func exitEvidence(x contracts.Exit) string {
 	}
 	lines := strings.Split(strings.TrimSpace(x.Tail), "\n")
 	if last := strings.TrimSpace(lines[len(lines)-1]); last != "" {
-		s += fmt.Sprintf(", last words %q", shorten(last, 120))
+		s += fmt.Sprintf(", last words %q", contracts.Clip(last, 120))
 	}
 	return s
 }
@@ -203,15 +203,5 @@ func incarnationOf(e contracts.Event) uint64 {
 
 // oneLine keeps a sentence on a line and within bounds.
 func oneLine(s string) string {
-	return shorten(strings.Join(strings.Fields(s), " "), maxSentence)
-}
-
-func shorten(s string, n int) string {
-	if len(s) <= n {
-		return s
-	}
-	for n > 0 && s[n]&0xC0 == 0x80 { // not inside a rune
-		n--
-	}
-	return s[:n] + "…"
+	return contracts.Clip(strings.Join(strings.Fields(s), " "), maxSentence)
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -105,7 +104,7 @@ func decode(body []byte) (*session, error) {
 		err = errors.Join(err, fmt.Errorf("limit: %d is negative; use 0 for all", req.Limit))
 	}
 	if err != nil {
-		return nil, errors.New(strings.ReplaceAll(err.Error(), "\n", "; "))
+		return nil, errors.New(shell.OneLine(err.Error()))
 	}
 	return &session{filter: filter, pace: pace, limit: req.Limit, cursor: req.Cursor}, nil
 }

@@ -75,7 +75,7 @@ func (s *Shelf) Reject(ctx context.Context, stream time.Time, r eventlog.Record,
 	s.counter.WithLabelValues(string(why.Reason)).Inc()
 	subject := contracts.DeadEventSubject(string(why.Reason))
 	if err := s.put(ctx, stream, subject, r, why); err != nil {
-		s.env.Log.Warn("message not set aside; it remains in the event stream", "subject", short(r.Subject), "sequence", r.Sequence, "error", err)
+		s.env.Log.Warn("message not set aside; it remains in the event stream", "subject", contracts.Clip(r.Subject, 256), "sequence", r.Sequence, "error", err)
 		subject = ""
 	}
 	s.done = r.Sequence
@@ -91,10 +91,10 @@ func (s *Shelf) put(ctx context.Context, stream time.Time, subject string, r eve
 	msg := nats.NewMsg(subject)
 	msg.Data = r.Data
 	msg.Header.Set(jetstream.MsgIDHeader, copyID(stream, r.Sequence))
-	msg.Header.Set(HeaderOrigin, short(r.Subject))
+	msg.Header.Set(HeaderOrigin, contracts.Clip(r.Subject, 256))
 	msg.Header.Set(HeaderSequence, strconv.FormatUint(r.Sequence, 10))
 	msg.Header.Set(HeaderStored, r.Time.UTC().Format(time.RFC3339Nano))
-	msg.Header.Set(HeaderCause, oneLine(why.Error()))
+	msg.Header.Set(HeaderCause, contracts.Clip(shell.OneLine(why.Error()), 1024))
 	return s.guard.Run(ctx, "set_aside", func(ctx context.Context) error {
 		ctx, cancel := context.WithTimeout(ctx, askTimeout)
 		defer cancel()
@@ -131,20 +131,4 @@ func (s *Shelf) reached(ctx context.Context, stream time.Time) (done uint64, err
 // copyID is the same for the same message of the same stream.
 func copyID(stream time.Time, seq uint64) string {
 	return fmt.Sprintf("rejected-%d-%d", stream.UnixNano(), seq)
-}
-
-func short(s string) string {
-	if len(s) > 256 {
-		return s[:256]
-	}
-	return s
-}
-
-// oneLine makes an error fit for a header.
-func oneLine(s string) string {
-	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > 1024 {
-		s = s[:1024]
-	}
-	return strings.ToValidUTF8(s, "?")
 }

@@ -173,12 +173,12 @@ func taskInput(ev contracts.Event, seq uint64, at time.Time) (scheduler.Input, e
 		d, err := contracts.DecodeData[contracts.TaskResultData](ev)
 		return scheduler.TaskResult{
 			Task: d.Task, Agent: d.Agent, Incarnation: d.Incarnation, Number: d.Attempt,
-			Failed: ev.Type == contracts.TaskFailed, Retry: d.Retry, Error: shorten(d.Error, 512),
+			Failed: ev.Type == contracts.TaskFailed, Retry: d.Retry, Error: contracts.Clip(d.Error, 512),
 			Logged: seq, At: at, Cause: ev.ID,
 		}, err
 	case contracts.TaskDeadLettered:
 		d, err := contracts.DecodeData[contracts.TaskDeadData](ev)
-		return scheduler.TaskDeadLettered{ID: d.Task, Type: ev.Entity, Reason: shorten(d.Reason, 512), Logged: seq}, err
+		return scheduler.TaskDeadLettered{ID: d.Task, Type: ev.Entity, Reason: contracts.Clip(d.Reason, 512), Logged: seq}, err
 	}
 	return nil, nil
 }
@@ -218,11 +218,4 @@ func (r *router) beat(msg *nats.Msg) {
 		Agent: agent, Incarnation: h.Incarnation, Seq: h.Seq, Type: h.Type, Capabilities: h.Capabilities,
 		Capacity: h.Capacity, Status: h.Status,
 	})
-}
-
-func shorten(s string, n int) string {
-	if len(s) > n {
-		return s[:n] + "…"
-	}
-	return s
 }

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"strings"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -147,7 +146,7 @@ func (a *API) answer(r micro.Request, reply any, bad error) {
 		msg := nats.NewMsg(r.Reply())
 		msg.Data = body
 		if bad != nil {
-			msg.Header.Set(micro.ErrorHeader, headerLine(bad))
+			msg.Header.Set(micro.ErrorHeader, contracts.Clip(shell.OneLine(bad.Error()), 1024))
 			msg.Header.Set(micro.ErrorCodeHeader, contracts.CodeBadRequest)
 		}
 		err = a.env.NC.PublishMsg(msg)
@@ -155,17 +154,6 @@ func (a *API) answer(r micro.Request, reply any, bad error) {
 	if err != nil {
 		a.env.Log.Warn("answer not sent", "subject", r.Subject(), "error", err)
 	}
-}
-
-// headerLine makes an error fit for a message header. Joined errors stay apart.
-func headerLine(err error) string {
-	b := []byte(strings.ReplaceAll(err.Error(), "\n", "; "))
-	for i, c := range b {
-		if c < ' ' {
-			b[i] = ' '
-		}
-	}
-	return string(b[:min(len(b), 1024)])
 }
 
 func (a *API) start(body []byte) (any, error) {

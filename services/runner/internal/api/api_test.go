@@ -104,11 +104,6 @@ func FuzzDecode(f *testing.F) {
 			if _, err := json.Marshal(invalid(start.Agent, start.Incarnation, err)); err != nil {
 				t.Fatal(err)
 			}
-			for _, c := range headerLine(err) {
-				if c < ' ' {
-					t.Fatalf("header %q", headerLine(err))
-				}
-			}
 		}
 		if stop, err := decode[contracts.StopCommand](body); err == nil && contracts.ValidateID(stop.Agent) != nil {
 			t.Fatalf("accepted stop %+v", stop)

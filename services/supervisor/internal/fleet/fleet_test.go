@@ -130,13 +130,13 @@ func TestSilence(t *testing.T) {
 func TestDescribeExit(t *testing.T) {
 	t.Parallel()
 	for want, e := range map[string]contracts.Exit{
-		"exited with code 3":                   {Code: 3},
-		"ended by SIGKILL":                     {Code: -1, Signal: "SIGKILL"},
-		"ended; how is not known":              {Code: -1, Unknown: true},
-		"exited with code 1: panic: no":        {Code: 1, Tail: "starting\npanic: no\n"},
-		"exited with code 2: " + long[:200]:    {Code: 2, Tail: long},
-		"exited with code 0":                   {Tail: "\n\n"},
-		"exited with code 4: last of two\rfor": {Code: 4, Tail: "a\nlast of two\rfor"},
+		"exited with code 3":                      {Code: 3},
+		"ended by SIGKILL":                        {Code: -1, Signal: "SIGKILL"},
+		"ended; how is not known":                 {Code: -1, Unknown: true},
+		"exited with code 1: panic: no":           {Code: 1, Tail: "starting\npanic: no\n"},
+		"exited with code 2: " + long[:197] + "…": {Code: 2, Tail: long},
+		"exited with code 0":                      {Tail: "\n\n"},
+		"exited with code 4: last of two\rfor":    {Code: 4, Tail: "a\nlast of two\rfor"},
 	} {
 		if got := DescribeExit(e); got != want {
 			t.Errorf("%+v: %q, want %q", e, got, want)

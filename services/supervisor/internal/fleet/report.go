@@ -88,7 +88,7 @@ func DescribeExit(e contracts.Exit) string {
 	}
 	lines := strings.Split(strings.TrimSpace(e.Tail), "\n")
 	if last := lines[len(lines)-1]; last != "" {
-		s += ": " + strings.ToValidUTF8(last[:min(len(last), 200)], "")
+		s += ": " + contracts.Clip(last, 200)
 	}
 	return s
 }

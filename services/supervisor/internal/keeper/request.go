@@ -113,5 +113,5 @@ func because(what, reason string) string {
 	if reason == "" {
 		return what
 	}
-	return what + ": " + shorten(reason)
+	return what + ": " + contracts.Clip(reason, maxReason)
 }

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -41,7 +40,7 @@ func failedInput(ev contracts.Event, d contracts.AgentFailedData) (tree.Input, e
 			in.Reason += ": " + d.Detail
 		}
 	}
-	in.Reason = shorten(in.Reason)
+	in.Reason = contracts.Clip(in.Reason, maxReason)
 	return in, nil
 }
 
@@ -74,14 +73,6 @@ func input(ev contracts.Event, incarnation uint64) tree.Input {
 
 // maxReason bounds the text that is kept in the tree for each failure.
 const maxReason = 256
-
-func shorten(s string) string {
-	if len(s) <= maxReason {
-		return s
-	}
-	// Half a character would not come back from the log as it is in memory.
-	return strings.ToValidUTF8(s[:maxReason], "") + "…"
-}
 
 func (k *Keeper) view(id string, deep bool) (contracts.NodeView, bool) { return View(k.tree, id, deep) }
 
