@@ -182,3 +182,21 @@ func TestMoveWhileBusy(t *testing.T) {
 	b.raw(Input{Kind: Exited, Node: "o", Incarnation: 1, Reason: "crash"})
 	b.wantReply("restarting", b.order(MoveIt, "w-2", 0, "other"), Busy)
 }
+
+// What is being taken over from somebody else would come up under a supervisor
+// that is down; so it is not moved there.
+func TestMoveWhileTakenOver(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, instances(2)...)
+	b.wantReply("other down", b.order(TerminateIt, "other", 0, ""), OK)
+	b.mode("w-1", Shadow)
+	b.wantReply("watched", b.order(MoveIt, "w-1", 0, "other"), OK)
+	b.wantReply("watched, back", b.order(MoveIt, "w-1", 0, "root"), OK)
+	b.do(Input{Kind: Exited, Node: "w-1", Incarnation: 1})
+	b.mode("w-1", Enforce)
+	b.wantPhase("w-1", Claiming)
+	b.wantReply("listened for", b.order(MoveIt, "w-1", 0, "other"), NoSupervisor)
+	b.do(Input{Kind: Beat, Node: "w-1"})
+	b.wantPhase("w-1", Foreign)
+	b.wantReply("foreign", b.order(MoveIt, "w-1", 0, "other"), NoSupervisor)
+}
