@@ -161,7 +161,13 @@ func (s *supervisor) attemptCommand(c *command, then func(done bool)) {
 
 func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 	r := s.w.runner(c.Runner)
-	ask := func(reply func(answer)) { r.start(a, c.Incarnation, c.boot, reply) }
+	up, boot, meant := r.up, r.boot, c.boot
+	ask := func(reply func(answer)) {
+		if meant == 0 && (!up || boot != r.boot) {
+			return // there was nobody to send it to, and it knows of no boot to be refused by
+		}
+		r.start(a, c.Incarnation, meant, reply)
+	}
 	s.ask(a, r, startTimeout, ask, func(got answer, ok bool) {
 		switch {
 		case !ok:

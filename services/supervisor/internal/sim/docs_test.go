@@ -52,7 +52,7 @@ func TestManual(t *testing.T) {
 			}
 		}
 	}
-	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers, Modes, Alone} {
+	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers, Modes, Alone, Placed} {
 		if !strings.Contains(string(text), "| "+string(i)+" |") {
 			t.Errorf("the page does not explain the invariant %q", i)
 		}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"slices"
 	"time"
 
@@ -36,7 +37,7 @@ func (w *world) strike(f Fault) {
 	case RebootHost:
 		w.reboot(w.runners[f.Of], f.For)
 	case LoseHost:
-		w.loseHost(w.runners[f.Of])
+		w.loseHost(w.runners[f.Of], cmp.Or(f.For, forGood))
 	case CutRunner:
 		r := w.runners[f.Of]
 		r.away()
@@ -151,7 +152,7 @@ func (w *world) rejoin() {
 
 // operate gives an operator's command to whoever leads.
 func (w *world) operate(f Fault) {
-	in := tree.Input{Kind: tree.Order, Command: f.Command, Node: f.Node, Mode: f.Mode, Token: "operator"}
+	in := tree.Input{Kind: tree.Order, Command: f.Command, Node: f.Node, To: f.To, Count: f.Count, Mode: f.Mode, Token: "operator"}
 	switch f.Command {
 	case tree.Add:
 		for _, s := range w.Specs {

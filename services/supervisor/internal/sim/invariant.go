@@ -149,6 +149,7 @@ func (c *checker) ordered(s *supervisor, cmd *command) {
 // decided looks at a decision that has just been stored, before anybody knows.
 func (w *world) decided(parts []*decision) {
 	w.decidedModes(parts)
+	w.countPlaces(parts)
 	for _, d := range parts {
 		for _, e := range d.effects {
 			if e.Kind == tree.DoStart || e.Kind == tree.DoStop || e.Kind == tree.DoReport {
@@ -212,6 +213,7 @@ func (c *checker) spawned(w *world, p *process) {
 	if a.left {
 		return
 	}
+	c.placed(w, p)
 	if a.foreign != nil && a.foreign.alive {
 		w.broken(Alone, "incarnation %d of %s begins at %s while it runs elsewhere", p.incarnation, a.name, p.runner.name)
 	}

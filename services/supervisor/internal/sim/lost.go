@@ -10,10 +10,9 @@ import (
 // lostAfter is how long a host must have been silent to be given up.
 const lostAfter = 6 * time.Second
 
-// loseHost takes a host away for good, with all that runs on it, unless agents
-// can run nowhere else. The detector gets to know, as it does of all that falls
-// silent.
-func (w *world) loseHost(r *runner) {
+// loseHost takes a host away, with all that runs on it, unless agents can run
+// nowhere else. The detector gets to know, as it does of all that falls silent.
+func (w *world) loseHost(r *runner, rest time.Duration) {
 	if !r.up || r.i == 0 || slices.ContainsFunc(w.Specs, func(n *tree.Spec) bool { return n.Agent != nil && n.Agent.Runner == r.name }) {
 		return
 	}
@@ -23,7 +22,7 @@ func (w *world) loseHost(r *runner) {
 			w.after(a.r.between(time.Second, 4*time.Second), func() { w.verdict(a, n, "heartbeat_timeout") })
 		}
 	}
-	w.reboot(r, forGood)
+	w.reboot(r, rest)
 	r.dead = true
 }
 

@@ -91,7 +91,7 @@ func (w *world) decidedModes(parts []*decision) {
 	modes := 0
 	for _, d := range parts {
 		for _, e := range d.effects {
-			if e.Kind == tree.NoteMode {
+			if e.Kind == tree.NoteMode || e.Kind == tree.NoteMove {
 				modes++
 			}
 		}
@@ -125,8 +125,7 @@ func (w *world) decidedModes(parts []*decision) {
 // enforced tells what the log says of an agent's mode.
 func (w *world) enforced(agent string) bool {
 	nodes := w.log.truth.tree.Nodes
-	for id := agent; nodes[id] != nil; id = nodes[id].Spec.Parent {
-		n := nodes[id]
+	for n := nodes[agent]; n != nil && n.Spec != nil; n = nodes[n.Spec.Parent] { // a broken log may lack a spec
 		r := n.Spec.Mode
 		if n.State.Mode != nil {
 			r = &n.State.Mode.Rollout

@@ -98,5 +98,6 @@ func Mutations() map[Mutation][]Invariant {
 		ShadowActs:     {Modes},
 		HastyLoss:      {DeadFirst, OneLives},
 		NoListening:    {Alone},
+		NoLabels:       {Placed},
 	}
 }

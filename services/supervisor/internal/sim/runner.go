@@ -15,7 +15,7 @@ type runner struct {
 	name    string
 	r       stream
 	up, cut bool
-	// dead runners are gone for good, with their host.
+	// dead runners are gone with their host, mostly for good.
 	dead bool
 	life uint64
 	// boot counts the boots of its host, from 1.
@@ -257,7 +257,7 @@ func (r *runner) crash(rest time.Duration) {
 
 func (r *runner) recover() {
 	r.w.tell(r.name, "is back")
-	r.up = true
+	r.up, r.dead = true, false
 	r.life++
 	r.back()
 	if r.w.opt.Break == NoLedger {
@@ -304,7 +304,7 @@ func (w *world) available(since tree.Instant) (all []tree.Runner, names string) 
 			heard = w.now
 		}
 		if heard > since && heard.Add(runnerTimeout) > w.now {
-			all = append(all, tree.Runner{Name: r.name})
+			all = append(all, tree.Runner{Name: r.name, Labels: w.known(r)})
 			names += r.name + " "
 		}
 	}

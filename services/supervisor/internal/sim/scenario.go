@@ -29,7 +29,8 @@ const (
 	CrashRunner FaultKind = "runner crashes"
 	// RebootHost: a runner and all its agents die; the runner is back after For.
 	RebootHost FaultKind = "host reboots"
-	// LoseHost: a runner and all its agents die and never come back.
+	// LoseHost: a runner and all its agents die, and are given up. The runner is
+	// back after For; 0 is never.
 	LoseHost FaultKind = "host is lost"
 	// CutRunner: nothing goes to or from a runner for For.
 	CutRunner FaultKind = "runner is cut off"
@@ -80,6 +81,9 @@ type Fault struct {
 	Age     int
 	Next    bool
 	Command tree.CommandKind
+	// To belongs to an order to move, Count to one to scale.
+	To    string
+	Count int
 	// Mode belongs to ChangeMode; nil takes a setting back.
 	Mode *tree.Rollout
 }
@@ -107,6 +111,12 @@ func (f Fault) String() string {
 		s = fmt.Sprintf("%s: %s to %v", s, f.Node, f.Mode)
 	case Operator:
 		s = fmt.Sprintf("%s: %s %s", s, f.Command, f.Node)
+		if f.Command == tree.MoveIt {
+			s += " to " + f.To
+		}
+		if f.Command == tree.ScaleIt {
+			s += fmt.Sprintf(" to %d", f.Count)
+		}
 	}
 	return s
 }
@@ -118,6 +128,8 @@ type Scenario struct {
 	Seed                 uint64
 	Specs                []*tree.Spec
 	Supervisors, Runners int
+	// Unlabelled has a bit for each runner that lacks labels.
+	Unlabelled uint
 	// Loss, Twice and Late are the shares of messages, in percent, that are
 	// lost, delivered twice, or delayed by up to Delay.
 	Loss, Twice, Late int
@@ -163,6 +175,7 @@ func Generate(seed uint64) Scenario {
 	}
 	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
 	s.moderate()
+	s.spread()
 	return s
 }
 
@@ -253,7 +266,7 @@ func (s *Scenario) fault(r *stream) Fault {
 	case CrashRunner, RebootHost, CutRunner:
 		f.Of = r.below(s.Runners)
 	case LoseHost:
-		f.Of, f.For = r.below(s.Runners), forGood
+		f.Of, f.For = r.below(s.Runners), 0
 	case AgentExits:
 		f.Normal = r.chance(25)
 	case WrongVerdict:

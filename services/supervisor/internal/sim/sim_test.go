@@ -85,7 +85,7 @@ func TestRuns(t *testing.T) {
 	}
 	t.Logf("%d runs, %.0f/s; well again after at most %s", runs, float64(runs)/time.Since(begin).Seconds(), longest)
 	t.Logf("%+v", all)
-	if all.Takeovers == 0 || all.Refused == 0 || all.Verdicts == 0 || all.Ends == 0 {
+	if all.Takeovers == 0 || all.Refused == 0 || all.Verdicts == 0 || all.Ends == 0 || all.Moved == 0 || all.Scaled == 0 || all.Returned == 0 {
 		t.Error("something never happened")
 	}
 }
@@ -118,7 +118,7 @@ func TestSeed(t *testing.T) {
 // TestMutations: each invariant catches what it is there for.
 func TestMutations(t *testing.T) {
 	t.Parallel()
-	const most = 5000
+	const most = 10_000
 	mutations := Mutations()
 	names := make([]Mutation, 0, len(mutations))
 	for m := range mutations {
@@ -145,7 +145,7 @@ func TestMutations(t *testing.T) {
 			}
 		}
 	}
-	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers, Modes, Alone} {
+	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers, Modes, Alone, Placed} {
 		if !caught[i] {
 			t.Errorf("nothing shows that %q catches anything", i)
 		}

@@ -215,19 +215,23 @@ func (s *supervisor) open() {
 			s.open()
 			return
 		}
-		s.load()
+		if !s.load() {
+			s.crash(forGood)
+			return
+		}
 		s.after(s.r.between(time.Millisecond, 20*time.Millisecond), s.takeOver)
 	})
 }
 
-func (s *supervisor) load() {
+// load reads the tree, if what a broken build made of it can be read.
+func (s *supervisor) load() bool {
 	l := s.w.log
 	st := l.load()
 	s.w.check.loaded(s, &st)
 	t, err := tree.Load(tree.Options{}, st.tree)
 	if err != nil {
 		s.w.broken(Replay, "%s cannot load the tree: %v", s.name, err)
-		return
+		return false
 	}
 	s.tree, s.copy, s.number, s.last, s.cursor = t, nil, st.number, st.sequence, st.cursor
 	s.revision, s.saved = l.revision, st.number
@@ -241,6 +245,7 @@ func (s *supervisor) load() {
 	if s.w.opt.Break == NoTimers {
 		s.tree = s.withoutTimers(st.tree)
 	}
+	return true
 }
 
 // withoutTimers loses what the tree waits for.

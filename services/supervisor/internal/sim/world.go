@@ -29,6 +29,8 @@ type Result struct {
 // Stats count what happened.
 type Stats struct {
 	Events, Decisions, Refused, Takeovers, Starts, Ends, Verdicts int
+	// Moved, Scaled and Returned are what was decided of where agents are.
+	Moved, Scaled, Returned int
 }
 
 // Add adds up the stats of runs.
@@ -40,6 +42,9 @@ func (s *Stats) Add(o Stats) {
 	s.Starts += o.Starts
 	s.Ends += o.Ends
 	s.Verdicts += o.Verdicts
+	s.Moved += o.Moved
+	s.Scaled += o.Scaled
+	s.Returned += o.Returned
 }
 
 // world is everything there is, and the truth about it.
