@@ -87,3 +87,44 @@ func TestStandingIsGuarded(t *testing.T) {
 		}
 	})
 }
+
+// TestOutageOpensNoBreaker: without a connection calls fail at once, and speak
+// neither for nor against what they were meant for.
+func TestOutageOpensNoBreaker(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		j, env := open(t, s, "s1")
+		d := grown(0, 1)
+		if err := j.Append(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		s.Down()
+		for env.NC.IsConnected() {
+			<-time.After(time.Millisecond)
+		}
+		for range 10 {
+			if err := j.Save(t.Context(), fold(d), d.Cursor); err == nil {
+				t.Error("stored without a server")
+			}
+		}
+		current := make(chan bool)
+		go func() {
+			is, err := j.Current(t.Context())
+			current <- is && err == nil
+		}()
+		<-time.After(time.Minute)
+		if log, state := j.guard.State(), j.bucket.guard.State(); log != guard.Closed || state != guard.Closed {
+			t.Errorf("the breakers are %s and %s", log, state)
+		}
+		s.Up(t)
+		for env.NC.Stats().Reconnects == 0 {
+			<-time.After(10 * time.Millisecond)
+		}
+		if !<-current {
+			t.Error("it decides no more")
+		}
+		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
+			t.Errorf("after the outage: %v", err)
+		}
+	})
+}
