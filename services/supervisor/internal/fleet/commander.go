@@ -195,12 +195,7 @@ func (c *Commander) carryOut(ctx context.Context, cmd Command) {
 			c.env.Log.Warn("command not carried out yet; it is repeated", "command", string(cmd.Kind), "agent", cmd.Node,
 				"incarnation", cmd.Incarnation, "runner", cmd.Runner, "error", err)
 		}
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-		case <-t.C:
-		}
-		t.Stop()
+		_ = shell.Pause(ctx, wait)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/guard"
+	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 )
@@ -52,12 +53,7 @@ func (c *Commander) ReportLost(cmds []Command) {
 				if !journal.Refused(err) && !guard.Rejected(err) {
 					c.env.Log.Warn("loss not reported yet", "agent", cmd.Node, "runner", cmd.Runner, "error", err)
 				}
-				t := time.NewTimer(wait)
-				select {
-				case <-c.ctx.Done():
-				case <-t.C:
-				}
-				t.Stop()
+				_ = shell.Pause(c.ctx, wait)
 			}
 		}
 	})

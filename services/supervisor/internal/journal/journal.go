@@ -164,7 +164,7 @@ func (j *Journal) store(ctx context.Context, ev contracts.Event, body []byte) er
 			return ctx.Err()
 		}
 		j.env.Log.Warn("decision not stored yet", "tree", j.tree, "event", ev.ID, "error", err)
-		if err := pause(ctx, wait); err != nil {
+		if err := shell.Pause(ctx, wait); err != nil {
 			return err
 		}
 	}
@@ -174,7 +174,7 @@ func (j *Journal) store(ctx context.Context, ev contracts.Event, body []byte) er
 // make the breaker open, and keep it open when the connection is back.
 func (j *Journal) connected(ctx context.Context) error {
 	for !j.env.NC.IsConnected() {
-		if err := pause(ctx, 20*time.Millisecond); err != nil {
+		if err := shell.Pause(ctx, 20*time.Millisecond); err != nil {
 			return err
 		}
 	}
@@ -233,19 +233,8 @@ func (j *Journal) lastMessage(ctx context.Context) (*jetstream.RawStreamMsg, err
 		case !guard.Rejected(err):
 			j.env.Log.Warn("log not readable yet", "tree", j.tree, "error", err)
 		}
-		if err := pause(ctx, 200*time.Millisecond); err != nil {
+		if err := shell.Pause(ctx, 200*time.Millisecond); err != nil {
 			return nil, err
 		}
-	}
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
 	}
 }

@@ -86,7 +86,7 @@ func (l *Lease) Acquire(ctx context.Context, standing func(holder string)) (*Ter
 			}
 			standing(rec.Holder)
 		}
-		if err := pause(ctx, pollEvery); err != nil {
+		if err := shell.Pause(ctx, pollEvery); err != nil {
 			return nil, err
 		}
 	}
@@ -156,17 +156,6 @@ func (l *Lease) write(ctx context.Context, rec record, revision uint64) (uint64,
 		return l.bucket.Create(ctx, contracts.SupervisorLeaseKey, value)
 	}
 	return l.bucket.Update(ctx, contracts.SupervisorLeaseKey, value, revision)
-}
-
-func pause(ctx context.Context, d time.Duration) error {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-t.C:
-		return nil
-	}
 }
 
 // Term is a time during which this supervisor has the lease.

@@ -1,0 +1,18 @@
+package shell
+
+import (
+	"context"
+	"time"
+)
+
+// Pause waits for d, or until ctx ends, whose error it then gives.
+func Pause(ctx context.Context, d time.Duration) error {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+		return ctx.Err()
+	case <-t.C:
+		return nil
+	}
+}
