@@ -87,6 +87,12 @@ func TestRolesAtWork(t *testing.T) {
 	if len(why.Chain) == 0 {
 		t.Error("nobody knows why the agent was restarted")
 	}
+	// What is added with an environment is started with it, again too.
+	call[contracts.OK](t, op, "supervisor.add", contracts.AddRequest{Parent: f.file.Tree.Root.Name, Child: contracts.ChildSpec{
+		Name: "added", Command: []string{os.Args[0]}, Env: map[string]string{asAgent: "1"}, HeartbeatInterval: contracts.Duration(100 * time.Millisecond),
+	}})
+	call[contracts.OK](t, op, "supervisor.restart", contracts.NodeRequest{Node: "added"})
+	call[contracts.OK](t, op, "supervisor.remove", contracts.NodeRequest{Node: "added"})
 	call[contracts.AgentsReply](t, op, "detector.agents", contracts.AgentsRequest{})
 	call[contracts.RouterView](t, op, "router.agents", struct{}{})
 	endpointsAreDescribed(t, op)

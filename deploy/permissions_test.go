@@ -109,6 +109,18 @@ type permissions struct {
 	publish, noPublish, hear, notHear []string
 }
 
+// Ways to read the environments of agents that were added at run time.
+const (
+	getEnvironment   = "$JS.API.DIRECT.GET.KV_SMITH_STATE.$KV.SMITH_STATE.environment.main.x"
+	getStored        = "$JS.API.DIRECT.GET.KV_SMITH_STATE"
+	getMessage       = "$JS.API.STREAM.MSG.GET.KV_SMITH_STATE"
+	watchEnvironment = "$JS.API.CONSUMER.CREATE.KV_SMITH_STATE.x.$KV.SMITH_STATE.environment.main.x"
+	watchState       = "$JS.API.CONSUMER.CREATE.KV_SMITH_STATE.x"
+	durableState     = "$JS.API.CONSUMER.DURABLE.CREATE.KV_SMITH_STATE.x"
+)
+
+var readEnvironments = []string{getEnvironment, getStored, getMessage, watchEnvironment, watchState, durableState}
+
 var table = []permissions{
 	{
 		"agent",
@@ -182,6 +194,7 @@ var table = []permissions{
 		[]string{
 			"smith.runner.r.start", "smith.runner.r.stop", "smith.runner.r.list", "smith.event.tree.decided.main", "smith.event.tree.gave_up.main",
 			"smith.event.agent.failed.a", "smith.event.system.started.supervisor", "$KV.SMITH_STATE.tree.main", "$KV.SMITH_STATE.lease.supervisor",
+			"$KV.SMITH_STATE.environment.main.x", getEnvironment, watchEnvironment,
 			"$JS.FC.KV_SMITH_STATE.x.y",
 		},
 		[]string{
@@ -247,6 +260,10 @@ func TestPermissions(t *testing.T) {
 		for _, p := range table {
 			c := connect(t, s, p.user)
 			c.settle = synctest.Wait
+			if p.user != "supervisor" {
+				p.noPublish = append(slices.Clone(p.noPublish), append(readEnvironments, "$KV.SMITH_STATE.environment.main.x")...)
+				p.notHear = append(slices.Clone(p.notHear), "$KV.>", "$KV.SMITH_STATE.environment.>")
+			}
 			do := func(verb string, subjects []string, act func(string) error, allowed bool) {
 				for _, subject := range subjects {
 					if err := act(subject); err != nil {

@@ -115,7 +115,7 @@ type childAddCmd struct {
 	Capabilities []string           `help:"What it can do."`
 	Capacity     int                `help:"Tasks it works on at once."`
 	Restart      string             `enum:"permanent,transient,temporary" default:"permanent" help:"When it is restarted: ${enum}."`
-	Env          map[string]string  `help:"Environment, as KEY=VALUE;…"`
+	Env          map[string]string  `help:"Environment, as KEY=VALUE;…; it is kept out of the event log."`
 	Dir          string             `help:"Working directory."`
 	Interval     contracts.Duration `name:"heartbeat-interval" help:"How often it beats."`
 	Heartbeats   string             `enum:"agent,runner" default:"agent" help:"Who beats: ${enum}; runner suits programs that know nothing of heartbeats."`

@@ -44,6 +44,7 @@ func TestSecretsStaySecret(t *testing.T) {
 		"comma":             {"nats://u:hunter2,x@" + host, "--server: invalid server URL: number 1 of 2"},
 	} {
 		t.Run(name, func(t *testing.T) {
+			t.Parallel()
 			var logged bytes.Buffer
 			flags := shell.NATSFlags{Server: c.server, Timeout: 300 * time.Millisecond}
 			_, err := flags.Connect(t.Context(), "test", slog.New(slog.NewJSONHandler(&logged, nil)))

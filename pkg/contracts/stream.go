@@ -106,13 +106,13 @@ func DeadStreamConfig(o StreamOptions) jetstream.StreamConfig {
 	}
 }
 
-// StateBucketConfig defines the bucket of snapshots; the event store creates
-// it. Writers use compare-and-set only.
+// StateBucketConfig defines the bucket of snapshots and of what must not be in
+// the log; the event store creates it. Writers use compare-and-set only.
 func StateBucketConfig(o StreamOptions) jetstream.KeyValueConfig {
 	o = o.withDefaults()
 	return jetstream.KeyValueConfig{
 		Bucket:      StateBucket,
-		Description: "MisterSmith: snapshots; all can be rebuilt from the event stream",
+		Description: "MisterSmith: snapshots, rules of operators, environments of added agents",
 		History:     2,
 		Storage:     jetstream.FileStorage,
 		Replicas:    o.Replicas,
@@ -130,6 +130,10 @@ func DetectorRuleKey(agent string) string { return "detector." + agent }
 // SupervisorLeaseKey is the lease of the supervisor that decides; the others wait
 // for its end.
 const SupervisorLeaseKey = "lease.supervisor"
+
+// EnvironmentKey is where the environment of an agent that was added to a tree at
+// run time is kept, which is not in the log; "*" stands for all.
+func EnvironmentKey(tree, ref string) string { return "environment." + tree + "." + ref }
 
 // RouterStateKey is where the router keeps its snapshot.
 const RouterStateKey = "router"

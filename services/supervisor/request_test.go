@@ -32,7 +32,7 @@ func FuzzAddRequest(f *testing.F) {
 		if json.Unmarshal(body, &req) != nil {
 			return
 		}
-		s, err := child(file, req)
+		s, vars, err := child(file, req)
 		if err != nil {
 			if err.Error() == "" {
 				t.Fatal("refused without a word")
@@ -46,7 +46,10 @@ func FuzzAddRequest(f *testing.F) {
 		if err := json.Unmarshal(s.Agent.Start, &start); err != nil {
 			t.Fatal(err)
 		}
-		start.Agent, start.Incarnation = s.ID, 1
+		if start.Env != nil {
+			t.Fatalf("the environment is in the specification: %s", s.Agent.Start)
+		}
+		start.Agent, start.Incarnation, start.Env = s.ID, 1, vars
 		if len(start.Command) > 0 && start.Validate() != nil {
 			t.Fatalf("no runner takes %+v: %v", start, start.Validate())
 		}

@@ -130,7 +130,8 @@ func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
 	return s, err
 }
 
-// startCommand puts into the spec what a runner will be told.
+// startCommand puts into the spec what a runner will be told, but for the
+// environment.
 func startCommand(s *tree.Spec, c contracts.StartCommand) error {
 	c.Agent, c.Incarnation = s.ID, 1
 	c.StartDeadline = contracts.Duration(s.Agent.StartDeadline)
@@ -142,7 +143,7 @@ func startCommand(s *tree.Spec, c contracts.StartCommand) error {
 	if err := check.Validate(); err != nil {
 		return fmt.Errorf("agent %.80q: %w", s.ID, err)
 	}
-	c.Agent, c.Incarnation = "", 0
+	c.Agent, c.Incarnation, c.Env = "", 0, nil
 	raw, err := json.Marshal(c)
 	if err != nil {
 		return fmt.Errorf("agent %.80q: %w", s.ID, err)
@@ -167,8 +168,8 @@ func environments(f *config.File) map[string]map[string]string {
 }
 
 // child gives the spec of an agent to be added at run time, with the file's
-// defaults for what it leaves out.
-func child(f *config.File, req contracts.AddRequest) (*tree.Spec, error) {
+// defaults for what it leaves out, and apart from it the agent's environment.
+func child(f *config.File, req contracts.AddRequest) (*tree.Spec, map[string]string, error) {
 	c := req.Child
 	var errs []error
 	for _, id := range [][2]string{{"parent", req.Parent}, {"child.name", c.Name}} {
@@ -177,7 +178,7 @@ func child(f *config.File, req contracts.AddRequest) (*tree.Spec, error) {
 		}
 	}
 	if err := errors.Join(errs...); err != nil {
-		return nil, err // all else would complain of the same again
+		return nil, nil, err // all else would complain of the same again
 	}
 	c.Type = cmp.Or(c.Type, config.DefaultType)
 	policy, _ := f.PolicyFor(c.Type, false, parentNode(f, req.Parent))
@@ -212,7 +213,7 @@ func child(f *config.File, req contracts.AddRequest) (*tree.Spec, error) {
 		Capacity: cmp.Or(c.Capacity, 1), HeartbeatInterval: contracts.Duration(cmp.Or(c.HeartbeatInterval.D(), f.FailureDetection.HeartbeatInterval)),
 		Heartbeats: c.Heartbeats,
 	}))
-	return s, errors.Join(errs...)
+	return s, c.Env, errors.Join(errs...)
 }
 
 // parentNode is the configured supervisor of that name, or nil.

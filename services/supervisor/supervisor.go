@@ -86,7 +86,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 	opt := keeper.Options{
 		Past: before.at, Serve: before.serve,
 		Tree: f.Tree.Name, Specs: func() ([]*tree.Spec, error) { return specs(f) }, Boot: !cfg.KeepDown, File: f, Environments: environments(f),
-		Child:         func(req contracts.AddRequest) (*tree.Spec, error) { return child(f, req) },
+		Child:         func(req contracts.AddRequest) (*tree.Spec, map[string]string, error) { return child(f, req) },
 		SnapshotEvery: uint64(cfg.SnapshotEvery), LostAfter: f.Placement.LostAfter, DegradedFails: !f.Verification.AllowDegraded,
 		Guards: guards, Reports: shell.NewNamedGuard(env, settings, contracts.ServiceEventStore, contracts.ServiceEventStore+"/reports"),
 		Rejects: shell.NewRejects(env),

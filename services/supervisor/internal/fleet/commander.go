@@ -40,8 +40,10 @@ type Commander struct {
 	file    *config.File
 	post    func(tree.Input)
 	reports *guard.Guard
-	// envs hold environments of agents beyond what their specs say.
+	// envs hold environments of agents beyond what their specs say, and kept
+	// gives those that specs refer to.
 	envs map[string]map[string]string
+	kept func(ref string) (map[string]string, error)
 	ctx  context.Context
 	done sync.WaitGroup
 
@@ -67,9 +69,9 @@ type working struct {
 
 // NewCommander makes a commander that works until ctx ends. What it reports to
 // the log goes through the guard. Post must not block for long after that.
-func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, reports *guard.Guard, post func(tree.Input)) *Commander {
+func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, kept func(ref string) (map[string]string, error), reports *guard.Guard, post func(tree.Input)) *Commander {
 	return &Commander{
-		env: env, file: f, envs: envs, reports: reports, post: post, ctx: ctx, lanes: map[string][]Command{},
+		env: env, file: f, envs: envs, kept: kept, reports: reports, post: post, ctx: ctx, lanes: map[string][]Command{},
 		working: map[string]working{}, lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]specified{},
 	}
 }

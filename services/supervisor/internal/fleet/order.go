@@ -9,6 +9,7 @@ import (
 	encoding "github.com/segmentio/encoding/json"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/environment"
 )
 
 // order is what a runner is told of a start, a contracts.StartCommand, in two
@@ -43,6 +44,7 @@ func (o *order) encode() ([]byte, error) {
 // rest as the JSON that follows fresh. Agents of a template share it.
 type specified struct {
 	env  map[string]string
+	ref  string // where env is, when it is not in the log
 	rest []byte
 }
 
@@ -51,7 +53,7 @@ func specify(start json.RawMessage) (specified, error) {
 	if err := json.Unmarshal(start, &cmd); err != nil {
 		return specified{}, fmt.Errorf("its specification cannot be read: %w", err)
 	}
-	s := specified{env: cmd.Env}
+	s := specified{env: cmd.Env, ref: environment.Referred(start)}
 	cmd.Agent, cmd.Incarnation, cmd.Env, cmd.BootID, cmd.Decision, cmd.CausationID, cmd.CorrelationID = "", 0, nil, "", 0, "", ""
 	raw, err := json.Marshal(cmd)
 	if err != nil {
@@ -73,17 +75,30 @@ func (c *Commander) order(cmd *Command) (*order, error) {
 	if err != nil {
 		return nil, err
 	}
-	env := spec.env
-	if env == nil {
-		var ok bool
-		if env, ok = c.envs[cmd.Node]; !ok && cmd.Spec.Template != "" {
-			env = c.envs[cmd.Spec.Template]
-		}
+	env, err := c.environment(cmd, spec)
+	if err != nil {
+		return nil, err
 	}
 	return &order{
 		fresh: fresh{Agent: cmd.Node, Incarnation: cmd.Incarnation, Env: env, CausationID: cmd.Decision, CorrelationID: cmd.Chain},
 		rest:  spec.rest,
 	}, nil
+}
+
+// environment gives that of a start: from the specification itself where an older
+// version put it there, from where the specification refers to, or from the
+// configuration.
+func (c *Commander) environment(cmd *Command, spec specified) (map[string]string, error) {
+	if spec.env != nil {
+		return spec.env, nil
+	}
+	if spec.ref != "" {
+		return c.kept(spec.ref)
+	}
+	if env, ok := c.envs[cmd.Node]; ok || cmd.Spec.Template == "" {
+		return env, nil
+	}
+	return c.envs[cmd.Spec.Template], nil
 }
 
 func (c *Commander) specified(start json.RawMessage) (specified, error) {

@@ -29,7 +29,7 @@ func TestReportsAreGuarded(t *testing.T) {
 		log := s.Mutable(t, nc)
 		reports := shell.NewGuard(env, nil, contracts.ServiceEventStore)
 		env.JS = log
-		c := NewCommander(t.Context(), env, config.Default(), nil, reports, func(tree.Input) {})
+		c := NewCommander(t.Context(), env, config.Default(), nil, nil, reports, func(tree.Input) {})
 		report := func() error {
 			return c.report(Command{Effect: tree.Effect{Node: "a", Incarnation: 1}}, contracts.ReasonUnverified, "silent")
 		}

@@ -25,7 +25,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 	for _, err := range []error{
 		shell.Handle(api, "tree", k.serveTree),
 		shell.Handle(api, "status", k.serveStatus),
-		serveOrder(k, api, "add", k.addOrder),
+		shell.Handle(api, "add", k.add),
 		serveOrder(k, api, "scale", scaleOrder),
 		serveOrder(k, api, "move", moveOrder),
 		serveOrder(k, api, "mode", modeOrder),
@@ -140,6 +140,12 @@ type caller struct {
 	decided atomic.Bool
 }
 
+// answer is the result of an order.
+type answer struct {
+	result tree.Result
+	reason string
+}
+
 // await remembers who waits for an order's result.
 func (k *Keeper) await(a arrival) {
 	if len(k.waiting) >= maxWaiting {
@@ -242,5 +248,6 @@ func (k *Keeper) serveStatus(ctx context.Context, req contracts.NodeRequest) (co
 func (k *Keeper) Close() {
 	k.visits.Wait()
 	k.commands.Wait()
+	k.environs.Close()
 	k.saving.Wait()
 }

@@ -113,6 +113,7 @@ func (k *Keeper) append(ctx context.Context, d journal.Decision) error {
 func (k *Keeper) conclude(t *turn) {
 	changes := t.decision.Changes
 	k.letGo(changes)
+	k.environs.Follow(changes)
 	for _, a := range t.arrivals {
 		if a.Kind == tree.Lost {
 			k.commands.Forget(a.Node, a.Incarnation)

@@ -18,6 +18,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/environment"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/lease"
@@ -44,7 +45,8 @@ type Options struct {
 	// DegradedFails makes a start fail whose agent reports itself degraded.
 	DegradedFails bool
 	// Child makes the spec of a child that is added at run time.
-	Child func(contracts.AddRequest) (*tree.Spec, error)
+	// Its environment is given apart from the spec, as it is not to be in the log.
+	Child func(contracts.AddRequest) (*tree.Spec, map[string]string, error)
 	// Past gives the tree as it was, and Serve opens further endpoints.
 	Past  func(context.Context, contracts.TreeRequest) (contracts.TreeReply, error)
 	Serve func(*shell.API) error
@@ -82,6 +84,7 @@ type Keeper struct {
 	tree     *tree.Tree
 	journal  *journal.Journal
 	commands *fleet.Commander
+	environs *environment.Store
 	registry fleet.Registry
 	pulse    *pulse
 	// vital hears what lives where the runner is silent.
@@ -120,11 +123,6 @@ type arrival struct {
 	from *caller
 }
 
-type answer struct {
-	result tree.Result
-	reason string
-}
-
 // Open reads the tree from the log, takes its place as the one who decides, and
 // brings it up to date with what happened meanwhile. Ctx bounds the keeper's
 // whole life.
@@ -148,7 +146,10 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	}
 	k.cursor = st.Cursor
 	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", k.cursor)
-	k.commands = fleet.NewCommander(ctx, env, opt.File, opt.Environments, opt.Reports, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
+	if k.environs, err = environment.Open(ctx, env, opt.Tree, opt.Guards.State); err != nil {
+		return nil, err
+	}
+	k.commands = fleet.NewCommander(ctx, env, opt.File, opt.Environments, k.environs.Get, opt.Reports, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
 	k.pulse, k.vital = newPulse(env), newPulse(env)
 	return k, nil
 }
@@ -192,6 +193,7 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 	if err := k.append(ctx, d); err != nil {
 		return err
 	}
+	k.environs.Begin(k.specs())
 	// Not before: what a predecessor reports lost, it can until then.
 	if err := events.demandAll(ctx); err != nil {
 		return err

@@ -1,10 +1,13 @@
 package keeper
 
 import (
+	"context"
+	"errors"
 	"strconv"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/environment"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -18,12 +21,28 @@ func nodeOrder(kind tree.CommandKind) func(contracts.NodeRequest) (tree.Input, e
 	}
 }
 
-func (k *Keeper) addOrder(req contracts.AddRequest) (tree.Input, error) {
-	spec, err := k.opt.Child(req)
+// add has an agent added. Its environment is stored before that is decided, so
+// that whoever decides next has it, too.
+func (k *Keeper) add(ctx context.Context, req contracts.AddRequest) (contracts.OK, error) {
+	spec, vars, err := k.opt.Child(req)
 	if err != nil {
-		return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "add: %v", err)
+		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "add: %v", err)
 	}
-	return tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Reason: "add under " + spec.Parent}, nil
+	ref := ""
+	if len(vars) > 0 {
+		if ref, err = k.environs.Keep(ctx, vars); err != nil {
+			return contracts.OK{}, shell.Errorf(contracts.CodeNotReady, "add of %s: nothing is changed: %v; try again", spec.ID, err)
+		}
+		if spec.Agent.Start, err = environment.Refer(spec.Agent.Start, ref); err != nil {
+			return contracts.OK{}, err
+		}
+	}
+	ok, err := k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Reason: "add under " + spec.Parent})
+	var refused *shell.APIError
+	if ref != "" && errors.As(err, &refused) && refused.Code != contracts.CodeNotReady { // then it may be decided yet
+		k.environs.Drop(ref)
+	}
+	return ok, err
 }
 
 // maxCount bounds the instances of a template, as in the configuration.

@@ -1,0 +1,53 @@
+package environment
+
+import (
+	"encoding/json"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// FuzzReferred: what refers to an environment says so, and else says what it did.
+func FuzzReferred(f *testing.F) {
+	for _, s := range []string{`{"agent":"","incarnation":0,"command":["x"]}`, `{"type":"a"}`, `{}`, `[]`, ``, `{"environment":"y"}`, `{"environment":7,"dir":"d"}`} {
+		f.Add(s, "0b6f")
+	}
+	f.Fuzz(func(t *testing.T, start, ref string) {
+		_ = Referred(json.RawMessage(start)) // does not fail on anything
+		var cmd, again contracts.StartCommand
+		if json.Unmarshal([]byte(start), &cmd) != nil || contracts.ValidateID(ref) != nil {
+			return
+		}
+		raw, err := json.Marshal(cmd)
+		if err != nil {
+			return
+		}
+		refers, err := Refer(raw, ref)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := Referred(refers); got != ref {
+			t.Errorf("%s refers to %q, want %q", refers, got, ref)
+		}
+		if err := json.Unmarshal(refers, &again); err != nil {
+			t.Fatal(err)
+		}
+		_ = json.Unmarshal(raw, &cmd)
+		if diff := cmp.Diff(cmd, again); diff != "" {
+			t.Error(diff)
+		}
+		if Referred(raw) != "" {
+			t.Errorf("%s refers to something", raw)
+		}
+	})
+}
+
+func TestReferToNothing(t *testing.T) {
+	for _, start := range []string{"", "{}", "[]", "null"} {
+		if got, err := Refer(json.RawMessage(start), "x"); err == nil {
+			t.Errorf("%q became %s", start, got)
+		}
+	}
+}
