@@ -48,7 +48,7 @@ type State struct {
 
 // Log is where the past is read from.
 type Log interface {
-	LastSnapshot(ctx context.Context) (t tree.Snapshot, number, sequence uint64)
+	LastSnapshot(ctx context.Context) (t tree.Snapshot, number, sequence uint64, err error)
 	ReadPast(ctx context.Context, after uint64, each func(journal.Past) (bool, error)) error
 }
 
@@ -141,13 +141,13 @@ func oldest(ctx context.Context, log Log) (State, error) {
 // the empty state. When its decision was made only the log knows; if that has
 // forgotten it, the next decision's time is taken instead.
 func newest(ctx context.Context, log Log, m contracts.Moment) (State, error) {
-	saved, number, seq := log.LastSnapshot(ctx)
-	if number == 0 || seq == 0 || m.Sequence > 0 && m.Sequence < seq {
-		return State{}, nil
+	saved, number, seq, err := log.LastSnapshot(ctx)
+	if err != nil || number == 0 || seq == 0 || m.Sequence > 0 && m.Sequence < seq {
+		return State{}, err
 	}
 	st := State{Tree: saved, Mark: contracts.TreeMark{Decision: number, Sequence: seq}}
 	reached := m.Sequence > 0 || m.IsZero()
-	err := log.ReadPast(ctx, seq-1, func(p journal.Past) (bool, error) {
+	err = log.ReadPast(ctx, seq-1, func(p journal.Past) (bool, error) {
 		if p.Number == number {
 			st.Mark.At, st.Supervisor = p.At, p.Supervisor
 		}

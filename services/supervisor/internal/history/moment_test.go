@@ -15,8 +15,8 @@ import (
 // shortLog is a log with some decisions, and a snapshot after the second.
 type shortLog []journal.Past
 
-func (l shortLog) LastSnapshot(context.Context) (t tree.Snapshot, number, sequence uint64) {
-	return tree.Snapshot{}, l[1].Number, l[1].Sequence
+func (l shortLog) LastSnapshot(context.Context) (t tree.Snapshot, number, sequence uint64, err error) {
+	return tree.Snapshot{}, l[1].Number, l[1].Sequence, nil
 }
 
 func (l shortLog) ReadPast(_ context.Context, after uint64, each func(journal.Past) (bool, error)) error {

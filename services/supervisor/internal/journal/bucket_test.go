@@ -1,6 +1,7 @@
 package journal
 
 import (
+	"context"
 	"errors"
 	"testing"
 	"time"
@@ -45,8 +46,49 @@ func TestSnapshotsAreGuarded(t *testing.T) {
 		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
 			t.Errorf("the bucket answers, and that gives %v", err)
 		}
-		if s := first.readSnapshot(t.Context()); s.Number != 2 {
-			t.Errorf("the snapshot is of decision %d", s.Number)
+		if s, err := first.readSnapshot(t.Context()); err != nil || s.Number != 2 {
+			t.Errorf("the snapshot is of decision %d, %v", s.Number, err)
+		}
+	})
+}
+
+// TestSnapshotIsWaitedFor: silence, and a breaker that is open because of it, do
+// not make a tree forget what only its snapshot has.
+func TestSnapshotIsWaitedFor(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		first, env := open(t, s, "s1")
+		d := grown(0, 3)
+		if err := first.Append(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+		if err := first.Save(t.Context(), fold(d), d.Cursor); err != nil {
+			t.Fatal(err)
+		}
+		js := s.Mutable(t, env.NC)
+		env.JS = js
+		guards := Guards{Log: shell.NewGuard(env, nil, "eventstore"), State: shell.NewGuard(env, nil, "state_store")}
+		second, err := Open(t.Context(), env, "main", guards)
+		if err != nil {
+			t.Fatal(err)
+		}
+		js.Silence(true)
+		for range 5 {
+			_ = second.Save(t.Context(), fold(d), d.Cursor)
+		}
+		if guards.State.State() != guard.Open {
+			t.Fatalf("the breaker is %s", guards.State.State())
+		}
+		time.AfterFunc(500*time.Millisecond, func() { js.Silence(false) })
+		st, err := second.Load(t.Context())
+		if err != nil || st.Folded != 0 || len(st.Tree.Nodes) != len(fold(d).Nodes) {
+			t.Errorf("loaded %d nodes, %d decisions from the log, %v", len(st.Tree.Nodes), st.Folded, err)
+		}
+		js.Silence(true)
+		ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+		defer cancel()
+		if _, err := second.Load(ctx); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("nobody answers, and that gives %v", err)
 		}
 	})
 }

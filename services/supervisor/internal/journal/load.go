@@ -28,7 +28,10 @@ type State struct {
 // on Append continues there. A snapshot that cannot be read is ignored with a
 // warning and the log is read from its beginning.
 func (j *Journal) Load(ctx context.Context) (State, error) {
-	s := j.readSnapshot(ctx)
+	s, err := j.readSnapshot(ctx)
+	if err != nil {
+		return State{}, fmt.Errorf("read the snapshot of tree %s: %w", j.tree, err)
+	}
 	j.number, j.last, j.saved = s.Number, s.Sequence, s.Number
 	st := State{Tree: s.Tree, Cursor: s.Cursor}
 	last, err := j.lastMessage(ctx)

@@ -40,9 +40,9 @@ func (p *Past) TreeChanges() ([]tree.Change, error) {
 
 // LastSnapshot gives the tree of the stored snapshot, the number of its last decision
 // and that one's place in the log; all zero when there is none.
-func (j *Journal) LastSnapshot(ctx context.Context) (t tree.Snapshot, number, sequence uint64) {
-	s := j.readSnapshot(ctx)
-	return s.Tree, s.Number, s.Sequence
+func (j *Journal) LastSnapshot(ctx context.Context) (t tree.Snapshot, number, sequence uint64, err error) {
+	s, err := j.readSnapshot(ctx)
+	return s.Tree, s.Number, s.Sequence, err
 }
 
 // ReadPast calls each with the tree's decisions that are stored after a place

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
 
@@ -31,25 +32,25 @@ func partKey(treeName string, number uint64, i int) string {
 	return fmt.Sprintf("%s.%d.%d", contracts.TreeStateKey(treeName), number, i)
 }
 
-// readSnapshot gives the stored snapshot, or an empty one.
-func (j *Journal) readSnapshot(ctx context.Context) snapshot {
+// readSnapshot gives the stored snapshot, or an empty one where there is none
+// that can be used. It tries until it knows: without its snapshot, a tree is only
+// whole as long as the log reaches back to its beginning.
+func (j *Journal) readSnapshot(ctx context.Context) (snapshot, error) {
 	for tried := uint64(0); ; {
-		entry, err := j.bucket.get(ctx, contracts.TreeStateKey(j.tree))
-		if errors.Is(err, jetstream.ErrKeyNotFound) {
-			return snapshot{}
+		entry, err := j.find(ctx, contracts.TreeStateKey(j.tree))
+		if err != nil || entry == nil {
+			return snapshot{}, err
 		}
-		if err == nil {
-			s, bad := j.read(ctx, entry.Value())
-			if bad == nil {
-				return s
-			}
-			if err = bad; entry.Revision() != tried {
-				tried = entry.Revision() // a later one may have taken its place
-				continue
-			}
+		s, err := j.read(ctx, entry.Value())
+		if !errors.Is(err, errSnapshot) {
+			return s, err
+		}
+		if entry.Revision() != tried {
+			tried = entry.Revision() // a later one may have taken its place
+			continue
 		}
 		j.env.Log.Warn("snapshot ignored; the tree is rebuilt from the log", "tree", j.tree, "error", err)
-		return snapshot{}
+		return snapshot{}, nil
 	}
 }
 
@@ -60,13 +61,40 @@ func (j *Journal) read(ctx context.Context, value []byte) (snapshot, error) {
 	}
 	data := m.Data
 	for i := range m.Parts {
-		part, err := j.bucket.get(ctx, partKey(j.tree, m.Number, i))
+		part, err := j.find(ctx, partKey(j.tree, m.Number, i))
 		if err != nil {
-			return snapshot{}, fmt.Errorf("%w: part %d of %d: %w", errSnapshot, i+1, m.Parts, err)
+			return snapshot{}, err
+		}
+		if part == nil {
+			return snapshot{}, fmt.Errorf("%w: part %d of %d is missing", errSnapshot, i+1, m.Parts)
 		}
 		data = append(data, part.Value()...)
 	}
 	return decodeSnapshot(data)
+}
+
+// find gives what the bucket has under a key, nil where it has nothing. It tries
+// until it knows: a guard that refuses, a lost connection and silence say nothing
+// of what is stored.
+func (j *Journal) find(ctx context.Context, key string) (jetstream.KeyValueEntry, error) {
+	for {
+		if err := j.connected(ctx); err != nil {
+			return nil, err
+		}
+		entry, err := j.bucket.get(ctx, key)
+		switch {
+		case err == nil:
+			return entry, nil
+		case errors.Is(err, jetstream.ErrKeyNotFound):
+			return nil, nil
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		}
+		j.env.Log.Warn("snapshot not readable yet", "tree", j.tree, "key", key, "error", err)
+		if err := shell.Pause(ctx, 200*time.Millisecond); err != nil {
+			return nil, err
+		}
+	}
 }
 
 // Unsaved is how many decisions the snapshot lacks.

@@ -101,6 +101,10 @@ func (k *Keeper) snapshotStored(err error) {
 	k.saving.under = nil
 }
 
+// lastSnapshotWithin bounds how long a keeper's end may be held up by a bucket
+// that does not answer: whoever is next reads more of the log then.
+const lastSnapshotWithin = 5 * time.Second
+
 // leave stores a last snapshot, so that a successor need not fold; not of what is
 // not in the log.
 func (k *Keeper) leave(ctx context.Context) error {
@@ -110,7 +114,9 @@ func (k *Keeper) leave(ctx context.Context) error {
 		k.journal.Saved(s.under)
 	}
 	if k.journal.Unsaved() > 0 && !k.ahead {
-		if err := k.journal.Save(context.WithoutCancel(ctx), k.tree.Snapshot(), k.cursor); err != nil {
+		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSnapshotWithin)
+		defer cancel()
+		if err := k.journal.Save(last, k.tree.Snapshot(), k.cursor); err != nil {
 			k.env.Log.Warn("no last snapshot", "tree", k.opt.Tree, "error", err)
 		}
 	}
