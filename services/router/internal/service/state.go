@@ -159,11 +159,21 @@ func wrongSequence(err error) bool {
 	return errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
-// restore makes the scheduler from the snapshot. One that cannot be read is
-// rebuilt from the log's beginning.
+// errSnapshot tells that what is stored is no snapshot.
+var errSnapshot = errors.New("snapshot not usable")
+
+// restore makes the scheduler from the snapshot. One that is not usable is
+// rebuilt from the log's beginning; one that cannot be read now is waited for.
 func (r *router) restore(ctx context.Context) error {
 	now := time.Now()
 	snap, err := r.load(ctx)
+	for err != nil && ctx.Err() == nil && !errors.Is(err, errSnapshot) {
+		r.env.Log.Warn("the router's snapshot cannot be read yet", "error", err)
+		if err := shell.Pause(ctx, 200*time.Millisecond); err != nil {
+			return err
+		}
+		snap, err = r.load(ctx)
+	}
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
@@ -192,15 +202,21 @@ func (r *router) load(ctx context.Context) (snap scheduler.Snapshot, err error) 
 			}
 			return entry, err
 		})
+		if errors.Is(err, jetstream.ErrKeyNotFound) {
+			return snap, fmt.Errorf("%w: %s: %w", errSnapshot, partKey(h.Slot, n), err)
+		}
 		if err != nil {
 			return snap, fmt.Errorf("read %s: %w", partKey(h.Slot, n), err)
 		}
 		packed.Write(entry.Value())
 	}
 	if sum := sha256.Sum256(packed.Bytes()); hex.EncodeToString(sum[:]) != h.Sum {
-		return snap, errors.New("the parts are not those that were written together")
+		return snap, fmt.Errorf("%w: its parts are not those that were written together", errSnapshot)
 	}
-	return unpack(packed.Bytes())
+	if snap, err = unpack(packed.Bytes()); err != nil {
+		return snap, fmt.Errorf("%w: %w", errSnapshot, err)
+	}
+	return snap, nil
 }
 
 // unpack reads a snapshot.
