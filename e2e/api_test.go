@@ -32,7 +32,7 @@ func TestAPIPage(t *testing.T) {
 	defer nc.Close()
 	ask := func(subject, body string) *nats.Msg {
 		t.Helper()
-		reply, err := nc.Request(subject, []byte(body), 10*time.Second)
+		reply, err := nc.Request(subject, []byte(body), 40*time.Second)
 		if err != nil {
 			t.Fatalf("%s %s: %v", subject, body, err)
 		}
@@ -60,6 +60,9 @@ func TestAPIPage(t *testing.T) {
 		asked++
 		body := strings.ReplaceAll(m[2], "EVENT", someEvent(t, ask))
 		reply := ask(m[1], body)
+		if strings.Contains(string(reply.Data), `"warning"`) {
+			t.Fatalf("%s: %s", line, reply.Data) // what comes next builds on it
+		}
 		if code := reply.Header.Get("Nats-Service-Error-Code"); code != "" {
 			t.Errorf("%s: %s %s", line, code, reply.Header.Get("Nats-Service-Error"))
 		}

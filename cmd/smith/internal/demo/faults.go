@@ -80,15 +80,17 @@ func faults() []fault {
 // holds two of these tasks: each takes so long that it is not done before the
 // kill.
 func busyCrawler(ctx context.Context, s *stage) (victim, note string, err error) {
-	first := s.load.count() + 1
+	long := map[string]bool{}
 	for range 12 {
-		if err := s.load.submit(ctx, "research", 1500*time.Millisecond); err != nil {
+		id, err := s.load.submit(ctx, "research", 1500*time.Millisecond)
+		if err != nil {
 			return "", "", err
 		}
+		long[id] = true
 	}
 	held := 0
 	err = s.seen.until(ctx, func() bool {
-		victim, held = s.seen.holder([]string{"crawler-1", "crawler-2", "crawler-3", "crawler-4"}, 2, taskID(first))
+		victim, held = s.seen.holder([]string{"crawler-1", "crawler-2", "crawler-3", "crawler-4"}, 2, long)
 		return victim != ""
 	})
 	return victim, ", which holds " + tasks(held), err

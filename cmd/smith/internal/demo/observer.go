@@ -153,12 +153,11 @@ func (o *observer) pid(agent string) int {
 	return o.pids[agent].pid
 }
 
-// holder names an agent among the given that holds at least min tasks, counting
-// from one on.
-func (o *observer) holder(among []string, min int, first string) (agent string, tasks int) {
+// holder names an agent among the given that holds at least min of some tasks.
+func (o *observer) holder(among []string, min int, of map[string]bool) (agent string, tasks int) {
 	held := map[string]int{}
 	for id, s := range o.tasks {
-		if s.holder != "" && id >= first {
+		if s.holder != "" && of[id] {
 			held[s.holder]++
 		}
 	}

@@ -48,7 +48,7 @@ func (l *load) run(ctx context.Context) error {
 		case <-tick.C:
 		}
 		takes := time.Duration(100+37*i%200) * time.Millisecond
-		if err := l.submit(ctx, types[i%len(types)], takes); err != nil {
+		if _, err := l.submit(ctx, types[i%len(types)], takes); err != nil {
 			return err
 		}
 	}
@@ -63,24 +63,24 @@ func (l *load) count() int {
 
 // submit stores the next task in the queue, which takes whoever gets it some
 // time.
-func (l *load) submit(ctx context.Context, taskType string, takes time.Duration) error {
+func (l *load) submit(ctx context.Context, taskType string, takes time.Duration) (id string, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	n := l.submitted + 1
 	payload, err := json.Marshal(taskPayload{Number: n, Takes: contracts.Duration(takes)})
 	if err != nil {
-		return err
+		return "", err
 	}
-	id := taskID(n)
+	id = taskID(n)
 	body, err := json.Marshal(contracts.Task{ID: id, Payload: payload})
 	if err != nil {
-		return err
+		return "", err
 	}
 	if _, err := l.js.Publish(ctx, contracts.TaskSubject(taskType), body, jetstream.WithMsgID("task-"+id)); err != nil {
-		return fmt.Errorf("submit task %s: %w", id, err)
+		return "", fmt.Errorf("submit task %s: %w", id, err)
 	}
 	l.submitted = n
-	return nil
+	return id, nil
 }
 
 func taskID(n int) string { return fmt.Sprintf("demo-%04d", n) }
