@@ -69,6 +69,9 @@ func TestBreakerIsTold(t *testing.T) {
 		env := newEnv(t, s, "router")
 		agents := s.Connect(t)
 		silent, err := agents.SubscribeSync("agent")
+		if err == nil {
+			err = agents.Flush() // the server knows of it
+		}
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -97,6 +100,9 @@ func TestBreakerIsTold(t *testing.T) {
 			t.Fatal(err)
 		}
 		if _, err := agents.Subscribe("agent", func(m *nats.Msg) { _ = m.Respond(nil) }); err != nil {
+			t.Fatal(err)
+		}
+		if err := agents.Flush(); err != nil {
 			t.Fatal(err)
 		}
 		<-time.After(10 * time.Second)

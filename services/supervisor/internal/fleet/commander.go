@@ -27,6 +27,9 @@ type Command struct {
 	boot string
 	// order is what the runner is told, once it has been put together.
 	order *order
+	// failure is why the start has failed, once it has: what remains is to report
+	// it.
+	failure string
 	// overtaken is closed when another command for the agent comes.
 	overtaken chan struct{}
 }
@@ -218,9 +221,12 @@ func (c *Commander) try(ctx context.Context, cmd *Command) (done bool, err error
 }
 
 func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err error) {
+	if cmd.failure != "" {
+		return c.failed(cmd, cmd.failure)
+	}
 	if cmd.order == nil {
 		if cmd.order, err = c.order(cmd); err != nil {
-			return c.failed(*cmd, err.Error())
+			return c.failed(cmd, err.Error())
 		}
 	}
 	l := c.line(cmd.Runner)
@@ -254,13 +260,14 @@ func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err err
 	case contracts.RunnerStopping, contracts.RunnerFull, contracts.RunnerInternal, contracts.RunnerFenced:
 		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
 	default:
-		return c.failed(*cmd, fmt.Sprintf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error))
+		return c.failed(cmd, fmt.Sprintf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error))
 	}
 }
 
 // failed reports a start that failed to the log, from where it comes back.
-func (c *Commander) failed(cmd Command, why string) (done bool, err error) {
-	err = c.report(cmd, contracts.ReasonStartFailed, why)
+func (c *Commander) failed(cmd *Command, why string) (done bool, err error) {
+	cmd.failure = why
+	err = c.report(*cmd, contracts.ReasonStartFailed, why)
 	return err == nil, err
 }
 

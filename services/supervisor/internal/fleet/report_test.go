@@ -1,10 +1,12 @@
 package fleet
 
 import (
+	"encoding/json"
 	"log/slog"
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mistersmith/mistersmith/internal/config"
@@ -58,6 +60,47 @@ func TestReportsAreGuarded(t *testing.T) {
 		<-time.After(30 * time.Second)
 		if err := report(); err != nil {
 			t.Errorf("the log answers, and that gives %v", err)
+		}
+	})
+}
+
+// TestFailedStartIsAskedForOnce: while the log does not take the report that a
+// start has failed, the runner is not asked for it again.
+func TestFailedStartIsAskedForOnce(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		nc := s.Connect(t)
+		asked := 0
+		if _, err := nc.Subscribe(contracts.RunnerSubject("r", "start"), func(m *nats.Msg) {
+			asked++
+			body, _ := json.Marshal(contracts.RunnerReply{Code: contracts.RunnerInvalid, Error: "no such program"})
+			_ = m.Respond(body)
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if err := nc.Flush(); err != nil {
+			t.Fatal(err)
+		}
+		env, err := shell.NewEnv(t.Context(), "supervisor", "s1", s.Connect(t), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), shell.NewHealth())
+		if err != nil {
+			t.Fatal(err)
+		}
+		c := NewCommander(t.Context(), env, config.Default(), nil, nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(tree.Input) {})
+		c.Do(Command{
+			Effect: tree.Effect{Kind: tree.DoStart, Node: "a", Incarnation: 1, Runner: "r"},
+			Spec:   &tree.Spec{Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}},
+		})
+		<-time.After(10 * time.Second) // there is no log yet
+		natstest.Streams(t, natstest.JetStream(t, nc))
+		for c.Pending() > 0 {
+			<-time.After(time.Second)
+		}
+		stream, err := env.JS.Stream(t.Context(), contracts.EventStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := stream.GetLastMsgForSubject(t.Context(), contracts.EventSubject(contracts.AgentFailed, "a")); err != nil || asked != 1 {
+			t.Errorf("asked %d times; the report: %v", asked, err)
 		}
 	})
 }
