@@ -14,7 +14,20 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+// TestMain takes away what the environment says of NATS: the flags of every
+// command read it.
+func TestMain(m *testing.M) {
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		if !strings.HasPrefix(name, "NATS_") {
+			continue
+		}
+		if err := os.Unsetenv(name); err != nil {
+			panic(err)
+		}
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // TestEveryCommandShowsExamples: --help of whatever can be run shows how.
 func TestEveryCommandShowsExamples(t *testing.T) {

@@ -21,6 +21,8 @@ import (
 type APIError struct {
 	Code    string
 	Message string
+	// kept is what may be stored of the message, which quotes requests.
+	kept error
 }
 
 func (e *APIError) Error() string { return e.Message }
@@ -180,7 +182,7 @@ func (a *API) answerable(r micro.Request) bool {
 }
 
 // reject counts and reports a request that cannot be understood. No copy is
-// kept: requests may hold secrets.
+// kept, and the cause must quote nothing of it: requests may hold secrets.
 func (a *API) reject(r micro.Request, cause error) {
 	m := Message{Kind: "request", Subject: r.Subject(), Body: r.Data()}
 	if !a.begin() {
@@ -210,7 +212,9 @@ func answer[Req, Resp any](a *API, r micro.Request, serve func(context.Context, 
 	}
 	if len(r.Data()) > 0 {
 		if err := json.Unmarshal(r.Data(), &req); err != nil {
-			refuse(a, r, Errorf(contracts.CodeBadRequest, "%s: the request is not the JSON expected: %v", r.Subject(), err))
+			no := Errorf(contracts.CodeBadRequest, "%s: the request is not the JSON expected: %v", r.Subject(), err)
+			no.kept = fmt.Errorf("%s: the request is not the JSON expected%s", r.Subject(), jsonFault(err))
+			refuse(a, r, no)
 			return
 		}
 	}
@@ -234,21 +238,28 @@ func answer[Req, Resp any](a *API, r micro.Request, serve func(context.Context, 
 // fits tells a request that is too large.
 func fits(r micro.Request) error {
 	if n := len(r.Data()); n > contracts.MaxRequestBytes {
-		return Errorf(contracts.CodeTooLarge, "%s: the request has %d bytes; at most %d", r.Subject(), n, contracts.MaxRequestBytes)
+		err := Errorf(contracts.CodeTooLarge, "%s: the request has %d bytes; at most %d", r.Subject(), n, contracts.MaxRequestBytes)
+		err.kept = errors.New(err.Message)
+		return err
 	}
 	return nil
 }
 
+// refuse answers with an error. Its text goes to the requester alone.
 func refuse(a *API, r micro.Request, err error) {
-	code := contracts.CodeInternal
+	code, cause := contracts.CodeInternal, error(nil)
 	var apiErr *APIError
 	if errors.As(err, &apiErr) {
-		code = apiErr.Code
+		code, cause = apiErr.Code, apiErr.kept
 	} else {
 		a.env.Log.Warn("api request failed", "subject", r.Subject(), "error", err)
 	}
-	if code == contracts.CodeBadRequest || len(r.Data()) > contracts.MaxRequestBytes {
-		a.reject(r, err)
+	// It is the answer that may be too large, too.
+	if code == contracts.CodeBadRequest || code == contracts.CodeTooLarge && len(r.Data()) > contracts.MaxRequestBytes {
+		if cause == nil {
+			cause = Untold(r.Subject(), code)
+		}
+		a.reject(r, cause)
 	}
 	// Not r.Error: micro reads the request when the handler has returned, which
 	// was long before.

@@ -46,7 +46,7 @@ func TestRequestsThatCannotBeUnderstood(t *testing.T) {
 			case 2:
 				return errors.New("broken")
 			}
-			return shell.Errorf(contracts.CodeBadRequest, "n: %d is too many", n)
+			return shell.Errorf(contracts.CodeBadRequest, "n: %d is too many, hunter2", n)
 		}
 		raw := func(r micro.Request) error {
 			if len(r.Data()) == 0 {
@@ -64,18 +64,21 @@ func TestRequestsThatCannotBeUnderstood(t *testing.T) {
 		env.Ready()
 		nc := s.Connect(t)
 		counted := 0.0
+		const alone = ": refused with code 400; the text went to the requester alone, because it may quote the request"
 		for _, c := range []struct {
 			verb, reply, body, cause string // without a cause nothing is to be reported
 			lines                    int
 		}{
-			{verb: "double", reply: "_INBOX.x", body: `{`, cause: "smith.router.double: the request is not the JSON expected: unexpected end of JSON input"},
+			{verb: "double", reply: "_INBOX.x", body: `{`, cause: "smith.router.double: the request is not the JSON expected: a syntax error at byte 1"},
+			{verb: "double", reply: "_INBOX.x", body: `{"n":"hunter2"}`, cause: "smith.router.double: the request is not the JSON expected: a string at byte 14, where int is expected"},
+			{verb: "double", reply: "_INBOX.x", body: `{"n":4711.5}`, cause: "smith.router.double: the request is not the JSON expected: a number at byte 11, where int is expected"},
 			{verb: "double", reply: "_INBOX.x", body: strings.Repeat("x", contracts.MaxRequestBytes+1), cause: "smith.router.double: the request has 262145 bytes; at most 262144"},
-			{verb: "double", reply: "_INBOX.x", body: `{"n":3}`, cause: "n: 3 is too many"},
+			{verb: "double", reply: "_INBOX.x", body: `{"n":3}`, cause: "smith.router.double" + alone},
 			{verb: "double", reply: "$JS.API.STREAM.DELETE.SMITH_EVENTS", body: `{}`, cause: `smith.router.double: the reply subject "$JS.API.STREAM.DELETE.SMITH_EVENTS" is no inbox; send it as a request`},
 			{verb: "double", reply: "smith.x", body: `{}`, cause: `smith.router.double: the reply subject "smith.x" is no inbox; send it as a request`},
 			{verb: "double", body: `{}`, cause: `smith.router.double: the reply subject "" is no inbox; send it as a request`},
 			{verb: "raw", body: `{}`, cause: `smith.router.raw: the reply subject "" is no inbox; send it as a request`},
-			{verb: "raw", reply: "_INBOX.x", body: "xxx", cause: "n: 3 is too many"},
+			{verb: "raw", reply: "_INBOX.x", body: "xxx", cause: "smith.router.raw" + alone},
 			{verb: "raw", reply: "_INBOX.x", body: strings.Repeat("x", contracts.MaxRequestBytes+1), cause: "smith.router.raw: the request has 262145 bytes; at most 262144"},
 			{verb: "double", reply: "_INBOX.x", body: `{"n":1}`},
 			{verb: "double", reply: "_INBOX.x", body: `{"n":2}`, lines: 3},
@@ -119,6 +122,90 @@ smith_messages_rejected_total{kind="request",service="router"} %v
 `, counted)
 		if err := testutil.GatherAndCompare(metrics, strings.NewReader(want), "smith_messages_rejected_total"); err != nil {
 			t.Error(err)
+		}
+	})
+}
+
+// TestRefusalsQuoteNothing: a handler's text, which quotes what was sent, reaches
+// the requester alone, not the log of events and no line of the program's.
+func TestRefusalsQuoteNothing(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
+		env := newEnv(t, s, "router")
+		var logged safeBuffer
+		env.Log = slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
+		api, err := shell.NewAPI(t.Context(), env, "test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer api.Stop(t.Context())
+		type start struct{ Command string }
+		err = errors.Join(
+			shell.Handle(api, "rehearse", func(_ context.Context, req start) (ask, error) {
+				return ask{}, fmt.Errorf("start: %w", shell.Errorf(contracts.CodeBadRequest, "command: %q: a list is wanted", req.Command))
+			}),
+			api.HandleRaw("replay", func(r micro.Request) error {
+				return shell.Errorf(contracts.CodeBadRequest, "%s: %s", r.Subject(), r.Data())
+			}),
+		)
+		if err != nil {
+			t.Fatal(err)
+		}
+		env.Ready()
+		nc := s.Connect(t)
+		for _, verb := range []string{"rehearse", "replay"} {
+			_, err := shell.Call[ask](t.Context(), nc, "smith.router."+verb, start{"./agent --api-key hunter2"})
+			if err == nil || !strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("%s: the requester was told %v", verb, err)
+			}
+			<-time.After(20 * time.Second)
+		}
+		synctest.Wait()
+		if reports := rejections(t, s); len(reports) != 2 || strings.Contains(fmt.Sprint(reports), "hunter2") {
+			t.Errorf("reported %+v", reports)
+		}
+		if said := string(logged.bytes()); !strings.Contains(said, "message rejected") || strings.Contains(said, "hunter2") {
+			t.Errorf("logged %s", said)
+		}
+	})
+}
+
+// TestTooManyRequests: one that finds no place is no bad one, however large.
+func TestTooManyRequests(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
+		env := newEnv(t, s, "router")
+		api, err := shell.NewAPI(t.Context(), env, "test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer api.Stop(t.Context())
+		release := make(chan struct{})
+		err = shell.Handle(api, "slow", func(context.Context, ask) (ask, error) {
+			<-release
+			return ask{}, nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		env.Ready()
+		nc := s.Connect(t)
+		for range 64 {
+			if err := nc.PublishRequest("smith.router.slow", "_INBOX.x", nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_, err = shell.Call[ask](t.Context(), nc, "smith.router.slow", strings.Repeat("x", contracts.MaxRequestBytes))
+		var no *shell.APIError
+		if !errors.As(err, &no) || no.Code != contracts.CodeNotReady {
+			t.Errorf("refused with %v", err)
+		}
+		close(release)
+		<-time.After(20 * time.Second)
+		if reports := rejections(t, s); len(reports) > 0 {
+			t.Errorf("reported %+v", reports)
 		}
 	})
 }

@@ -54,12 +54,7 @@ func (f NATSFlags) Options() (servers string, opts []nats.Option, err error) {
 	set(f.Server, natscontext.WithServerURL)
 	set(f.Creds, natscontext.WithCreds)
 	set(f.NKey, natscontext.WithNKey)
-	if f.Password == "" {
-		set(f.User, natscontext.WithToken)
-	} else {
-		set(f.User, natscontext.WithUser)
-		set(f.Password, natscontext.WithPassword)
-	}
+	set(f.Password, natscontext.WithPassword)
 	set(f.TLSCert, natscontext.WithCertificate)
 	set(f.TLSKey, natscontext.WithKey)
 	set(f.TLSCA, natscontext.WithCA)
@@ -69,6 +64,14 @@ func (f NATSFlags) Options() (servers string, opts []nats.Option, err error) {
 	}
 	load := f.Context != "" || f.Selected && f.Server == ""
 	nctx, err := natscontext.New(f.Context, load, over...)
+	if err == nil && f.User != "" {
+		// Which of the two it is depends on what the context has.
+		user := natscontext.WithToken
+		if nctx.User() != "" || nctx.Password() != "" {
+			user = natscontext.WithUser
+		}
+		nctx, err = natscontext.New(f.Context, load, append(over, user(f.User))...)
+	}
 	if err != nil {
 		name := f.Context
 		if name == "" {

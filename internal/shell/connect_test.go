@@ -46,9 +46,13 @@ func TestSecretsStaySecret(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var logged bytes.Buffer
-			flags := shell.NATSFlags{Server: c.server, Timeout: 300 * time.Millisecond}
-			_, err := flags.Connect(t.Context(), "test", slog.New(slog.NewJSONHandler(&logged, nil)))
-			if err == nil || !strings.HasPrefix(err.Error(), c.want) {
+			flags := shell.NATSFlags{Server: c.server, Timeout: 2 * time.Second}
+			nc, err := flags.Connect(t.Context(), "test", slog.New(slog.NewJSONHandler(&logged, nil)))
+			if err == nil {
+				nc.Close()
+				t.Fatalf("connected; want %q…", c.want)
+			}
+			if !strings.HasPrefix(err.Error(), c.want) {
 				t.Errorf("got %v, want %q…", err, c.want)
 			}
 			if strings.HasPrefix(c.want, "no NATS") && !strings.Contains(logged.String(), "trying again") {

@@ -3,6 +3,7 @@ package shell
 import (
 	"context"
 	"errors"
+	"maps"
 	"sync"
 
 	"github.com/nats-io/nats.go"
@@ -29,6 +30,7 @@ func NewNamedGuard(env Env, f *config.File, settings, downstream string) *guard.
 		f = config.Default()
 	}
 	opts := guard.FromFile(f, settings)
+	opts.Timeouts = timeoutsAs(opts.Timeouts, settings, downstream)
 	if env.NC != nil {
 		opts.Scope = (&connection{nc: env.NC}).scope
 	}
@@ -50,6 +52,25 @@ func NewNamedGuard(env Env, f *config.File, settings, downstream string) *guard.
 		}))
 	}
 	return guard.New(downstream, opts)
+}
+
+// timeoutsAs gives timeouts in which those of the service settings are those of
+// downstream, too, where it has none of its own.
+func timeoutsAs(t config.Timeouts, settings, downstream string) config.Timeouts {
+	t.Services = withEntryOf(t.Services, settings, downstream)
+	t.Operations = withEntryOf(t.Operations, settings, downstream)
+	return t
+}
+
+// withEntryOf gives m with the entry of one name for another that has none.
+func withEntryOf[V any](m map[string]V, name, other string) map[string]V {
+	v, has := m[name]
+	if _, own := m[other]; own || !has {
+		return m
+	}
+	m = maps.Clone(m)
+	m[other] = v
+	return m
 }
 
 var errConnectionLost = errors.New("not connected to NATS")

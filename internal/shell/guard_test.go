@@ -60,6 +60,45 @@ func TestGuardedCallEndsWithTheConnection(t *testing.T) {
 	})
 }
 
+// TestNamedGuardHasTheTimeouts of the service whose settings it has, for each
+// operation, but for those of its own name.
+func TestNamedGuardHasTheTimeouts(t *testing.T) {
+	f := config.Default()
+	f.Timeouts.Services = map[string]time.Duration{"runner": 10 * time.Second, "runner/own": time.Second}
+	f.Timeouts.Operations = map[string]map[string]time.Duration{"runner": {"start": 5 * time.Second}}
+	for _, c := range []struct {
+		downstream, op string
+		want           time.Duration
+	}{
+		{"runner", "list", 10 * time.Second},
+		{"runner/r1", "list", 10 * time.Second},
+		{"runner/r1", "start", 5 * time.Second},
+		{"runner/own", "list", time.Second},
+		{"runner/own", "start", 5 * time.Second},
+	} {
+		t.Run(c.downstream+" "+c.op, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				g := shell.NewNamedGuard(shell.Env{Service: "supervisor"}, f, "runner", c.downstream)
+				defer g.Close(t.Context())
+				begin := time.Now()
+				err := g.Run(t.Context(), c.op, func(ctx context.Context) error {
+					end, ok := ctx.Deadline()
+					if got := end.Sub(begin); !ok || got != c.want {
+						t.Errorf("%s may take %v, want %v", c.op, got, c.want)
+					}
+					return nil
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			})
+		})
+	}
+	if len(f.Timeouts.Services) != 2 || len(f.Timeouts.Operations) != 1 {
+		t.Errorf("the file has changed: %+v", f.Timeouts)
+	}
+}
+
 // TestBreakerIsTold opens a breaker with calls that nobody answers, closes it
 // with calls that are answered, and reads from the stream what was told of it.
 func TestBreakerIsTold(t *testing.T) {

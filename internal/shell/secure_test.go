@@ -222,6 +222,39 @@ func TestContext(t *testing.T) {
 	attempt{"selected, but not there", selected(shell.NATSFlags{}), []string{`"gone"`, "nats context ls"}}.run(t)
 }
 
+// TestUserBesideAContext: a user named by a flag takes the place of the context's
+// user, with its password.
+func TestUserBesideAContext(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	s := natstest.Listen(t, func(o *server.Options) { o.Username, o.Password = "bob", "p" })
+	saveContext(t, dir, "alice", map[string]string{"url": s.URL(), "user": "alice", "password": "p"})
+	saveContext(t, dir, "password", map[string]string{"url": s.URL(), "password": "p"})
+	for _, a := range []attempt{
+		{"the context's", shell.NATSFlags{Context: "alice"}, []string{"refused the credentials"}},
+		{"another user", shell.NATSFlags{Context: "alice", User: "bob"}, nil},
+		{"another user and password", shell.NATSFlags{Context: "alice", User: "bob", Password: "q"}, []string{"refused the credentials"}},
+		{"user for a password", shell.NATSFlags{Context: "password", User: "bob"}, nil},
+	} {
+		a.run(t)
+	}
+}
+
+// TestTokenBesideAContext: where the context has neither, it is a token.
+func TestTokenBesideAContext(t *testing.T) {
+	dir := t.TempDir()
+	t.Setenv("XDG_CONFIG_HOME", dir)
+	s := natstest.Listen(t, func(o *server.Options) { o.Authorization = "t0ken" })
+	saveContext(t, dir, "neither", map[string]string{"url": s.URL()})
+	saveContext(t, dir, "other", map[string]string{"url": s.URL(), "token": "other"})
+	for _, a := range []attempt{
+		{"token", shell.NATSFlags{Context: "neither", User: "t0ken"}, nil},
+		{"another token", shell.NATSFlags{Context: "other", User: "t0ken"}, nil},
+	} {
+		a.run(t)
+	}
+}
+
 // TestProgramsReachSecuredServers: a service takes the same flags and variables
 // as a command, except for the selected context.
 func TestProgramsReachSecuredServers(t *testing.T) {

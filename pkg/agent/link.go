@@ -67,6 +67,17 @@ func connect(ctx context.Context, o Options, more ...nats.Option) (*nats.Conn, e
 		return nil, fmt.Errorf("%w: %w", ErrConnect, err)
 	}
 	at := natsconn.Redact(o.URL)
+	var files []nats.Option
+	if o.Creds != "" {
+		files = append(files, nats.UserCredentials(o.Creds))
+	}
+	if o.CA != "" {
+		files = append(files, nats.RootCAs(o.CA))
+	}
+	// Those in NATS are not checked: they may have callbacks, whose failures may pass.
+	if err := natsconn.CheckOptions(files); err != nil {
+		return nil, fmt.Errorf("%w at %s: %w; check the files that %s and %s name", ErrConnect, at, err, contracts.EnvNATSCreds, contracts.EnvNATSCA)
+	}
 	opts := []nats.Option{
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250 * time.Millisecond),
@@ -84,16 +95,7 @@ func connect(ctx context.Context, o Options, more ...nats.Option) (*nats.Conn, e
 			}
 		}),
 	}
-	if o.Creds != "" {
-		opts = append(opts, nats.UserCredentials(o.Creds))
-	}
-	if o.CA != "" {
-		opts = append(opts, nats.RootCAs(o.CA))
-	}
-	opts = append(append(opts, more...), o.NATS...)
-	if err := natsconn.CheckOptions(opts); err != nil {
-		return nil, fmt.Errorf("%w at %s: %w; check the files that %s and %s name", ErrConnect, at, err, contracts.EnvNATSCreds, contracts.EnvNATSCA)
-	}
+	opts = append(append(append(opts, files...), more...), o.NATS...)
 	before := natsconn.NotRefused
 	for wait := 50 * time.Millisecond; ; wait = min(2*wait, 2*time.Second) {
 		nc, err := nats.Connect(o.URL, opts...)

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -81,5 +82,43 @@ func TestCredentialsFromTheEnvironment(t *testing.T) {
 				t.Errorf("it took %s", time.Since(begin))
 			}
 		})
+	}
+}
+
+// TestCallbackThatFailsForAMoment: credentials that an option fetches are fetched
+// again.
+func TestCallbackThatFailsForAMoment(t *testing.T) {
+	creds, jwt := natstest.Creds(t)
+	s := natstest.Listen(t, jwt)
+	var asked atomic.Int32
+	fetched := func(o *nats.Options) error {
+		if err := nats.UserCredentials(creds)(o); err != nil {
+			return err
+		}
+		read := o.UserJWT
+		o.UserJWT = func() (string, error) {
+			if asked.Add(1) == 1 {
+				return "", errors.New("the vault is sealed")
+			}
+			return read()
+		}
+		return nil
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	beats, err := s.Connect(t, nats.UserCredentials(creds)).SubscribeSync(contracts.HeartbeatSubject("w1"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended := make(chan error, 1)
+	go func() {
+		ended <- agent.Run(ctx, agent.Options{Agent: "w1", URL: s.URL(), NATS: []nats.Option{fetched}, Log: quiet()})
+	}()
+	if _, err := beats.NextMsg(20 * time.Second); err != nil {
+		t.Errorf("no heartbeat: %v", err)
+	}
+	cancel()
+	if err := <-ended; err != nil {
+		t.Errorf("ended with %v", err)
 	}
 }

@@ -45,7 +45,8 @@ func Redact(servers string) string {
 	return strings.Join(shown, ",")
 }
 
-// redactServer understands a URL as the NATS client does.
+// redactServer understands a URL as the NATS client does, for which one without
+// a host is this machine.
 func redactServer(s string) string {
 	s = strings.TrimSpace(s)
 	if s == "" {
@@ -56,7 +57,7 @@ func redactServer(s string) string {
 		full = "nats://" + s
 	}
 	u, err := url.Parse(full)
-	if err != nil || u.Hostname() == "" {
+	if err != nil {
 		return hiddenURL
 	}
 	// A '/', '?' or '#' in a password ends what is parsed as user and host.

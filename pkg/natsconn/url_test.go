@@ -23,6 +23,15 @@ func TestRedact(t *testing.T) {
 		{servers: "nats://u:sec@secret@h", want: "nats://***@h"},
 		{servers: "nats://u:s%65cret%40secret@h", want: "nats://***@h"},
 		{servers: "nats://a:1,nats://u:secret@b:2,nats://secret@c:3", want: "nats://a:1,nats://***@b:2,nats://***@c:3"},
+		// Without a host it is this machine.
+		{servers: "nats://:4222", want: "nats://:4222"},
+		{servers: ":4222", want: ":4222"},
+		{servers: "nats://", want: "nats://"},
+		{servers: "nats://u:secret@:4222", want: "nats://***@:4222"},
+		{servers: "u:secret@:4222,:4223", want: "***@:4222,:4223"},
+		{servers: "nats://:1,secret@h", want: hiddenURL + ",***@h"},
+		{servers: "nats://:secret", want: hiddenURL, bad: true},
+		{servers: "nats:///secret@h", want: hiddenURL, bad: true},
 		// Not readable, or not as it was meant.
 		{servers: "nats://u:%secret@h", want: hiddenURL, bad: true},
 		{servers: "nats://u:secret/x@h", want: hiddenURL, bad: true},
@@ -34,7 +43,6 @@ func TestRedact(t *testing.T) {
 		{servers: "nats://u:1,2,x@h", want: hiddenURL + "," + hiddenURL + ",***@h"},
 		{servers: "u:secret@a,u:secret@b", want: hiddenURL + ",***@b"},
 		{servers: "nats://h:1,nats://u:secret x@h", want: hiddenURL + "," + hiddenURL, bad: true},
-		{servers: "nats://", want: hiddenURL, bad: true},
 		{servers: "://secret", want: hiddenURL, bad: true},
 	} {
 		if got := Redact(c.servers); got != c.want {

@@ -166,6 +166,11 @@ func TestBadCommands(t *testing.T) {
 		"two mistakes":    {"start", `{"agent":"a"}`},
 		"secret in error": {"start", `{"agent":"a b","incarnation":1,"command":["x"],"env":{"TOKEN":"hunter2"}}`},
 	}
+	// The first is the one that is reported, and its requester alone is told of it.
+	quoted := []byte(`{"agent":"a","incarnation":1,"command":["x"],"env":{"TOKEN=hunter2":""}}`)
+	if msg, err := h.nc.Request(contracts.RunnerSubject("r1", "start"), quoted, patience); err != nil || !bytes.Contains(msg.Data, []byte("hunter2")) {
+		t.Fatalf("answered %+v, %v", msg, err)
+	}
 	for name, tt := range bad {
 		msg, err := h.nc.Request(contracts.RunnerSubject("r1", tt.verb), []byte(tt.body), patience)
 		if err != nil {
@@ -186,7 +191,8 @@ func TestBadCommands(t *testing.T) {
 		}
 	}
 	rejected := h.stored("smith.event.system.message_rejected.*", 1)
-	if d := data[contracts.SystemRejectedData](t, rejected[0]); !strings.HasPrefix(d.Origin, "smith.runner.r1.") || len(rejected) != 1 {
+	if d := data[contracts.SystemRejectedData](t, rejected[0]); !strings.HasPrefix(d.Origin, "smith.runner.r1.") || len(rejected) != 1 ||
+		d.Cause == "" || strings.Contains(d.Cause, "hunter2") {
 		t.Errorf("%d reports of rejected commands, the first %+v", len(rejected), d)
 	}
 	list := ask[contracts.RunnerList](h, "list", nil)

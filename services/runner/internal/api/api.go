@@ -120,8 +120,9 @@ func (a *API) handler(slots int, serve func([]byte) (any, error)) micro.Handler 
 			reply, err := serve(r.Data())
 			a.answer(r, reply, err)
 			if err != nil {
-				// No copy is kept: commands may hold secrets.
-				a.rejects.Reject(a.ctx, shell.Message{Kind: "command", Subject: r.Subject(), Body: r.Data()}, err)
+				// No copy is kept, and no text that quotes: commands may hold secrets.
+				a.rejects.Reject(a.ctx, shell.Message{Kind: "command", Subject: r.Subject(), Body: r.Data()},
+					shell.Untold(r.Subject(), contracts.CodeBadRequest))
 			}
 		})
 	})
