@@ -107,15 +107,25 @@ func (m *meter) change(c tree.Change) {
 		if c.Spec == nil {
 			return
 		}
-		n = &place{id: c.ID, parent: m.nodes[c.Spec.Parent], agent: c.Spec.Agent != nil, kids: map[string]*place{}, since: m.now}
+		n = &place{id: c.ID, agent: c.Spec.Agent != nil, kids: map[string]*place{}, since: m.now}
 		m.nodes[c.ID] = n
-		if n.parent != nil {
-			n.parent.kids[c.ID] = n
-		}
+	}
+	if c.Spec != nil {
+		n.under(m.nodes[c.Spec.Parent])
 	}
 	if c.State != nil {
 		n.state = c.State
-		m.look(n)
+	}
+	m.look(n)
+}
+
+// under puts a node under its parent, which is another once it has been moved.
+func (n *place) under(parent *place) {
+	if n.parent != nil {
+		delete(n.parent.kids, n.id)
+	}
+	if n.parent = parent; parent != nil {
+		parent.kids[n.id] = n
 	}
 }
 

@@ -268,6 +268,26 @@ func TestOrdersAndDowntime(t *testing.T) {
 	}
 }
 
+// TestMovedAgents: what is below a supervisor that an operator has terminated is
+// not down, also when it was moved there.
+func TestMovedAgents(t *testing.T) {
+	t.Parallel()
+	specs := forest(group("g", tree.OneForOne, 5, "a", "b"), group("h", tree.OneForOne, 5, "c"))
+	s := newScene(t, specs, func(string, uint64) (time.Duration, tree.Input) { return 0, tree.Input{} })
+	s.play(500 * time.Millisecond)
+	s.step(tree.Input{Kind: tree.Order, Command: tree.MoveIt, Node: "a", To: "h", Token: "move"})
+	s.play(500 * time.Millisecond)
+	s.step(tree.Input{Kind: tree.Order, Command: tree.TerminateIt, Node: "h", Token: "stop"})
+	s.play(5 * time.Second)
+	got := rehearse(t, s.state(0), Options{Specs: specs})
+	for _, name := range []string{"a", "c"} {
+		want := contracts.RehearsalLife{Starts: 1, Downtime: 30 * ms, Phase: "idle"}
+		if a := agent(t, got, name); a.Recorded != want || a.Rehearsed != want {
+			t.Errorf("%s: got %+v, want %+v on both sides", name, a, want)
+		}
+	}
+}
+
 func TestRefused(t *testing.T) {
 	t.Parallel()
 	specs := forest(group("g", tree.OneForOne, 5, "a", "b"))
