@@ -18,8 +18,8 @@ func TestEncodedAsKnown(t *testing.T) {
 	t.Parallel()
 	var full part
 	var change tree.Change
-	fill(reflect.ValueOf(&full.DecisionsData).Elem(), 0)
-	fill(reflect.ValueOf(&change).Elem(), 0)
+	fill(t, reflect.ValueOf(&full.DecisionsData).Elem(), 0)
+	fill(t, reflect.ValueOf(&change).Elem(), 0)
 	state := change
 	state.Spec = nil
 	for name, c := range map[string]struct {
@@ -53,7 +53,8 @@ func TestEncodedAsKnown(t *testing.T) {
 
 // fill gives everything in a value something that is not its zero, and that is
 // hard to encode.
-func fill(v reflect.Value, depth int) {
+func fill(t *testing.T, v reflect.Value, depth int) {
+	t.Helper()
 	switch v.Kind() {
 	case reflect.String:
 		v.SetString("<&>\u2028\"\\\xff\x01é" + strconv.Itoa(depth))
@@ -67,7 +68,7 @@ func fill(v reflect.Value, depth int) {
 		v.SetFloat(1e21)
 	case reflect.Pointer:
 		v.Set(reflect.New(v.Type().Elem()))
-		fill(v.Elem(), depth)
+		fill(t, v.Elem(), depth)
 	case reflect.Slice:
 		if v.Type() == reflect.TypeFor[json.RawMessage]() {
 			v.SetBytes([]byte(`{"a":[1,"<"]}`))
@@ -75,15 +76,15 @@ func fill(v reflect.Value, depth int) {
 		}
 		v.Set(reflect.MakeSlice(v.Type(), 2, 2))
 		for i := range 2 {
-			fill(v.Index(i), depth+1)
+			fill(t, v.Index(i), depth+1)
 		}
 	case reflect.Map:
 		v.Set(reflect.MakeMap(v.Type()))
 		for range 2 {
 			depth++
 			key, value := reflect.New(v.Type().Key()).Elem(), reflect.New(v.Type().Elem()).Elem()
-			fill(key, depth)
-			fill(value, depth)
+			fill(t, key, depth)
+			fill(t, value, depth)
 			v.SetMapIndex(key, value)
 		}
 	case reflect.Struct:
@@ -92,9 +93,9 @@ func fill(v reflect.Value, depth int) {
 			return
 		}
 		for i := range v.NumField() {
-			fill(v.Field(i), depth)
+			fill(t, v.Field(i), depth)
 		}
 	default:
-		panic("nobody has said how to fill a " + v.Type().String())
+		t.Fatalf("a %s is new here: say how it is filled", v.Type())
 	}
 }
