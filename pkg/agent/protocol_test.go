@@ -146,10 +146,16 @@ func perform(t *testing.T, do func(ctx context.Context, w *world, words []string
 		if words[0] == "sub" || words[0] == "reply" {
 			begun++
 			subject := words[1]
-			before := w.server.Subscribers(t, subject)
-			go func() { waiting <- run(words) }()
+			before, ended := w.server.Subscribers(t, subject), make(chan struct{})
+			go func() {
+				err := run(words)
+				close(ended)
+				waiting <- err
+			}()
 			for w.server.Subscribers(t, subject) == before && ctx.Err() == nil && !slices.Contains(words, "--stream") {
-				pauseReal(t)
+				if pauseReal(ended) {
+					break
+				}
 			}
 			continue
 		}
@@ -173,10 +179,15 @@ func perform(t *testing.T, do func(ctx context.Context, w *world, words []string
 	t.Logf("%d commands, %d of which waited", len(lines), begun)
 }
 
-func pauseReal(t *testing.T) {
+// pauseReal pauses for a moment, and tells whether a command has ended meanwhile:
+// one that waits for what comes all the time can be over before it was seen to
+// listen.
+func pauseReal(ended <-chan struct{}) (over bool) {
 	select {
 	case <-time.After(5 * time.Millisecond):
-	case <-t.Context().Done():
+		return false
+	case <-ended:
+		return true
 	}
 }
 
