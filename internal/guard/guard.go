@@ -17,6 +17,7 @@ package guard
 import (
 	"context"
 	"fmt"
+	"time"
 )
 
 // Guard protects the calls to one downstream service. All methods are safe
@@ -126,12 +127,12 @@ func attempt[T any](ctx context.Context, g *Guard, op string, p *pass, fn func(c
 	defer cancel()
 	// A call that does not heed its context must not hold a half-open
 	// breaker's place for ever: it has failed when its time is up.
-	stop := context.AfterFunc(callCtx, func() {
+	overdue := time.AfterFunc(limit, func() {
 		if ctx.Err() == nil {
 			p.done(failure, timeoutError(limit))
 		}
 	})
-	defer stop()
+	defer overdue.Stop()
 	err = errAborted // what remains when fn panics or calls Goexit
 	defer func() { p.done(g.opts.judge(ctx, err), err) }()
 	scoped, release := g.opts.Scope(callCtx)

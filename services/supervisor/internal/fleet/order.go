@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"sync"
 
 	encoding "github.com/segmentio/encoding/json"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/environment"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // order is what a runner is told of a start, a contracts.StartCommand, in two
@@ -83,6 +85,23 @@ func (c *Commander) order(cmd *Command) (*order, error) {
 		fresh: fresh{Agent: cmd.Node, Incarnation: cmd.Incarnation, Env: env, CausationID: cmd.Decision, CorrelationID: cmd.Chain},
 		rest:  spec.rest,
 	}, nil
+}
+
+// Prepare puts together what runners are to be told, beside what its caller does
+// until the commands are needed, which wait waits for. A start that cannot be put
+// together fails when it is its turn.
+func (c *Commander) Prepare(cmds []Command) (wait func()) {
+	var preparing sync.WaitGroup
+	if len(cmds) > 0 {
+		preparing.Go(func() {
+			for i := range cmds {
+				if cmds[i].Kind == tree.DoStart {
+					cmds[i].order, _ = c.order(&cmds[i])
+				}
+			}
+		})
+	}
+	return preparing.Wait
 }
 
 // environment gives that of a start: from the specification itself where an older

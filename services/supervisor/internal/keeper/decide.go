@@ -27,7 +27,10 @@ type turn struct {
 func (k *Keeper) decide(ctx context.Context, batch []arrival) (effects []tree.Effect, err error) {
 	for len(batch) > 0 {
 		t := k.workOut(batch)
-		if err := k.store(ctx, t.decision); err != nil {
+		prepared := k.commands.Prepare(t.commands)
+		err := k.store(ctx, t.decision)
+		prepared()
+		if err != nil {
 			return nil, err
 		}
 		k.conclude(t)
@@ -77,7 +80,6 @@ func (k *Keeper) workOut(batch []arrival) *turn {
 	if len(t.decision.Changes) == 0 && runners != nil && k.runners == nil {
 		k.runners = runners // nothing is stored that would tell of them
 	}
-	k.watch(t.decision.Changes)
 	for _, e := range t.effects {
 		if cmd, ok := k.command(e); ok {
 			t.commands = append(t.commands, cmd)
@@ -114,6 +116,9 @@ func (k *Keeper) conclude(t *turn) {
 	changes := t.decision.Changes
 	k.letGo(changes)
 	k.environs.Follow(changes)
+	// Whoever comes up is heard from before its start is ordered; to subscribe
+	// earlier would keep the decision from leaving.
+	k.watch(changes)
 	for _, a := range t.arrivals {
 		if a.Kind == tree.Lost {
 			k.commands.Forget(a.Node, a.Incarnation)
