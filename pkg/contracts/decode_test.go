@@ -119,6 +119,32 @@ func FuzzDecode(f *testing.F) {
 	f.Fuzz(func(t *testing.T, which uint8, body []byte) { agree(t, types[int(which)%len(types)], body) })
 }
 
+// BenchmarkDecode reads an agent's exit, as a supervisor does.
+func BenchmarkDecode(b *testing.B) {
+	e := failed(b)
+	body, err := e.Encode()
+	if err != nil {
+		b.Fatal(err)
+	}
+	for name, read := range map[string]func([]byte, any) error{
+		"decode":        decode,
+		"exact":         func(body []byte, v any) error { return exact.Unmarshal(body, v, asEncodingJSON) },
+		"encoding-json": json.Unmarshal,
+	} {
+		b.Run(name, func(b *testing.B) {
+			for b.Loop() {
+				var whole struct {
+					Event
+					Data AgentFailedData `json:"data"`
+				}
+				if err := read(body, &whole); err != nil {
+					b.Fatal(err)
+				}
+			}
+		})
+	}
+}
+
 // TestPlain: what services send each other is read by the quicker decoder.
 func TestPlain(t *testing.T) {
 	t.Parallel()
@@ -128,7 +154,7 @@ func TestPlain(t *testing.T) {
 			t.Errorf("%s is not plain: %s", types[i], body)
 		}
 	}
-	for _, other := range []string{"\n", `\u0062`, "\x7f", "ä", strings.Repeat("1", plainDigits+1), strings.Repeat("{", plainDepth+1)} {
+	for _, other := range []string{"\n", `\u0062`, "\x7f", "ä", strings.Repeat("1", plainDigits+1), strings.Repeat("{", plainBrackets+1)} {
 		if plain([]byte(other)) {
 			t.Errorf("%q is plain", other)
 		}
