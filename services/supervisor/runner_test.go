@@ -186,17 +186,7 @@ func (r *runner) stop(body []byte) contracts.RunnerReply {
 	if err := json.Unmarshal(body, &cmd); err != nil || cmd.Validate() != nil {
 		r.t.Errorf("runner %s: bad stop %s: %v, %v", r.name, body, err, cmd.Validate())
 	}
-	r.mu.Lock()
-	slow := r.slow[cmd.Agent]
-	r.mu.Unlock()
-	killed := cmd.Kill
-	if !cmd.Kill && slow > 0 {
-		killed = cmd.Timeout > 0 && slow > cmd.Timeout.D()
-		if killed {
-			slow = cmd.Timeout.D()
-		}
-		<-time.After(slow)
-	}
+	killed := cmd.Kill || r.linger(cmd)
 	r.mu.Lock()
 	inc := r.live[cmd.Agent]
 	ends := inc > 0 && inc <= cmd.Incarnation
@@ -214,6 +204,21 @@ func (r *runner) stop(body []byte) contracts.RunnerReply {
 		r.tellStopped(cmd.Agent, inc)
 	}
 	return contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation}
+}
+
+// linger waits for as long as the agent takes to stop, if it is not ended by
+// another command meanwhile, and tells whether it has to be killed.
+func (r *runner) linger(cmd contracts.StopCommand) (killed bool) {
+	r.mu.Lock()
+	slow, inc := r.slow[cmd.Agent], r.live[cmd.Agent]
+	r.mu.Unlock()
+	if cmd.Timeout > 0 && slow > cmd.Timeout.D() {
+		slow, killed = cmd.Timeout.D(), true
+	}
+	for end := time.Now().Add(slow); time.Now().Before(end) && r.incarnation(cmd.Agent) == inc; {
+		<-time.After(min(10*time.Millisecond, time.Until(end)))
+	}
+	return killed
 }
 
 // exit ends an agent's process and stores the event that says so.

@@ -205,7 +205,7 @@ func (t *Term) renew(ctx context.Context) error {
 	now := time.Now()
 	next, err := t.lease.write(ctx, t.rec, revision)
 	if err != nil && errors.Is(err, jetstream.ErrKeyExists) {
-		next, err = t.again(ctx)
+		next, err = t.again(ctx, t.rec)
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -220,17 +220,17 @@ func (t *Term) renew(ctx context.Context) error {
 	return err
 }
 
-// again deals with a refusal: an earlier renewal may have been stored and its
-// answer lost, the bucket may be a new one, or the lease is another's.
-func (t *Term) again(ctx context.Context) (uint64, error) {
-	rec, revision, err := t.lease.read(ctx)
+// again writes rec after a refusal: an earlier renewal may have been stored and
+// its answer lost, the bucket may be a new one, or the lease is another's.
+func (t *Term) again(ctx context.Context, rec record) (uint64, error) {
+	found, revision, err := t.lease.read(ctx)
 	switch {
 	case err != nil:
 		return 0, err
-	case revision == 0 || rec.Session == t.rec.Session:
-		return t.lease.write(ctx, t.rec, revision)
+	case revision == 0 || found.Session == rec.Session:
+		return t.lease.write(ctx, rec, revision)
 	}
-	return 0, fmt.Errorf("%w to supervisor %s", ErrLost, rec.Holder)
+	return 0, fmt.Errorf("%w to supervisor %s", ErrLost, found.Holder)
 }
 
 // Lost is closed when somebody else has taken the lease.
@@ -280,7 +280,11 @@ func (t *Term) Release(ctx context.Context) {
 	}
 	rec := t.rec
 	rec.Released = true
-	if _, err := t.lease.write(ctx, rec, t.revision); err != nil {
+	_, err := t.lease.write(ctx, rec, t.revision)
+	if errors.Is(err, jetstream.ErrKeyExists) {
+		_, err = t.again(ctx, rec)
+	}
+	if err != nil {
 		t.lease.env.Log.Debug("lease not released; it runs out", "tree", t.lease.tree, "error", err)
 	}
 }

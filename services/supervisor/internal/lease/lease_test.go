@@ -154,6 +154,28 @@ func TestWhoeverStoodStillFindsOut(t *testing.T) {
 	})
 }
 
+// A renewal whose answer was not waited for does not keep its holder from
+// giving the lease up.
+func TestReleaseAmidARenewal(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		a, _ := w.open("a", "main")
+		b, _ := w.open("b", "main")
+		term, stop := w.acquire(a)
+		stop()
+		if _, err := a.write(t.Context(), term.rec, term.revision); err != nil {
+			t.Fatal(err)
+		}
+		term.Release(t.Context())
+		begin := time.Now()
+		w.acquire(b)
+		if took := time.Since(begin); took > 2*pollEvery {
+			t.Errorf("taken %s after it was released", took)
+		}
+	})
+}
+
 // Standing still alone costs nothing, nor does a new bucket or an outage of NATS.
 func TestNobodyElseWantsIt(t *testing.T) {
 	t.Parallel()
