@@ -317,7 +317,7 @@ func TestLogger(t *testing.T) {
 }
 
 func TestConnectErrors(t *testing.T) {
-	_, err := shell.NATSFlags{Server: "nats://user:secret@127.0.0.1:1", Timeout: 10 * time.Millisecond}.Connect(t.Context(), "x", quiet())
+	_, err := shell.NATSFlags{Server: "nats://user:secret@127.0.0.1:1", Timeout: 500 * time.Millisecond}.Connect(t.Context(), "x", quiet())
 	if !errors.Is(err, nats.ErrNoServers) || !strings.Contains(err.Error(), "smith up") || strings.Contains(err.Error(), "secret") {
 		t.Errorf("unreachable: %v", err)
 	}
