@@ -75,6 +75,10 @@ func (g *Guard) Close(ctx context.Context) error {
 	return g.breaker.flush(ctx)
 }
 
+// Forget takes the guard out of the metrics, for a downstream service that is
+// gone for good. Calls that still end later are counted anew.
+func (g *Guard) Forget() { g.metrics.forget(g) }
+
 // Run is [Do] for calls without a result.
 func (g *Guard) Run(ctx context.Context, op string, fn func(context.Context) error) error {
 	_, err := Do(ctx, g, op, func(ctx context.Context) (struct{}, error) { return struct{}{}, fn(ctx) })

@@ -70,6 +70,19 @@ func registerMetrics(reg prometheus.Registerer, g *Guard) *metrics {
 	return m
 }
 
+func (m *metrics) forget(g *Guard) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.guards[g.name] != g {
+		return // another has its name by now
+	}
+	delete(m.guards, g.name)
+	name := prometheus.Labels{"guard": g.name}
+	m.calls.DeletePartialMatch(name)
+	m.seconds.DeletePartialMatch(name)
+	m.retries.DeletePartialMatch(name)
+}
+
 // Describe implements prometheus.Collector.
 func (m *metrics) Describe(ch chan<- *prometheus.Desc) {
 	m.calls.Describe(ch)

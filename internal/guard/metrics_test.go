@@ -63,6 +63,23 @@ func TestMetrics(t *testing.T) {
 		if got := a.State(); got != HalfOpen {
 			t.Errorf("state %s", got)
 		}
+		New("b", o)
+		b.Forget() // which does nothing to the later one of its name
+		if n := testutil.CollectAndCount(a.metrics, "smith_guard_bulkhead_available"); n != 2 {
+			t.Errorf("%d guards", n)
+		}
+		a.Forget()
+		expect(t, reg, `
+			# HELP smith_guard_breaker_state State of the breaker: 0 closed, 1 half-open, 2 open.
+			# TYPE smith_guard_breaker_state gauge
+			smith_guard_breaker_state{guard="b",service="router"} 0
+			# HELP smith_guard_bulkhead_available Calls that could start now without waiting.
+			# TYPE smith_guard_bulkhead_available gauge
+			smith_guard_bulkhead_available{guard="b",service="router"} 5
+			# HELP smith_guard_calls_total Guarded calls by outcome: ok, error, timeout, cancelled, aborted, open, half_open_limit, queue_full, queue_timeout, closed.
+			# TYPE smith_guard_calls_total counter
+			smith_guard_calls_total{guard="b",operation="put",outcome="aborted",service="router"} 1
+		`)
 	})
 }
 

@@ -142,7 +142,7 @@ func (p *premises) write(ctx context.Context, l *lease) error {
 		ctx, cancel := context.WithTimeout(ctx, 3*time.Second)
 		defer cancel()
 		revision, err := p.state.Update(ctx, contracts.RouterStateKey, body, l.revision)
-		if errors.Is(err, jetstream.ErrKeyExists) || wrongSequence(err) {
+		if errors.Is(err, jetstream.ErrKeyRevisionMismatch) {
 			return 0, guard.Permanent(fmt.Errorf("%w: %w", errSuperseded, err))
 		}
 		return revision, err
@@ -152,11 +152,6 @@ func (p *premises) write(ctx context.Context, l *lease) error {
 	}
 	l.revision = revision
 	return nil
-}
-
-func wrongSequence(err error) bool {
-	var refused *jetstream.APIError
-	return errors.As(err, &refused) && refused.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence
 }
 
 // errSnapshot tells that what is stored is no snapshot.

@@ -3,8 +3,10 @@ package fleet
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"log/slog"
 	"strconv"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -142,6 +144,46 @@ func TestStartsStandInLine(t *testing.T) {
 		}
 		if want := agents - places + 1; started != want {
 			t.Errorf("%d starts were asked for, want %d", started, want)
+		}
+	})
+}
+
+// TestDrop: of runners that are gone for good nothing remains, so that names that
+// never come again do not add up.
+func TestDrop(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		l := newLab(t, contracts.RunnerOK)
+		for _, runner := range []string{"pod-1", "pod-2"} {
+			l.Meet(runner, "boot")
+			if _, err := l.List(t.Context(), runner); !errors.Is(err, nats.ErrNoResponders) {
+				t.Fatalf("asked a runner that is not there: %v", err)
+			}
+		}
+		named := func() (series int) {
+			families, err := l.reg.Gather()
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range families {
+				for _, m := range f.Metric {
+					for _, label := range m.Label {
+						if strings.HasPrefix(label.GetValue(), "runner/") {
+							series++
+						}
+					}
+				}
+			}
+			return series
+		}
+		all := named()
+		l.Drop("pod-1")
+		if n := named(); all == 0 || n != all/2 || len(l.lines) != 1 || len(l.boots) != 1 {
+			t.Errorf("%d series of %d, %d lines, %d boots remain", n, all, len(l.lines), len(l.boots))
+		}
+		l.Drop("pod-2")
+		l.Drop("never heard of")
+		if n := named(); n != 0 || len(l.lines)+len(l.boots) != 0 {
+			t.Errorf("%d series remain", n)
 		}
 	})
 }

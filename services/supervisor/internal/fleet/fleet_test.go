@@ -48,11 +48,12 @@ func TestRegistry(t *testing.T) {
 	}
 	now = now.Add(contracts.RunnerTimeout)
 	r.Admit("r2", hear("r2", "a").Visit)
-	if r.Expire(now) {
+	expires := func() bool { changed, _ := r.Expire(now); return changed }
+	if expires() {
 		t.Error("r1 expired at its timeout; it may be as old as that")
 	}
 	now = now.Add(time.Millisecond)
-	if !r.Expire(now) || r.Expire(now) {
+	if !expires() || expires() {
 		t.Error("r1 must expire, once")
 	}
 	if got := fmt.Sprint(r.Available()); got != "[{r2 5 false map[]}]" {
@@ -68,9 +69,8 @@ func TestRegistry(t *testing.T) {
 		t.Errorf("views: %+v", v)
 	}
 	now = now.Add(25 * time.Hour)
-	r.Expire(now)
-	if len(r.Views()) != 0 {
-		t.Error("runners unheard of for a day are remembered")
+	if _, forgotten := r.Expire(now); len(forgotten) != 2 || len(r.Views()) != 0 {
+		t.Errorf("runners unheard of for a day are remembered; forgotten: %v", forgotten)
 	}
 }
 

@@ -47,6 +47,17 @@ func (c *Commander) Renew(runner string) {
 	}
 }
 
+// Drop forgets a runner that is gone for good, with its metrics.
+func (c *Commander) Drop(runner string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.boots, runner)
+	if l := c.lines[runner]; l != nil {
+		delete(c.lines, runner)
+		l.guard.Forget()
+	}
+}
+
 // inLine calls f when it is the start's turn. That never comes when ctx ends or
 // another command for the same agent takes its place.
 func (l *line) inLine(ctx context.Context, overtaken <-chan struct{}, f func() (contracts.RunnerReply, error)) (contracts.RunnerReply, error) {

@@ -24,13 +24,14 @@ type lab struct {
 	*Commander
 	t      *testing.T
 	js     jetstream.JetStream
+	reg    *prometheus.Registry
 	starts chan contracts.StartCommand
 }
 
 func newLab(t *testing.T, reply contracts.RunnerCode) *lab {
 	s := natstest.Start(t)
 	nc := s.Connect(t)
-	l := &lab{t: t, js: natstest.JetStream(t, nc), starts: make(chan contracts.StartCommand, 100)}
+	l := &lab{t: t, js: natstest.JetStream(t, nc), reg: prometheus.NewRegistry(), starts: make(chan contracts.StartCommand, 100)}
 	natstest.Streams(t, l.js)
 	_, err := nc.Subscribe(contracts.RunnerSubject("r", "start"), func(m *nats.Msg) {
 		var cmd contracts.StartCommand
@@ -47,7 +48,7 @@ func newLab(t *testing.T, reply contracts.RunnerCode) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := shell.NewEnv(t.Context(), "supervisor", "s1", s.Connect(t), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), shell.NewHealth())
+	env, err := shell.NewEnv(t.Context(), "supervisor", "s1", s.Connect(t), slog.New(slog.DiscardHandler), l.reg, shell.NewHealth())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -121,18 +121,20 @@ func decodeAnnouncement(subject string, body []byte) (contracts.RunnerAnnounceme
 }
 
 // Expire makes runners unavailable that have not been heard of for long enough
-// and tells whether there were any. After a day they are forgotten.
-func (r *Registry) Expire(now time.Time) (changed bool) {
+// and tells whether there were any. After a day they are forgotten; it names
+// those.
+func (r *Registry) Expire(now time.Time) (changed bool, forgotten []string) {
 	for name, e := range r.runners {
 		switch silent := now.Sub(e.seen); {
 		case silent > 24*time.Hour:
 			delete(r.runners, name)
+			forgotten = append(forgotten, name)
 		case silent > contracts.RunnerTimeout && (e.available || e.held):
 			changed = changed || e.available
 			e.available, e.held = false, false
 		}
 	}
-	return changed
+	return changed, forgotten
 }
 
 // Admit lets a runner take starts from now on, and tells whether it does: a

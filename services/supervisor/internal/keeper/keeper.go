@@ -345,7 +345,10 @@ func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 		}
 	}
 	k.snapshotIfOld(time.Now())
-	expired := k.registry.Expire(time.Now())
+	expired, forgotten := k.registry.Expire(time.Now())
+	for _, runner := range forgotten {
+		k.commands.Drop(runner)
+	}
 	k.lookForLost(ctx, time.Now())
 	batch := k.unheard(time.Now())
 	if expired {

@@ -31,6 +31,9 @@ const (
 	// others look.
 	renewEvery = 300 * time.Millisecond
 	pollEvery  = 200 * time.Millisecond
+	// settle is what a replicated bucket is given to store a renewal whose answer
+	// was not waited for; until then it refuses whatever else is written.
+	settle = 20 * time.Millisecond
 )
 
 // Errors of leases.
@@ -158,6 +161,12 @@ func (l *Lease) write(ctx context.Context, rec record, revision uint64) (uint64,
 	return l.bucket.Update(ctx, contracts.SupervisorLeaseKey, value, revision)
 }
 
+// refused tells that the key has, or is about to have, another revision than the
+// writer thought.
+func refused(err error) bool {
+	return errors.Is(err, jetstream.ErrKeyExists) || errors.Is(err, jetstream.ErrKeyRevisionMismatch)
+}
+
 // Term is a time during which this supervisor has the lease.
 type Term struct {
 	lease *Lease
@@ -204,7 +213,7 @@ func (t *Term) renew(ctx context.Context) error {
 	t.mu.Unlock()
 	now := time.Now()
 	next, err := t.lease.write(ctx, t.rec, revision)
-	if err != nil && errors.Is(err, jetstream.ErrKeyExists) {
+	if refused(err) {
 		next, err = t.again(ctx, t.rec)
 	}
 	t.mu.Lock()
@@ -281,10 +290,10 @@ func (t *Term) Release(ctx context.Context) {
 	rec := t.rec
 	rec.Released = true
 	_, err := t.lease.write(ctx, rec, t.revision)
-	if errors.Is(err, jetstream.ErrKeyExists) {
+	for refused(err) && shell.Pause(ctx, settle) == nil {
 		_, err = t.again(ctx, rec)
 	}
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrLost) {
 		t.lease.env.Log.Debug("lease not released; it runs out", "tree", t.lease.tree, "error", err)
 	}
 }

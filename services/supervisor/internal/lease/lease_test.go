@@ -154,8 +154,8 @@ func TestWhoeverStoodStillFindsOut(t *testing.T) {
 	})
 }
 
-// A renewal whose answer was not waited for does not keep its holder from
-// giving the lease up.
+// A renewal that was stored and whose answer did not come does not keep its holder
+// from giving the lease up.
 func TestReleaseAmidARenewal(t *testing.T) {
 	t.Parallel()
 	natstest.Bubble(t, func(t *testing.T) {
