@@ -89,7 +89,7 @@ func TestRolesAtWork(t *testing.T) {
 	}
 	// What is added with an environment is started with it, again too.
 	call[contracts.OK](t, op, "supervisor.add", contracts.AddRequest{Parent: f.file.Tree.Root.Name, Child: contracts.ChildSpec{
-		Name: "added", Command: []string{os.Args[0]}, Env: map[string]string{asAgent: "1"}, HeartbeatInterval: contracts.Duration(100 * time.Millisecond),
+		Name: "added", Command: []string{os.Args[0]}, Env: map[string]string{asAgent: "1"}, HeartbeatInterval: contracts.Duration(time.Second),
 	}})
 	call[contracts.OK](t, op, "supervisor.restart", contracts.NodeRequest{Node: "added"})
 	call[contracts.OK](t, op, "supervisor.remove", contracts.NodeRequest{Node: "added"})
@@ -123,7 +123,7 @@ supervision_tree:
       type: researcher
       command: [%q]
       env: {%s: "1"}
-      heartbeat_interval: 100ms
+      heartbeat_interval: 1s
 `, os.Args[0], asAgent))
 	if err != nil {
 		t.Fatal(err)

@@ -14,7 +14,7 @@ import (
 const groupConfig = `
 supervision_tree:
   root_strategy: one_for_one
-  failure_detection: {heartbeat_interval: 200ms}
+  failure_detection: {heartbeat_interval: 1s}
   restart_policies:
     default: {max_restarts: 100, time_window: 1h, restart_delay: 50ms, backoff_strategy: {type: fixed}}
   tree:
@@ -22,14 +22,14 @@ supervision_tree:
       strategy: one_for_all
       policy: default
       children:
-        - {name: a, type: researcher, heartbeat_interval: 200ms, stabilisation: 100ms, command: [WORKER, --records, RECORDS, --start-delay, 100ms]}
-        - {name: b, type: researcher, heartbeat_interval: 200ms, stabilisation: 100ms, command: [WORKER, --records, RECORDS, --start-delay, 100ms]}
-        - {name: c, type: researcher, heartbeat_interval: 200ms, stabilisation: 100ms, command: [WORKER, --records, RECORDS, --start-delay, 100ms]}
+        - {name: a, type: researcher, heartbeat_interval: 1s, stabilisation: 100ms, command: [WORKER, --records, RECORDS, --start-delay, 100ms]}
+        - {name: b, type: researcher, heartbeat_interval: 1s, stabilisation: 100ms, command: [WORKER, --records, RECORDS, --start-delay, 100ms]}
+        - {name: c, type: researcher, heartbeat_interval: 1s, stabilisation: 100ms, command: [WORKER, --records, RECORDS, --start-delay, 100ms]}
     - name: bystanders
       strategy: one_for_one
       policy: default
       children:
-        - {name: d, type: coder, heartbeat_interval: 200ms, command: [WORKER, --records, RECORDS]}
+        - {name: d, type: coder, heartbeat_interval: 1s, command: [WORKER, --records, RECORDS]}
 `
 
 var group = []string{"a", "b", "c"}

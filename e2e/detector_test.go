@@ -76,7 +76,8 @@ func TestDetectorCommands(t *testing.T) {
 			t.Errorf("%+v", v)
 		}
 	}
-	if out := s.shell(dir, "smith detector explain crawler-1"); !strings.Contains(out, "crawler-1 is healthy") || !strings.Contains(out, "◀ failed") || !strings.Contains(out, "█") {
-		t.Errorf("explained:\n%s", out)
-	}
+	eventually(t, 20*time.Second, "crawler-1 to be explained", func() bool {
+		out := s.shell(dir, "smith detector explain crawler-1")
+		return strings.Contains(out, "crawler-1 is healthy") && strings.Contains(out, "◀ failed") && strings.Contains(out, "█")
+	})
 }

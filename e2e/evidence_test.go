@@ -39,8 +39,8 @@ func TestExitEvidence(t *testing.T) {
 	}
 	s := deploy(t, evidenceConfig)
 	want := map[string]uint64{}
-	for _, a := range s.agents() {
-		want[a.Name] = 1
+	for i := range 20 {
+		want[fmt.Sprintf("a-%d", i+1)] = 1
 	}
 	now := s.waitRunning(want)
 	names := make([]string, 0, len(now))
@@ -53,10 +53,10 @@ func TestExitEvidence(t *testing.T) {
 	var took []time.Duration
 	for i := range kills {
 		name, incarnation := names[i%len(names)], uint64(i/len(names)+1)
-		victim := s.agents()[name]
+		victim := s.waitRunning(map[string]uint64{name: incarnation})[name]
 		began := time.Now()
-		if err := syscall.Kill(victim.PID, syscall.SIGKILL); err != nil {
-			t.Fatalf("kill %s: %v", name, err)
+		if err := syscall.Kill(victim.PID, syscall.SIGKILL); victim.PID <= 1 || err != nil {
+			t.Fatalf("kill %s, process %d: %v", name, victim.PID, err)
 		}
 		select {
 		case f := <-failures:

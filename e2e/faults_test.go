@@ -12,7 +12,7 @@ import (
 const faultsConfig = `
 supervision_tree:
   root_strategy: one_for_one
-  failure_detection: {heartbeat_interval: 200ms}
+  failure_detection: {heartbeat_interval: 1s}
   restart_policies:
     default: {max_restarts: 5, time_window: 30s, restart_delay: 50ms, backoff_strategy: {type: fixed}}
     brittle: {max_restarts: 2, time_window: 30s, restart_delay: 50ms, backoff_strategy: {type: fixed}}
@@ -21,17 +21,17 @@ supervision_tree:
       strategy: one_for_one
       policy: default
       children:
-        - {name: a, type: researcher, count: 2, capacity: 2, heartbeat_interval: 200ms, command: [WORKER, --records, RECORDS]}
+        - {name: a, type: researcher, count: 2, capacity: 2, heartbeat_interval: 500ms, command: [WORKER, --records, RECORDS]}
     - name: all
       strategy: one_for_all
       policy: default
       children:
-        - {name: b, type: coder, count: 2, heartbeat_interval: 200ms, command: [WORKER, --records, RECORDS]}
+        - {name: b, type: coder, count: 2, heartbeat_interval: 1s, command: [WORKER, --records, RECORDS]}
     - name: rest
       strategy: rest_for_one
       policy: default
       children:
-        - {name: c, type: analyst, count: 3, heartbeat_interval: 200ms, command: [WORKER, --records, RECORDS]}
+        - {name: c, type: analyst, count: 3, heartbeat_interval: 1s, command: [WORKER, --records, RECORDS]}
     - name: edge
       strategy: one_for_one
       policy: default
@@ -40,8 +40,8 @@ supervision_tree:
           strategy: one_for_one
           policy: brittle
           children:
-            - {name: flaky, heartbeat_interval: 200ms, command: [sh, DIR/flaky.sh, WORKER, --records, RECORDS]}
-            - {name: neighbour, heartbeat_interval: 200ms, command: [WORKER, --records, RECORDS]}
+            - {name: flaky, heartbeat_interval: 1s, command: [sh, DIR/flaky.sh, WORKER, --records, RECORDS]}
+            - {name: neighbour, heartbeat_interval: 1s, command: [WORKER, --records, RECORDS]}
 `
 
 // TestFaults lets each kind of fault happen to five separate services' fleet
@@ -174,12 +174,12 @@ func TestTasksSurviveTheirAgents(t *testing.T) {
 const faultsConfig2 = `
 supervision_tree:
   root_strategy: one_for_one
-  failure_detection: {heartbeat_interval: 200ms}
+  failure_detection: {heartbeat_interval: 1s}
   # A task may be in the hands of all three that are killed, one after the other.
   routing: {max_attempts: 10}
   tree:
     - name: pool
       strategy: one_for_one
       children:
-        - {name: w, type: researcher, count: 4, capacity: 3, heartbeat_interval: 200ms, command: [WORKER, --records, RECORDS, --service-time, 60ms]}
+        - {name: w, type: researcher, count: 4, capacity: 3, heartbeat_interval: 1s, command: [WORKER, --records, RECORDS, --service-time, 400ms]}
 `

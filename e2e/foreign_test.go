@@ -34,10 +34,10 @@ func TestForeignAgent(t *testing.T) {
 		beat()
 		<-time.After(200 * time.Millisecond) // this is the agent's heartbeat
 	}
-	view := s.agentView("foo")
-	if view.Health != contracts.HealthHealthy {
-		t.Errorf("a beating agent is %+v", view)
-	}
+	eventually(t, 5*time.Second, "foo to be healthy", func() bool {
+		beat()
+		return s.agentView("foo").Health == contracts.HealthHealthy
+	})
 	silent := time.Now()
 	ev, err := contracts.DecodeEvent("", []byte(failures()))
 	if err != nil {
@@ -48,8 +48,8 @@ func TestForeignAgent(t *testing.T) {
 		t.Errorf("%+v, %v", failed, err)
 	}
 	t.Logf("silence found after %s: %s, phi %.1f", time.Since(silent), failed.Silence.Rule, failed.Silence.Phi)
-	beat()
 	eventually(t, 5*time.Second, "foo to recover", func() bool {
+		beat()
 		return s.agentView("foo").Health != contracts.HealthUnhealthy
 	})
 	services := s.microServices()
@@ -164,7 +164,7 @@ func (s *system) microServices() string {
 	}
 	var all strings.Builder
 	for {
-		msg, err := sub.NextMsg(time.Second)
+		msg, err := sub.NextMsg(3 * time.Second)
 		if err != nil {
 			return all.String()
 		}

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -32,23 +31,17 @@ func TestLookingBackAndRehearsing(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	kill := func(agent string) {
-		t.Helper()
-		if err := syscall.Kill(s.agents()[agent].PID, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-	}
 	s.waitRunning(map[string]uint64{"a": 1, "b": 1, "c": 1, "d": 1})
 	var before contracts.TreeReply
 	ask(&before, "tree")
 	then := time.Now().Format(time.RFC3339Nano)
 
-	kill("a")
+	s.kill("a")
 	s.waitRunning(map[string]uint64{"a": 2, "b": 2, "c": 2, "d": 1})
 	s.services["supervisor"].Kill()
 	s.services["supervisor"].Start()
 	s.waitReady("supervisor")
-	kill("d")
+	s.kill("d")
 	s.waitRunning(map[string]uint64{"a": 2, "b": 2, "c": 2, "d": 2})
 
 	for _, when := range []string{then, fmt.Sprint(before.Sequence)} {

@@ -16,6 +16,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
 )
 
 // binaries is where TestMain put what it built.
@@ -39,6 +41,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, subscribeIdly(url))
 		os.Exit(1)
 	}
+	natstest.Isolate()
 	os.Exit(buildAndRun(m))
 }
 

@@ -13,9 +13,9 @@ import (
 const modesConfig = `
 supervision_tree:
   root_mode: shadow
-  failure_detection: {heartbeat_interval: 200ms}
+  failure_detection: {heartbeat_interval: 1s}
   tree:
-    - {name: w, heartbeat_interval: 200ms, stabilisation: 100ms, command: [WORKER, --records, RECORDS]}
+    - {name: w, heartbeat_interval: 1s, stabilisation: 100ms, command: [WORKER, --records, RECORDS]}
 `
 
 // TestRollingOut brings an agent under supervision that something else keeps
@@ -84,7 +84,8 @@ func TestRollingOut(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, 10*time.Second, "the runner to tell of the end", func() bool {
-		return len(s.list()) == 0 || s.list()[0].State == "exited"
+		agents := s.list()
+		return len(agents) == 1 && agents[0].State == "exited"
 	})
 	smith("mode", "set", "root", "enforce")
 	if w := became(contracts.NodeRunning, 2); w.PID == first.PID {

@@ -88,7 +88,7 @@ func inShell(t *testing.T, dir, line string) (code int, output string) {
 	line = strings.ReplaceAll(line, "nats://127.0.0.1:4222", nowhere)
 	cmd := exec.Command("sh", "-c", line)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "PATH="+binaries+":"+os.Getenv("PATH"), "NATS_URL="+nowhere, "NATS_TIMEOUT=50ms",
+	cmd.Env = append(os.Environ(), "PATH="+binaries+":"+os.Getenv("PATH"), "NATS_URL="+nowhere, "NATS_TIMEOUT=500ms",
 		"SMITH_HTTP=", "SMITH_STORE_DIR="+filepath.Join(dir, "supervision-config.yaml"), "SMITH_LISTEN=127.0.0.1:0")
 	out, _ := cmd.CombinedOutput()
 	return cmd.ProcessState.ExitCode(), string(out)

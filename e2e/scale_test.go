@@ -33,7 +33,7 @@ type scale struct {
 
 func scaleOfTest(t *testing.T) scale {
 	if os.Getenv("E2E_SCALE") == "" {
-		return scale{agents: 2000, killed: 50, rounds: 14, interval: 500 * time.Millisecond}
+		return scale{agents: 2000, killed: 50, rounds: 14, interval: time.Second}
 	}
 	s := scale{agents: 1_000_000, killed: 1000, rounds: 14, interval: 10 * time.Second}
 	if n, err := strconv.Atoi(os.Getenv("E2E_AGENTS")); err == nil {

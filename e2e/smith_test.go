@@ -73,12 +73,12 @@ func readyURL(t *testing.T, p *process) string {
 const upConfig = `
 supervision_tree:
   root_strategy: one_for_one
-  failure_detection: {heartbeat_interval: 200ms}
+  failure_detection: {heartbeat_interval: 1s}
   tree:
     - name: research
       strategy: one_for_one
       children:
-        - {name: crawler, count: 2, type: researcher, capacity: 2, heartbeat_interval: 200ms, command: [WORKER, --records, RECORDS]}
+        - {name: crawler, count: 2, type: researcher, capacity: 2, heartbeat_interval: 1s, command: [WORKER, --records, RECORDS]}
 `
 
 // TestOperator walks through what an operator does with smith.
@@ -291,7 +291,7 @@ func TestWrongUse(t *testing.T) {
 		{[]string{"events", "query", "--type", "agent.exploded"}, 2, []string{"agent.exploded"}},
 		{[]string{"task", "submit", "research", "{"}, 2, []string{"JSON"}},
 		{[]string{"task", "submit", "no.dots", "{}"}, 2, []string{"no.dots"}},
-		{[]string{"tree", "--server", "nats://127.0.0.1:1", "--timeout", "100ms"}, 1, []string{"127.0.0.1:1", "smith up"}},
+		{[]string{"tree", "--server", "nats://127.0.0.1:1", "--timeout", "1s"}, 1, []string{"127.0.0.1:1", "smith up"}},
 		{[]string{"config", "check", bad}, 1, []string{"bad.yaml:2:3", "root_strategy"}},
 		{[]string{"config", "check", "/no/such/file"}, 1, []string{"/no/such/file"}},
 		{[]string{"up", "--config", bad}, 2, []string{"bad.yaml:2:3"}},

@@ -7,7 +7,6 @@ import (
 	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -18,11 +17,11 @@ import (
 const supervisionConfig = `
 supervision_tree:
   root_strategy: one_for_one
-  failure_detection: {heartbeat_interval: 200ms}
+  failure_detection: {heartbeat_interval: 1s}
   tree:
     - name: research
       children:
-        - {name: crawler, count: 2, heartbeat_interval: 200ms, stabilisation: 100ms, command: [WORKER, --records, RECORDS]}
+        - {name: crawler, count: 2, heartbeat_interval: 1s, stabilisation: 100ms, command: [WORKER, --records, RECORDS]}
     - {name: experiments, children: []}
 `
 
@@ -40,22 +39,16 @@ func TestSupervisionCommands(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "new.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	kill := func(agent string) {
-		t.Helper()
-		if err := syscall.Kill(s.agents()[agent].PID, syscall.SIGKILL); err != nil {
-			t.Fatal(err)
-		}
-	}
 	s.waitRunning(map[string]uint64{"crawler-1": 1, "crawler-2": 1})
 	start := fmt.Sprint(" ", s.tree().Sequence)
-	kill("crawler-2")
+	s.kill("crawler-2")
 	s.waitRunning(map[string]uint64{"crawler-2": 2})
 
 	is := func(agent string, status contracts.NodeStatus) bool { return s.agents()[agent].Status == status }
-	research := func(status contracts.NodeStatus) bool { return s.tree().Root.Children[0].Status == status }
+	research := func(status contracts.NodeStatus) bool { return s.first().Status == status }
 	mode := func(node string) string {
 		if node == "research" {
-			return s.tree().Root.Children[0].Mode
+			return s.first().Mode
 		}
 		return s.agents()[node].Mode
 	}
@@ -93,7 +86,7 @@ func TestSupervisionCommands(t *testing.T) {
 	}
 	before := map[string]func(){
 		"smith mode diff": func() {
-			kill("crawler-1")
+			s.kill("crawler-1")
 			eventually(t, 20*time.Second, "a proposal", func() bool { return is("crawler-1", contracts.NodeFailed) })
 		},
 	}

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -216,6 +217,27 @@ func (s *system) waitRunning(atLeast map[string]uint64) map[string]contracts.Nod
 		return true
 	})
 	return now
+}
+
+// first is the root's first child, or the zero view while there is no supervisor.
+func (s *system) first() contracts.NodeView {
+	if children := s.tree().Root.Children; len(children) > 0 {
+		return children[0]
+	}
+	return contracts.NodeView{}
+}
+
+// kill ends an agent's process with -9.
+func (s *system) kill(agent string) {
+	s.t.Helper()
+	pid := 0
+	eventually(s.t, 10*time.Second, agent+" to have a process", func() bool {
+		pid = s.agents()[agent].PID
+		return pid > 1
+	})
+	if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+		s.t.Fatalf("kill %s: %v", agent, err)
+	}
 }
 
 // events reads the whole event stream.

@@ -41,7 +41,7 @@ func (s *system) deciding(before string) string {
 	var who string
 	eventually(s.t, 15*time.Second, "another supervisor than "+before+" to decide", func() bool {
 		var reply contracts.TreeReply
-		msg, err := s.nc.Request("smith.supervisor.tree", []byte("{}"), 200*time.Millisecond)
+		msg, err := s.nc.Request("smith.supervisor.tree", []byte("{}"), 50*time.Millisecond)
 		if err != nil || json.Unmarshal(msg.Data, &reply) != nil {
 			return false
 		}
@@ -60,6 +60,21 @@ func (s *system) decidedBy(who string, after time.Time) []contracts.Event {
 		}
 	}
 	return out
+}
+
+// inTime checks by its own first decision when a supervisor took over. When it was
+// seen to answer includes how long this process took to look.
+func (s *system) inTime(who string, begin time.Time) {
+	s.t.Helper()
+	decided := s.decidedBy(who, begin)
+	if len(decided) == 0 {
+		s.t.Fatalf("%s answers and has decided nothing", who)
+	}
+	took := decided[0].Time.Sub(begin)
+	s.t.Logf("%s has taken over after %s", who, took.Round(time.Millisecond))
+	if took > takeoverWithin {
+		s.t.Errorf("taken over after %s; at most %s", took, takeoverWithin)
+	}
 }
 
 // superseded waits for the event by which a supervisor says that another decides.
@@ -138,16 +153,8 @@ func TestTakeover(t *testing.T) {
 				s.services[leader].Kill()
 				next := s.deciding(leader)
 				answered := time.Since(begin)
-				decided := s.decidedBy(next, begin)
-				if len(decided) == 0 {
-					t.Fatalf("%s answers and has decided nothing", next)
-				}
-				took := decided[0].Time.Sub(begin)
-				t.Logf("kill -9 of %s: %s has taken over after %s and answers after %s", leader, next,
-					took.Round(time.Millisecond), answered.Round(time.Millisecond))
-				if took > takeoverWithin || answered > takeoverWithin {
-					t.Errorf("round %d: taken over after %s, answered after %s; at most %s", round, took, answered, takeoverWithin)
-				}
+				t.Logf("round %d: kill -9 of %s: %s is seen to answer after %s", round, leader, next, answered.Round(time.Millisecond))
+				s.inTime(next, begin)
 				s.services[leader].Start()
 				s.waitReady(leader)
 				want := map[string]uint64{"d": 1}
@@ -173,20 +180,15 @@ func TestPausedSupervisor(t *testing.T) {
 	if old != "supervisor-1" {
 		t.Fatalf("%s decides", old)
 	}
-	if err := syscall.Kill(s.agents()["b"].PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	s.kill("b")
 	<-time.After(100 * time.Millisecond) // into the restart of the group
 	begin := time.Now()
 	paused.Signal(syscall.SIGSTOP)
 	resume := sync.OnceFunc(func() { paused.Signal(syscall.SIGCONT) })
 	t.Cleanup(resume)
 	next := s.deciding(old)
-	took := time.Since(begin)
-	t.Logf("SIGSTOP of %s: %s decides and answers after %s", old, next, took.Round(time.Millisecond))
-	if took > takeoverWithin {
-		t.Errorf("taken over after %s; at most %s", took, takeoverWithin)
-	}
+	t.Logf("SIGSTOP of %s: %s is seen to answer after %s", old, next, time.Since(begin).Round(time.Millisecond))
+	s.inTime(next, begin)
 	for i := 0; time.Since(begin) < 10*time.Second; i++ {
 		s.disturb(group[i%len(group)])
 		// The paused one still has its subscriptions; no request is lost to it.
@@ -234,18 +236,14 @@ func TestCutOffSupervisor(t *testing.T) {
 	s.services["supervisor"].Start()
 	s.waitReady("supervisor")
 
-	if err := syscall.Kill(s.waitRunning(map[string]uint64{"a": 1, "b": 1, "c": 1})["a"].PID, syscall.SIGKILL); err != nil {
-		t.Fatal(err)
-	}
+	s.waitRunning(map[string]uint64{"a": 1, "b": 1, "c": 1})
+	s.kill("a")
 	<-time.After(100 * time.Millisecond)
 	begin := time.Now()
 	wire.Hold()
 	next := s.deciding("supervisor-2")
-	took := time.Since(begin)
-	t.Logf("cut off: %s decides and answers after %s", next, took.Round(time.Millisecond))
-	if took > takeoverWithin {
-		t.Errorf("taken over after %s; at most %s", took, takeoverWithin)
-	}
+	t.Logf("cut off: %s is seen to answer after %s", next, time.Since(begin).Round(time.Millisecond))
+	s.inTime(next, begin)
 	for i := 0; time.Since(begin) < 6*time.Second; i++ {
 		s.disturb(group[i%len(group)])
 	}

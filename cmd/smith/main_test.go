@@ -11,21 +11,12 @@ import (
 	"github.com/alecthomas/kong"
 	"go.uber.org/goleak"
 
+	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-// TestMain takes away what the environment says of NATS: the flags of every
-// command read it.
 func TestMain(m *testing.M) {
-	for _, entry := range os.Environ() {
-		name, _, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, "NATS_") {
-			continue
-		}
-		if err := os.Unsetenv(name); err != nil {
-			panic(err)
-		}
-	}
+	natstest.Isolate()
 	goleak.VerifyTestMain(m)
 }
 

@@ -215,7 +215,7 @@ func testOrders(t *testing.T, b bench) {
 			t.Errorf("task %s: %v", payload, err)
 		}
 	}
-	b.give(t, "e", `{"exit":5}`)
+	b.give(t, "e", `{"exit":5,"sleep":"1s"}`)
 	if code := exitCode(t, cmd); code != 5 {
 		t.Errorf("exit code %d", code)
 	}

@@ -17,6 +17,7 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -45,6 +46,21 @@ func Main(m *testing.M) {
 		}
 	}
 	os.Exit(code)
+}
+
+// Isolate takes away what the environment says of NATS and of services, which
+// their flags read. What it says to tests (NATS_CLI, SMITH_TEST_…) stays.
+func Isolate() {
+	for _, entry := range os.Environ() {
+		name, _, _ := strings.Cut(entry, "=")
+		flag := strings.HasPrefix(name, "NATS_") || strings.HasPrefix(name, "SMITH_")
+		if !flag || name == "NATS_CLI" || strings.HasPrefix(name, "SMITH_TEST_") {
+			continue
+		}
+		if err := os.Unsetenv(name); err != nil {
+			panic(err)
+		}
+	}
 }
 
 // bubbles are the tests that run in one.

@@ -162,6 +162,10 @@ const sameSignal = 500 * time.Millisecond
 // Signals gives a context that ends at SIGINT or SIGTERM. A second signal, not
 // a repetition of the first, ends the process at once.
 func Signals(parent context.Context, log *slog.Logger) (context.Context, func()) {
+	return signals(parent, log, sameSignal)
+}
+
+func signals(parent context.Context, log *slog.Logger, same time.Duration) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
 	ch := make(chan os.Signal, 2)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
@@ -177,7 +181,7 @@ func Signals(parent context.Context, log *slog.Logger) (context.Context, func())
 		for first := time.Now(); ; {
 			select {
 			case <-ch:
-				if time.Since(first) > sameSignal {
+				if time.Since(first) > same {
 					os.Exit(ExitFailed)
 				}
 			case <-done:

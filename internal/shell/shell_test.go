@@ -24,7 +24,10 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-func TestMain(m *testing.M) { natstest.Main(m) }
+func TestMain(m *testing.M) {
+	natstest.Isolate()
+	natstest.Main(m)
+}
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
@@ -246,7 +249,7 @@ func TestTeardownRunsEveryStepInReverse(t *testing.T) {
 	var order []string
 	var td shell.Teardown
 	td.Add("first", time.Second, func(context.Context) error { order = append(order, "first"); return nil })
-	td.Add("stuck", 10*time.Millisecond, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	td.Add("stuck", 500*time.Millisecond, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
 	td.Add("broken", time.Second, func(context.Context) error { order = append(order, "broken"); return errors.New("boom") })
 	err := td.Run(quiet())
 	if diff := cmp.Diff([]string{"broken", "first"}, order); diff != "" {

@@ -74,7 +74,7 @@ var odd = []string{
 	`"2024-02-29T00:00:00Z"`, `"2026-02-29T00:00:00Z"`, `"2026-13-01T00:00:00Z"`, `"2026-01-02T24:00:00Z"`, `"2026-01-02T15:04:60Z"`,
 	`"2026-01-02T15:04:05,5Z"`, `"2026-01-02T15:04:05.Z"`, `"2026-01-02T15:04:05.1234567891Z"`, `"2026-01-02T15:04:05+05:30"`,
 	`"2026-01-02T15:04:05-00:00"`, `"2026-01-02T15:04:05+25:00"`, `"2026-01-02t15:04:05z"`, `"2026-01-02 15:04:05Z"`, `"2026-1-2T15:04:05Z"`,
-	`"2026-01-02T15:04:05"`, `"2026-01-02T15:04Z"`, `"2026-01-02"`, `"10000-01-01T00:00:00Z"`, `"0000-01-01T00:00:00+23:59"`,
+	`"2026/01-02T15:04:05Z"`, `"2026-01-02W15:04:05Z"`, `"2026-01-02T15:04:05"`, `"2026-01-02T15:04Z"`, `"2026-01-02"`, `"10000-01-01T00:00:00Z"`, `"0000-01-01T00:00:00+23:59"`,
 	"{", "}", "[", "]", ",", ":", `"incarnation":`, `"Incarnation":`, `"INTERVAL":`, `"in-flight":`, `"data":`, `"time":`,
 }
 
@@ -101,6 +101,18 @@ func TestDecodersAgree(t *testing.T) {
 	})
 }
 
+// TestDecodersAgreeOnTimes puts every character at every place of times.
+func TestDecodersAgreeOnTimes(t *testing.T) {
+	t.Parallel()
+	for _, good := range []string{"2026-01-02T15:04:05Z", "2026-01-02T15:04:05.5Z", "2026-01-02T15:04:05.123456789Z", "2026-01-02T15:04:05.123-05:30"} {
+		for i := range good {
+			for c := byte(' '); c <= '~'; c++ {
+				agree(t, reflect.TypeFor[Heartbeat](), []byte(`{"busy_until":"`+good[:i]+string(c)+good[i+1:]+`"}`))
+			}
+		}
+	}
+}
+
 // FuzzDecode: whichever of its decoders decode uses, what comes out is what the
 // exact one reads.
 func FuzzDecode(f *testing.F) {
@@ -111,7 +123,7 @@ func FuzzDecode(f *testing.F) {
 	}
 	for _, text := range []string{
 		`{"incarnation":30000000000000000000}`, `{"seq":-1,"seq":1.0,"in_flight":1e3}`, `{"Seq":1,"SEQ":2,"seq":3}`, `{"interval":"5s"} `,
-		`{"capabilities":["a"],"capabilities":[]}`, `{"capabilities":null,"interval":null}`, `{"status":"\u0062usy"}`, `{"a":[1,]}`, `{"a" 1}`,
+		`{"capabilities":["a"],"capabilities":[]}`, `{"capabilities":["a"],"capabilities":[ ],"capabilities":[null]}`, `{"busy_until":"2026-01-02U15;04>05Z"}`, `{"capabilities":null,"interval":null}`, `{"status":"\u0062usy"}`, `{"a":[1,]}`, `{"a" 1}`,
 		`null`, `{}{}`, `{"x":` + strings.Repeat("[", 60) + strings.Repeat("]", 60) + `}`,
 	} {
 		f.Add(uint8(0), []byte(text))

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -37,7 +38,8 @@ func (w *world) foreign(agent string) (stop func()) {
 			}
 		}
 	}()
-	stop = func() { close(done); <-finished }
+	stop = sync.OnceFunc(func() { close(done); <-finished })
+	w.t.Cleanup(stop)
 	return stop
 }
 

@@ -212,6 +212,9 @@ func (r *runner) linger(cmd contracts.StopCommand) (killed bool) {
 	r.mu.Lock()
 	slow, inc := r.slow[cmd.Agent], r.live[cmd.Agent]
 	r.mu.Unlock()
+	if inc == 0 {
+		return false
+	}
 	if cmd.Timeout > 0 && slow > cmd.Timeout.D() {
 		slow, killed = cmd.Timeout.D(), true
 	}

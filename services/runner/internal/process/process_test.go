@@ -159,7 +159,7 @@ func TestStatusOfEnds(t *testing.T) {
 
 func TestStartGivesTheProgramItsOwnSessionAndOnlyItsEnvironment(t *testing.T) {
 	t.Parallel()
-	p, dir := start(t, `cut -d' ' -f5,6 /proc/$$/stat; pwd; env | sort; for fd in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$fd ] && echo $fd; done`)
+	p, dir := start(t, `cut -d' ' -f5,6 /proc/$$/stat; pwd; env | grep -v "^SHLVL=" | sort; for fd in 3 4 5 6 7 8 9; do [ -e /proc/$$/fd/$fd ] && echo $fd; done`)
 	wait(t, p)
 	got := outputOf(dir)
 	pid := p.Identity().PID
