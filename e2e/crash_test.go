@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"fmt"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -77,7 +78,9 @@ func TestServiceKilledAmidGroupRestart(t *testing.T) {
 // fleet at rest.
 func TestNATSKilled(t *testing.T) {
 	t.Parallel()
-	s := deploy(t, groupConfig)
+	// The last outage is longer than the silence that makes a verdict.
+	s := deploy(t, strings.ReplaceAll(groupConfig, "heartbeat_interval: 1s", "heartbeat_interval: 500ms"))
+	const outageTakes, verdictTakes = 4 * time.Second, 4 * time.Second
 	now := s.waitRunning(map[string]uint64{"a": 1, "b": 1, "c": 1, "d": 1})
 	for round := range rounds() {
 		want := map[string]uint64{"d": 1}
@@ -95,13 +98,13 @@ func TestNATSKilled(t *testing.T) {
 	}
 	outage := time.Now()
 	s.nats.Kill()
-	<-time.After(2 * time.Second)
+	<-time.After(outageTakes)
 	s.nats.Start()
 	for _, name := range starting {
 		s.waitReady(name)
 	}
 	// Long enough for a wrong verdict on the silence of the outage.
-	<-time.After(3 * time.Second)
+	<-time.After(verdictTakes)
 	after := s.waitRunning(map[string]uint64{"d": 1})
 	for name, a := range now {
 		if after[name].Incarnation != a.Incarnation {
