@@ -54,6 +54,13 @@ func deployWith(t *testing.T, config string, files map[string]string) *system {
 	port := freePort(t)
 	s.url = fmt.Sprintf("nats://127.0.0.1:%d", port)
 	s.nats = start(t, os.Args[0], []string{asNATSServer + "=1"}, "-js", "-a", "127.0.0.1", "-p", fmt.Sprint(port), "-sd", filepath.Join(s.dir, "nats"))
+	s.serve(config, files)
+	return s
+}
+
+// serve starts the services on the system's servers.
+func (s *system) serve(config string, files map[string]string) {
+	s.t.Helper()
 	s.connect()
 	for name, content := range files {
 		s.write(name, content)
@@ -61,7 +68,7 @@ func deployWith(t *testing.T, config string, files map[string]string) *system {
 	file := s.write("supervision-config.yaml",
 		strings.NewReplacer("WORKER", bin("worker"), "RECORDS", s.records(), "DIR", s.dir).Replace(config))
 	for _, name := range starting {
-		s.http[name] = fmt.Sprintf("127.0.0.1:%d", freePort(t))
+		s.http[name] = fmt.Sprintf("127.0.0.1:%d", freePort(s.t))
 		args := []string{"--server", s.url, "--http", s.http[name], "--config", file, "--instance", name + "-1"}
 		switch name {
 		case "runner":
@@ -69,13 +76,12 @@ func deployWith(t *testing.T, config string, files map[string]string) *system {
 		case "eventstore":
 			args = append(args, "--index-dir", filepath.Join(s.dir, "index"))
 		}
-		s.services[name] = start(t, bin(name), nil, args...)
+		s.services[name] = start(s.t, bin(name), nil, args...)
 	}
-	t.Cleanup(s.stopAgents)
+	s.t.Cleanup(s.stopAgents)
 	for _, name := range starting {
 		s.waitReady(name)
 	}
-	return s
 }
 
 // write makes a file in the system's directory and gives its path.
@@ -353,9 +359,10 @@ var ports struct {
 // tests beside this one.
 func freePort(t *testing.T) int {
 	t.Helper()
-	ports.last.CompareAndSwap(0, 20000+rand.Int32N(8000))
-	for range 100 {
-		port := int(ports.last.Add(1))
+	const lowest, all = 20000, 12000
+	ports.last.CompareAndSwap(0, 1+rand.Int32N(all))
+	for range all {
+		port := lowest + int(ports.last.Add(1)%all)
 		l, err := net.Listen("tcp", fmt.Sprintf("127.0.0.1:%d", port))
 		if err != nil {
 			continue

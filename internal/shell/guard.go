@@ -5,6 +5,7 @@ import (
 	"errors"
 	"maps"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -29,7 +30,7 @@ func NewNamedGuard(env Env, f *config.File, settings, downstream string) *guard.
 	if f == nil {
 		f = config.Default()
 	}
-	opts := guard.FromFile(f, settings)
+	opts := forStore(guard.FromFile(f, settings), f, settings)
 	opts.Timeouts = timeoutsAs(opts.Timeouts, settings, downstream)
 	if env.NC != nil {
 		opts.Scope = (&connection{nc: env.NC}).scope
@@ -52,6 +53,33 @@ func NewNamedGuard(env Env, f *config.File, settings, downstream string) *guard.
 		}))
 	}
 	return guard.New(downstream, opts)
+}
+
+// What JetStream keeps is replaced by itself when a server is killed, in some
+// seconds, and what was asked of that server is never answered, though the
+// connection to another one stays. So stores are neither waited for nor left alone
+// for as long as other services, unless the configuration names them.
+const (
+	storeTimeout  = 5 * time.Second
+	storePatience = 2 * time.Second
+)
+
+// forStore gives the options of a store's guard.
+func forStore(o guard.Options, f *config.File, name string) guard.Options {
+	switch name {
+	case contracts.ServiceEventStore, "event_stream", "event_log", "task_queue", "state_store":
+	default:
+		return o
+	}
+	if _, named := f.CircuitBreakers[name]; !named {
+		o.Breaker.Timeout = min(o.Breaker.Timeout, storePatience)
+	}
+	if _, named := o.Timeouts.Services[name]; !named && o.Timeouts.Global > storeTimeout {
+		services := map[string]time.Duration{name: storeTimeout}
+		maps.Copy(services, o.Timeouts.Services)
+		o.Timeouts.Services = services
+	}
+	return o
 }
 
 // timeoutsAs gives timeouts in which those of the service settings are those of

@@ -99,6 +99,51 @@ func TestNamedGuardHasTheTimeouts(t *testing.T) {
 	}
 }
 
+// TestStoresAreBackSoon: a store's answer is not waited for as long as others', and
+// once it fails it is soon tried again, unless the configuration says otherwise.
+func TestStoresAreBackSoon(t *testing.T) {
+	named := config.Default()
+	named.Timeouts.Services["eventstore"] = 9 * time.Second
+	named.CircuitBreakers["eventstore"] = config.CircuitBreaker{FailureThreshold: 5, SuccessThreshold: 1, Timeout: 9 * time.Second, HalfOpenMaxCalls: 1}
+	brief := config.Default()
+	brief.Timeouts.Global = time.Second
+	for name, c := range map[string]struct {
+		file                     *config.File
+		settings                 string
+		wantTimeout, wantBreaker time.Duration
+	}{
+		"a store":          {nil, "state_store", 5 * time.Second, 2 * time.Second},
+		"as configured":    {named, "eventstore", 9 * time.Second, 9 * time.Second},
+		"all is brief":     {brief, "task_queue", time.Second, 2 * time.Second},
+		"anything else":    {nil, "runner", time.Minute, 30 * time.Second},
+		"another with one": {named, "event_log", 5 * time.Second, 2 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
+				s := natstest.Start(t)
+				natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
+				g := shell.NewNamedGuard(newEnv(t, s, "router"), c.file, c.settings, c.settings+"/part")
+				defer g.Close(t.Context())
+				for g.State() == guard.Closed {
+					_ = g.Run(t.Context(), "op", func(ctx context.Context) error {
+						if end, _ := ctx.Deadline(); time.Until(end) != c.wantTimeout {
+							t.Errorf("an attempt may take %s, want %s", time.Until(end), c.wantTimeout)
+						}
+						return errors.New("down")
+					})
+				}
+				begin := g.Transitions()[0].At
+				for g.State() == guard.Open {
+					<-time.After(time.Millisecond)
+				}
+				if took := time.Since(begin).Round(10 * time.Millisecond); took != c.wantBreaker {
+					t.Errorf("left alone for %s, want %s", took, c.wantBreaker)
+				}
+			})
+		})
+	}
+}
+
 // TestBreakerIsTold opens a breaker with calls that nobody answers, closes it
 // with calls that are answered, and reads from the stream what was told of it.
 func TestBreakerIsTold(t *testing.T) {

@@ -12,11 +12,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
-	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/services/detector/internal/correlation"
 	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
@@ -221,7 +219,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 	if err != nil {
 		return err
 	}
-	store, state := storeGuard(env, cfg.File), shell.NewGuard(env, cfg.File, stateStore)
+	store, state := shell.NewGuard(env, cfg.File, Downstream), shell.NewGuard(env, cfg.File, stateStore)
 	down.Add("guards", 2*time.Second, func(ctx context.Context) error { return errors.Join(store.Close(ctx), state.Close(ctx)) })
 	w, err := watch.New(env, watch.Config{
 		Rules: cfg.rules(), Settings: cfg.settings(), Correlation: correlation.Config(cfg.Correlation),
@@ -247,23 +245,3 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 // stateStore is the name of the bucket of operators' orders in breakers,
 // bulkheads, retries and timeouts of the configuration.
 const stateStore = "state_store"
-
-// storePatience is the longest that the event stream is left alone after
-// failures, unless the configuration names a breaker for it: a verdict shall
-// not be told half a minute late.
-const storePatience = 2 * time.Second
-
-// storeGuard is the guard of publishing.
-func storeGuard(env shell.Env, f *config.File) *guard.Guard {
-	if f == nil {
-		f = config.Default()
-	}
-	own := *f
-	if _, named := f.CircuitBreakers[Downstream]; !named {
-		breaker := f.Breaker(Downstream)
-		breaker.Timeout = min(breaker.Timeout, storePatience)
-		own.CircuitBreakers = maps.Clone(f.CircuitBreakers)
-		own.CircuitBreakers[Downstream] = breaker
-	}
-	return shell.NewGuard(env, &own, Downstream)
-}

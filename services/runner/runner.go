@@ -35,7 +35,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"slices"
 	"time"
@@ -44,7 +43,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
-	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -67,10 +65,8 @@ const (
 	takeover = 3 * time.Second
 	// tidyInterval is how often output is bounded and strays are ended.
 	tidyInterval = time.Second
-	// storePatience is the longest that the event store is left alone after
-	// failures, unless the configuration names a breaker for it: an agent's
-	// end shall not be told half a minute late.
-	storePatience = 2 * time.Second
+	// lookPatience is how long the log may take to tell whether it has an event.
+	lookPatience = 2 * time.Second
 )
 
 // Run runs a runner until ctx ends. Agents are left running unless
@@ -95,7 +91,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 		return err
 	}
 	counts := metrics.New(env.Metrics, cfg.Name)
-	r := &runner{env: env, cfg: cfg, self: self, counts: counts, guard: storeGuard(env, cfg.File)}
+	r := &runner{env: env, cfg: cfg, self: self, counts: counts, guard: shell.NewGuard(env, cfg.File, contracts.ServiceEventStore)}
 	down.Add("event store guard", time.Second, r.guard.Close)
 	r.assemble(state, &down)
 	if err := r.fleet.Recover(ctx); err != nil {
@@ -229,7 +225,7 @@ func (r *runner) alreadyStored(ctx context.Context, ev contracts.Event) bool {
 	if time.Since(ev.Time) < contracts.DedupWindow/2 {
 		return false
 	}
-	ctx, cancel := context.WithTimeout(ctx, storePatience)
+	ctx, cancel := context.WithTimeout(ctx, lookPatience)
 	defer cancel()
 	stream, err := r.env.JS.Stream(ctx, contracts.EventStream)
 	if err != nil {
@@ -252,18 +248,4 @@ func (r *runner) countWaiting(ctx context.Context) {
 			r.counts.Waiting(r.outbox.Waiting())
 		}
 	}
-}
-
-// storeGuard guards publishing to the event stream.
-func storeGuard(env shell.Env, f *config.File) *guard.Guard {
-	const name = contracts.ServiceEventStore
-	if _, named := f.CircuitBreakers[name]; !named {
-		own := *f
-		breaker := f.Breaker(name)
-		breaker.Timeout = min(breaker.Timeout, storePatience)
-		own.CircuitBreakers = maps.Clone(f.CircuitBreakers)
-		own.CircuitBreakers[name] = breaker
-		f = &own
-	}
-	return shell.NewGuard(env, f, name)
 }

@@ -12,7 +12,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -77,10 +76,9 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		return err
 	}
 	f := cfg.File
-	settings := logSettings(f)
 	guards := journal.Guards{
-		Log:   shell.NewGuard(env, settings, contracts.ServiceEventStore),
-		State: shell.NewGuard(env, settings, stateStore),
+		Log:   shell.NewGuard(env, f, contracts.ServiceEventStore),
+		State: shell.NewGuard(env, f, stateStore),
 	}
 	before := past{env: env, tree: f.Tree.Name, state: guards.State}
 	opt := keeper.Options{
@@ -88,7 +86,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		Tree: f.Tree.Name, Specs: func() ([]*tree.Spec, error) { return specs(f) }, Boot: !cfg.KeepDown, File: f, Environments: environments(f),
 		Child:         func(req contracts.AddRequest) (*tree.Spec, map[string]string, error) { return child(f, req) },
 		SnapshotEvery: uint64(cfg.SnapshotEvery), LostAfter: f.Placement.LostAfter, DegradedFails: !f.Verification.AllowDegraded,
-		Guards: guards, Reports: shell.NewNamedGuard(env, settings, contracts.ServiceEventStore, contracts.ServiceEventStore+"/reports"),
+		Guards: guards, Reports: shell.NewNamedGuard(env, f, contracts.ServiceEventStore, contracts.ServiceEventStore+"/reports"),
 		Rejects: shell.NewRejects(env),
 		Metrics: keeper.NewMetrics(env.Metrics, f.Tree.Name),
 	}
@@ -169,28 +167,9 @@ func reign(ctx context.Context, env shell.Env, l *lease.Lease, opt *keeper.Optio
 // does not heed the lease.
 const maxTries = 10
 
-// logBreakerTimeout caps how long the breakers in front of the log and of the
-// bucket of snapshots stay open: without the log the supervisor can do nothing
-// else anyway, and whoever takes over reads the bucket first.
-const logBreakerTimeout = 2 * time.Second
-
 // stateStore is the bucket's name in breakers, bulkheads, retries and timeouts of
 // the configuration.
 const stateStore = "state_store"
-
-// logSettings are the file's, with that cap.
-func logSettings(f *config.File) *config.File {
-	capped := *f
-	if capped.CircuitBreakers = maps.Clone(f.CircuitBreakers); capped.CircuitBreakers == nil {
-		capped.CircuitBreakers = map[string]config.CircuitBreaker{}
-	}
-	for _, name := range []string{contracts.ServiceEventStore, stateStore} {
-		b := f.Breaker(name)
-		b.Timeout = min(b.Timeout, logBreakerTimeout)
-		capped.CircuitBreakers[name] = b
-	}
-	return &capped
-}
 
 // keep decides about the tree until ctx ends or another does, and tells whether it
 // came to serve.

@@ -70,7 +70,9 @@ func (r *router) follow(down *shell.Teardown) error {
 		return fmt.Errorf("read the event log: %w", err)
 	}
 	down.Add("stop reading the log", 2*time.Second, func(ctx context.Context) error {
-		reading.Stop()
+		// It waits while a lost consumer is being replaced, which takes up to
+		// 10 s and heeds no context.
+		go reading.Stop()
 		select {
 		case <-reading.Closed():
 		case <-ctx.Done():
