@@ -6,6 +6,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
@@ -101,7 +102,9 @@ func TestStandingIsGuarded(t *testing.T) {
 		_, env := open(t, s, "s1")
 		js := s.Mutable(t, env.NC)
 		env.JS = js
-		log := shell.NewGuard(env, nil, "eventstore")
+		f := config.Default()
+		f.CircuitBreakers["eventstore"] = config.CircuitBreaker{FailureThreshold: 5, SuccessThreshold: 1, Timeout: 30 * time.Second, HalfOpenMaxCalls: 1}
+		log := shell.NewGuard(env, f, "eventstore")
 		j, err := Open(t.Context(), env, "main", Guards{Log: log})
 		if err != nil {
 			t.Fatal(err)
