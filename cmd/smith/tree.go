@@ -243,7 +243,7 @@ type drainCmd struct {
 }
 
 func (drainCmd) Help() string {
-	return "Every agent stops, in reverse order of the start and each within its shutdown timeout. The tree stays down until its root is restarted, or the supervisor service starts anew.\n\nExamples:\n  smith drain --reason maintenance\n  smith child restart root"
+	return "Every agent stops within its shutdown timeout: those of a group one after the other in reverse order, all others side by side. The tree stays down until its root is restarted, or the supervisor service starts anew.\n\nExamples:\n  smith drain --reason maintenance\n  smith child restart root"
 }
 
 func (c *drainCmd) Run(a *app) error {

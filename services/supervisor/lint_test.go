@@ -321,8 +321,11 @@ func TestLintShortShutdown(t *testing.T) {
 		{"short-shutdown", "many", `the 12s are up before "worker-2" has had its own, and it and 2 others are killed`, []string{"worker-2", "worker-1", "first"}, 12 * time.Second},
 		{"short-shutdown", "inner", `the 20s are up before "a-1" has had its own, and it is killed`, []string{"a-1"}, 20 * time.Second},
 		{"short-shutdown", "outer", `what still runs after 10s is killed`, []string{"a-3", "a-2", "a-1"}, 10 * time.Second},
+		{"short-shutdown", "mixed", `the 11s are up before "slow-2" has had its own, and it and 2 others are killed`, []string{"slow-2", "slow-1", "last"}, 11 * time.Second},
+		{"short-shutdown", "wide", `"row" below it may take 15s; what still runs after 10s is killed`, []string{"c-1"}, 10 * time.Second},
 		{"short-shutdown.ok", "many", "", nil, 25 * time.Second},
 		{"short-shutdown.ok", "outer", "", nil, 10 * time.Second},
+		{"short-shutdown.ok", "wide", "", nil, 10 * time.Second},
 	} {
 		f, words := linted(t, c.file)
 		says(t, words, c.says)

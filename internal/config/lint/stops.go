@@ -1,6 +1,7 @@
 package lint
 
 import (
+	"cmp"
 	"fmt"
 	"time"
 
@@ -77,25 +78,31 @@ func ordinal(n int) string {
 	return fmt.Sprintf("%dth", n)
 }
 
-// stopping is how long a child may take to stop: supervisors stop theirs one
-// after the other.
+// stopping is how long a child may take to stop: as many agents as it stands for
+// take as long as one when they stop side by side.
 func (k kid) stopping() time.Duration {
 	if k.agent != nil {
-		return capped(float64(k.count) * float64(k.agent.ShutdownTimeout))
+		return k.agent.ShutdownTimeout
 	}
-	sum := k.sup.stopping()
+	all := k.sup.stopping()
 	if own := k.sup.ShutdownTimeout; own > 0 {
-		return min(own, sum)
+		return min(own, all)
 	}
-	return sum
+	return all
 }
 
+// stopping is how long all below a supervisor may take to stop: the children of
+// a group stop one after the other, others side by side.
 func (s *sup) stopping() time.Duration {
-	var sum time.Duration
+	var all time.Duration
 	for _, k := range s.kids {
-		sum = min(forever, sum+k.stopping())
+		if s.group() {
+			all = min(forever, all+capped(float64(k.count)*float64(k.stopping())))
+			continue
+		}
+		all = max(all, k.stopping())
 	}
-	return sum
+	return all
 }
 
 func (c *checker) shortShutdown() {
@@ -106,7 +113,11 @@ func (c *checker) shortShutdown() {
 		}
 		setting := s.Setting + ".shutdown_timeout"
 		if k, own := s.longer(); own > 0 {
-			c.warn(setting, fmt.Sprintf("raise it to at least %s, or lower that of %q", up(own), k.name()),
+			lower := fmt.Sprintf("that of %q", k.name())
+			if k.sup.ShutdownTimeout == 0 {
+				lower = fmt.Sprintf("those of the children of %q", k.name())
+			}
+			c.warn(setting, fmt.Sprintf("raise it to at least %s, or lower %s", up(own), lower),
 				"all of %q has %s to stop, but %q below it may take %s; what still runs after %s is killed", s.Name, dur(bound), k.name(), dur(own), dur(bound))
 			continue
 		}
@@ -116,15 +127,15 @@ func (c *checker) shortShutdown() {
 			killed = fmt.Sprintf("it and %s are killed", many(cut-1, "other"))
 		}
 		c.warn(setting, fmt.Sprintf("raise it to at least %s or write infinity, or lower the children's", up(s.stopping())),
-			"children stop one after the other, the last first, and those of %q may take %s together; if each takes its time, the %s are up before %q has had its own, and %s",
+			"the children of a group stop one after the other, the last first, and those of %q may take %s together; if each takes its time, the %s are up before %q has had its own, and %s",
 			s.Name, dur(s.stopping()), dur(bound), first, killed)
 	}
 }
 
-// longer is a supervisor below s that may take longer to stop than s.
+// longer is a supervisor below s that may take longer to stop than s, by itself.
 func (s *sup) longer() (kid, time.Duration) {
 	for _, k := range s.kids {
-		if k.sup != nil && k.sup.ShutdownTimeout > s.ShutdownTimeout && k.stopping() > s.ShutdownTimeout {
+		if k.sup != nil && (!s.group() || k.sup.ShutdownTimeout > s.ShutdownTimeout) && k.stopping() > s.ShutdownTimeout {
 			return k, k.stopping()
 		}
 	}
@@ -135,21 +146,30 @@ func (s *sup) longer() (kid, time.Duration) {
 // get all of its own time before the bound, and how many do not.
 func (s *sup) cut(bound time.Duration) (first string, count int) {
 	for i := len(s.kids) - 1; i >= 0; i-- {
-		k := s.kids[i]
-		switch need := k.stopping(); {
-		case first != "":
-			count += k.agents()
-		case need <= bound:
+		k, name, n := s.kids[i], "", 0
+		switch need := capped(float64(k.count) * float64(k.stopping())); {
+		case first != "" && s.group():
+			n = k.agents()
+		case s.group() && need <= bound:
 			bound -= need
+		case k.stopping() <= bound && !s.group():
 		case k.sup != nil:
-			first, count = k.sup.cut(bound)
+			name, n = k.sup.cut(bound)
+		case s.group():
+			n = k.count - int(bound/k.agent.ShutdownTimeout)
+			name = k.instance(n)
 		default:
-			count = k.count - int(bound/k.agent.ShutdownTimeout)
-			first = k.agent.Name
-			if k.agent.Index > 0 {
-				first = fmt.Sprintf("%s-%d", k.agent.Template.Name, count)
-			}
+			n, name = k.count, k.instance(k.count)
 		}
+		first, count = cmp.Or(first, name), count+n
 	}
 	return first, count
+}
+
+// instance names the n-th of the agents that a child stands for.
+func (k kid) instance(n int) string {
+	if k.agent.Index > 0 {
+		return fmt.Sprintf("%s-%d", k.agent.Template.Name, n)
+	}
+	return k.agent.Name
 }

@@ -62,7 +62,7 @@ func serveOrder[Req any](k *Keeper, api *shell.API, verb string, read func(Req) 
 	})
 }
 
-// Drain stops the whole tree in reverse order; it stays down until its root is
+// Drain stops the whole tree; it stays down until its root is
 // restarted or a supervisor starts.
 func (k *Keeper) Drain(ctx context.Context, reason string) (contracts.OK, error) {
 	var root string

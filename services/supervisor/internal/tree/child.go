@@ -74,12 +74,13 @@ func (p *node) awaitsStart(n *node) bool {
 	return op != nil && op.Stage == StageStart && op.At == n.spec.Rank
 }
 
+// awaitsStop reports whether a supervisor's operation waits for n to be down.
 func (p *node) awaitsStop(n *node) bool {
 	if p == nil {
 		return false
 	}
 	op := p.op()
-	return op != nil && op.Stage == StageStop && op.At == n.spec.Rank
+	return op != nil && op.Stage == StageStop && (op.together() || op.At == n.spec.Rank)
 }
 
 // startFailed deals with a node that did not come up and is down.

@@ -7,22 +7,22 @@ import (
 	"time"
 )
 
-// independent tells whether the children of a supervisor have nothing to do
-// with one another, so that none waits for another's start.
+// independent reports whether the children of a supervisor have nothing to do
+// with one another, so that none waits for another's start or stop.
 func (t *Tree) independent(p *node) bool {
 	s := p.spec.Supervisor.Strategy
 	return (s == OneForOne || s == Escalate) && !t.opt.StrictBoot
 }
 
-// together tells whether an operation starts all children at once. What began
-// so ends so, though the strategy may be configured anew meanwhile.
-func (op *Operation) together() bool { return op.Kind == OpBoot && op.At == 0 }
+// together reports whether an operation starts, or stops, all children at once.
+// What began so ends so, though the strategy may change meanwhile.
+func (op *Operation) together() bool { return op.At == 0 && op.Kind != OpGroup }
 
-// busy tells whether a supervisor is in the middle of something, so that what
-// happens to its children must wait.
+// busy reports whether a supervisor is in the middle of something, so that what
+// happens to its children must wait. One that starts them all at once is not.
 func (t *Tree) busy(p *node) bool {
 	op := p.op()
-	return op != nil && op.Stage != StageWait && !op.together()
+	return op != nil && op.Stage != StageWait && !(op.Kind == OpBoot && op.together())
 }
 
 // boot starts a supervisor and all its children.
@@ -83,8 +83,9 @@ func (t *Tree) up(s *node) {
 	t.settleLater(s)
 }
 
-// shutdown makes a supervisor stop its children in reverse order and then end
-// with the outcome.
+// shutdown makes a supervisor stop its children and then end with the outcome.
+// Those of a group stop one after the other, in reverse order; independent ones
+// stop side by side.
 func (t *Tree) shutdown(s *node, outcome Outcome, why string) {
 	if s.st.Phase != Stopping {
 		if s.st.Phase == Running && outcome != Ordered {
@@ -98,7 +99,15 @@ func (t *Tree) shutdown(s *node, outcome Outcome, why string) {
 	}
 	s.st.Supervisor.Op = op
 	t.touch(s)
-	t.advance(s)
+	if !t.independent(s) {
+		t.advance(s)
+		return
+	}
+	op.At = 0
+	for _, c := range slices.Backward(slices.Clone(s.kids)) {
+		t.stopped(c)
+	}
+	t.settleLater(s)
 }
 
 // timeToStop is how long an agent that is to stop has for it, and whether it has
@@ -149,6 +158,9 @@ func (t *Tree) advance(p *node) {
 		t.touch(p)
 		switch op.Stage {
 		case StageStop:
+			if op.together() {
+				return // it ends when the last child is down
+			}
 			c := p.before(op.At)
 			if c != nil && c.spec.Rank >= op.From {
 				op.At = c.spec.Rank

@@ -54,6 +54,7 @@ func (w *world) step(in Input) {
 		}
 	}
 	w.dropOrders()
+	w.stopsInOrder()
 	changes := w.tree.Changes(nil)
 	w.copied(changes)
 	for _, c := range changes {
@@ -66,6 +67,32 @@ func (w *world) step(in Input) {
 			w.t.Fatal(err)
 		}
 		w.mirror.Apply(again)
+	}
+}
+
+// stopsInOrder fails when a supervisor that stops has a child that is neither down
+// nor told to stop, though its turn has come: independent children stop side by
+// side, those of a group one after the other, the last first.
+func (w *world) stopsInOrder() {
+	for id, n := range w.tree.nodes {
+		op := n.op()
+		if op == nil || op.Kind != OpStop {
+			continue
+		}
+		waits := false
+		for _, c := range n.kids {
+			turn, down := op.together() || c.spec.Rank >= op.At, !c.st.Phase.live() || c.unstarted()
+			waits = waits || turn && c.st.Phase == Stopping
+			if turn && !down && c.st.Phase != Stopping {
+				w.t.Fatalf("%s stops, and %s is %s", id, c.spec.ID, c.st.Phase)
+			}
+			if !op.together() && c.spec.Rank > op.At && !down && c.st.Claim == "" {
+				w.t.Fatalf("%s stops %d, and %s, which comes before, is %s", id, op.At, c.spec.ID, c.st.Phase)
+			}
+		}
+		if !waits {
+			w.t.Fatalf("%s stops, and waits for nothing", id)
+		}
 	}
 }
 
@@ -183,6 +210,18 @@ func (w *world) consistent() {
 	}
 	load := map[string]int{}
 	for _, n := range w.tree.nodes {
+		coming, stopping := 0, 0
+		for _, c := range n.kids {
+			if c.st.Phase.coming() {
+				coming++
+			}
+			if c.st.Phase == Stopping {
+				stopping++
+			}
+		}
+		if n.coming != coming || n.stopping != stopping {
+			w.t.Fatalf("%s counts %d children that come and %d that stop; they are %d and %d", n.spec.ID, n.coming, n.stopping, coming, stopping)
+		}
 		if n.occupies() {
 			load[n.st.Runner]++
 		}

@@ -199,14 +199,16 @@ const (
 	Cooling Outcome = "cool_off"
 )
 
-// Operation is what a supervisor is doing with several children one after the
-// other: it stops them in reverse order, waits, and starts them in order.
+// Operation is what a supervisor is doing with several children: it stops them,
+// waits, and starts them. With those of a group it does so one after the other,
+// stopping them in reverse order.
 type Operation struct {
 	Kind  OpKind `json:"kind"`
 	Stage Stage  `json:"stage"`
 	// From is the rank of the first child concerned; 0 means all.
 	From int64 `json:"from,omitempty"`
-	// At is the rank of the child whose stop or start is awaited.
+	// At is the rank of the child whose stop or start is awaited; 0 of a boot or
+	// stop means that of all children at once.
 	At int64 `json:"at,omitempty"`
 	// Due is when the wait between stopping and starting ends; or, when the
 	// supervisor itself stops, when that must be over, 0 for never.

@@ -249,8 +249,12 @@ func (t *Tree) settleAll() {
 		if p.removed {
 			continue
 		}
-		if op := p.op(); op != nil && op.together() && p.coming == 0 {
+		switch op := p.op(); {
+		case op == nil || !op.together():
+		case op.Kind == OpBoot && p.coming == 0:
 			t.up(p)
+		case op.Kind == OpStop && p.stopping == 0:
+			t.end(p)
 		}
 		for len(p.queue) > 0 && !t.busy(p) && !p.suspended() {
 			q := p.queue[0]

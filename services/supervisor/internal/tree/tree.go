@@ -57,8 +57,9 @@ type brood struct {
 	kids []*node
 	// queue holds ended children and commands that wait.
 	queue []queued
-	// coming counts children whose start has begun.
-	coming int
+	// coming counts children whose start has begun, stopping those that are
+	// Stopping.
+	coming, stopping int
 }
 
 var childless = &brood{}
@@ -130,6 +131,9 @@ func (t *Tree) derive(n *node) {
 	for _, c := range n.kids {
 		if c.st.Phase.coming() {
 			n.coming++
+		}
+		if c.st.Phase == Stopping {
+			n.stopping++
 		}
 		if c.st.Ended > 0 {
 			n.queue = append(n.queue, queued{c, c.st.Ended})
@@ -311,12 +315,8 @@ func (t *Tree) setPhase(n *node, phase Phase, why string) {
 	n.st.Phase, n.st.Why, n.st.Since, n.st.Due = phase, why, t.now, 0
 	n.st.Ticket, n.st.Ear = 0, EarCovered
 	t.touch(n)
-	if p := n.parent; p != nil && was.coming() != phase.coming() {
-		if phase.coming() {
-			p.coming++
-		} else if p.coming--; p.coming == 0 {
-			t.settleLater(p)
-		}
+	if n.parent != nil {
+		t.countPhases(n.parent, was, phase)
 	}
 	if n.spec.Agent == nil {
 		return
@@ -329,6 +329,25 @@ func (t *Tree) setPhase(n *node, phase Phase, why string) {
 	}
 	if phase == Running {
 		t.active++
+	}
+}
+
+// countPhases keeps a supervisor's counts right when a child's phase changes. A
+// count that becomes 0 may end the supervisor's operation.
+func (t *Tree) countPhases(p *node, was, phase Phase) {
+	if was.coming() != phase.coming() {
+		if phase.coming() {
+			p.coming++
+		} else if p.coming--; p.coming == 0 {
+			t.settleLater(p)
+		}
+	}
+	if (was == Stopping) != (phase == Stopping) {
+		if phase == Stopping {
+			p.stopping++
+		} else if p.stopping--; p.stopping == 0 {
+			t.settleLater(p)
+		}
 	}
 }
 
