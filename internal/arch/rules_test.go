@@ -21,6 +21,7 @@ var cores = []string{
 	"services/eventstore/internal/chain",
 	"services/eventstore/internal/intake",
 	"services/router/internal/scheduler",
+	"services/supervisor/internal/leader",
 	"services/supervisor/internal/proposals",
 	"services/supervisor/internal/recording",
 	"services/supervisor/internal/rehearsal",

@@ -102,10 +102,13 @@ func (a *assembly) record(msg jetstream.Msg, at uint64) (r Record, ok bool) {
 	r = Record{Event: ev, Sequence: at}
 	if ev.Type.Family() == contracts.FamilyTree {
 		d, err := contracts.DecodeData[contracts.DecisionsData](ev)
-		if err != nil || !a.add(ev, d, at) {
+		if err != nil {
 			return r, false
 		}
-		past := a.take()
+		past, whole := a.add(ev, d, at)
+		if !whole {
+			return r, false
+		}
 		r.Decision = &past
 	}
 	return r, true

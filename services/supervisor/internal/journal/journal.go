@@ -8,7 +8,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"strconv"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -16,6 +15,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -83,6 +83,7 @@ func (j *Journal) Append(ctx context.Context, d Decision) error {
 		return err
 	}
 	number := j.number + 1
+	a := leader.NewAppend(d.ID, len(parts), j.last)
 	next := j.message(d, parts, 0)
 	for i := range parts {
 		this, ahead := next, make(chan message, 1)
@@ -93,11 +94,12 @@ func (j *Journal) Append(ctx context.Context, d Decision) error {
 		}
 		err := this.err
 		if err == nil {
-			err = j.store(ctx, this.event, this.body)
+			err = j.store(ctx, a, i, this)
 		}
 		if i+1 < len(parts) {
 			next = <-ahead
 		}
+		j.last = a.Last()
 		if err != nil {
 			return fmt.Errorf("decision %d of tree %s: %w", number, j.tree, err)
 		}
@@ -119,32 +121,29 @@ func (j *Journal) message(d Decision, parts []part, i int) (m message) {
 	p.Tree, p.Supervisor = j.tree, j.env.Instance
 	p.Number, p.Cursor = j.number+1, d.Cursor
 	p.More = i < len(parts)-1
-	id := d.ID
-	if i > 0 {
-		id = partID(d.ID, i)
-	}
 	data, err := p.encode()
 	if err != nil {
 		return message{err: err}
 	}
-	m.event, m.body, m.err = contracts.NewEvent(j.env.Source(), d.Type, j.tree, d.At).ID(id).
+	m.event, m.body, m.err = contracts.NewEvent(j.env.Source(), d.Type, j.tree, d.At).ID(leader.PartID(d.ID, i)).
 		Causation(d.Cause).Correlation(d.Chain).JSON(data).Encode()
 	return m
 }
 
-// partID is the id of a decision's further messages.
-func partID(first string, i int) string { return contracts.DerivedID(first, strconv.Itoa(i)) }
-
-// store publishes one message until it is in the stream.
-func (j *Journal) store(ctx context.Context, ev contracts.Event, body []byte) error {
+// store publishes one message of a decision until it is in the stream.
+func (j *Journal) store(ctx context.Context, a *leader.Append, part int, m message) error {
 	const first, most = 10 * time.Millisecond, time.Second
 	for wait := first; ; wait = min(2*wait, most) {
+		next, more := a.Next()
+		if !more || next.Part != part {
+			return nil
+		}
 		if err := j.connected(ctx); err != nil {
 			return err
 		}
 		seq, err := guard.Do(ctx, j.guard, "append", func(ctx context.Context) (uint64, error) {
-			seq, err := shell.PublishEncoded(ctx, j.env.JS, ev, body,
-				jetstream.WithExpectLastSequenceForSubject(j.last, contracts.TreeWildcard(j.tree)),
+			seq, err := shell.PublishEncoded(ctx, j.env.JS, m.event, m.body,
+				jetstream.WithExpectLastSequenceForSubject(next.Follow, contracts.TreeWildcard(j.tree)),
 				jetstream.WithRetryAttempts(0))
 			if Refused(err) {
 				return 0, guard.Permanent(err)
@@ -153,21 +152,39 @@ func (j *Journal) store(ctx context.Context, ev contracts.Event, body []byte) er
 		})
 		switch {
 		case err == nil:
-			j.last = seq
+			a.Stored(seq)
 			return nil
 		case Refused(err):
-			if again, err := j.settle(ctx, ev); !again {
+			if err := j.refused(ctx, a); err != nil {
 				return err
 			}
 			continue
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
-		j.env.Log.Warn("decision not stored yet", "tree", j.tree, "event", ev.ID, "error", err)
+		j.env.Log.Warn("decision not stored yet", "tree", j.tree, "event", m.event.ID, "error", err)
 		if err := shell.Pause(ctx, wait); err != nil {
 			return err
 		}
 	}
+}
+
+// refused finds out what a refusal means: it is ErrSuperseded, or the append
+// continues.
+func (j *Journal) refused(ctx context.Context, a *leader.Append) error {
+	last, err := j.lastMessage(ctx)
+	if err != nil {
+		return err
+	}
+	var seq uint64
+	id := ""
+	if last != nil {
+		seq, id = last.Sequence, last.Header.Get(jetstream.MsgIDHeader)
+	}
+	if a.Refused(seq, id) == leader.Superseded {
+		return ErrSuperseded
+	}
+	return nil
 }
 
 // connected waits until there is a connection: without one a try would only
@@ -179,25 +196,6 @@ func (j *Journal) connected(ctx context.Context) error {
 		}
 	}
 	return nil
-}
-
-// settle finds out what a refusal means: that an earlier try of the same
-// message was stored and its answer lost, that the log has outlived the tree's
-// last message and the message is to be stored again as if it were the first,
-// or that somebody else has decided.
-func (j *Journal) settle(ctx context.Context, ev contracts.Event) (again bool, err error) {
-	last, err := j.lastMessage(ctx)
-	switch {
-	case err != nil:
-		return false, err
-	case last == nil && j.last > 0:
-		j.last = 0
-		return true, nil
-	case last != nil && last.Header.Get(jetstream.MsgIDHeader) == ev.ID:
-		j.last = last.Sequence
-		return false, nil
-	}
-	return false, ErrSuperseded
 }
 
 // Current tells whether nobody else has decided since the last Append or Load.

@@ -9,6 +9,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -78,9 +79,8 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 	}
 	defer msgs.Stop()
 	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
-	var parts []contracts.DecisionsData
+	var decisions leader.Fold[contracts.DecisionsData]
 	var shared tree.Shared
-	first := "" // the id of the message that parts begin with
 	for j.last < until {
 		msg, err := msgs.Next(jetstream.NextContext(ctx))
 		if err != nil {
@@ -99,14 +99,9 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 			}
 			continue
 		}
-		if len(parts) == 0 || id != partID(first, len(parts)) {
-			parts, first = nil, id // what was not completed was never acted on
+		if whole := decisions.Add(id, d, d.More); whole != nil {
+			j.apply(st, whole, &shared)
 		}
-		if parts = append(parts, d); d.More {
-			continue
-		}
-		j.apply(st, parts, &shared)
-		parts = nil
 	}
 	return nil
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -88,10 +89,11 @@ func (j *Journal) ReadPast(ctx context.Context, after uint64, each func(Past) (b
 		if err != nil {
 			continue
 		}
-		if !whole.add(ev, d, at) {
+		decision, ok := whole.add(ev, d, at)
+		if !ok {
 			continue
 		}
-		if more, err := each(whole.take()); err != nil || !more {
+		if more, err := each(decision); err != nil || !more {
 			return err
 		}
 	}
@@ -99,32 +101,25 @@ func (j *Journal) ReadPast(ctx context.Context, after uint64, each func(Past) (b
 }
 
 // assembly puts the messages of one decision together.
-type assembly struct {
-	past  Past
-	parts int
-}
+type assembly struct{ parts leader.Fold[Past] }
 
-// add takes the next message and tells whether the decision is whole.
-func (a *assembly) add(ev contracts.Event, d contracts.DecisionsData, seq uint64) bool {
-	if a.parts == 0 || ev.ID != partID(a.past.ID, a.parts) {
-		a.past, a.parts = Past{DecisionsData: d, ID: ev.ID, Type: ev.Type, At: ev.Time, First: seq, Sequence: seq}, 1
-		return !d.More
+// add takes the tree's next message and returns its decision when it is whole.
+func (a *assembly) add(ev contracts.Event, d contracts.DecisionsData, seq uint64) (Past, bool) {
+	more := d.More
+	d.More = false
+	whole := a.parts.Add(ev.ID, Past{DecisionsData: d, ID: ev.ID, Type: ev.Type, At: ev.Time, First: seq, Sequence: seq}, more)
+	if whole == nil {
+		return Past{}, false
 	}
-	p := &a.past
-	a.parts++
-	p.Sequence = seq
-	p.Inputs, p.Effects = append(p.Inputs, d.Inputs...), append(p.Effects, d.Effects...)
-	if p.Changes == nil {
-		p.Changes = d.Changes
-	} else {
-		maps.Copy(p.Changes, d.Changes)
+	p := whole[0]
+	for _, part := range whole[1:] {
+		p.Sequence = part.Sequence
+		p.Inputs, p.Effects = append(p.Inputs, part.Inputs...), append(p.Effects, part.Effects...)
+		if p.Changes == nil {
+			p.Changes = part.Changes
+		} else {
+			maps.Copy(p.Changes, part.Changes)
+		}
 	}
-	return !d.More
-}
-
-func (a *assembly) take() Past {
-	p := a.past
-	p.More = false
-	*a = assembly{}
-	return p
+	return p, true
 }

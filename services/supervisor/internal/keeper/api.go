@@ -9,6 +9,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -156,16 +157,16 @@ func (k *Keeper) await(a arrival) {
 }
 
 // answer tells those who wait what became of their orders.
-func (k *Keeper) answer(t *turn) {
-	for _, e := range t.effects {
+func (k *Keeper) answer(b *leader.Batch) {
+	for _, in := range b.Consumed {
+		if who := k.waiting[in.Token]; in.Kind == tree.Order && who != nil {
+			who.decided.Store(true)
+		}
+	}
+	for _, e := range b.Effects {
 		if who := k.waiting[e.Token]; e.Kind == tree.DoReply && who != nil {
 			delete(k.waiting, e.Token)
 			who.reply <- answer{e.Result, e.Reason}
-		}
-	}
-	for _, a := range t.arrivals {
-		if a.from != nil {
-			a.from.decided.Store(true)
 		}
 	}
 }

@@ -5,137 +5,96 @@ import (
 	"runtime"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// turn is one decision on its way from the tree into the log.
-type turn struct {
-	// arrivals are what was decided upon.
-	arrivals []arrival
-	decision journal.Decision
-	effects  []tree.Effect
-	// commands are those of the effects that runners or the log must hear of.
-	commands []fleet.Command
-	// oldest is when the first of the arrivals happened.
-	oldest tree.Instant
+// submit hands inputs to the leader.
+func (k *Keeper) submit(batch []arrival) {
+	for _, a := range batch {
+		if a.from != nil {
+			k.await(a)
+		}
+		k.leader.Submit(leader.Input{Input: a.Input, Seq: a.seq}, k.now())
+	}
 }
 
-// decide takes a batch of arrivals into account: all are decided together and
-// stored before any effect. A batch that changes too much at once is stored in
-// several decisions.
-func (k *Keeper) decide(ctx context.Context, batch []arrival) (effects []tree.Effect, err error) {
-	for len(batch) > 0 {
-		t := k.workOut(batch)
-		prepared := k.commands.Prepare(t.commands)
-		err := k.store(ctx, t.decision)
+// decide has everything decided that is ready to be, and carried out. It returns
+// what was concluded.
+func (k *Keeper) decide(ctx context.Context) (effects []tree.Effect, err error) {
+	for k.leader.Ready() {
+		k.turned()
+		b := k.leader.Decide(k.now(), newID())
+		commands := commandsOf(b.Orders)
+		prepared := k.commands.Prepare(commands)
+		err := k.store(ctx, b)
 		prepared()
 		if err != nil {
 			return nil, err
 		}
-		k.conclude(t)
-		effects = append(effects, t.effects...)
-		batch = batch[len(t.arrivals):]
+		k.conclude(b, commands)
+		effects = append(effects, b.Effects...)
 	}
 	return effects, nil
 }
 
-// workOut decides upon the first of some arrivals: as many as one decision
-// takes.
-func (k *Keeper) workOut(batch []arrival) *turn {
-	k.turned()
-	now := k.now()
-	t := &turn{decision: journal.Decision{ID: newID(), At: now.Time()}}
-	k.tree.Deciding(t.decision.ID)
-	runners, n := k.runners, 0
-	for n < len(batch) && (n == 0 || k.tree.Dirty() < maxChanged) {
-		a := batch[n]
-		n++
-		k.cursor = max(k.cursor, a.seq)
-		if a.Kind == "" {
-			continue
-		}
-		if a.from != nil {
-			k.await(a)
-		}
-		touches, before := k.tree.Touches(), len(t.effects)
-		t.effects = k.tree.Step(&a.Input, now, t.effects)
-		if k.tree.Touches() == touches && len(t.effects) == before {
-			if a.Kind == tree.Runners {
-				k.runners, runners = &a, &a
-			}
-			continue
-		}
-		if a.Kind == tree.Runners {
-			k.runners = nil
-		}
-		if a.At > 0 && (t.oldest == 0 || a.At < t.oldest) {
-			t.oldest = a.At
-		}
-		k.describe(&t.decision, a, t.effects[before:])
-	}
-	t.arrivals = batch[:n]
-	k.opt.Metrics.inputs(n)
-	t.decision.Cursor, t.decision.Changes = k.cursor, k.tree.Changes(nil)
-	if len(t.decision.Changes) == 0 && runners != nil && k.runners == nil {
-		k.runners = runners // nothing is stored that would tell of them
-	}
-	for _, e := range t.effects {
-		if cmd, ok := k.command(e); ok {
-			t.commands = append(t.commands, cmd)
-		}
-	}
-	return t
-}
-
-// store stores a decision that changes anything.
-func (k *Keeper) store(ctx context.Context, d journal.Decision) error {
-	if len(d.Changes) == 0 {
+// store stores a decision that must be; from then on it is known to those who
+// carry out what was decided.
+func (k *Keeper) store(ctx context.Context, b *leader.Batch) error {
+	if !b.MustStore() {
 		return nil
 	}
-	k.ahead = true
-	if err := k.append(ctx, d); err != nil {
-		return err
-	}
-	k.ahead = false
-	return nil
-}
-
-// append stores a decision; from then on it is known to whoever carries out what
-// was decided.
-func (k *Keeper) append(ctx context.Context, d journal.Decision) error {
-	if err := k.journal.Append(ctx, d); err != nil {
+	if err := k.journal.Append(ctx, k.describe(b)); err != nil {
 		return err
 	}
 	k.commands.Know(k.journal.Number(), k.journal.Sequence())
 	return nil
 }
 
-// conclude has what is stored carried out, and tells of it.
-func (k *Keeper) conclude(t *turn) {
-	changes := t.decision.Changes
-	k.letGo(changes)
-	k.environs.Follow(changes)
-	// Whoever comes up is heard from before its start is ordered; to subscribe
-	// earlier would keep the decision from leaving.
-	k.watch(changes)
-	for _, a := range t.arrivals {
-		if a.Kind == tree.Lost {
-			k.commands.Forget(a.Node, a.Incarnation)
-		}
+// conclude has what is stored carried out, and reports it.
+func (k *Keeper) conclude(b *leader.Batch, commands []fleet.Command) {
+	out := k.leader.Advance(b)
+	for _, s := range out.Settled {
+		k.commands.Forget(s.Agent, s.Incarnation)
 	}
+	k.environs.Follow(b.Changes)
+	// An agent that comes up is heard from before its start is ordered; to
+	// subscribe earlier would keep the decision from leaving.
+	k.pulse.follow(out)
 	// What others wait for comes first.
-	for _, cmd := range t.commands {
-		k.commands.Do(cmd)
-	}
-	k.answer(t)
+	k.carryOut(commands)
+	k.answer(b)
 	// Commands leave now: on one processor, they would wait until this is done.
 	runtime.Gosched()
-	for _, e := range t.effects {
-		k.tell(e)
+	for _, e := range out.Effects {
+		k.tell(b, e)
 	}
-	if len(changes) > 0 {
-		k.opt.Metrics.decided(k, t.decision, t.effects, changes, t.oldest)
+	k.opt.Metrics.inputs(len(b.Consumed))
+	if b.MustStore() && !b.Claims() {
+		k.opt.Metrics.decided(k, b)
 	}
-	k.snapshotIfDue(changes)
+	k.snapshotIfDue(b.Changes)
+}
+
+// carryOut hands on the orders whose decisions are stored. Those that were
+// prepared come first, in the order in which they were.
+func (k *Keeper) carryOut(prepared []fleet.Command) {
+	for i, o := range k.leader.Due() {
+		if i < len(prepared) {
+			k.commands.Do(prepared[i])
+		} else {
+			k.commands.Do(fleet.Command{Effect: o.Effect, Spec: o.Spec, Decision: o.Decision})
+		}
+	}
+}
+
+func commandsOf(orders []leader.Order) []fleet.Command {
+	if len(orders) == 0 {
+		return nil
+	}
+	out := make([]fleet.Command, 0, len(orders))
+	for _, o := range orders {
+		out = append(out, fleet.Command{Effect: o.Effect, Spec: o.Spec, Decision: o.Decision})
+	}
+	return out
 }

@@ -1,38 +1,49 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"log/slog"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// describe adds an input and what it led to to a decision.
-func (k *Keeper) describe(d *journal.Decision, a arrival, effects []tree.Effect) {
-	if d.Cause == "" {
-		d.Cause, d.Chain = a.Event, a.Chain
+// describe writes a decision as the log keeps it: what was decided upon, and what
+// each of it led to.
+func (k *Keeper) describe(b *leader.Batch) journal.Decision {
+	d := journal.Decision{ID: b.ID, Type: contracts.TreeDecided, At: b.At.Time(), Cursor: b.Cursor, Changes: b.Changes}
+	if b.Claims() {
+		d.Inputs = []contracts.DecisionInput{{Kind: recording.Takeover, At: d.At, Detail: "supervisor " + k.env.Instance + " decides from now on"}}
+		return d
 	}
-	k.recordRunners(d)
-	in := k.recorded(a, d.At)
-	d.Inputs = append(d.Inputs, in)
-	for _, e := range effects {
+	d.Type = ""
+	for _, s := range b.Steps {
+		k.describeStep(&d, b, s)
+	}
+	d.Type = cmp.Or(d.Type, contracts.TreeDecided)
+	return d
+}
+
+func (k *Keeper) describeStep(d *journal.Decision, b *leader.Batch, s leader.Step) {
+	if d.Cause == "" {
+		d.Cause, d.Chain = s.Event, s.Chain
+	}
+	d.Inputs = append(d.Inputs, k.recorded(s.Input, d.At))
+	for _, e := range b.EffectsOf(s) {
 		if d.Cause == "" {
-			// A timer or a result goes on with the story of what it moves.
+			// A timer or a result continues the story of what it moves.
 			d.Cause, d.Chain = e.Event, e.Chain
 		}
 		if e.Kind == tree.DoReply {
 			continue
 		}
-		d.Effects = append(d.Effects, k.effectWords(e, len(d.Inputs)-1))
+		d.Effects = append(d.Effects, effectWords(e, len(d.Inputs)-1, b.At))
 		d.Type = graver(d.Type, e.Kind)
-	}
-	if d.Type == "" {
-		d.Type = contracts.TreeDecided
 	}
 }
 
@@ -56,19 +67,19 @@ func graver(t contracts.EventType, k tree.EffectKind) contracts.EventType {
 }
 
 // tell logs what operators want to see of a stored decision.
-func (k *Keeper) tell(e tree.Effect) {
+func (k *Keeper) tell(b *leader.Batch, e tree.Effect) {
 	say := func(level slog.Level, what string, about ...any) {
 		k.env.Log.Log(context.Background(), level, what, append([]any{"tree", k.opt.Tree, "event", e.Event}, about...)...)
 	}
 	switch e.Kind {
 	case tree.NoteRestart:
-		say(slog.LevelInfo, "restarting", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-k.last), "reason", e.Reason)
+		say(slog.LevelInfo, "restarting", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-b.At), "reason", e.Reason)
 	case tree.NoteRunning:
 		say(slog.LevelInfo, "running", "agent", e.Node, "incarnation", e.Incarnation)
 	case tree.NoteFinished:
 		say(slog.LevelInfo, "finished", "agent", e.Node, "incarnation", e.Incarnation, "reason", e.Reason)
 	case tree.NoteBudget:
-		say(slog.LevelWarn, "restart waits for budget", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-k.last), "reason", e.Reason)
+		say(slog.LevelWarn, "restart waits for budget", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-b.At), "reason", e.Reason)
 	case tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteIgnore:
 		say(slog.LevelWarn, "restart limit", "node", e.Node, "policy", string(e.Kind), "reason", e.Reason)
 	case tree.Propose:
@@ -82,46 +93,22 @@ func (k *Keeper) tell(e tree.Effect) {
 	}
 }
 
-// command gives what runners or the log must hear of an effect, if anything.
-func (k *Keeper) command(e tree.Effect) (fleet.Command, bool) {
-	switch e.Kind {
-	case tree.DoStart, tree.DoStop, tree.DoReport:
-		spec, st, ok := k.tree.Lookup(e.Node)
-		if !ok || spec.Agent == nil || st.Phase.Apart() {
-			break // or it was let go by what was decided together with it
-		}
-		return fleet.Command{Effect: e, Spec: spec, Decision: st.Decision}, true
-	}
-	return fleet.Command{}, false
-}
-
-// recorded is what the log keeps of an arrival: enough to decide on it again.
-func (k *Keeper) recorded(a arrival, now time.Time) contracts.DecisionInput {
+// recorded is what the log keeps of an input: enough to decide on it again.
+func (k *Keeper) recorded(a leader.Input, now time.Time) contracts.DecisionInput {
 	in, err := recording.Write(a.Input)
 	if err != nil {
 		// What came as JSON can be written as JSON.
 		k.env.Log.Error("input not recorded", "tree", k.opt.Tree, "error", err)
 	}
-	in.Sequence = a.seq
+	in.Sequence = a.Seq
 	if in.At.IsZero() {
 		in.At = now
 	}
 	return in
 }
 
-// recordRunners adds the runners available to a decision when they are others
-// than the log says: they change nothing by themselves, but what is decided
-// next depends on them.
-func (k *Keeper) recordRunners(d *journal.Decision) {
-	if k.runners == nil {
-		return
-	}
-	d.Inputs = append(d.Inputs, k.recorded(*k.runners, d.At))
-	k.runners = nil
-}
-
 // effectWords describes an effect for the log.
-func (k *Keeper) effectWords(e tree.Effect, input int) contracts.DecisionEffect {
+func effectWords(e tree.Effect, input int, now tree.Instant) contracts.DecisionEffect {
 	out := contracts.DecisionEffect{
 		Kind: string(e.Kind), Node: e.Node, Incarnation: e.Incarnation, Runner: e.Runner,
 		Input: input, Detail: e.Reason, Correlation: e.Chain, Action: string(e.Action),
@@ -133,8 +120,7 @@ func (k *Keeper) effectWords(e tree.Effect, input int) contracts.DecisionEffect 
 	switch e.Kind {
 	case tree.NoteRestart:
 		out.Kind = "delay"
-		_, st, _ := k.tree.Lookup(e.Node)
-		out.Detail = "restart " + ordinal(st.Attempts) + " in " + time.Duration(e.Due-k.last).Round(time.Millisecond).String() + ": " + e.Reason
+		out.Detail = "restart " + ordinal(e.Attempt) + " in " + time.Duration(e.Due-now).Round(time.Millisecond).String() + ": " + e.Reason
 	case tree.DoReport:
 		out.Kind = "emit"
 	case tree.DoStop:

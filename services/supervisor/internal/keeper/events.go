@@ -19,12 +19,7 @@ import (
 type reader struct {
 	sync.WaitGroup
 	stream jetstream.Stream
-	// until is the last evidence that must be taken into account before anything
-	// else is done.
-	until uint64
 }
-
-func (r *reader) caughtUp(cursor uint64) bool { return cursor >= r.until }
 
 var evidence = []string{
 	contracts.EventTypeWildcard(contracts.AgentFailed),
@@ -40,25 +35,26 @@ func (k *Keeper) readEvents(ctx context.Context) (*reader, error) {
 		return nil, fmt.Errorf("read events: %w", err)
 	}
 	r := &reader{stream: stream}
-	cursor := k.cursor
+	cursor := k.leader.Cursor()
 	r.Go(func() { k.read(ctx, stream, cursor) })
 	return r, nil
 }
 
-// demandAll makes the keeper catch up with all the evidence that there is now.
-func (r *reader) demandAll(ctx context.Context) error {
-	r.until = 0
+// lastEvidence is the place in the log of the last evidence that there is now, 0
+// for none.
+func (r *reader) lastEvidence(ctx context.Context) (uint64, error) {
+	var last uint64
 	for _, subject := range evidence {
 		msg, err := r.stream.GetLastMsgForSubject(ctx, subject)
 		if errors.Is(err, jetstream.ErrMsgNotFound) {
 			continue
 		}
 		if err != nil {
-			return fmt.Errorf("read events: %w", err)
+			return 0, fmt.Errorf("read events: %w", err)
 		}
-		r.until = max(r.until, msg.Sequence)
+		last = max(last, msg.Sequence)
 	}
-	return nil
+	return last, nil
 }
 
 // read delivers events until ctx ends. When the consumer is lost, it goes on

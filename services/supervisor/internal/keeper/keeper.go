@@ -21,8 +21,8 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/environment"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/lease"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -81,6 +81,8 @@ type Keeper struct {
 	env shell.Env
 	opt Options
 
+	// leader decides; tree is its tree, for reading.
+	leader   *leader.Leader
 	tree     *tree.Tree
 	journal  *journal.Journal
 	commands *fleet.Commander
@@ -93,8 +95,6 @@ type Keeper struct {
 	hearing hearing
 	admit   chan visited
 	visits  sync.WaitGroup
-	cursor  uint64
-	last    tree.Instant
 	saving  saving
 
 	inbox    chan arrival
@@ -104,10 +104,6 @@ type Keeper struct {
 	waiting map[string]*caller
 	// began holds when restarts under way were decided.
 	began map[string]tree.Instant
-	// runners is the last news of runners that no decision has recorded yet.
-	runners *arrival
-	// ahead is set while the tree knows a decision that is not in the log.
-	ahead bool
 	// turn is when the loop last came round, since began.
 	opened time.Time
 	turn   atomic.Int64
@@ -144,8 +140,15 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	if k.tree, err = tree.Load(tree.Options{}, st.Tree); err != nil {
 		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)
 	}
-	k.cursor = st.Cursor
-	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", k.cursor)
+	configured, err := opt.Specs()
+	if err != nil {
+		return nil, err
+	}
+	k.leader = leader.New(leader.Options{MaxInputs: maxBatch, MaxChanged: maxChanged}, leader.State{Tree: k.tree, Number: k.journal.Number(), Cursor: st.Cursor}, tree.Input{
+		Kind: tree.Configure, Specs: configured, Reason: "configuration read",
+		Boot: opt.Boot || k.tree.Root() == "", // nobody has stopped what never was
+	})
+	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", st.Cursor)
 	if k.environs, err = environment.Open(ctx, env, opt.Tree, opt.Guards.State); err != nil {
 		return nil, err
 	}
@@ -181,57 +184,53 @@ func (k *Keeper) Run(ctx context.Context, serving func() error) error {
 	return k.loop(ctx)
 }
 
-// takeOver appends a decision of its own, so that a predecessor that still
-// lives is refused from now on, then deals with what happened since the last
-// decision, with the configuration, and with what had been decided and perhaps
-// not done.
+// takeOver has the leader fence a predecessor that still lives, apply what
+// happened since the last decision and the configuration, and order again what
+// had been decided and perhaps not done.
 func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
-	d := journal.Decision{
-		ID: newID(), Type: contracts.TreeDecided, At: time.Now(), Cursor: k.cursor,
-		Inputs: []contracts.DecisionInput{{Kind: recording.Takeover, At: time.Now().UTC(), Detail: "supervisor " + k.env.Instance + " decides from now on"}},
-	}
-	if err := k.append(ctx, d); err != nil {
+	if _, err := k.decide(ctx); err != nil {
 		return err
 	}
-	k.environs.Begin(k.specs())
+	before := k.specs()
+	k.environs.Begin(before)
 	// Not before: what a predecessor reports lost, it can until then.
-	if err := events.demandAll(ctx); err != nil {
+	until, err := events.lastEvidence(ctx)
+	if err != nil {
 		return err
 	}
-	for !events.caughtUp(k.cursor) {
+	k.leader.CatchUp(until)
+	for {
+		out, err := k.decide(ctx)
+		if err != nil {
+			return err
+		}
+		if k.leader.Stage() == leader.Leading {
+			return k.configured(ctx, before, out)
+		}
 		select {
 		case a := <-k.inbox:
-			if _, err := k.decide(ctx, k.batch(ctx, a)); err != nil {
-				return err
-			}
+			k.submit(k.batch(ctx, a))
 		case <-k.opt.Term.Lost():
 			return journal.ErrSuperseded
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
-	before := k.specs()
-	configured, err := k.opt.Specs()
-	if err != nil {
-		return err
-	}
-	boot := k.opt.Boot || k.tree.Root() == "" // nobody has stopped what never was
-	out, err := k.decide(ctx, []arrival{{Input: tree.Input{Kind: tree.Configure, Specs: configured, Boot: boot, Reason: "configuration read"}}})
-	if err != nil {
-		return err
-	}
+}
+
+// configured reports what became of the configuration that was applied, by its
+// conclusions.
+func (k *Keeper) configured(ctx context.Context, before map[string]*tree.Spec, out []tree.Effect) error {
 	for _, e := range out {
 		if e.Kind == tree.DoReply && e.Token == "" && e.Result != tree.OK { // orders have a token
 			return fmt.Errorf("%w of tree %s: %s", ErrConfig, k.opt.Tree, e.Reason)
 		}
 	}
-	k.tellConfiguration(ctx, before, configured)
-	k.watchAll()
-	for _, e := range k.tree.Outstanding() {
-		if cmd, ok := k.command(e); ok {
-			k.commands.Do(cmd)
-		}
+	configured, err := k.opt.Specs()
+	if err != nil {
+		return err
 	}
+	k.tellConfiguration(ctx, before, configured)
 	return nil
 }
 
@@ -286,7 +285,8 @@ func (k *Keeper) loop(ctx context.Context) error {
 		if len(batch) == 0 {
 			continue
 		}
-		if _, err := k.decide(ctx, batch); err != nil {
+		k.submit(batch)
+		if _, err := k.decide(ctx); err != nil {
 			if ctx.Err() != nil {
 				return k.leave(ctx)
 			}
@@ -389,11 +389,7 @@ func (k *Keeper) post(ctx context.Context, a arrival) {
 	}
 }
 
-// now is the time, which never goes back.
-func (k *Keeper) now() tree.Instant {
-	k.last = max(k.last, tree.Instant(time.Now().UnixNano()))
-	return k.last
-}
+func (k *Keeper) now() tree.Instant { return tree.Instant(time.Now().UnixNano()) }
 
 func newID() string { return uuid.Must(uuid.NewV7()).String() }
 

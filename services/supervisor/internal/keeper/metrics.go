@@ -6,7 +6,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -98,29 +98,30 @@ func (m *Metrics) StandsBy() {
 func (m *Metrics) inputs(n int) { m.inputsTotal.WithLabelValues(m.tree).Add(float64(n)) }
 
 // decided counts what a stored decision contains.
-func (m *Metrics) decided(k *Keeper, d journal.Decision, effects []tree.Effect, changes []tree.Change, oldest tree.Instant) {
+func (m *Metrics) decided(k *Keeper, b *leader.Batch) {
 	m.decisions.WithLabelValues(m.tree).Inc()
+	at := b.At.Time()
 	failed := 0
-	for kind, n := range failuresOf(d) {
+	for kind, n := range failuresOf(b) {
 		failed += n
 		m.failures.WithLabelValues(m.tree, kind).Add(float64(n))
 	}
-	m.count(failed, d.At.Unix())
-	if failed > 0 && oldest > 0 {
-		m.lag.WithLabelValues(m.tree).Observe(max(0, time.Since(oldest.Time()).Seconds()))
+	m.count(failed, at.Unix())
+	if failed > 0 && b.Oldest > 0 {
+		m.lag.WithLabelValues(m.tree).Observe(max(0, time.Since(b.Oldest.Time()).Seconds()))
 	}
 	restarts := map[string]int{}
-	for _, e := range effects {
+	for _, e := range b.Effects {
 		switch e.Kind {
 		case tree.NoteRestart:
 			if spec, _, ok := k.tree.Lookup(e.Node); ok {
 				restarts[spec.Parent]++
 			}
-			k.began[e.Node] = tree.Instant(d.At.UnixNano())
+			k.began[e.Node] = b.At
 		case tree.NoteRunning:
 			if began, ok := k.began[e.Node]; ok {
 				delete(k.began, e.Node)
-				m.duration.WithLabelValues(m.tree).Observe(d.At.Sub(began.Time()).Seconds())
+				m.duration.WithLabelValues(m.tree).Observe(at.Sub(began.Time()).Seconds())
 			}
 		case tree.Propose:
 			m.proposals.WithLabelValues(m.tree, string(e.Action)).Inc()
@@ -131,29 +132,29 @@ func (m *Metrics) decided(k *Keeper, d journal.Decision, effects []tree.Effect, 
 	for supervisor, n := range restarts {
 		m.restarts.WithLabelValues(m.tree, supervisor).Add(float64(n))
 	}
-	for i := range changes {
-		if changes[i].Spec != nil || changes[i].Removed {
+	for i := range b.Changes {
+		if b.Changes[i].Spec != nil || b.Changes[i].Removed {
 			m.modesKnown = false
+		}
+		if b.Changes[i].Removed {
+			delete(k.began, b.Changes[i].ID)
 		}
 	}
 }
 
-// failuresOf counts the failures that a decision deals with, by kind.
-func failuresOf(d journal.Decision) map[string]int {
+// failuresOf counts the failures that a decision handles, by kind.
+func failuresOf(b *leader.Batch) map[string]int {
 	failures := map[string]int{}
-	for i := range d.Inputs {
-		in := &d.Inputs[i]
-		if in.Event == "" {
-			continue
-		}
-		switch in.Kind {
-		case "exit":
+	for _, s := range b.Steps {
+		switch {
+		case s.Event == "":
+		case s.Kind == tree.Exited:
 			failures["exited"]++
-		case "verdict":
+		case s.Kind == tree.Failed:
 			failures["failed"]++
-		case "start_result":
+		case s.Kind == tree.StartFailed, s.Kind == tree.Started:
 			failures["start_failed"]++
-		case "lost":
+		case s.Kind == tree.Lost:
 			failures["host_lost"]++
 		}
 	}

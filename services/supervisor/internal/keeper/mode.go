@@ -13,19 +13,6 @@ const (
 	byRuntime = "runtime"
 )
 
-// letGo gives up what is under way about agents that are not enforced, or not
-// there, any more.
-func (k *Keeper) letGo(changes []tree.Change) {
-	for _, c := range changes {
-		switch {
-		case c.Removed:
-			k.commands.Forget(c.ID, c.Tombstone)
-		case c.State != nil && c.State.Phase == tree.Watched:
-			k.commands.Forget(c.ID, c.State.Incarnation)
-		}
-	}
-}
-
 // hearing is what the keeper knows of its own ability to hear.
 type hearing struct {
 	at         time.Time

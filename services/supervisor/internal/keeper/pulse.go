@@ -8,6 +8,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -52,42 +53,14 @@ func (p *pulse) close() {
 	}
 }
 
-// watch follows changed nodes: whoever is coming up is listened to, before its
-// start is ordered.
-func (k *Keeper) watch(changes []tree.Change) {
-	for _, c := range changes {
-		switch {
-		case c.Removed:
-			k.pulse.unwatch(c.ID)
-			delete(k.began, c.ID)
-		case c.State != nil && c.State.Supervisor == nil:
-			k.watchState(c.ID, c.State)
-		}
+// follow listens to the agents that matter from now on, before their starts are
+// ordered, and to those no longer that do not.
+func (p *pulse) follow(out leader.Outcome) {
+	for _, agent := range out.Deafen {
+		p.unwatch(agent)
 	}
-}
-
-func (k *Keeper) watchState(agent string, st *tree.State) {
-	switch phase := st.Phase; {
-	case phase == tree.Claiming:
-		k.pulse.watch(agent)
-	case phase == tree.Starting && st.Runner == "":
-		// Its start can be ordered only when there is a runner. A subscription for
-		// each of ten thousand that wait would take longer than the decision.
-		k.pulse.unwatch(agent)
-	case phase == tree.Starting, phase == tree.Verifying, phase == tree.Stabilising:
-		if spec, _, ok := k.tree.Lookup(agent); ok && spec.Agent.Verify {
-			k.pulse.watch(agent)
-		}
-	default:
-		k.pulse.unwatch(agent)
-	}
-}
-
-func (k *Keeper) watchAll() {
-	for id, r := range k.tree.Snapshot().Nodes {
-		if r.Spec.Agent != nil {
-			k.watchState(id, r.State)
-		}
+	for _, agent := range out.Listen {
+		p.watch(agent)
 	}
 }
 
@@ -104,21 +77,17 @@ func (k *Keeper) heardBeat(ctx context.Context, m *nats.Msg) (arrival, bool) {
 	}
 	unwell := hb.Status == contracts.StatusStopping || hb.Status == contracts.StatusStopped ||
 		hb.Status == contracts.StatusDegraded && k.opt.DegradedFails
-	_, st, ok := k.tree.Lookup(agent)
-	switch {
-	case ok && st.Phase == tree.Claiming && unwell && hb.Status != contracts.StatusDegraded:
+	if _, st, ok := k.tree.Lookup(agent); ok && st.Phase == tree.Claiming && unwell && hb.Status != contracts.StatusDegraded {
 		return arrival{}, false // it says that it is about to end
-	case ok && st.Phase == tree.Claiming:
-	case !ok || hb.Incarnation != 0 && hb.Incarnation != st.Incarnation:
-		return arrival{}, false
-	case st.Phase == tree.Starting && st.Beat && st.Unwell == unwell, st.Phase == tree.Stabilising && st.Unwell == unwell:
+	}
+	if !k.leader.News(agent, hb.Incarnation, unwell) {
 		return arrival{}, false
 	}
 	word := "heartbeat"
 	if hb.Status != "" {
 		word += ", status " + string(hb.Status)
 	}
-	return arrival{Input: tree.Input{Kind: tree.Beat, Node: agent, Incarnation: hb.Incarnation, Unwell: unwell, At: k.now(), Reason: word}}, true
+	return arrival{Input: tree.Input{Kind: tree.Beat, Node: agent, Incarnation: hb.Incarnation, Unwell: unwell, Reason: word}}, true
 }
 
 // startCommand is what a runner is told about an agent, without what differs

@@ -29,7 +29,6 @@ type saving struct {
 	// stored since.
 	began   time.Time
 	changes int
-	copy    *tree.Copy
 	// copying can always be received from while there is something to copy.
 	copying <-chan struct{}
 	// under is what is being stored; the result comes on stored.
@@ -39,17 +38,14 @@ type saving struct {
 	swept bool
 }
 
-// idle tells that no snapshot is being made.
-func (s *saving) idle() bool { return s.copy == nil && s.under == nil }
+// idle reports whether no snapshot is being made.
+func (s *saving) idle() bool { return s.copying == nil && s.under == nil }
 
 // snapshotIfDue begins a snapshot when there is much that the last one lacks.
 // It takes note of what a decision changed.
 func (k *Keeper) snapshotIfDue(changes []tree.Change) {
 	s := &k.saving
 	s.changes += len(changes)
-	if s.copy != nil {
-		s.copy.Update(changes)
-	}
 	if k.journal.Unsaved() >= k.opt.SnapshotEvery && s.changes >= k.tree.Len()/snapshotShare {
 		k.beginSnapshot(time.Now())
 	}
@@ -66,18 +62,20 @@ func (k *Keeper) beginSnapshot(now time.Time) {
 	if s := &k.saving; s.idle() {
 		always := make(chan struct{})
 		close(always)
-		s.began, s.changes, s.copy, s.copying = now, 0, k.tree.Copy(), always
+		s.began, s.changes, s.copying = now, 0, always
+		k.leader.BeginSnapshot()
 	}
 }
 
 // copySome copies some nodes; when that was the last, the copy is stored.
 func (k *Keeper) copySome(ctx context.Context) {
 	s := &k.saving
-	if !s.copy.Take(copiedAtOnce) {
+	copied, done := k.leader.CopySome(copiedAtOnce)
+	if !done {
 		return
 	}
-	s.under = k.journal.Saving(s.copy.Snapshot(), k.cursor)
-	s.copy, s.copying = nil, nil
+	s.under = k.journal.Saving(copied, k.leader.Cursor())
+	s.copying = nil
 	under, sweep := s.under, !s.swept
 	s.swept = true
 	s.Go(func() {
@@ -109,14 +107,15 @@ const lastSnapshotWithin = 5 * time.Second
 // not in the log.
 func (k *Keeper) leave(ctx context.Context) error {
 	s := &k.saving
-	s.copy, s.copying = nil, nil
+	k.leader.DropSnapshot()
+	s.copying = nil
 	if s.under != nil && <-s.stored == nil {
 		k.journal.Saved(s.under)
 	}
-	if k.journal.Unsaved() > 0 && !k.ahead {
+	if k.journal.Unsaved() > 0 && k.leader.Settled() {
 		last, cancel := context.WithTimeout(context.WithoutCancel(ctx), lastSnapshotWithin)
 		defer cancel()
-		if err := k.journal.Save(last, k.tree.Snapshot(), k.cursor); err != nil {
+		if err := k.journal.Save(last, k.tree.Snapshot(), k.leader.Cursor()); err != nil {
 			k.env.Log.Warn("no last snapshot", "tree", k.opt.Tree, "error", err)
 		}
 	}

@@ -279,7 +279,7 @@ func (t *Tree) restart(n *node) {
 	n.st.LastRestart = t.now
 	why := n.st.Why
 	n.history().restarts.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
-	t.emit(Effect{Kind: NoteRestart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Reason: why, Event: n.st.Cause, Chain: n.st.Chain})
+	t.emit(Effect{Kind: NoteRestart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Attempt: n.st.Attempts, Reason: why, Event: n.st.Cause, Chain: n.st.Chain})
 	if p.spec.Supervisor.Strategy == OneForOne {
 		if delay == 0 {
 			t.begin(n, n.st.Cause, n.st.Chain, true)

@@ -193,6 +193,8 @@ type Effect struct {
 	Event, Chain string
 	Token        string
 	Result       Result
+	// Attempt counts restarts for the backoff, from 1; it belongs to NoteRestart.
+	Attempt int
 	// Action belongs to Propose: restart, or the kind of the conclusion.
 	Action EffectKind
 }

@@ -1,0 +1,247 @@
+package leader
+
+import (
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Stage is how far a leader is in taking over its tree.
+type Stage uint8
+
+// Stages, in their order.
+const (
+	// Claiming: the decision that fences predecessors is not stored yet.
+	Claiming Stage = iota
+	// Claimed: it is. What predecessors have stored is not known yet, see
+	// [Leader.CatchUp].
+	Claimed
+	// CatchingUp: evidence stored until then is applied before anything else.
+	CatchingUp
+	// Configuring: the configuration is being applied.
+	Configuring
+	// Leading: the tree is up to date.
+	Leading
+)
+
+// String is the stage in a word.
+func (s Stage) String() string {
+	return [...]string{"claiming", "claimed", "catching up", "configuring", "leading"}[s]
+}
+
+// Options say how a leader decides.
+type Options struct {
+	// MaxInputs and MaxChanged bound how many inputs go into one decision, and
+	// after how many changed nodes it is closed; 0 means no bound. A decision
+	// takes at least one input, whatever it changes.
+	MaxInputs, MaxChanged int
+}
+
+// State is what the log says of a tree.
+type State struct {
+	Tree *tree.Tree
+	// Number is that of the last decision, Cursor the place in the log of the
+	// last evidence that was applied.
+	Number, Cursor uint64
+}
+
+// Input is what the tree is told, and where it stood in the log.
+type Input struct {
+	tree.Input
+	// Seq is its place in the log, 0 for what is not from there. An input
+	// without a kind only moves the cursor.
+	Seq uint64
+}
+
+// Leader decides about one tree. It is not safe for concurrent use.
+type Leader struct {
+	opt    Options
+	tree   *tree.Tree
+	stage  Stage
+	number uint64
+	cursor uint64
+	// until is the last evidence that must be applied before the tree is
+	// configured.
+	until uint64
+	// config is the configuration that taking over ends with.
+	config tree.Input
+	inbox  []Input
+	// deciding is the decision that is being stored.
+	deciding *Batch
+	due      []Order
+	// clock is the time of the last decision: it never goes back.
+	clock tree.Instant
+	// runners is the latest news of runners that no decision has recorded.
+	runners *Input
+	heard   listening
+	copy    *tree.Copy
+}
+
+// New returns a leader of the tree that a log holds. Taking over ends with
+// applying the configuration.
+func New(opt Options, st State, config tree.Input) *Leader {
+	return &Leader{opt: opt, tree: st.Tree, number: st.Number, cursor: st.Cursor, config: config, heard: listening{}}
+}
+
+// Tree is the tree as decided so far, for reading. It may be ahead of the log,
+// see [Leader.Settled].
+func (l *Leader) Tree() *tree.Tree { return l.tree }
+
+// Stage is how far the leader is in taking over.
+func (l *Leader) Stage() Stage { return l.stage }
+
+// Number is that of the last stored decision, Cursor the place in the log of
+// the last evidence that was applied.
+func (l *Leader) Number() uint64 { return l.number }
+
+// Cursor is the place in the log of the last evidence that was applied.
+func (l *Leader) Cursor() uint64 { return l.cursor }
+
+// Settled reports whether the tree holds nothing that the log lacks.
+func (l *Leader) Settled() bool { return l.deciding == nil }
+
+// CatchUp ends [Claimed]: predecessors have stored evidence up to until, and no
+// more will come from them.
+func (l *Leader) CatchUp(until uint64) {
+	if l.stage == Claimed {
+		l.stage, l.until = CatchingUp, until
+	}
+}
+
+// Submit queues an input and reports whether it did: a heartbeat that says
+// nothing new is dropped.
+func (l *Leader) Submit(in Input, now tree.Instant) bool {
+	if in.Kind == tree.Beat {
+		if !l.News(in.Node, in.Incarnation, in.Unwell) {
+			return false
+		}
+		in.At = l.now(now)
+	}
+	l.inbox = append(l.inbox, in)
+	return true
+}
+
+// Waiting is the number of inputs that are queued.
+func (l *Leader) Waiting() int { return len(l.inbox) }
+
+// Ready reports whether there is something to decide now.
+func (l *Leader) Ready() bool {
+	switch {
+	case l.deciding != nil, l.stage == Claimed:
+		return false
+	case l.stage == Claiming, l.stage == CatchingUp && l.cursor >= l.until:
+		return true
+	}
+	return len(l.inbox) > 0
+}
+
+// Decide makes the next decision; it must be Ready. Its changes are in the tree
+// at once and must be stored before [Leader.Advance]. The id names the message
+// that they are stored in.
+func (l *Leader) Decide(now tree.Instant, id string) *Batch {
+	b := &Batch{ID: id, At: l.now(now)}
+	l.deciding = b
+	l.tree.Deciding(id)
+	switch {
+	case l.stage == Claiming:
+		b.claim = true
+	case l.stage == CatchingUp && l.cursor >= l.until:
+		l.stage = Configuring
+		l.step(b, Input{Input: l.config})
+	default:
+		l.consume(b)
+	}
+	b.Number, b.Cursor = l.number+1, l.cursor
+	b.Changes = l.tree.Changes(nil)
+	l.keepRunners(b)
+	b.Orders = l.orders(b.Effects)
+	return b
+}
+
+// consume steps through as many queued inputs as one decision takes.
+func (l *Leader) consume(b *Batch) {
+	n := 0
+	for n < len(l.inbox) && !l.full(n) {
+		l.step(b, l.inbox[n])
+		n++
+	}
+	b.Consumed = l.inbox[:n]
+	if l.inbox = l.inbox[n:]; len(l.inbox) == 0 {
+		l.inbox = nil
+	}
+}
+
+func (l *Leader) full(inputs int) bool {
+	return inputs > 0 && (inputs == l.opt.MaxInputs || l.opt.MaxChanged > 0 && l.tree.Dirty() >= l.opt.MaxChanged)
+}
+
+// step gives the tree one input.
+func (l *Leader) step(b *Batch, in Input) {
+	l.cursor = max(l.cursor, in.Seq)
+	if in.Kind == "" {
+		return
+	}
+	touches, before := l.tree.Touches(), len(b.Effects)
+	b.Effects = l.tree.Step(&in.Input, b.At, b.Effects)
+	if l.tree.Touches() == touches && len(b.Effects) == before {
+		if in.Kind == tree.Runners {
+			l.runners = &in
+		}
+		return
+	}
+	switch {
+	case in.Kind == tree.Runners:
+		l.runners = nil
+	case l.runners != nil:
+		b.Steps = append(b.Steps, Step{Input: *l.runners, from: before, to: before})
+		b.runners, l.runners = l.runners, nil
+	}
+	if in.At > 0 && (b.Oldest == 0 || in.At < b.Oldest) {
+		b.Oldest = in.At
+	}
+	b.Steps = append(b.Steps, Step{Input: in, from: before, to: len(b.Effects)})
+}
+
+// keepRunners keeps the news of runners for a later decision when this one will
+// not be stored: what is decided next depends on them.
+func (l *Leader) keepRunners(b *Batch) {
+	if len(b.Changes) == 0 && l.runners == nil {
+		l.runners = b.runners
+	}
+}
+
+// Advance tells that a decision is stored, where it must be. What was decided
+// may be done from now on.
+func (l *Leader) Advance(b *Batch) Outcome {
+	l.deciding = nil
+	out := Outcome{Effects: b.Effects}
+	if b.MustStore() {
+		l.number = b.Number
+	}
+	if l.copy != nil {
+		l.copy.Update(b.Changes)
+	}
+	out.Settled = l.settled(b)
+	out.Listen, out.Deafen = l.follow(b.Changes)
+	l.due = append(l.due, b.Orders...)
+	switch l.stage {
+	case Claiming:
+		l.stage = Claimed
+	case Configuring:
+		l.stage = Leading
+		out.Listen = append(out.Listen, l.listenAll()...)
+		l.due = append(l.due, l.outstanding(b.Orders)...)
+	}
+	return out
+}
+
+// Due takes the orders whose decisions are stored.
+func (l *Leader) Due() []Order {
+	due := l.due
+	l.due = nil
+	return due
+}
+
+// now is the time, which never goes back.
+func (l *Leader) now(now tree.Instant) tree.Instant {
+	l.clock = max(l.clock, now)
+	return l.clock
+}
