@@ -26,7 +26,7 @@ const (
 	ReasonStartFailed FailureReason = "start_failed"
 	// ReasonUnverified: started, but not verified as healthy in time.
 	ReasonUnverified FailureReason = "unverified"
-	// ReasonHostLost: its runner's host is gone.
+	// ReasonHostLost: its runner's host is gone, or was until now.
 	ReasonHostLost FailureReason = "host_lost"
 )
 
@@ -91,6 +91,17 @@ type AgentStoppedData struct {
 	Exit        *Exit      `json:"exit,omitempty"`
 }
 
+// Blame names what an end is charged to. Only an agent's own ends count against
+// a limit or wait for a backoff.
+type Blame string
+
+const (
+	// BlameAgent: it ended by itself.
+	BlameAgent Blame = ""
+	// BlameHost: its host rebooted, or the container of its runner was restarted.
+	BlameHost Blame = "host"
+)
+
 // Exit is how a process ended.
 type Exit struct {
 	// Code is the exit status, or -1 when a signal ended it or it is unknown.
@@ -100,6 +111,8 @@ type Exit struct {
 	// Unknown is set when the end was seen, but its status was lost because
 	// the runner was away.
 	Unknown bool `json:"unknown,omitempty"`
+	// Blame names what ended it where that was not the agent itself.
+	Blame Blame `json:"blame,omitempty"`
 	// Tail is the last output, at most MaxOutputTail bytes.
 	Tail string    `json:"tail,omitempty"`
 	At   time.Time `json:"at"`

@@ -85,6 +85,8 @@ func Exit(x contracts.Exit) string {
 	switch {
 	case x.Signal != "":
 		return x.Signal
+	case x.Blame == contracts.BlameHost:
+		return "ended with its host"
 	case x.Unknown:
 		return "exit status unknown"
 	default:

@@ -67,6 +67,8 @@ func exitEvidence(x contracts.Exit) string {
 	switch {
 	case x.Signal != "":
 		s = "ended by " + x.Signal
+	case x.Blame == contracts.BlameHost:
+		s = "ended with its host, which rebooted, or with its container, which was restarted"
 	case x.Unknown:
 		s = "ended while its runner was away"
 	default:

@@ -151,7 +151,7 @@ func toInput(ev contracts.Event, seq uint64, at time.Time) (scheduler.Input, err
 	case contracts.AgentFailed:
 		d, err := contracts.DecodeData[contracts.AgentFailedData](ev)
 		return scheduler.AgentDown{
-			Agent: ev.Entity, Incarnation: d.Incarnation, Exited: ended(d.Reason), Detail: string(d.Reason), Cause: ev.ID,
+			Agent: ev.Entity, Incarnation: d.Incarnation, Exited: ended(d), Detail: string(d.Reason), Cause: ev.ID,
 		}, err
 	case contracts.AgentRecovered:
 		d, err := contracts.DecodeData[contracts.AgentRecoveredData](ev)
@@ -195,11 +195,14 @@ func toAssigned(ev contracts.Event, d contracts.TaskAssignedData, seq uint64) sc
 	}
 }
 
-// ended tells whether a failure means that the process is gone for certain.
-func ended(reason contracts.FailureReason) bool {
-	switch reason {
+// ended reports whether a failure means that the process is gone for certain.
+func ended(d contracts.AgentFailedData) bool {
+	switch d.Reason {
 	case contracts.ReasonExited, contracts.ReasonPanicked, contracts.ReasonStartFailed:
 		return true
+	case contracts.ReasonHostLost:
+		// The supervisor concludes it from silence; a runner that is back knows.
+		return d.Exit != nil
 	}
 	return false
 }

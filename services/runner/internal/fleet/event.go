@@ -20,8 +20,9 @@ func (f *Fleet) startedEvent(rec ledger.Record) *contracts.EventBuilder {
 		})
 }
 
-// exitEvent tells how an agent ended: as ordered, by itself and well, or not.
-func (f *Fleet) exitEvent(rec ledger.Record) (kind string, _ *contracts.EventBuilder) {
+// exitEvent reports how an agent ended: as ordered, by itself and well, or not,
+// or with its host, for which how is the reason.
+func (f *Fleet) exitEvent(rec ledger.Record, how string) (kind string, _ *contracts.EventBuilder) {
 	exit := *rec.Exit
 	event := func(t contracts.EventType) *contracts.EventBuilder {
 		return contracts.NewEvent(f.source(), t, rec.Agent, exit.At).ID(contracts.DerivedID("agent ended", rec.Token))
@@ -38,19 +39,25 @@ func (f *Fleet) exitEvent(rec ledger.Record) (kind string, _ *contracts.EventBui
 	case !exit.Unknown && exit.Signal == "" && exit.Code == 0:
 		return "completed", stopped(contracts.StopCompleted)
 	}
-	return "failed", event(contracts.AgentFailed).Data(contracts.AgentFailedData{
-		Agent: rec.Agent, Incarnation: rec.Incarnation(), Reason: contracts.ReasonExited,
-		Type: rec.Start.Type, Runner: f.o.Runner, Detail: detail(rec), Exit: &exit,
+	kind, reason := "failed", contracts.ReasonExited
+	if exit.Blame == contracts.BlameHost {
+		kind, reason = "lost", contracts.ReasonHostLost
+	}
+	return kind, event(contracts.AgentFailed).Data(contracts.AgentFailedData{
+		Agent: rec.Agent, Incarnation: rec.Incarnation(), Reason: reason,
+		Type: rec.Start.Type, Runner: f.o.Runner, Detail: detail(rec, how), Exit: &exit,
 	})
 }
 
 // detail is the evidence in one sentence.
-func detail(rec ledger.Record) string {
+func detail(rec ledger.Record, how string) string {
 	who := fmt.Sprintf("process %d", rec.Process.PID)
 	if rec.Process.PID == 0 {
 		who = "the process"
 	}
 	switch {
+	case rec.Exit.Blame == contracts.BlameHost:
+		return how + ", and " + who + " ended with it"
 	case rec.Exit.Unknown:
 		return who + " ended while its runner was away; how is not known"
 	case rec.Exit.Signal != "":

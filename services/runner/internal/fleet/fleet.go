@@ -86,7 +86,7 @@ type Options struct {
 type Observer interface {
 	Start(code contracts.RunnerCode, took time.Duration)
 	Stop(code contracts.RunnerCode, took time.Duration)
-	// Exit tells of an end: failed, requested or completed.
+	// Exit counts an end: failed, lost with the host, requested or completed.
 	Exit(kind string)
 	// Adopted tells that a process of a predecessor was found.
 	Adopted()

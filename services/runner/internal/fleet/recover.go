@@ -55,7 +55,14 @@ func (f *Fleet) restore(ctx context.Context, a *agent) error {
 // gone; a.mu is held.
 func (f *Fleet) readopt(ctx context.Context, a *agent) error {
 	id, started := a.rec.Process, a.rec.State == ledger.Running
-	var err error
+	epoch, err := process.CurrentEpoch()
+	if err != nil {
+		return err
+	}
+	if how := id.Epoch.Ended(epoch); how != "" {
+		// Numbers and environments of that time may be others' by now.
+		return f.lost(ctx, a, how)
+	}
 	if !started {
 		// The predecessor died around the start itself.
 		id, err = process.Find(ledger.TokenEnv(a.rec.Token), f.o.Ledger.LockPath(a.name), f.o.Ledger.OutputPath(a.name))
@@ -71,7 +78,7 @@ func (f *Fleet) readopt(ctx context.Context, a *agent) error {
 		if err := f.sweep(ctx, a, a.rec.Token, id); err != nil {
 			return err
 		}
-		f.record(a, process.Status{Code: -1})
+		f.record(a, contracts.Exit{Code: -1, Unknown: true}, "")
 		return nil
 	case err != nil:
 		return err
@@ -89,6 +96,21 @@ func (f *Fleet) readopt(ctx context.Context, a *agent) error {
 	if stop := a.rec.Stop; stop != nil {
 		f.wg.Go(func() { f.resume(*stop) })
 	}
+	return nil
+}
+
+// lost records that an agent ended with the host or the container that it ran
+// in; a.mu is held.
+func (f *Fleet) lost(ctx context.Context, a *agent, how string) error {
+	if f.o.Ledger.Free(a.name) != nil {
+		// The state directory is shared with a host or container that lives.
+		ctx, cancel := context.WithTimeout(ctx, killPatience)
+		defer cancel()
+		if err := f.sweep(ctx, a, a.rec.Token, process.Identity{}); err != nil {
+			return err
+		}
+	}
+	f.record(a, contracts.Exit{Code: -1, Unknown: true, Blame: contracts.BlameHost}, how)
 	return nil
 }
 

@@ -14,8 +14,27 @@ import (
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
+
+// change alters an agent's record while there is no runner.
+func change(t *testing.T, dir, agent string, alter func(*ledger.Record)) {
+	t.Helper()
+	l, err := ledger.Open(t.Context(), dir, "r1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	rec, err := l.Load(agent)
+	if err != nil {
+		t.Fatal(err)
+	}
+	alter(&rec)
+	if err := l.Save(rec); err != nil {
+		t.Fatal(err)
+	}
+}
 
 // waits until a file is there, then exits with 9.
 const untilGo = `echo up; while [ ! -e go ]; do sleep 0.01; done; exit 9`
@@ -76,19 +95,9 @@ func TestRunnerDiedBetweenForkAndRecord(t *testing.T) {
 	t.Parallel()
 	forget := func(t *testing.T, dir string) {
 		t.Helper()
-		l, err := ledger.Open(t.Context(), dir, "r1")
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer l.Close()
-		rec, err := l.Load("a")
-		if err != nil {
-			t.Fatal(err)
-		}
-		rec.State, rec.Process.PID, rec.Outbox = ledger.Starting, 0, nil
-		if err := l.Save(rec); err != nil {
-			t.Fatal(err)
-		}
+		change(t, dir, "a", func(rec *ledger.Record) {
+			rec.State, rec.Process.PID, rec.Outbox = ledger.Starting, 0, nil
+		})
 	}
 	t.Run("alive", func(t *testing.T) {
 		t.Parallel()
@@ -129,6 +138,64 @@ func TestRunnerDiedBetweenForkAndRecord(t *testing.T) {
 			t.Errorf("event %+v", ev)
 		}
 	})
+}
+
+// An agent whose host rebooted, or whose container was restarted, while its
+// runner was away did not fail, whatever lives under its number now.
+func TestEndWithTheHostIsNotTheAgents(t *testing.T) {
+	t.Parallel()
+	now, err := process.CurrentEpoch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	boot, space, _ := strings.Cut(string(now), " ")
+	space, start, _ := strings.Cut(space, " ")
+	for name, c := range map[string]struct {
+		epoch string
+		state ledger.State
+		want  string
+	}{
+		"reboot":                      {"another-boot " + space + " " + start, ledger.Running, "host rebooted"},
+		"reboot amid the start":       {"another-boot " + space + " " + start, ledger.Starting, "host rebooted"},
+		"another container":           {boot + " pid:[1] " + start, ledger.Running, "container restarted"},
+		"a container of that number":  {boot + " " + space + " 1", ledger.Running, "container restarted"},
+		"the same":                    {boot + " " + space + " " + start, ledger.Running, ""},
+		"recorded by an older runner": {boot + " " + space, ledger.Running, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			before := killedRunner(t, dir, script("a", 1, forever))[0]
+			if err := syscall.Kill(before.PID, syscall.SIGKILL); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the end", func() bool { return !alive(before.PID) })
+			change(t, dir, "a", func(rec *ledger.Record) {
+				// A pid that is in use, as after a reboot.
+				rec.State, rec.Process.PID, rec.Process.Epoch = c.state, os.Getpid(), process.Epoch(c.epoch)
+			})
+			r := open(t, dir)
+			evs := r.eventsOf(t, "a", 2)
+			failed := data[contracts.AgentFailedData](t, evs[1])
+			exit := r.List()[0].Exit
+			if c.want == "" {
+				if failed.Reason != contracts.ReasonExited || exit.Blame != contracts.BlameAgent {
+					t.Errorf("event %+v, exit %+v", failed, exit)
+				}
+				return
+			}
+			if failed.Reason != contracts.ReasonHostLost || !strings.HasPrefix(failed.Detail, c.want) || failed.Incarnation != 1 {
+				t.Errorf("event %+v, want %q", failed, c.want)
+			}
+			if !exit.Unknown || exit.Blame != contracts.BlameHost {
+				t.Errorf("listed with exit %+v", exit)
+			}
+			if !alive(os.Getpid()) {
+				t.Error("it killed what has the number now")
+			}
+			r.mustStart(t, script("a", 2, forever))
+		})
+	}
 }
 
 func TestLostRecordStillRefusesASecondCopy(t *testing.T) {

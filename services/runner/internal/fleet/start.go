@@ -122,12 +122,17 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 	}
 	defer out.Close()
 
+	epoch, err := process.CurrentEpoch()
+	if err != nil {
+		return err
+	}
 	token := uuid.NewString()
 	argv, env := cmd.Command, f.o.Env.For(cmd, f.o.Runner, token)
 	cmd.Env = nil // it may hold secrets and is not needed again
 	rec := ledger.Record{
 		Agent: a.name, Highest: cmd.Incarnation, State: ledger.Starting,
 		Start: cmd, Token: token, Started: time.Now().UTC(), Outbox: a.rec.Outbox,
+		Process: process.Identity{Epoch: epoch},
 	}
 	if err := f.o.Ledger.Save(rec); err != nil {
 		return fmt.Errorf("%w: %w", errRecord, err)

@@ -64,25 +64,27 @@ func (f *Fleet) confirm(a *agent, token string, p *process.Process) {
 func (f *Fleet) ended(a *agent, status process.Status) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	f.record(a, status)
+	exit := contracts.Exit{Code: status.Code, Unknown: !status.Known}
+	if status.Signal != 0 {
+		exit.Signal = unix.SignalName(status.Signal)
+	}
+	f.record(a, exit, "")
 	f.release()
 	close(a.done)
 	a.proc = nil
 	f.o.Notify(a.name)
 }
 
-// record writes an end down; a.mu is held.
-func (f *Fleet) record(a *agent, status process.Status) {
+// record writes an end down, with the output that came before it, and reports
+// it. How names what ended it where that was not the agent. a.mu is held.
+func (f *Fleet) record(a *agent, exit contracts.Exit, how string) {
 	tail, err := output.Tail(f.o.Ledger.OutputPath(a.name), tailLines, contracts.MaxOutputTail)
 	if err != nil {
 		f.o.Log.Warn("no output for the exit event", "agent", a.name, "error", err)
 	}
-	exit := contracts.Exit{Code: status.Code, Unknown: !status.Known, Tail: tail, At: time.Now().UTC()}
-	if status.Signal != 0 {
-		exit.Signal = unix.SignalName(status.Signal)
-	}
+	exit.Tail, exit.At = tail, time.Now().UTC()
 	a.rec.State, a.rec.Exit = ledger.Exited, &exit
-	kind, event := f.exitEvent(a.rec)
+	kind, event := f.exitEvent(a.rec, how)
 	f.tell(a, event)
 	f.write(a)
 	f.mu.Lock()
@@ -90,7 +92,7 @@ func (f *Fleet) record(a *agent, status process.Status) {
 	f.mu.Unlock()
 	f.o.Observe.Exit(kind)
 	f.o.Log.Info("agent ended", "agent", a.name, "incarnation", a.rec.Incarnation(), "kind", kind,
-		"code", exit.Code, "signal", exit.Signal, "unknown", exit.Unknown)
+		"code", exit.Code, "signal", exit.Signal, "unknown", exit.Unknown, "reason", how)
 }
 
 // beat speaks for an agent that does not beat itself, as long as its process

@@ -37,7 +37,8 @@ type Record struct {
 	// environment, which may hold secrets.
 	Start contracts.StartCommand `json:"start"`
 	// Token marks the environment of this start's processes.
-	Token   string           `json:"token,omitempty"`
+	Token string `json:"token,omitempty"`
+	// Process has nothing but its epoch while State is Starting.
 	Process process.Identity `json:"process"`
 	Started time.Time        `json:"started,omitzero"`
 	// Stop is the order to end the process, if there was one.

@@ -35,7 +35,7 @@ func New(r prometheus.Registerer, runner string) *Metrics {
 		runner:       runner,
 		starts:       counter("starts_total", "Start commands by answer.", "code"),
 		stops:        counter("stops_total", "Stop commands by answer.", "code"),
-		exits:        counter("exits_total", "Ends of agents: failed, requested or completed.", "kind"),
+		exits:        counter("exits_total", "Ends of agents: failed, lost with the host, requested or completed.", "kind"),
 		adopted:      counter("adopted_total", "Processes taken over from an earlier runner."),
 		retries:      counter("event_retries_total", "Attempts to store an event that failed and are repeated."),
 		running:      gauge("agents", "Agents that run."),

@@ -15,7 +15,7 @@ import (
 // may have closed the files or rewritten its environment, but hardly both
 // within the moment in question.
 func Find(entry string, files ...string) (Identity, error) {
-	epoch, err := currentEpoch()
+	epoch, err := CurrentEpoch()
 	if err != nil {
 		return Identity{}, err
 	}

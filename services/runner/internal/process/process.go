@@ -25,9 +25,8 @@ var ErrGone = errors.New("process gone")
 type Identity struct {
 	PID       int    `json:"pid"`
 	StartTime uint64 `json:"start_time"` // clock ticks since boot
-	// Epoch is the boot of the host and the pid namespace in which the other
-	// two count.
-	Epoch string `json:"epoch"`
+	// Epoch is that in which the other two count.
+	Epoch Epoch `json:"epoch"`
 }
 
 // Command is a program to start.

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -39,7 +40,7 @@ func Start(c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	epoch, err := currentEpoch()
+	epoch, err := CurrentEpoch()
 	if err != nil {
 		return nil, err
 	}
@@ -80,12 +81,12 @@ func Start(c Command) (*Process, error) {
 // Adopt finds a process that an earlier runner started. ErrGone says that it
 // no longer runs, and its pid may be another's by now.
 func Adopt(id Identity) (*Process, error) {
-	epoch, err := currentEpoch()
+	epoch, err := CurrentEpoch()
 	if err != nil {
 		return nil, err
 	}
-	if epoch != id.Epoch {
-		return nil, fmt.Errorf("%w: the host or the container has been restarted since", ErrGone)
+	if how := id.Epoch.Ended(epoch); how != "" || id.Epoch == "" {
+		return nil, fmt.Errorf("%w: %s since", ErrGone, cmp.Or(how, "boot unknown"))
 	}
 	pidfd, err := unix.PidfdOpen(id.PID, 0)
 	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
@@ -117,13 +118,21 @@ func newProcess(id Identity, pidfd int) (*Process, error) {
 	return &Process{id: id, pidfd: os.NewFile(uintptr(pidfd), fmt.Sprintf("pidfd:%d", id.PID))}, nil
 }
 
-func currentEpoch() (string, error) {
+// CurrentEpoch is the one in which this process lives.
+func CurrentEpoch() (Epoch, error) {
 	bootID, err := procfs.BootID()
 	if err != nil {
 		return "", err
 	}
-	ns, err := procfs.PIDNamespace()
-	return bootID + " " + ns, err
+	space, err := procfs.PIDNamespace()
+	if err != nil {
+		return "", err
+	}
+	e := bootID + " " + space
+	if init, err := procfs.ReadStat(1); err == nil {
+		e += fmt.Sprintf(" %d", init.StartTime)
+	}
+	return Epoch(e), nil
 }
 
 // Identity tells this process from every other on this host.

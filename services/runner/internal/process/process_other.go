@@ -26,6 +26,9 @@ func Adopt(Identity) (*Process, error) { return nil, errLinux }
 // Find fails.
 func Find(string, ...string) (Identity, error) { return Identity{}, errLinux }
 
+// CurrentEpoch fails.
+func CurrentEpoch() (Epoch, error) { return "", errLinux }
+
 // Sweep fails.
 func Sweep(context.Context, Identity, ...string) error { return errLinux }
 

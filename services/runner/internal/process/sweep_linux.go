@@ -41,8 +41,8 @@ func sessionOf(id Identity) []procfs.Stat {
 	if id.PID == 0 {
 		return nil
 	}
-	epoch, err := currentEpoch()
-	if err != nil || epoch != id.Epoch {
+	epoch, err := CurrentEpoch()
+	if err != nil || id.Epoch == "" || id.Epoch.Ended(epoch) != "" {
 		return nil
 	}
 	members := procfs.InSession(id.PID)

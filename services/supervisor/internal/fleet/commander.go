@@ -246,6 +246,9 @@ func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err err
 		if reply.Exit != nil {
 			in.Normal = reply.Exit.Code == 0
 			in.Reason = DescribeExit(*reply.Exit)
+			if reply.Exit.Blame == contracts.BlameHost {
+				in.Kind = tree.Lost
+			}
 		}
 		c.post(in)
 		return true, nil

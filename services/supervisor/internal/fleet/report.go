@@ -81,6 +81,8 @@ func (c *Commander) stored(agent, id string) bool {
 func DescribeExit(e contracts.Exit) string {
 	s := fmt.Sprintf("exited with code %d", e.Code)
 	switch {
+	case e.Blame == contracts.BlameHost:
+		s = "ended with its host"
 	case e.Unknown:
 		s = "ended; how is not known"
 	case e.Signal != "":
