@@ -253,7 +253,7 @@ func TestDrainOnStop(t *testing.T) {
 		w.settled()
 		w.runner.takeLog()
 		stop()
-		w.want("drained", w.runner.takeLog(), "stop g 1, stop f 1, stop e 1, stop d 1, stop c 1, stop b 1, stop a 1")
+		w.wantSideBySide("drained", w.runner.takeLog(), "stop a 1", "stop b 1", "stop d 1, stop c 1", "stop g 1, stop f 1, stop e 1")
 		stop, _ = w.supervise("s2", func(c *Config) { c.KeepDown = true })
 		w.want("kept down", string(w.tree().Root.Status), "stopped")
 		stop()

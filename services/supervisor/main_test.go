@@ -144,6 +144,28 @@ func (w *world) want(what, got, want string) {
 	}
 }
 
+// wantSideBySide checks a runner's log that consists of sequences: each is in order,
+// and they are in no order among themselves.
+func (w *world) wantSideBySide(what, got string, sequences ...string) {
+	w.t.Helper()
+	left := slices.DeleteFunc(strings.Split(got, ", "), func(s string) bool { return s == "" })
+	for _, sequence := range sequences {
+		next := 0
+		for _, step := range strings.Split(sequence, ", ") {
+			i := slices.Index(left[next:], step)
+			if i < 0 {
+				w.t.Errorf("%s: in %s there is no %q in the order of %q", what, got, step, sequence)
+				return
+			}
+			next += i
+			left = slices.Delete(left, next, next+1)
+		}
+	}
+	if len(left) > 0 {
+		w.t.Errorf("%s: there is more than that: %v", what, left)
+	}
+}
+
 // decisions reads every decision in the log.
 func (w *world) decisions() []contracts.DecisionsData {
 	w.t.Helper()

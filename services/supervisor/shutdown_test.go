@@ -20,7 +20,7 @@ func TestShutdownTimeout(t *testing.T) {
 supervision_tree:
   tree:
     - name: sup
-      strategy: one_for_one
+      strategy: one_for_all
       shutdown_timeout: 10s
       children:
         - {name: a, command: [x]}

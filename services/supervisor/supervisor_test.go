@@ -246,7 +246,7 @@ func TestAPI(t *testing.T) {
 		w.want("done", w.runner.takeLog(), "start n1 1, broken n2, stop a 1, start a 2, stop b 1, stop d 1, stop c 1, start c 2, start d 2, stop n1 1")
 
 		w.want("drain", call("drain", contracts.NodeRequest{}), "ok")
-		w.want("drained", w.runner.takeLog(), "stop g 1, stop f 1, stop e 1, stop d 2, stop c 2, stop a 2")
+		w.wantSideBySide("drained", w.runner.takeLog(), "stop a 2", "stop d 2, stop c 2", "stop g 1, stop f 1, stop e 1")
 		w.want("status of a drained tree", string(w.tree().Root.Status), "stopped")
 	})
 }
