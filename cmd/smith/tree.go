@@ -140,7 +140,7 @@ func (c *childAddCmd) Run(a *app) error {
 	if len(command) == 0 {
 		return usagef("name the agent's program after --")
 	}
-	return c.change(a, "add", contracts.AddRequest{Parent: c.Parent, Child: contracts.ChildSpec{
+	return c.change(a, "add", contracts.AddRequest{Parent: c.Parent, By: operator(), Child: contracts.ChildSpec{
 		Name: c.Name, Type: c.Type, Command: command, Env: c.Env, Dir: c.Dir, Restart: c.Restart,
 		Capabilities: c.Capabilities, Capacity: c.Capacity, HeartbeatInterval: c.Interval,
 		Heartbeats: c.Heartbeats, Runner: c.Runner, RunnerLabels: c.RunnerLabels, Policy: c.Policy, Significant: c.Significant,
@@ -160,7 +160,7 @@ func (childScaleCmd) Help() string {
 }
 
 func (c *childScaleCmd) Run(a *app) error {
-	return c.change(a, "scale", contracts.ScaleRequest{Template: c.Template, Count: c.Count, Reason: c.Reason})
+	return c.change(a, "scale", contracts.ScaleRequest{Template: c.Template, Count: c.Count, Reason: c.Reason, By: operator()})
 }
 
 type childMoveCmd struct {
@@ -175,7 +175,7 @@ func (childMoveCmd) Help() string {
 }
 
 func (c *childMoveCmd) Run(a *app) error {
-	return c.change(a, "move", contracts.MoveRequest{Node: c.Node, Parent: c.Parent, Reason: c.Reason})
+	return c.change(a, "move", contracts.MoveRequest{Node: c.Node, Parent: c.Parent, Reason: c.Reason, By: operator()})
 }
 
 // nodeFlags are those of commands about one node.
@@ -221,7 +221,7 @@ func (c *childSuspendCmd) Run(a *app) error { return c.order(a, "suspend") }
 func (c *childResumeCmd) Run(a *app) error  { return c.order(a, "resume") }
 
 func (f nodeFlags) order(a *app, verb string) error {
-	return f.change(a, verb, contracts.NodeRequest{Node: f.Node, Reason: f.Reason})
+	return f.change(a, verb, contracts.NodeRequest{Node: f.Node, Reason: f.Reason, By: operator()})
 }
 
 // change orders something of the supervisor and says that it was decided.
@@ -247,5 +247,5 @@ func (drainCmd) Help() string {
 }
 
 func (c *drainCmd) Run(a *app) error {
-	return c.change(a, "drain", contracts.NodeRequest{Reason: c.Reason})
+	return c.change(a, "drain", contracts.NodeRequest{Reason: c.Reason, By: operator()})
 }

@@ -215,15 +215,26 @@ type RunnerView struct {
 type NodeRequest struct {
 	Node string `json:"node"`
 	// Reason is recorded with the decision.
-	Reason string `json:"reason,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+	By     *Operator `json:"by,omitempty"`
+}
+
+// Operator is the sender of an order, as it describes itself; nothing vouches
+// for it. It is recorded with the decision. Of each part the first 64 bytes
+// count.
+type Operator struct {
+	User    string `json:"user,omitempty"`
+	Host    string `json:"host,omitempty"`
+	Program string `json:"program,omitempty"`
 }
 
 // ScaleRequest gives a template of the configuration another count, until that
 // of the configuration changes.
 type ScaleRequest struct {
-	Template string `json:"template"`
-	Count    int    `json:"count"`
-	Reason   string `json:"reason,omitempty"`
+	Template string    `json:"template"`
+	Count    int       `json:"count"`
+	Reason   string    `json:"reason,omitempty"`
+	By       *Operator `json:"by,omitempty"`
 }
 
 // MoveRequest puts an agent or supervisor, with all below it, under another
@@ -231,8 +242,9 @@ type ScaleRequest struct {
 type MoveRequest struct {
 	Node string `json:"node"`
 	// Parent is the supervisor that it is to be under.
-	Parent string `json:"parent"`
-	Reason string `json:"reason,omitempty"`
+	Parent string    `json:"parent"`
+	Reason string    `json:"reason,omitempty"`
+	By     *Operator `json:"by,omitempty"`
 }
 
 // ModeRequest gives a node, and all below it that has no setting of its own,
@@ -245,15 +257,17 @@ type ModeRequest struct {
 	// Percent of the agents are enforced, chosen by their names alone, the
 	// others are in mode Otherwise (shadow, or off). Only with enforce; 0
 	// means 100.
-	Percent   int    `json:"percent,omitempty"`
-	Otherwise string `json:"otherwise,omitempty"`
-	Reason    string `json:"reason,omitempty"`
+	Percent   int       `json:"percent,omitempty"`
+	Otherwise string    `json:"otherwise,omitempty"`
+	Reason    string    `json:"reason,omitempty"`
+	By        *Operator `json:"by,omitempty"`
 }
 
 // AddRequest adds an agent under a supervisor node.
 type AddRequest struct {
 	Parent string    `json:"parent"`
 	Child  ChildSpec `json:"child"`
+	By     *Operator `json:"by,omitempty"`
 }
 
 // --- router: submit, status, agents

@@ -64,6 +64,8 @@ type DecisionInput struct {
 	At       time.Time `json:"at"`
 	// Detail is the evidence in one sentence.
 	Detail string `json:"detail,omitempty"`
+	// By is the sender of a command, if it says.
+	By *Operator `json:"by,omitempty"`
 	// Data is what a replay of the input needs beyond that.
 	Data json.RawMessage `json:"data,omitempty"`
 }
@@ -85,6 +87,10 @@ type DecisionEffect struct {
 	Event string `json:"event,omitempty"`
 	// Input is the index in Inputs of what led to this effect.
 	Input int `json:"input"`
+	// Cause is the id of the event that led to this effect, where that is
+	// neither the input's event nor this decision: an input such as a timer
+	// only continues what another event began.
+	Cause string `json:"cause,omitempty"`
 	// Detail says why, in one sentence.
 	Detail string `json:"detail,omitempty"`
 	// Correlation is the story this effect belongs to.

@@ -35,9 +35,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		serveOrder(k, api, "terminate", nodeOrder(tree.TerminateIt)),
 		serveOrder(k, api, "suspend", nodeOrder(tree.SuspendIt)),
 		serveOrder(k, api, "resume", nodeOrder(tree.ResumeIt)),
-		shell.Handle(api, "drain", func(ctx context.Context, req contracts.NodeRequest) (contracts.OK, error) {
-			return k.Drain(ctx, req.Reason)
-		}),
+		shell.Handle(api, "drain", k.Drain),
 		k.opt.Serve(api),
 	} {
 		if err != nil {
@@ -63,14 +61,14 @@ func serveOrder[Req any](k *Keeper, api *shell.API, verb string, read func(Req) 
 	})
 }
 
-// Drain stops the whole tree; it stays down until its root is
-// restarted or a supervisor starts.
-func (k *Keeper) Drain(ctx context.Context, reason string) (contracts.OK, error) {
+// Drain stops the whole tree; it stays down until its root is restarted or a
+// supervisor starts. The request's node does not matter.
+func (k *Keeper) Drain(ctx context.Context, req contracts.NodeRequest) (contracts.OK, error) {
 	var root string
 	if err := k.ask(ctx, func() { root = k.tree.Root() }); err != nil {
 		return contracts.OK{}, err
 	}
-	return k.order(ctx, tree.Input{Command: tree.TerminateIt, Node: root, Reason: because("drain", reason)})
+	return k.order(ctx, tree.Input{Command: tree.TerminateIt, Node: root, Reason: because("drain", req.Reason), By: operator(req.By)})
 }
 
 // ask runs f in the keeper's loop.

@@ -30,19 +30,23 @@ func (k *Keeper) describe(b *leader.Batch) journal.Decision {
 }
 
 func (k *Keeper) describeStep(d *journal.Decision, b *leader.Batch, s leader.Step) {
-	if d.Cause == "" {
+	if d.Cause == "" && d.Chain == "" {
 		d.Cause, d.Chain = s.Event, s.Chain
 	}
 	d.Inputs = append(d.Inputs, k.recorded(s.Input, d.At))
 	for _, e := range b.EffectsOf(s) {
-		if d.Cause == "" {
+		if d.Cause == "" && e.Event != d.ID && (d.Chain == "" || d.Chain == e.Chain) {
 			// A timer or a result continues the story of what it moves.
 			d.Cause, d.Chain = e.Event, e.Chain
 		}
 		if e.Kind == tree.DoReply {
 			continue
 		}
-		d.Effects = append(d.Effects, effectWords(e, len(d.Inputs)-1, b.At))
+		out := effectWords(e, len(d.Inputs)-1, b.At)
+		if e.Event != s.Event && e.Event != d.ID {
+			out.Cause = e.Event
+		}
+		d.Effects = append(d.Effects, out)
 		d.Type = graver(d.Type, e.Kind)
 	}
 }

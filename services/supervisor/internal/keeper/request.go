@@ -17,7 +17,7 @@ func nodeOrder(kind tree.CommandKind) func(contracts.NodeRequest) (tree.Input, e
 		if err := contracts.ValidateID(req.Node); err != nil {
 			return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
 		}
-		return tree.Input{Command: kind, Node: req.Node, Reason: because(string(kind), req.Reason)}, nil
+		return tree.Input{Command: kind, Node: req.Node, Reason: because(string(kind), req.Reason), By: operator(req.By)}, nil
 	}
 }
 
@@ -37,7 +37,7 @@ func (k *Keeper) add(ctx context.Context, req contracts.AddRequest) (contracts.O
 			return contracts.OK{}, err
 		}
 	}
-	ok, err := k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Reason: "add under " + spec.Parent})
+	ok, err := k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Reason: "add under " + spec.Parent, By: operator(req.By)})
 	var refused *shell.APIError
 	if ref != "" && errors.As(err, &refused) && refused.Code != contracts.CodeNotReady { // then it may be decided yet
 		k.environs.Drop(ref)
@@ -61,7 +61,7 @@ func scaleOrder(req contracts.ScaleRequest) (tree.Input, error) {
 	if err := contracts.ValidateID(tree.Instance(req.Template, req.Count)); err != nil {
 		return bad("template: the last of %d instances needs a name that is none: %v", req.Count, err)
 	}
-	return tree.Input{Command: tree.ScaleIt, Node: req.Template, Count: req.Count, Reason: because("scale to "+strconv.Itoa(req.Count), req.Reason)}, nil
+	return tree.Input{Command: tree.ScaleIt, Node: req.Template, Count: req.Count, Reason: because("scale to "+strconv.Itoa(req.Count), req.Reason), By: operator(req.By)}, nil
 }
 
 func moveOrder(req contracts.MoveRequest) (tree.Input, error) {
@@ -70,7 +70,7 @@ func moveOrder(req contracts.MoveRequest) (tree.Input, error) {
 			return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "%s: %v", id[0], err)
 		}
 	}
-	return tree.Input{Command: tree.MoveIt, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason)}, nil
+	return tree.Input{Command: tree.MoveIt, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason), By: operator(req.By)}, nil
 }
 
 // inherit takes a setting back that was made at run time.
@@ -88,7 +88,7 @@ func modeOrder(req contracts.ModeRequest) (tree.Input, error) {
 	if r != nil {
 		word = r.String()
 	}
-	return tree.Input{Command: tree.ModeIt, Node: req.Node, Mode: r, Reason: because("mode "+word, req.Reason)}, nil
+	return tree.Input{Command: tree.ModeIt, Node: req.Node, Mode: r, Reason: because("mode "+word, req.Reason), By: operator(req.By)}, nil
 }
 
 // rollout reads what a request asks for; nil takes a setting back.
@@ -133,4 +133,16 @@ func because(what, reason string) string {
 		return what
 	}
 	return what + ": " + contracts.Clip(reason, maxReason)
+}
+
+// maxOperator bounds each part of what the sender of an order says of itself.
+const maxOperator = 64
+
+// operator reads who ordered something; nil when the sender does not say.
+func operator(by *contracts.Operator) *tree.Operator {
+	if by == nil || *by == (contracts.Operator{}) {
+		return nil
+	}
+	clip := func(s string) string { return contracts.Clip(s, maxOperator) }
+	return &tree.Operator{User: clip(by.User), Host: clip(by.Host), Program: clip(by.Program)}
 }

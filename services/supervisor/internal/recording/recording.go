@@ -71,6 +71,7 @@ func Write(in tree.Input) (contracts.DecisionInput, error) {
 	}
 	out := contracts.DecisionInput{
 		Kind: Word(in.Kind), Node: in.Node, Incarnation: in.Incarnation, Event: in.Event, Detail: in.Reason, Data: raw,
+		By: (*contracts.Operator)(in.By),
 	}
 	if in.At > 0 {
 		out.At = in.At.Time()
@@ -81,7 +82,7 @@ func Write(in tree.Input) (contracts.DecisionInput, error) {
 // Read gives the input that a decision recorded. A configuration comes without
 // its specs. What older programs recorded without data is ErrIncomplete.
 func Read(r contracts.DecisionInput) (tree.Input, error) {
-	in := tree.Input{Node: r.Node, Incarnation: r.Incarnation, Event: r.Event, Reason: r.Detail, At: tree.Instant(r.At.UnixNano())}
+	in := tree.Input{Node: r.Node, Incarnation: r.Incarnation, Event: r.Event, Reason: r.Detail, At: tree.Instant(r.At.UnixNano()), By: (*tree.Operator)(r.By)}
 	if len(r.Data) == 0 {
 		return in, fmt.Errorf("%s of %s: %w", r.Kind, r.Node, ErrIncomplete)
 	}

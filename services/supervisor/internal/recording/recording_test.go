@@ -22,7 +22,7 @@ func inputs() []tree.Input {
 		{Kind: tree.Failed, Node: "a", At: noon, Event: "e", Chain: "first"},
 		{Kind: tree.Beat, Node: "a", Unwell: true, At: noon},
 		{Kind: tree.Tick, At: noon},
-		{Kind: tree.Order, Command: tree.RestartIt, Node: "a", Token: "t", Chain: "t", At: noon},
+		{Kind: tree.Order, Command: tree.RestartIt, Node: "a", Token: "t", Chain: "t", At: noon, By: &tree.Operator{User: "ada", Host: "ops1", Program: "smith"}},
 		{
 			Kind: tree.Order, Command: tree.Add, Node: "b", Token: "t", At: noon,
 			Spec: &tree.Spec{ID: "b", Parent: "root", Agent: &tree.Agent{Runner: tree.AnyRunner, StartDeadline: time.Second}},

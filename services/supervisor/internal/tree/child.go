@@ -139,6 +139,10 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 		Kind: OpGroup, Stage: StageWait, Again: broken.Again, From: next.spec.Rank, Due: t.now,
 		Cause: broken.Cause, Chain: broken.Chain,
 	}
+	for c := next; c != nil; c = p.after(c.spec.Rank) {
+		c.blameFor(broken)
+		t.touch(c)
+	}
 	if !p.suspended() {
 		t.timers.push(t.now, p)
 	}
@@ -211,6 +215,7 @@ func (t *Tree) autoShutdown(p, n *node) {
 	default:
 		return
 	}
+	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
 	if !t.contained(p, NoteEscalate, "significant child "+n.spec.ID+" ended") {
 		t.shutdown(p, Shutdown, "significant child "+n.spec.ID+" ended")
 	}

@@ -126,6 +126,7 @@ func (t *Tree) letGo(n *node) (awaited bool) {
 			t.suggest(n, Proposed, t.now, "it was under way: "+why, n.st.Cause, n.st.Chain)
 		}
 	}
+	n.st.Cause, n.st.Chain = t.cause, t.chain
 	t.watch(n, why)
 	if forget {
 		t.remove(n)
@@ -146,6 +147,7 @@ func (t *Tree) watch(n *node, why string) {
 // takeUp begins to enforce an agent that was only watched.
 func (t *Tree) takeUp(n *node) {
 	ended := n.st.Why != ""
+	n.st.Cause, n.st.Chain = t.cause, t.chain
 	switch {
 	case !n.parent.up() && n.st.Claim.ours():
 		// With its supervisor down it is to be, too.

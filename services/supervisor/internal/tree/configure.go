@@ -84,11 +84,11 @@ func (t *Tree) configure(in *Input) {
 	}
 	t.removeUnwanted(wanted)
 	if in.Boot && t.root.st.Phase == Idle {
-		t.begin(t.root, "", "", false)
+		t.begin(t.root, t.cause, t.chain, false)
 	}
 	for _, n := range fresh {
 		if p := n.parent; p != nil && n.st.Phase == Idle && p.up() && !t.willStart(p, n) {
-			t.begin(n, "", "", false)
+			t.begin(n, t.cause, t.chain, false)
 		}
 	}
 	if !reflect.DeepEqual(t.budget(), budget) {

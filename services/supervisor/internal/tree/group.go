@@ -43,6 +43,7 @@ func (t *Tree) boot(s *node, again bool) {
 			// It was to be stopped while its supervisor was down.
 			if c.st.Then == "" {
 				c.st.Then = ThenRestart
+				c.st.Cause, c.st.Chain = s.st.Cause, s.st.Chain
 				t.touch(c)
 			}
 			continue
@@ -194,7 +195,12 @@ func (t *Tree) advance(p *node) {
 				}
 				continue
 			}
-			t.begin(c, op.Cause, op.Chain, op.Again)
+			cause, chain := op.Cause, op.Chain
+			if op.Kind == OpGroup {
+				// One that ended by itself has its own, see stopped.
+				cause, chain = c.st.Cause, c.st.Chain
+			}
+			t.begin(c, cause, chain, op.Again)
 			if c.st.Phase == Watched {
 				continue
 			}
@@ -258,6 +264,11 @@ func (t *Tree) stopped(c *node) bool {
 		if c.st.Phase != Idle {
 			ended = true
 			t.setPhase(c, Idle, WhyOrdered)
+		}
+		if op := c.parent.op(); op.Kind == OpGroup && !ended {
+			// Nothing of its own brought it down just now.
+			c.blameFor(op)
+			t.touch(c)
 		}
 		if c.spec.Restart == Temporary && ended {
 			// One that is idle has never begun, and comes with its group.

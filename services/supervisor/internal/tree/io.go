@@ -84,10 +84,11 @@ type Input struct {
 	// its story.
 	Event, Chain string
 	PID          int
-	// Command and Token belong to Order; Spec to an Order to add, Count to
-	// one to scale and To to one to move.
+	// Command, Token and By, the operator if known, belong to Order; Spec to an
+	// Order to add, Count to one to scale and To to one to move.
 	Command CommandKind
 	Token   string
+	By      *Operator
 	Spec    *Spec
 	Count   int
 	To      string
@@ -99,6 +100,13 @@ type Input struct {
 	Boot  bool
 	// Runners are all that are available now.
 	Runners []Runner
+}
+
+// Operator is the sender of an order, as it describes itself.
+type Operator struct {
+	User    string `json:"user,omitempty"`
+	Host    string `json:"host,omitempty"`
+	Program string `json:"program,omitempty"`
 }
 
 // Runner is a runner that takes starts.
@@ -189,7 +197,8 @@ type Effect struct {
 	Due Instant
 	// Reason says why.
 	Reason string
-	// Event caused it and Chain is its story.
+	// Event caused it and Chain is its story. The cause of what an order or a
+	// configuration leads to is the decision that it is recorded in.
 	Event, Chain string
 	Token        string
 	Result       Result

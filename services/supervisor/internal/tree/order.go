@@ -44,13 +44,25 @@ func (t *Tree) order(in *Input) {
 		t.refuse(in, NoSupervisor, "its supervisor "+p.spec.ID+" is "+string(p.st.Phase))
 		return
 	}
-	n.st.Command = &Command{Kind: in.Command, Token: in.Token}
+	n.st.Command = t.command(in.Command, in.Token)
 	t.touch(n)
 	if p != nil && t.busy(p) {
 		t.enqueue(n)
 		return
 	}
 	t.obey(n)
+}
+
+// command is a command that the input of the step in progress gives.
+func (t *Tree) command(kind CommandKind, token string) *Command {
+	return &Command{Kind: kind, Token: token, Cause: t.cause, Chain: t.chain}
+}
+
+// obeys makes what happens to a node part of its command's story.
+func (n *node) obeys() {
+	if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
+		n.st.Cause, n.st.Chain = cmd.Cause, cmd.Chain
+	}
 }
 
 // suspend carries out SuspendIt and ResumeIt at once.
@@ -172,6 +184,7 @@ func (t *Tree) delete(n *node) {
 // launch starts a child that is down, or lets the group that it belongs to
 // come up now.
 func (t *Tree) launch(n *node) {
+	n.obeys()
 	n.st.Hold = false
 	if p := n.parent; p != nil {
 		if op := p.op(); op != nil && op.Stage == StageWait && n.spec.Rank >= op.From {
@@ -179,11 +192,12 @@ func (t *Tree) launch(n *node) {
 			return
 		}
 	}
-	t.begin(n, "", "", false)
+	t.begin(n, n.st.Cause, n.st.Chain, false)
 }
 
 // terminate brings a node down by order; then says what follows.
 func (t *Tree) terminate(n *node, then Then) {
+	n.obeys()
 	switch {
 	case n.st.Phase == Claiming && n.st.Claim.ours():
 		t.stop(n, then, WhyTerminated, false)
@@ -255,7 +269,7 @@ func (t *Tree) add(in *Input) {
 	}
 	n := t.insert(&spec)
 	t.emit(Effect{Kind: NoteAdd, Node: spec.ID, Reason: "under " + spec.Parent})
-	n.st.Command = &Command{Kind: Add, Token: in.Token}
+	n.st.Command = t.command(Add, in.Token)
 	if !p.up() || t.willStart(p, n) {
 		// It starts together with its siblings.
 		t.answer(n, OK)
@@ -277,6 +291,7 @@ func (t *Tree) insert(s *Spec) *node {
 	n := newNode(s)
 	n.parent = t.nodes[s.Parent]
 	n.st.Phase, n.st.Since = Idle, t.now
+	n.st.Cause, n.st.Chain = t.cause, t.chain
 	n.st.Incarnation = t.tombs[s.ID]
 	delete(t.tombs, s.ID)
 	if s.Supervisor != nil {

@@ -130,6 +130,7 @@ func (t *Tree) comeHome(r Runner) {
 			continue
 		}
 		t.emit(Effect{Kind: NoteReturn, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: r.Name, Reason: "its runner " + r.Name + " is back"})
+		n.st.Cause, n.st.Chain = t.cause, t.chain
 		t.stop(n, ThenRestart, "its runner "+r.Name+" is back", false)
 	}
 }

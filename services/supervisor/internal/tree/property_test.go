@@ -38,13 +38,18 @@ type world struct {
 	// foreign are agents that somebody else keeps, which beat with no number;
 	// plain ones beat without their number, too.
 	foreign, plain map[string]bool
+	causes         causes
 }
 
 func (w *world) step(in Input) {
 	if in.Kind == Tick {
 		w.beatWhereListened()
 	}
+	w.causes.begin(w.tree, &in)
 	for _, e := range w.tree.Step(&in, w.now, nil) {
+		if wrong := w.causes.wrong(w.tree, e); wrong != "" {
+			w.t.Fatal(wrong)
+		}
 		switch e.Kind {
 		case DoStart, DoStop, DoReport:
 			if m := w.tree.Mode(e.Node); m != Enforce {

@@ -132,7 +132,7 @@ func (t *Tree) instantiate(p *node, template string, specs []*Spec) {
 	t.arrange(p, slices.Concat(rest[:min(at, len(rest))], order, rest[min(at, len(rest)):]))
 	for _, n := range fresh {
 		if n.st.Phase == Idle && p.up() && !t.willStart(p, n) {
-			t.begin(n, "", "", false)
+			t.begin(n, t.cause, t.chain, false)
 		}
 	}
 }
@@ -140,7 +140,7 @@ func (t *Tree) instantiate(p *node, template string, specs []*Spec) {
 // discard stops and removes a node, now or when its supervisor is free.
 func (t *Tree) discard(n *node) {
 	t.answer(n, Superseded)
-	n.st.Command = &Command{Kind: RemoveIt}
+	n.st.Command = t.command(RemoveIt, "")
 	t.touch(n)
 	if t.busy(n.parent) {
 		t.enqueue(n)
@@ -239,7 +239,7 @@ func (t *Tree) move(n *node, in *Input) {
 	t.emit(Effect{Kind: NoteMove, Node: spec.ID, Incarnation: n.st.Incarnation, Reason: "from " + from.spec.ID + " to " + to.spec.ID})
 	t.wake(n)
 	if from.st.Phase != Running && to.st.Phase == Running && n.st.Phase == Idle && !n.retired() {
-		t.begin(n, "", "", false)
+		t.begin(n, t.cause, t.chain, false)
 	}
 	if t.moded {
 		t.remode(n)

@@ -161,6 +161,9 @@ type Command struct {
 	Token string `json:"token,omitempty"`
 	// Queued orders commands that wait for the supervisor; 0 means begun.
 	Queued uint64 `json:"queued,omitempty"`
+	// Cause is the decision that it is recorded in, Chain its story.
+	Cause string `json:"cause,omitempty"`
+	Chain string `json:"chain,omitempty"`
 }
 
 // OpKind is what an operation is for.

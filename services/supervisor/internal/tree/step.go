@@ -1,10 +1,13 @@
 package tree
 
+import "cmp"
+
 // Step takes one input into account and appends to out what is to be done and
 // what was concluded. Inputs about unknown nodes, older incarnations or things
 // that are no longer awaited change nothing.
 func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
 	t.now, t.out = now, out
+	t.cause, t.chain = cmp.Or(in.Event, t.decision), cmp.Or(in.Chain, in.Event)
 	switch in.Kind {
 	case Tick:
 		t.tick()

@@ -30,10 +30,12 @@ type Tree struct {
 	load      map[string]int
 	// active counts agents that run and are verified.
 	active int
-	// now, out and decision belong to the step in progress.
-	now      Instant
-	out      []Effect
-	decision string
+	// now, out and decision belong to the step in progress, and what its input
+	// gives as the cause of what it begins.
+	now          Instant
+	out          []Effect
+	decision     string
+	cause, chain string
 }
 
 // node is a place in the tree.

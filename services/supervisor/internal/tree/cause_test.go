@@ -1,0 +1,169 @@
+package tree
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// origin is what an event or a decision is about, which others name as their
+// cause.
+type origin struct {
+	kind InputKind
+	node string
+}
+
+// causes checks that what a tree does names what led to it.
+type causes struct {
+	of map[string]origin
+	// drew are the nodes that a cause concerns beyond the one that it is about:
+	// supervisors that restart a group, or go down, because of it.
+	drew map[string]map[string]bool
+	n    int
+}
+
+// begin gives the input of the next decision its event, as the log would.
+func (c *causes) begin(t *Tree, in *Input) {
+	if c.of == nil {
+		c.of, c.drew = map[string]origin{}, map[string]map[string]bool{}
+	}
+	c.n++
+	decision := fmt.Sprintf("decision %d", c.n)
+	t.Deciding(decision)
+	switch in.Kind {
+	case Exited, Failed, StartFailed, Lost:
+		in.Event = fmt.Sprintf("event %d", c.n)
+		c.of[in.Event] = origin{in.Kind, in.Node}
+	default:
+		c.of[decision] = origin{in.Kind, in.Node}
+	}
+}
+
+// wrong reports what is wrong with an effect's cause, or "". The cause is an
+// event or order about the same node, or about one that a supervisor above both
+// has in a group with it or went down for; an order about a node above it; or
+// the configuration.
+func (c *causes) wrong(t *Tree, e Effect) string {
+	switch e.Kind {
+	case NoteGroup, NoteEscalate, NoteTerminate, NoteCoolOff, NoteGiveUp:
+		if c.drew[e.Event] == nil {
+			c.drew[e.Event] = map[string]bool{}
+		}
+		c.drew[e.Event][e.Node] = true
+	case DoStart, DoStop, DoReport, NoteRestart, NoteRunning, NoteFinished, NoteBoot, NoteBudget:
+	default:
+		return ""
+	}
+	from, known := c.of[e.Event]
+	switch {
+	case !known:
+		return fmt.Sprintf("%s of %s names %q as its cause, which is not known", e.Kind, e.Node, e.Event)
+	case from.kind == Configure, from.kind == Runners:
+		return ""
+	}
+	above := map[string]bool{}
+	for n := t.nodes[from.node]; n != nil; n = n.parent {
+		above[n.spec.ID] = true
+	}
+	for n := t.nodes[e.Node]; n != nil; n = n.parent {
+		id := n.spec.ID
+		takesDown := n.spec.Supervisor != nil && n.spec.Supervisor.AutoShutdown != Never && n.spec.Supervisor.AutoShutdown != ""
+		if id == from.node || above[id] && (c.drew[e.Event][id] || takesDown) {
+			return ""
+		}
+	}
+	if t.nodes[from.node] == nil || t.nodes[e.Node] == nil {
+		return "" // it was removed since
+	}
+	return fmt.Sprintf("%s of %s names %s as its cause, the %s of %s, which has nothing to do with it", e.Kind, e.Node, e.Event, from.kind, from.node)
+}
+
+// because lists what a decision does and names as the cause of it.
+func (b *bench) because(decision string, in Input) []string {
+	b.t.Helper()
+	b.tree.Deciding(decision)
+	var out []string
+	for _, e := range b.raw(in) {
+		switch e.Kind {
+		case DoStart, DoStop, NoteRestart, NoteGroup, NoteEscalate:
+			out = append(out, fmt.Sprintf("%s %s: %s", e.Kind, e.Node, e.Event))
+		}
+	}
+	return out
+}
+
+func (b *bench) wantBecause(decision string, in Input, want ...string) {
+	b.t.Helper()
+	if diff := cmp.Diff(want, b.because(decision, in)); diff != "" {
+		b.t.Errorf("%s (-want +got):\n%s", decision, diff)
+	}
+}
+
+func ended(kind InputKind, agent, event string) Input {
+	return Input{Kind: kind, Node: agent, Incarnation: 1, Event: event, Reason: "crash"}
+}
+
+func command(kind CommandKind, node string) Input {
+	return Input{Kind: Order, Command: kind, Node: node, Token: "t", Chain: "t"}
+}
+
+// TestOrdersAreCauses: what an order leads to names the decision that recorded
+// the order, however much later it is done, and not an older failure.
+func TestOrdersAreCauses(t *testing.T) {
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root"),
+		sup("all", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("b", "all"), agent("c", "all"))
+	b.do(ended(Exited, "a", "old"))
+	b.wantBecause("d1", command(RestartIt, "a"), "stop a: d1")
+	b.wantBecause("d2", Input{Kind: Stopped, Node: "a", Incarnation: 2}, "start a: d1")
+	b.raw(Input{Kind: Started, Node: "a", Incarnation: 3})
+
+	// The group is busy when the order comes.
+	b.wantBecause("d3", ended(Exited, "b", "b ended"), "restart b: b ended", "group all: b ended", "stop c: b ended")
+	b.wantBecause("d4", command(RestartIt, "c"))
+	b.wantBecause("d5", Input{Kind: Stopped, Node: "c", Incarnation: 1}, "start b: b ended")
+	b.wantBecause("d6", Input{Kind: Started, Node: "b", Incarnation: 2}, "start c: b ended")
+	b.wantBecause("d7", Input{Kind: Started, Node: "c", Incarnation: 2}, "stop c: d4")
+	b.do(Input{Kind: Stopped, Node: "c", Incarnation: 2})
+
+	// A drain stops everything because of the order.
+	b.wantBecause("d8", command(TerminateIt, "root"), "stop c: d8", "stop a: d8")
+	b.wantBecause("d9", Input{Kind: Stopped, Node: "c", Incarnation: 3}, "stop b: d8")
+	b.do(Input{Kind: Stopped, Node: "b", Incarnation: 2})
+	b.do(Input{Kind: Stopped, Node: "a", Incarnation: 3})
+	b.wantBecause("d11", command(StartChild, "root"), "start a: d11", "start b: d11")
+}
+
+// TestEachHasItsOwnCause: of a group that ended together each member names its
+// own end, and one that was only taken along that of the member that failed.
+func TestEachHasItsOwnCause(t *testing.T) {
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), sup("all", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 9}),
+		agent("a", "all"), agent("b", "all"), agent("c", "all"), agent("idle", "all"))
+	b.do(command(TerminateIt, "idle"))
+	b.wantBecause("d1", ended(Exited, "a", "a ended"), "restart a: a ended", "group all: a ended", "stop c: a ended")
+	b.wantBecause("d2", ended(Exited, "b", "b ended"))
+	b.wantBecause("d3", Input{Kind: Stopped, Node: "c", Incarnation: 1}, "start a: a ended")
+	b.wantBecause("d4", Input{Kind: Started, Node: "a", Incarnation: 2}, "start b: b ended")
+	b.wantBecause("d5", Input{Kind: Started, Node: "b", Incarnation: 2}, "start c: a ended")
+	b.wantBecause("d6", Input{Kind: Started, Node: "c", Incarnation: 2}, "start idle: a ended")
+}
+
+// TestSignificantEndsAreCauses: siblings stop because of the significant child.
+func TestSignificantEndsAreCauses(t *testing.T) {
+	job := agent("job", "some", func(s *Spec) { s.Significant, s.Restart = true, Temporary })
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}),
+		sup("some", "root", Supervisor{AutoShutdown: AnySignificant, MaxRestarts: 9}), agent("a", "some"), job)
+	b.wantBecause("d1", ended(Exited, "job", "job ended"), "stop a: job ended")
+}
+
+// TestScaleIsACause: an added instance names the order.
+func TestScaleIsACause(t *testing.T) {
+	w := agent("w-1", "root", func(s *Spec) { s.Template, s.Index, s.Instances = "w", 1, 1 })
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9, Period: time.Minute}), w)
+	in := command(ScaleIt, "w")
+	in.Count = 2
+	b.wantBecause("d1", in, "start w-2: d1")
+	in.Count = 1
+	b.wantBecause("d2", in, "stop w-2: d2")
+}
