@@ -38,6 +38,7 @@ supervision_tree:
       children:
         - name: unstable
           strategy: one_for_one
+          escalation: escalate
           policy: brittle
           children:
             - {name: flaky, heartbeat_interval: 1s, command: [sh, DIR/flaky.sh, WORKER, --records, RECORDS]}

@@ -21,7 +21,7 @@ func TestConfigCheck(t *testing.T) {
 		return path
 	}
 	fine := write("fine.yaml", "supervision_tree:\n  tree:\n    - {name: a, command: [x]}\n")
-	odd := write("odd.yaml", "supervision_tree:\n  tree:\n    - name: s\n      strategy: one_for_one\n      restart: transient\n      children:\n        - {name: a, command: [x]}\n")
+	odd := write("odd.yaml", "supervision_tree:\n  tree:\n    - name: s\n      strategy: one_for_one\n      restart: transient\n      escalation: escalate\n      children:\n        - {name: a, command: [x]}\n")
 	bad := write("bad.yaml", "supervision_tree:\n  root_stratgy: OneForAll\n")
 	for _, c := range []struct {
 		args        []string

@@ -139,6 +139,7 @@ func (c *rehearseCmd) print(a *app, r contracts.RehearseReply) error {
 	if err := a.table([]string{"", "RECORDED", "REHEARSED"}, [][]string{
 		row("starts", func(t contracts.RehearsalTotals) any { return t.Starts }),
 		row("restarts", func(t contracts.RehearsalTotals) any { return t.Restarts }),
+		row("isolations", func(t contracts.RehearsalTotals) any { return t.Isolations }),
 		row("escalations", func(t contracts.RehearsalTotals) any { return t.Escalations }),
 		row("give-ups", func(t contracts.RehearsalTotals) any { return t.GiveUps }),
 		row("budget waits", func(t contracts.RehearsalTotals) any { return t.BudgetWaits }),

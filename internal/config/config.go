@@ -55,9 +55,8 @@ type File struct {
 type Tree struct {
 	// Name is the tree's id on the wire, "main" unless set.
 	Name string
-	// Root is the top supervisor. Its Escalation says what happens when the
-	// root itself exceeds its limit (key root_policy); it is never
-	// [EscalationEscalate].
+	// Root is the top supervisor. Its Escalation says what happens when its
+	// limit is exceeded (key root_policy); it is never [EscalationEscalate].
 	Root Node
 }
 
@@ -81,10 +80,12 @@ type Node struct {
 	PolicyName string
 	// policyGiven: the file gives this node a policy, which its agents share.
 	policyGiven bool
-	// Escalation is what happens when the limit is exceeded; CoolOff is the
-	// wait before [EscalationRestart].
+	// Escalation is what happens when the limit is exceeded. CoolOff is the
+	// wait before [EscalationRestart], or the first before an isolated child is
+	// tried again; MaxCoolOff is the longest of those, 0 unless it isolates.
 	Escalation Escalation
 	CoolOff    time.Duration
+	MaxCoolOff time.Duration
 	// Mode is the mode of the agents below; nil inherits it.
 	Mode *Mode
 	// ShutdownTimeout bounds stopping the whole subtree. Zero: no bound.

@@ -25,8 +25,9 @@ func Default() *File {
 			Restart:      Permanent,
 			AutoShutdown: AutoShutdownNever,
 			Policy:       DefaultSupervisorPolicy(),
-			Escalation:   EscalationTerminate,
-			CoolOff:      DefaultCoolOff,
+			Escalation:   EscalationIsolate,
+			CoolOff:      DefaultIsolation,
+			MaxCoolOff:   DefaultMaxIsolation,
 			Setting:      "supervision_tree",
 		}},
 		FailureDetection: FailureDetection{
@@ -68,6 +69,13 @@ func Default() *File {
 // DefaultCoolOff is the wait before a supervisor that exceeded its limit
 // starts again under escalation "restart".
 const DefaultCoolOff = 30 * time.Second
+
+// DefaultIsolation and DefaultMaxIsolation are the first and the longest wait
+// before an isolated child is tried again.
+const (
+	DefaultIsolation    = time.Minute
+	DefaultMaxIsolation = 10 * time.Minute
+)
 
 // DefaultWorkerPolicy is the policy of agents: 3 restarts in 60 s, from 100 ms
 // doubling.

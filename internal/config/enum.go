@@ -41,9 +41,11 @@ const (
 // Escalation is what follows when a supervisor exceeds its restart limit.
 type Escalation string
 
-// Fail towards the parent; stop the subtree for good; stop it and start it
-// again after the cool-off; or record it and go on restarting.
+// Set apart the child that fails too often and try it again after a cool-off; fail
+// towards the parent; stop the subtree permanently; stop it and start it again
+// after the cool-off; or record it and continue restarting.
 const (
+	EscalationIsolate   Escalation = "isolate"
 	EscalationEscalate  Escalation = "escalate"
 	EscalationTerminate Escalation = "terminate"
 	EscalationRestart   Escalation = "restart"
@@ -95,8 +97,8 @@ var (
 	strategies    = []Strategy{OneForOne, OneForAll, RestForOne, StrategyEscalate}
 	restarts      = []Restart{Permanent, Transient, Temporary}
 	autoShutdowns = []AutoShutdown{AutoShutdownNever, AnySignificant, AllSignificant}
-	escalations   = []Escalation{EscalationEscalate, EscalationTerminate, EscalationRestart, EscalationIgnore}
-	rootPolicies  = []Escalation{EscalationTerminate, EscalationRestart, EscalationIgnore}
+	escalations   = []Escalation{EscalationIsolate, EscalationEscalate, EscalationTerminate, EscalationRestart, EscalationIgnore}
+	rootPolicies  = []Escalation{EscalationIsolate, EscalationTerminate, EscalationRestart, EscalationIgnore}
 	heartbeats    = []Heartbeats{ByAgent, ByRunner}
 	onReturns     = []OnReturn{OnReturnStay, OnReturnReturn}
 	algorithms    = []Algorithm{AlgorithmTail, AlgorithmNormal, AlgorithmFixed}

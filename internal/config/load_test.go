@@ -34,6 +34,7 @@ func TestRequirementsFile(t *testing.T) {
 		"agent_supervisor": supervisor,
 	}
 	want.Tree.Root.Strategy = OneForAll
+	want.Tree.Root.Escalation, want.Tree.Root.CoolOff, want.Tree.Root.MaxCoolOff = EscalationTerminate, DefaultCoolOff, 0
 	want.Tree.Root.Policy, want.Tree.Root.PolicyName = supervisor, "agent_supervisor"
 	want.FailureDetection = FailureDetection{
 		HeartbeatInterval: 5 * time.Second, FailureThreshold: 3, Algorithm: AlgorithmTail, PhiThreshold: 8,

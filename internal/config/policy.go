@@ -1,7 +1,6 @@
 package config
 
 import (
-	"fmt"
 	"time"
 
 	"go.yaml.in/yaml/v4"
@@ -145,10 +144,15 @@ func contains[T comparable](all []T, v T) bool {
 	return false
 }
 
-func orWords(types []BackoffType) string {
-	s := string(types[0])
-	for _, t := range types[1:] {
-		s = fmt.Sprintf("%s or %s", s, t)
+// orWords lists alternatives: "a, b or c".
+func orWords[T ~string](all []T) string {
+	s := string(all[0])
+	for i, t := range all[1:] {
+		if i == len(all)-2 {
+			s += " or " + string(t)
+		} else {
+			s += ", " + string(t)
+		}
 	}
 	return s
 }

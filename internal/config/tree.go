@@ -20,7 +20,7 @@ func readTree(top *object, f *File) {
 	}
 	readRootPolicy(top, f)
 	root.Mode = top.mode("root_mode")
-	readCoolOff(top, "root_cool_off", "root_policy", root)
+	readCoolOff(top, "root_", "root_policy", root)
 	if root.Strategy == StrategyEscalate {
 		top.at("root_strategy").fail("the root has no parent to escalate to; use one_for_one, one_for_all or rest_for_one")
 	}
@@ -38,17 +38,48 @@ func readRootPolicy(top *object, f *File) {
 	v := top.at(key)
 	if _, isPolicy := f.RestartPolicies[v.node.Value]; top.has(key) && isPolicy {
 		top.known = append(top.known, key)
-		v.fail("%q is a restart policy: name it with root_restart_policy; root_policy says what happens when the root exceeds its limit: terminate, restart or ignore", v.node.Value)
+		v.fail("%q is a restart policy: name it with root_restart_policy; root_policy says what happens when the root exceeds its limit: %s", v.node.Value, orWords(rootPolicies))
 		return
 	}
-	enum(top, key, rootPolicies, &f.Tree.Root.Escalation)
+	readEscalation(top, key, "root_strategy", rootPolicies, EscalationTerminate, &f.Tree.Root)
 }
 
-func readCoolOff(o *object, key, escalation string, n *Node) {
-	n.CoolOff = DefaultCoolOff
+// readEscalation reads what happens when a supervisor exceeds its limit. By
+// default one_for_one isolates, and a group, none of whose children can be set
+// apart, does as a whole what is given.
+func readEscalation(o *object, key, strategy string, known []Escalation, group Escalation, n *Node) {
+	if n.Escalation = EscalationIsolate; n.Strategy != OneForOne {
+		n.Escalation = group
+	}
+	enum(o, key, known, &n.Escalation)
+	if n.Escalation == EscalationIsolate && n.Strategy != OneForOne {
+		o.at(key).fail("isolate sets a single child apart, which %s: %s cannot do; use %s, or %s: one_for_one",
+			strategy, n.Strategy, orWords(known[1:]), strategy)
+		n.Escalation = group
+	}
+}
+
+// readCoolOff reads how long what exceeded a limit is left down.
+func readCoolOff(o *object, prefix, escalation string, n *Node) {
+	key, most := prefix+"cool_off", prefix+"max_cool_off"
+	isolates := n.Escalation == EscalationIsolate
+	if n.CoolOff = DefaultCoolOff; isolates {
+		n.CoolOff = DefaultIsolation
+	}
 	o.duration(key, &n.CoolOff, time.Millisecond, longest)
-	if o.has(key) && n.Escalation != EscalationRestart {
-		o.at(key).fail("a cool-off is kept only with %s: restart, and here it is %s; remove one or change the other", escalation, n.Escalation)
+	if o.has(key) && !isolates && n.Escalation != EscalationRestart {
+		o.at(key).fail("a cool-off is kept only with %s: isolate or restart, and here it is %s; remove one or change the other", escalation, n.Escalation)
+	}
+	if n.MaxCoolOff = 0; isolates {
+		n.MaxCoolOff = max(DefaultMaxIsolation, n.CoolOff)
+	}
+	o.duration(most, &n.MaxCoolOff, time.Millisecond, longest)
+	switch {
+	case !o.has(most):
+	case !isolates:
+		o.at(most).fail("cool-offs grow only with %s: isolate, and here it is %s; remove one or change the other", escalation, n.Escalation)
+	case n.MaxCoolOff < n.CoolOff:
+		o.at(most).fail("%s %v is below %s %v; raise it or lower the other", most, n.MaxCoolOff, key, n.CoolOff)
 	}
 }
 
@@ -83,7 +114,7 @@ func (t *treeReader) children(v value, parent *Node) []Child {
 	return out
 }
 
-var nodeKeys = []string{"children", "strategy", "auto_shutdown", "escalation", "cool_off"}
+var nodeKeys = []string{"children", "strategy", "auto_shutdown", "escalation", "cool_off", "max_cool_off"}
 
 // isNode tells supervisors from agents: what has a command is an agent, what
 // has a supervisor's keys is a supervisor.
@@ -135,15 +166,14 @@ func (t *treeReader) node(o *object, parent *Node) *Node {
 		Strategy:     OneForOne,
 		Restart:      Permanent,
 		AutoShutdown: AutoShutdownNever,
-		Escalation:   EscalationEscalate,
 		Pos:          position(o.value),
 		Setting:      o.path,
 	}
 	t.claim(n.Name, o.at("name"))
 	enum(o, "strategy", strategies, &n.Strategy)
 	enum(o, "auto_shutdown", autoShutdowns, &n.AutoShutdown)
-	enum(o, "escalation", escalations, &n.Escalation)
-	readCoolOff(o, "cool_off", "escalation", n)
+	readEscalation(o, "escalation", "strategy", escalations, EscalationEscalate, n)
+	readCoolOff(o, "", "escalation", n)
 	readRestart(o, &n.Restart, &n.Significant, parent)
 	n.Mode = o.mode("mode")
 	explicit := false
@@ -213,9 +243,12 @@ func anySignificant(n *Node) bool {
 }
 
 // checkPace reports a supervisor whose agents, all failing as fast as their
-// delays let them, cannot exceed its limit. Supervisors among the children
-// fail at no pace that is known here.
+// delays let them, cannot exceed the limit that they share. Supervisors among
+// the children fail at no pace that is known here.
 func (t *treeReader) checkPace(place value, n *Node) {
+	if n.Escalation == EscalationIsolate {
+		return // the limit is each child's own
+	}
 	possible, slowest := 0, ""
 	known := map[RestartPolicy]int{} // many share one
 	for _, c := range n.Children {

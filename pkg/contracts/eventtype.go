@@ -63,6 +63,7 @@ const (
 
 	TreeProposed  EventType = "smith.tree.proposed"
 	TreeDecided   EventType = "smith.tree.decided"
+	TreeIsolated  EventType = "smith.tree.isolated"
 	TreeEscalated EventType = "smith.tree.escalated"
 	TreeGaveUp    EventType = "smith.tree.gave_up"
 )
@@ -80,7 +81,7 @@ func EventTypes() []EventType {
 		AgentMessageReceived, AgentMessageProcessed, AgentStateChanged, AgentConflict,
 		ToolRegistered, ToolUnregistered, ToolExecutionStarted, ToolExecutionCompleted, ToolExecutionFailed, ToolPermissionDenied,
 		TaskSubmitted, TaskAssigned, TaskReassigned, TaskCompleted, TaskFailed, TaskDeadLettered,
-		TreeProposed, TreeDecided, TreeEscalated, TreeGaveUp,
+		TreeProposed, TreeDecided, TreeIsolated, TreeEscalated, TreeGaveUp,
 	}
 }
 

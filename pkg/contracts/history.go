@@ -96,8 +96,10 @@ type RehearseReply struct {
 
 // RehearsalTotals are one side's figures, of the whole tree.
 type RehearsalTotals struct {
-	Starts      int `json:"starts"`
-	Restarts    int `json:"restarts"`
+	Starts   int `json:"starts"`
+	Restarts int `json:"restarts"`
+	// Isolations is how often a child was set apart.
+	Isolations  int `json:"isolations"`
 	Escalations int `json:"escalations"`
 	GiveUps     int `json:"give_ups"`
 	// Proposals is what would have been done where the mode is shadow.

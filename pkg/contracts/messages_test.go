@@ -42,6 +42,7 @@ var dataOf = map[EventType]any{
 
 	TreeProposed:  DecisionsData{},
 	TreeDecided:   DecisionsData{},
+	TreeIsolated:  DecisionsData{},
 	TreeEscalated: DecisionsData{},
 	TreeGaveUp:    DecisionsData{},
 }

@@ -52,8 +52,8 @@ type Proposal struct {
 	Decision uint64 `json:"decision"`
 	Sequence uint64 `json:"sequence"`
 	Node     string `json:"node"`
-	// Action is restart, escalate, terminate, cool_off, ignore or give_up, and
-	// Due when it would have been done, after a delay.
+	// Action is restart, isolate, escalate, terminate, cool_off, ignore or
+	// give_up, and Due when it would have been done, after a delay.
 	Action string     `json:"action"`
 	Due    *time.Time `json:"due,omitempty"`
 	Reason string     `json:"reason"`

@@ -23,8 +23,8 @@ const (
 	NodeForeign NodeStatus = "foreign"
 )
 
-// DecisionsData is the data of tree.proposed, tree.decided, tree.escalated and
-// tree.gave_up: what a supervisor concluded from one or several inputs, stored
+// DecisionsData is the data of tree.proposed, tree.decided, tree.isolated,
+// tree.escalated and tree.gave_up: what a supervisor concluded from one or several inputs, stored
 // before it acts. The types differ only in the gravest thing that was decided;
 // of a tree.proposed nothing comes.
 type DecisionsData struct {
@@ -72,11 +72,11 @@ type DecisionInput struct {
 
 // DecisionEffect is one thing that the supervisor ordered.
 type DecisionEffect struct {
-	// Kind is start, stop, delay, running, give_up, escalate, terminate,
-	// remove, emit, mode, foreign or propose.
+	// Kind is start, stop, delay, running, isolate, give_up, escalate,
+	// terminate, remove, emit, mode, foreign or propose.
 	Kind string `json:"kind"`
-	// Action is what a propose would do: restart, escalate, terminate,
-	// cool_off, ignore or give_up.
+	// Action is what a propose would do: restart, isolate, escalate,
+	// terminate, cool_off, ignore or give_up.
 	Action      string `json:"action,omitempty"`
 	Node        string `json:"node"`
 	Incarnation uint64 `json:"incarnation,omitempty"`

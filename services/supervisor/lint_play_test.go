@@ -25,6 +25,8 @@ type play struct {
 	notes  map[tree.EffectKind]map[string]int
 	cut    []string
 	up     map[string]tree.Instant
+	// untilApart makes a run end when a child is set apart.
+	untilApart bool
 }
 
 // manner is what an agent does. The zero value is well.
@@ -133,11 +135,11 @@ func (p *play) do(in tree.Input) {
 	}
 }
 
-// run goes on for a while, or until nothing more happens, or the root is down.
-// It tells whether it came to an end.
+// run lets time pass until nothing more happens, the root is down or, if asked
+// for, a child is set apart. It reports whether it came to that end.
 func (p *play) run(d time.Duration) bool {
 	end := p.now.Add(d)
-	for p.phase("root") != tree.Idle {
+	for p.phase("root") != tree.Idle && !(p.untilApart && len(p.notes[tree.NoteIsolate]) > 0) {
 		due, timed := p.tree.Next()
 		switch {
 		case len(p.queue) > 0 && (!timed || p.queue[0].at <= due):
@@ -170,11 +172,14 @@ func (p *play) phase(node string) tree.Phase {
 	return st.Phase
 }
 
-// gaveUp counts how often a supervisor exceeded its limit.
+// gaveUp counts how often a supervisor's limit was exceeded.
 func (p *play) gaveUp(node string) int {
 	n := 0
 	for _, kind := range []tree.EffectKind{tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteGiveUp} {
 		n += p.notes[kind][node]
+	}
+	for _, child := range p.tree.Children(node) {
+		n += p.notes[tree.NoteIsolate][child]
 	}
 	return n
 }

@@ -133,9 +133,26 @@ func TestLintLimitsMultiply(t *testing.T) {
 	says(t, words, fmt.Sprintf(`if "reader" crashes whenever it has come up, it is restarted %s times within %s before "root" gives up`,
 		thousands(p.starts["reader"]-1), p.took().Round(100*time.Millisecond)))
 	says(t, words, fmt.Sprintf("(%s starts of agents with those that restart with it)", thousands(p.allStarts())))
+	// The same where the supervisor in the middle isolates.
+	data, err := os.ReadFile("../../internal/config/lint/testdata/limits-multiply.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if f, err = config.Parse("isolating", []byte(strings.Replace(string(data), "      escalation: escalate\n", "", 1))); err != nil {
+		t.Fatal(err)
+	}
+	noJitter(f)
+	p = newPlay(t, f, only(manner{crashes: true}, "reader"))
+	p.untilApart = true
+	if !p.run(day) || p.phase("pair") != tree.Isolated {
+		t.Fatalf("pair is %s after %s", p.phase("pair"), p.took())
+	}
+	says(t, lint.Check(f)[0].Message, fmt.Sprintf(`it is restarted %s times within %s before "region" sets "pair" apart`,
+		thousands(p.starts["reader"]-1), p.took().Round(100*time.Millisecond)))
 	f, _ = linted(t, "limits-multiply.ok")
 	p = newPlay(t, f, only(manner{crashes: true}, "reader"))
-	if !p.run(day) || p.starts["reader"] != 11 {
+	p.untilApart = true
+	if !p.run(day) || p.starts["reader"] != 11 || p.phase("pair") != tree.Isolated {
 		t.Errorf("the neighbour started it %d times", p.starts["reader"])
 	}
 }
@@ -164,15 +181,15 @@ func thousands(n int) string {
 }
 
 var (
-	multiplies = regexp.MustCompile(`if "(\w+)" crashes whenever it has come up, it is restarted ([0-9,]+) times .* before "(\w+)" gives up`)
+	multiplies = regexp.MustCompile(`if "(\w+)" crashes whenever it has come up, it is restarted ([0-9,]+) times .* before "(\w+)" (gives up|sets)`)
 	beyond     = regexp.MustCompile(`^the limit of "(\w+)" is .* if "(\w+)" crashes whenever`)
 )
 
 // TestLintAgreesWithPlay: of random nested supervisors, the lint says how often
-// an agent in a crash loop is restarted and who gives up, or whose limit is out
-// of reach; and that is what happens.
+// an agent in a crash loop is restarted and who gives up or sets it apart, or whose
+// limit is out of reach; and that is what happens.
 func TestLintAgreesWithPlay(t *testing.T) {
-	exact, endless := 0, 0
+	exact, apart, endless := 0, 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		text := nested(rt)
 		f, err := config.Parse("random", []byte(text))
@@ -181,6 +198,7 @@ func TestLintAgreesWithPlay(t *testing.T) {
 		}
 		crash := func(agent string) (*play, bool) {
 			p := newPlay(t, f, only(manner{crashes: true}, agent))
+			p.untilApart = true
 			return p, p.run(4 * time.Minute)
 		}
 		most, stuck := 101, false
@@ -189,7 +207,13 @@ func TestLintAgreesWithPlay(t *testing.T) {
 				exact++
 				restarts, _ := strconv.Atoi(strings.ReplaceAll(m[2], ",", ""))
 				most = restarts + 1
-				if p, _ := crash(m[1]); p.starts[m[1]]-1 != restarts || p.phase(m[3]) != tree.Idle {
+				p, _ := crash(m[1])
+				ended := p.phase(m[3]) == tree.Idle
+				if m[4] == "sets" {
+					apart++
+					ended = p.gaveUp(m[3]) == 1 && p.phase(m[3]) == tree.Running
+				}
+				if p.starts[m[1]]-1 != restarts || !ended {
 					rt.Fatalf("%s\nthere were %d, and %s is %s\n%s", w, p.starts[m[1]]-1, m[3], p.phase(m[3]), text)
 				}
 			}
@@ -205,7 +229,7 @@ func TestLintAgreesWithPlay(t *testing.T) {
 			rt.Fatalf("over: %v after %d starts; the lint says it goes on: %v, and has at most %d\n%s", over, p.starts["agent"], stuck, most, text)
 		}
 	})
-	t.Logf("%d exact counts, %d limits out of reach", exact, endless)
+	t.Logf("%d exact counts, %d of them of children set apart, %d limits out of reach", exact, apart, endless)
 	if !t.Failed() && (exact == 0 || endless == 0) {
 		t.Error("one of the two never happened")
 	}
@@ -220,18 +244,25 @@ func nested(t *rapid.T) string {
 			delay /= 20
 		}
 		return fmt.Sprintf("{max_restarts: %d, time_window: %ds, restart_delay: %dms, reset_after: %ds, backoff_strategy: {type: %s, jitter: 0, %s}}",
-			rapid.SampledFrom([]int{0, 1, 3, 5, 9}).Draw(t, name+" max"), rapid.IntRange(1, 40).Draw(t, name+" window"), delay, rapid.SampledFrom([]int{0, 1, 10, 60}).Draw(t, name+" reset"),
+			rapid.SampledFrom([]int{0, 1, 5, 12, 20}).Draw(t, name+" max"), rapid.IntRange(1, 40).Draw(t, name+" window"), delay, rapid.SampledFrom([]int{0, 1, 10, 60}).Draw(t, name+" reset"),
 			"exponential", "max_delay: 20s, base: "+rapid.SampledFrom([]string{"1", "1.5", "2"}).Draw(t, name+" base"))
+	}
+	strategy := func(name, escalation string, of ...string) string {
+		s := rapid.SampledFrom(of).Draw(t, name)
+		if s == "one_for_one" && rapid.IntRange(0, 2).Draw(t, name+" isolates") > 0 {
+			s += escalation
+		}
+		return s
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "supervision_tree:\n  verification: {start_deadline: 5s, stabilisation: 100ms}\n  root_strategy: %s\n  root_restart_policy: %s\n  tree:\n",
-		rapid.SampledFrom([]string{"one_for_one", "one_for_all", "rest_for_one"}).Draw(t, "root"), policy("root", false))
+		strategy("root", "\n  root_policy: terminate", "one_for_one", "one_for_all", "rest_for_one"), policy("root", false))
 	indent := "  "
 	for i := range rapid.IntRange(2, 3).Draw(t, "levels") {
 		indent += "  "
 		name := fmt.Sprintf("sup%d", i)
 		fmt.Fprintf(&b, "%s- {name: before%d, command: [x]}\n%s- name: %s\n%s  strategy: %s\n%s  policy: %s\n%s  children:\n", indent, i, indent, name, indent,
-			rapid.SampledFrom([]string{"one_for_one", "one_for_all", "rest_for_one", "escalate"}).Draw(t, name), indent, policy(name, false), indent)
+			strategy(name, "\n"+indent+"  escalation: escalate", "one_for_one", "one_for_all", "rest_for_one", "escalate"), indent, policy(name, false), indent)
 		indent += "  "
 	}
 	fmt.Fprintf(&b, "%s- {name: agent, command: [x], policy: %s}\n%s- {name: beside, command: [x]}\n", indent, policy("agent", true), indent)
@@ -265,6 +296,12 @@ func TestLintEndlessRestarts(t *testing.T) {
 		t.Errorf("every %s", per)
 	}
 	limit := 2000
+	says(t, words, `if "tried" crashes whenever it has come up, it is restarted every 20ms for ever`)
+	p = newPlay(t, f, only(manner{crashes: true}, "tried"))
+	p.run(time.Minute)
+	if per := time.Minute / time.Duration(p.starts["tried"]); per < 19*time.Millisecond || per > 20*time.Millisecond {
+		t.Errorf("every %s", per)
+	}
 	p = newPlay(t, f, func(agent string) manner {
 		if agent == "frantic" {
 			limit--
@@ -288,6 +325,7 @@ func TestLintVanishingSupervisor(t *testing.T) {
 	}
 	f, _ = linted(t, "vanishing-supervisor.ok")
 	p := newPlay(t, f, only(manner{crashes: true}, "c"))
+	p.untilApart = true
 	if p.run(day); p.notes[tree.NoteBoot]["once"] != 6 {
 		t.Errorf("a transient supervisor that escalates by its strategy started %d times", p.notes[tree.NoteBoot]["once"])
 	}
@@ -299,8 +337,9 @@ func TestLintLoopingShutdown(t *testing.T) {
 	says(t, words, `it is started again by "root" 1s later`)
 	says(t, words, `the 6th such end within 5m is more than "root" allows`)
 	p := newPlay(t, f, only(manner{finishes: true}, "import"))
-	if !p.run(day) || p.starts["import"] != 6 || p.phase("root") != tree.Idle {
-		t.Errorf("it ran %d times, and root is %s", p.starts["import"], p.phase("root"))
+	p.untilApart = true
+	if !p.run(day) || p.starts["import"] != 6 || p.phase("batch") != tree.Isolated {
+		t.Errorf("it ran %d times, and batch is %s", p.starts["import"], p.phase("batch"))
 	}
 	f, _ = linted(t, "looping-shutdown.ok")
 	p = newPlay(t, f, only(manner{finishes: true}, "import"))
@@ -373,6 +412,7 @@ func TestLintNoEffect(t *testing.T) {
 	f, words := linted(t, "no-effect")
 	says(t, words, `it has no effect: of an agent's policy only the delays count; the limit is that of "root", 5 restarts in 5m`)
 	p := newPlay(t, f, only(manner{crashes: true}, "writer"))
+	p.untilApart = true
 	if p.run(day); p.starts["writer"] != 6 {
 		t.Errorf("it was started %d times", p.starts["writer"])
 	}

@@ -52,7 +52,7 @@ func nodeSpec(n *config.Node, parent string) *tree.Spec {
 		Mode: rollout(n.Mode), Backoff: backoff(n.Policy), ShutdownTimeout: n.ShutdownTimeout,
 		Supervisor: &tree.Supervisor{
 			Strategy: tree.Strategy(n.Strategy), MaxRestarts: n.Policy.MaxRestarts, Period: n.Policy.TimeWindow,
-			AutoShutdown: tree.AutoShutdown(n.AutoShutdown), Escalation: tree.Escalation(n.Escalation), CoolOff: n.CoolOff,
+			AutoShutdown: tree.AutoShutdown(n.AutoShutdown), Escalation: tree.Escalation(n.Escalation), CoolOff: n.CoolOff, MaxCoolOff: n.MaxCoolOff,
 		},
 	}
 }

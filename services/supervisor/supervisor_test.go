@@ -16,6 +16,7 @@ supervision_tree:
   tree:
     - name: single
       strategy: one_for_one
+      escalation: escalate
       children:
         - {name: a, command: [x]}
         - {name: b, command: [x], env: {SECRET: hush}}
@@ -97,6 +98,7 @@ supervision_tree:
   tree:
     - name: sup
       strategy: one_for_one
+      escalation: escalate
       policy: tight
       children:
         - {name: a, command: [x]}
@@ -124,7 +126,7 @@ func TestUnverifiedAndFailedStarts(t *testing.T) {
 		w := newWorld(t, `
 supervision_tree:
   restart_policies:
-    patient: {max_restarts: 20, time_window: 60s, restart_delay: 100ms, backoff_strategy: {type: fixed}}
+    patient: {max_restarts: 100, time_window: 60s, restart_delay: 100ms, backoff_strategy: {type: fixed}}
   tree:
     - name: sup
       strategy: one_for_one

@@ -200,9 +200,13 @@ func (c *checker) limitsMultiply() {
 	if worst.starts > worst.failures {
 		also = fmt.Sprintf(" (%s starts of agents with those that restart with it)", num(worst.starts)) + also
 	}
-	c.warn(c.limit(worst.path[0]), "lower max_restarts of the inner supervisors (with 0 each failure goes to the next one up), or let one of them stop it with escalation: terminate or restart",
-		"restart limits multiply through the levels: if %q crashes whenever it has come up, it is restarted %s times within %s before %q gives up, by %s%s",
-		worst.agent.Name, num(worst.failures-1), dur(worst.took), last.Name, factors(worst), also)
+	end := fmt.Sprintf("%q gives up", last.Name)
+	if worst.fate == setApart {
+		end = fmt.Sprintf("%q sets %q apart", last.Name, worst.last().name())
+	}
+	c.warn(c.limit(worst.path[0]), "lower max_restarts of the inner supervisors (with 0 each failure goes to the next one up), or let one of them stop it with escalation: isolate, terminate or restart",
+		"restart limits multiply through the levels: if %q crashes whenever it has come up, it is restarted %s times within %s before %s, by %s%s",
+		worst.agent.Name, num(worst.failures-1), dur(worst.took), end, factors(worst), also)
 }
 
 // levels counts the supervisors of a path that restart by themselves.
@@ -241,8 +245,8 @@ const sharedFactor = 10
 
 func (c *checker) sharedLimit() {
 	for _, s := range c.limited() {
-		if s.group() {
-			continue // a restart of the group counts once
+		if s.group() || s.isolates() {
+			continue // a restart of the group counts once, or each child by itself
 		}
 		agents, n := s.restarted(), s.Policy.MaxRestarts
 		if agents <= sharedFactor*n {
@@ -265,7 +269,7 @@ func (s *sup) restarted() (agents int) {
 
 // crowded tells whether a limit is there for many agents together, so that one
 // alone need not exceed it.
-func (s *sup) crowded() bool { return !s.group() && s.restarted() > 10 }
+func (s *sup) crowded() bool { return !s.group() && !s.isolates() && s.restarted() > 10 }
 
 // consequence says what follows when a supervisor exceeds its limit.
 func (s *sup) consequence() string {
@@ -315,6 +319,12 @@ func (c *checker) endless(s *sup, k kid, l loop) bool {
 		}
 		each = l.took + s.CoolOff
 		how = fmt.Sprintf("starts anew %s after it exceeded its limit", dur(s.CoolOff))
+	case config.EscalationIsolate:
+		if exceeds := l; !c.limitOf(&exceeds, s, k) {
+			return false
+		}
+		each = l.took + s.MaxCoolOff // the first failure of each trial
+		how = fmt.Sprintf("tries what it set apart again after %s at most", dur(s.MaxCoolOff))
 	default:
 		return false
 	}
@@ -326,7 +336,7 @@ func (c *checker) endless(s *sup, k kid, l loop) bool {
 	if each > 0 {
 		pace = "every " + dur(each)
 	}
-	c.warn(s.key("escalation"), "let the delays grow (backoff_strategy with a higher max_delay), lengthen cool_off, or choose another escalation",
+	c.warn(s.key("escalation"), "let the delays grow (backoff_strategy with a higher max_delay), lengthen the cool-off, or choose another escalation",
 		"%q %s, and if %q crashes whenever it has come up, it is restarted %s for ever", s.Name, how, l.agent.Name, pace)
 	return true
 }

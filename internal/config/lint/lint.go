@@ -191,6 +191,10 @@ func (s *sup) group() bool {
 	return s.Strategy == config.OneForAll || s.Strategy == config.RestForOne
 }
 
+// isolates reports whether a supervisor counts its limit for each child, and sets
+// apart the one that exceeds it.
+func (s *sup) isolates() bool { return s.Escalation == config.EscalationIsolate }
+
 func (k kid) name() string {
 	if k.sup != nil {
 		return k.sup.Name

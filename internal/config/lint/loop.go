@@ -57,6 +57,8 @@ const (
 	goesOn
 	// vanished: the last ended, and its parent leaves it down.
 	vanished
+	// setApart: the last leaves its child down for a while, over and over.
+	setApart
 )
 
 // loop is an agent that crashes as soon as it has come up, and what its
@@ -93,6 +95,9 @@ func (c *checker) crash(s *sup, k kid) loop {
 		case s.Escalation == config.EscalationIgnore || s.Escalation == config.EscalationRestart:
 			l.fate = goesOn
 			return l
+		case s.isolates():
+			l.fate = setApart
+			return l
 		case s.Escalation == config.EscalationTerminate || s.parent == nil:
 			l.fate = gaveUp
 			return l
@@ -119,7 +124,10 @@ func (c *checker) limitOf(l *loop, s *sup, child kid) bool {
 	if l.span > s.Policy.TimeWindow && n > 0 {
 		return false
 	}
-	siblings, along := s.restartedWith(child)
+	var siblings, along float64
+	if !s.isolates() { // which stops and starts nobody else
+		siblings, along = s.restartedWith(child)
+	}
 	own := l.starts
 	l.starts = own + siblings + float64(n)*(own+along)
 	l.failures *= float64(n + 1)
@@ -168,7 +176,7 @@ func (c *checker) below(s *sup, k kid) (l loop, ok bool) {
 		return l, false
 	}
 	l.path = append(l.path, s)
-	return l, c.limitOf(&l, s, k) && (s.Strategy == config.StrategyEscalate || s.Escalation != config.EscalationIgnore)
+	return l, c.limitOf(&l, s, k) && (s.Strategy == config.StrategyEscalate || s.Escalation != config.EscalationIgnore && !s.isolates())
 }
 
 // failing is how a child of s fails as often as it can in a way that counts.

@@ -36,7 +36,7 @@ const (
 )
 
 // treeTypes are the types whose data is contracts.DecisionsData.
-var treeTypes = []contracts.EventType{contracts.TreeDecided, contracts.TreeEscalated, contracts.TreeGaveUp}
+var treeTypes = []contracts.EventType{contracts.TreeDecided, contracts.TreeIsolated, contracts.TreeEscalated, contracts.TreeGaveUp}
 
 // Why gives the causal chain of an agent's last restart, oldest first. An agent
 // that was never restarted has an empty chain and a note; known is false when

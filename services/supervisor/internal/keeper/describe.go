@@ -64,6 +64,10 @@ func graver(t contracts.EventType, k tree.EffectKind) contracts.EventType {
 		return t
 	case k == tree.NoteEscalate, k == tree.NoteTerminate, k == tree.NoteCoolOff:
 		return contracts.TreeEscalated
+	case t == contracts.TreeEscalated:
+		return t
+	case k == tree.NoteIsolate:
+		return contracts.TreeIsolated
 	case t == "", t == contracts.TreeProposed:
 		return contracts.TreeDecided
 	}
@@ -86,6 +90,8 @@ func (k *Keeper) tell(b *leader.Batch, e tree.Effect) {
 		say(slog.LevelWarn, "restart waits for budget", "agent", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-b.At), "reason", e.Reason)
 	case tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteIgnore:
 		say(slog.LevelWarn, "restart limit", "node", e.Node, "policy", string(e.Kind), "reason", e.Reason)
+	case tree.NoteIsolate:
+		say(slog.LevelWarn, "set apart", "node", e.Node, "incarnation", e.Incarnation, "in", time.Duration(e.Due-b.At), "reason", e.Reason)
 	case tree.Propose:
 		say(slog.LevelInfo, "proposal", "node", e.Node, "would", string(e.Action), "reason", e.Reason)
 	case tree.NoteMode:

@@ -55,7 +55,7 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 			Name: "smith_supervisor_inputs_total", Help: "Inputs taken into account.",
 		}, "tree"),
 		proposals: shell.Counter(r, prometheus.CounterOpts{
-			Name: "smith_supervisor_proposals_total", Help: "Proposals in shadow mode, by what would be done: restart, escalate, terminate, cool_off, ignore, give_up.",
+			Name: "smith_supervisor_proposals_total", Help: "Proposals in shadow mode, by what would be done: restart, isolate, escalate, terminate, cool_off, ignore, give_up.",
 		}, "tree", "action"),
 		agents: shell.Gauge(r, prometheus.GaugeOpts{
 			Name: "smith_supervisor_agents", Help: "Agents of the tree, by mode: enforce, shadow, off.",

@@ -131,6 +131,8 @@ func status(spec *tree.Spec, st tree.State) contracts.NodeStatus {
 		return contracts.NodeStopping
 	case tree.Waiting:
 		return contracts.NodeRestarting
+	case tree.Isolated:
+		return contracts.NodeFailed
 	case tree.Claiming:
 		return contracts.NodeStarting
 	case tree.Foreign:
@@ -164,7 +166,7 @@ func until(st tree.State) *time.Time {
 	if st.Supervisor != nil && st.Supervisor.Op != nil && st.Supervisor.Op.Stage == tree.StageWait {
 		return instant(st.Supervisor.Op.Due)
 	}
-	if st.Phase == tree.Waiting {
+	if st.Phase == tree.Waiting || st.Phase == tree.Isolated {
 		return instant(st.Due)
 	}
 	return nil

@@ -158,7 +158,7 @@ func (n *place) supervisorIs() service {
 	switch {
 	case above == off, dismissed(st) && (st.Phase == tree.Idle || st.Phase == tree.Gone || st.Phase == tree.Stopping):
 		return off
-	case above == waiting, st.Phase == tree.Waiting:
+	case above == waiting, st.Phase == tree.Waiting, st.Phase == tree.Isolated:
 		return waiting
 	case st.Supervisor != nil && st.Supervisor.Op != nil && st.Supervisor.Op.Stage == tree.StageWait:
 		return waiting
@@ -179,7 +179,7 @@ func (n *place) agentIs() service {
 		return off
 	case st.Phase == tree.Starting && st.Why == tree.WhyBudget:
 		return throttled
-	case st.Phase == tree.Waiting, st.Phase == tree.Starting && st.Why == tree.WhyNoRunner:
+	case st.Phase == tree.Waiting, st.Phase == tree.Isolated, st.Phase == tree.Starting && st.Why == tree.WhyNoRunner:
 		return waiting
 	case n.parent == nil:
 		return down
@@ -244,6 +244,8 @@ func (m *meter) count(kind, node string) {
 	case "budget":
 		m.total.BudgetWaits++
 		m.life(node).BudgetWaits++
+	case "isolate":
+		m.total.Isolations++
 	case "escalate", "terminate", "cool_off":
 		m.total.Escalations++
 	case "give_up":

@@ -110,6 +110,7 @@ func (w *world) reconfigure(f Fault) {
 		spec, sup := *config[at], *config[at].Supervisor
 		strategies := []tree.Strategy{tree.OneForOne, tree.RestForOne, tree.OneForAll, tree.Escalate}
 		sup.Strategy = strategies[(slices.Index(strategies, sup.Strategy)+1)%len(strategies)]
+		onlyAlone(&sup)
 		spec.Supervisor = &sup
 		config[at] = &spec
 	}

@@ -184,7 +184,7 @@ func (w *world) decidedUpon(a *agent, st *tree.State) {
 			}
 			w.broken(DeadFirst, "incarnation %d of %s is started while %d lives", n, a.name, p.incarnation)
 		}
-	case st.Phase == tree.Starting && (a.phase == tree.Idle || a.phase == tree.Waiting || a.phase == tree.Gone || a.phase == tree.Stopping):
+	case st.Phase == tree.Starting && (a.phase.Down() || a.phase == tree.Stopping):
 		w.broken(Growing, "incarnation %d of %s is started again, after phase %s", n, a.name, a.phase)
 	}
 	a.phase = st.Phase
@@ -223,7 +223,7 @@ func (c *checker) spawned(w *world, p *process) {
 	if _, ok := a.logged[effectKey{tree.DoStart, p.incarnation}]; !ok {
 		w.broken(Logged, "incarnation %d of %s begins, which no stored decision started", p.incarnation, a.name)
 	}
-	if dead := a.phase == tree.Idle || a.phase == tree.Waiting || a.phase == tree.Gone; p.incarnation < a.decided || dead {
+	if p.incarnation < a.decided || a.phase.Down() {
 		w.broken(DeadFirst, "incarnation %d of %s begins after its end: the last decided is %d, %s", p.incarnation, a.name, a.decided, a.phase)
 	}
 	if p.incarnation <= a.spawned {

@@ -192,7 +192,7 @@ func (s *Scenario) grow(r *stream) {
 		spec := &tree.Spec{ID: id, Parent: parent, Restart: pick(r, tree.Permanent, tree.Permanent, tree.Transient), Supervisor: &tree.Supervisor{
 			Strategy:    pick(r, tree.OneForOne, tree.OneForOne, tree.OneForAll, tree.RestForOne, tree.Escalate),
 			MaxRestarts: pick(r, 1, 3, 10), Period: pick(r, 5*time.Second, time.Minute),
-			Escalation: pick(r, tree.ToParent, tree.ToParent, tree.CoolOff, tree.Terminate, tree.Ignore), CoolOff: 2 * time.Second,
+			Escalation: pick(r, tree.ToParent, tree.ToParent, tree.CoolOff, tree.Terminate, tree.Ignore, tree.Isolate, tree.Isolate), CoolOff: 2 * time.Second, MaxCoolOff: 8 * time.Second,
 			AutoShutdown: pick(r, tree.Never, tree.Never, tree.AnySignificant, tree.AllSignificant),
 		}}
 		if parent == "" {
@@ -204,6 +204,7 @@ func (s *Scenario) grow(r *stream) {
 				}
 			}
 		}
+		onlyAlone(spec.Supervisor)
 		if s.Seed%4 == 1 {
 			spec.ShutdownTimeout = 400 * time.Millisecond
 		}
@@ -220,6 +221,13 @@ func (s *Scenario) grow(r *stream) {
 	}
 	for i := range 1 + r.below(6) {
 		add(s.agent(r, fmt.Sprintf("agent-%d", i+1), sups[r.below(len(sups))]))
+	}
+}
+
+// onlyAlone lets no group isolate: its children restart together.
+func onlyAlone(s *tree.Supervisor) {
+	if s.Escalation == tree.Isolate && s.Strategy != tree.OneForOne {
+		s.Escalation = tree.ToParent
 	}
 }
 

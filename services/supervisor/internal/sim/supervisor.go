@@ -252,7 +252,7 @@ func (s *supervisor) load() bool {
 func (s *supervisor) withoutTimers(snap tree.Snapshot) *tree.Tree {
 	for _, r := range snap.Nodes {
 		st := *r.State
-		if st.Phase == tree.Waiting {
+		if st.Phase == tree.Waiting || st.Phase == tree.Isolated {
 			st.Due = 0
 		}
 		r.State = &st

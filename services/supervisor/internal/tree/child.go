@@ -169,7 +169,15 @@ func (t *Tree) ended(n *node, normal bool) {
 		}
 		t.emit(Effect{Kind: NoteEscalate, Node: p.spec.ID, Reason: "child " + n.spec.ID + " failed", Event: n.st.Cause, Chain: n.st.Chain})
 		t.shutdown(p, Escalated, "child "+n.spec.ID+" failed: "+n.st.Why)
-	case !n.st.Lost && !t.allow(p):
+	case n.st.Lost:
+		t.restart(n)
+	case p.spec.Supervisor.isolates():
+		if t.admitted(n, false) {
+			t.restart(n)
+		} else {
+			t.isolate(n)
+		}
+	case !t.allow(p):
 		t.exceeded(p, n)
 	default:
 		t.restart(n)
@@ -279,12 +287,8 @@ func (t *Tree) restart(n *node) {
 		delay = n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
 		n.st.Attempts++
 	}
-	due := t.now.Add(delay)
-	n.st.Restarts++
-	n.st.LastRestart = t.now
-	why := n.st.Why
-	n.history().restarts.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
-	t.emit(Effect{Kind: NoteRestart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Attempt: n.st.Attempts, Reason: why, Event: n.st.Cause, Chain: n.st.Chain})
+	due, why := t.now.Add(delay), n.st.Why
+	t.noteRestart(n, due)
 	if p.spec.Supervisor.Strategy == OneForOne {
 		if delay == 0 {
 			t.begin(n, n.st.Cause, n.st.Chain, true)
@@ -296,4 +300,13 @@ func (t *Tree) restart(n *node) {
 	}
 	t.setPhase(n, Waiting, why)
 	t.restartGroup(p, n, due)
+}
+
+// noteRestart records that a node is restarted at due.
+func (t *Tree) noteRestart(n *node, due Instant) {
+	n.st.Restarts++
+	n.st.LastRestart = t.now
+	why := n.st.Why
+	n.history().restarts.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
+	t.emit(Effect{Kind: NoteRestart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Attempt: n.st.Attempts, Reason: why, Event: n.st.Cause, Chain: n.st.Chain})
 }

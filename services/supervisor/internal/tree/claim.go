@@ -106,7 +106,7 @@ func (t *Tree) letGo(n *node) (awaited bool) {
 		if dropped = n.st.Ended > 0 || t.willStart(p, n); !dropped {
 			return false
 		}
-	case phase == Waiting || n.unstarted():
+	case phase.delayed() || n.unstarted():
 		dropped = true
 	case phase == Stopping:
 		dropped = n.st.Then == ThenFail || n.st.Then == ThenStartFailed || n.st.Then == ThenRestart || p.op() != nil && p.op().Kind != OpStop
@@ -163,7 +163,7 @@ func (t *Tree) takeUp(n *node) {
 	case n.st.Why == WhyFinished:
 		t.setPhase(n, Idle, WhyFinished)
 	default:
-		n.st.Attempts = 0
+		n.fresh()
 		t.claim(n)
 	}
 }

@@ -48,9 +48,10 @@ func (t *Tree) boot(s *node, again bool) {
 			}
 			continue
 		}
-		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Hold || c.st.Ended != 0 {
+		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Isolation != nil || c.st.Hold || c.st.Ended != 0 {
 			t.setPhase(c, Idle, "")
-			c.st.Attempts, c.st.Hold, c.st.Ended = 0, false, 0
+			c.fresh()
+			c.st.Hold, c.st.Ended = false, 0
 		}
 	}
 	s.st.Supervisor.Op = &Operation{Kind: OpBoot, Stage: StageStart, Again: again, Cause: s.st.Cause, Chain: s.st.Chain}
@@ -188,7 +189,7 @@ func (t *Tree) advance(p *node) {
 				return
 			}
 			op.At = c.spec.Rank
-			if c.st.Phase != Idle && c.st.Phase != Waiting || c.st.Hold {
+			if c.st.Phase != Idle && !c.st.Phase.delayed() || c.st.Hold {
 				if c.st.Hold {
 					c.st.Hold = false
 					t.touch(c)
@@ -318,7 +319,7 @@ func (t *Tree) down(n *node) {
 	case ThenStartFailed:
 		t.startFailed(n)
 	case ThenRestart:
-		n.st.Attempts = 0
+		n.fresh()
 		if p == nil || !p.stops(n) {
 			t.begin(n, n.st.Cause, n.st.Chain, false)
 		}

@@ -160,6 +160,9 @@ const (
 	NoteForeign EffectKind = "foreign"
 	// Propose tells what would be done, were the node enforced: Action.
 	Propose EffectKind = "propose"
+	// NoteIsolate: a child exceeded its own limit. It is set apart and tried
+	// again at Due.
+	NoteIsolate EffectKind = "isolate"
 	// NoteBudget: a restart waits for budget, at least until Due.
 	NoteBudget EffectKind = "budget"
 )

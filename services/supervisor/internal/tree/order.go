@@ -145,7 +145,7 @@ func (t *Tree) obey(n *node) {
 		switch {
 		case phase == Waiting:
 			t.answer(n, Restarting)
-		case phase != Idle:
+		case phase != Idle && phase != Isolated:
 			t.answer(n, IsRunning)
 		default:
 			t.answer(n, OK)
@@ -155,7 +155,7 @@ func (t *Tree) obey(n *node) {
 		switch {
 		case phase == Waiting:
 			t.answer(n, Restarting)
-		case phase != Idle:
+		case phase != Idle && phase != Isolated:
 			t.answer(n, IsRunning)
 		default:
 			t.launch(n)
@@ -186,6 +186,7 @@ func (t *Tree) delete(n *node) {
 func (t *Tree) launch(n *node) {
 	n.obeys()
 	n.st.Hold = false
+	n.fresh()
 	if p := n.parent; p != nil {
 		if op := p.op(); op != nil && op.Stage == StageWait && n.spec.Rank >= op.From {
 			t.startStage(p)

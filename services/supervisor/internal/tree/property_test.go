@@ -243,16 +243,24 @@ func drawTree(t *rapid.T) []*Spec {
 	var specs []*Spec
 	var sup func(id, parent string, depth int)
 	sup = func(id, parent string, depth int) {
-		escalation := rapid.SampledFrom([]Escalation{ToParent, CoolOff, ToParent, Ignore, Terminate}).Draw(t, id+" escalation")
+		strategy := rapid.SampledFrom([]Strategy{OneForOne, OneForAll, RestForOne, Escalate}).Draw(t, id+" strategy")
+		escalations := []Escalation{ToParent, CoolOff, ToParent, Ignore, Terminate}
+		if strategy == OneForOne {
+			escalations = append(escalations, Isolate, Isolate, Isolate)
+		}
+		escalation := rapid.SampledFrom(escalations).Draw(t, id+" escalation")
 		restart := rapid.SampledFrom([]Restart{Permanent, Permanent, Transient, Temporary}).Draw(t, id+" restart")
 		if parent == "" {
-			escalation, restart = CoolOff, Permanent
+			restart = Permanent
+			if escalation != Isolate {
+				escalation = CoolOff
+			}
 		}
 		specs = append(specs, &Spec{ID: id, Parent: parent, Restart: restart, Backoff: backoff, Supervisor: &Supervisor{
-			Strategy:    rapid.SampledFrom([]Strategy{OneForOne, OneForAll, RestForOne, Escalate}).Draw(t, id+" strategy"),
+			Strategy:    strategy,
 			MaxRestarts: rapid.IntRange(0, 3).Draw(t, id+" limit"), Period: time.Minute,
 			AutoShutdown: rapid.SampledFrom([]AutoShutdown{Never, AnySignificant, AllSignificant}).Draw(t, id+" auto"),
-			Escalation:   escalation, CoolOff: 3 * time.Second,
+			Escalation:   escalation, CoolOff: 3 * time.Second, MaxCoolOff: 5 * time.Second,
 		}})
 		auto := specs[len(specs)-1].Supervisor.AutoShutdown != Never
 		for i := range rapid.IntRange(0, 3).Draw(t, id+" children") {

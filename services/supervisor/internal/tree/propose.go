@@ -4,9 +4,9 @@ import (
 	"time"
 )
 
-// Proposed is the action of a proposal to restart. Those about supervisors have
-// the kind of the conclusion: [NoteEscalate], [NoteTerminate], [NoteCoolOff],
-// [NoteIgnore] or [NoteGiveUp].
+// Proposed is the action of a proposal to restart. Other proposals have the kind
+// of the conclusion: [NoteIsolate], or about supervisors [NoteEscalate],
+// [NoteTerminate], [NoteCoolOff], [NoteIgnore] or [NoteGiveUp].
 const Proposed EffectKind = "restart"
 
 // suggest emits a proposal.
@@ -32,7 +32,15 @@ func (t *Tree) propose(n *node, normal bool, why, cause, chain string) {
 		why = "child " + n.spec.ID + " failed: " + why
 		t.suggest(p, NoteEscalate, 0, why, cause, chain)
 		t.propose(p, false, why, cause, chain)
-	case !n.st.Lost && !t.within(p):
+	case n.st.Lost:
+		t.proposeRestart(n, why, cause, chain)
+	case p.spec.Supervisor.isolates():
+		if t.admitted(n, true) {
+			t.proposeRestart(n, why, cause, chain)
+		} else {
+			t.suggest(n, NoteIsolate, t.setApart(n), "restart limit exceeded: "+why, cause, chain)
+		}
+	case !t.within(p):
 		t.proposeExceeded(p, n, why, cause, chain)
 	default:
 		t.proposeRestart(n, why, cause, chain)

@@ -278,7 +278,7 @@ func (t *Tree) movable(n, to *node, name string) (why string, r Result) {
 	switch {
 	case n.st.Command != nil || n.st.Ended > 0 || n.st.Phase == Starting || n.st.Phase == Verifying || n.st.Phase == Stopping:
 		return "it is " + string(n.st.Phase) + "; try again when that is done", Busy
-	case (n.st.Phase.live() || n.st.Phase == Waiting || n.st.Phase == Claiming || n.st.Phase == Foreign) && to.st.Phase != Running:
+	case (n.st.Phase.live() || n.st.Phase.delayed() || n.st.Phase == Claiming || n.st.Phase == Foreign) && to.st.Phase != Running:
 		return "supervisor " + name + " is down", NoSupervisor
 	}
 	return "", OK

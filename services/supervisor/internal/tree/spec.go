@@ -67,6 +67,10 @@ const (
 	CoolOff Escalation = "restart"
 	// Ignore records it and goes on restarting.
 	Ignore Escalation = "ignore"
+	// Isolate counts the limit for each child. The child that exceeds it is set
+	// apart and tried again after a pause; nobody else is concerned. Only
+	// OneForOne supervisors isolate.
+	Isolate Escalation = "isolate"
 )
 
 // AnyRunner lets the tree choose the least loaded runner.
@@ -126,13 +130,18 @@ type Agent struct {
 // Supervisor is the part of a spec that only supervisors have.
 type Supervisor struct {
 	Strategy Strategy `json:"strategy"`
-	// MaxRestarts within Period are allowed for all children together.
+	// MaxRestarts within Period are allowed for all children together, or for
+	// each by the Isolate policy.
 	MaxRestarts  int           `json:"max_restarts"`
 	Period       time.Duration `json:"period"`
 	AutoShutdown AutoShutdown  `json:"auto_shutdown,omitempty"`
 	Escalation   Escalation    `json:"escalation,omitempty"`
-	// CoolOff is the pause before a restart by the CoolOff policy.
-	CoolOff time.Duration `json:"cool_off,omitempty"`
+	// CoolOff is the pause before a restart by the CoolOff policy, and the
+	// first before a child is tried again by the Isolate policy; the following
+	// ones are twice as long each, up to MaxCoolOff. For Isolate 0 means
+	// [DefaultCoolOff] and [DefaultMaxCoolOff].
+	CoolOff    time.Duration `json:"cool_off,omitempty"`
+	MaxCoolOff time.Duration `json:"max_cool_off,omitempty"`
 	// Budget bounds the restarts of the whole tree; only the root's counts.
 	Budget *Budget `json:"budget,omitempty"`
 }
@@ -198,11 +207,15 @@ func (s *Supervisor) validate() error {
 	}
 	switch s.Escalation {
 	case "", ToParent, Terminate, CoolOff, Ignore:
+	case Isolate:
+		if s.Strategy != OneForOne {
+			add("escalation: isolate needs strategy one_for_one; children of %s restart together, so none can be set apart; use escalate, terminate, restart or ignore", s.Strategy)
+		}
 	default:
-		add("escalation: %.32q; use escalate, terminate, restart or ignore", string(s.Escalation))
+		add("escalation: %.32q; use isolate, escalate, terminate, restart or ignore", string(s.Escalation))
 	}
-	if s.MaxRestarts < 0 || s.Period < 0 || s.CoolOff < 0 {
-		add("max_restarts, time_window and cool_off: must not be negative")
+	if s.MaxRestarts < 0 || s.Period < 0 || s.CoolOff < 0 || s.MaxCoolOff < 0 {
+		add("max_restarts, time_window, cool_off and max_cool_off: must not be negative")
 	}
 	if b := s.Budget; b != nil && (b.Fleet.Restarts < 0 || b.Fleet.Per < 0 || b.Runner.Restarts < 0 || b.Runner.Per < 0) {
 		add("budget: restarts and time must not be negative")

@@ -5,7 +5,8 @@ import "maps"
 // Phase is where a node is in its life.
 type Phase string
 
-// Phases. Supervisors pass through Idle, Starting, Running, Stopping, Waiting.
+// Phases. Supervisors pass through Idle, Starting, Running, Stopping, Waiting and
+// Isolated.
 const (
 	// Idle: not running; it starts with the next group restart that covers it,
 	// or when it is told to.
@@ -26,6 +27,9 @@ const (
 	Stopping Phase = "stopping"
 	// Waiting: down, to be started at Due.
 	Waiting Phase = "waiting"
+	// Isolated: down, since it failed too often for its supervisor, which goes on
+	// without it. It is tried again at Due.
+	Isolated Phase = "isolated"
 	// Watched: an agent that is not enforced. Whether it runs is somebody
 	// else's doing.
 	Watched Phase = "watched"
@@ -36,6 +40,13 @@ const (
 	// alone until it ends.
 	Foreign Phase = "foreign"
 )
+
+// delayed reports whether a node is down and starts by itself when its time has
+// come.
+func (p Phase) delayed() bool { return p == Waiting || p == Isolated }
+
+// Down reports whether a node certainly has no process, or nothing below it up.
+func (p Phase) Down() bool { return p == Idle || p == Gone || p.delayed() }
 
 // live tells whether there may be a process (or a subtree) to stop.
 func (p Phase) live() bool {
@@ -119,6 +130,9 @@ type State struct {
 	Attempts    int     `json:"attempts,omitempty"`
 	Restarts    uint64  `json:"restarts,omitempty"`
 	LastRestart Instant `json:"last_restart,omitempty"`
+	// Isolation is what counts against its own limit, where its supervisor
+	// isolates.
+	Isolation *Isolation `json:"isolation,omitempty"`
 	// Ended orders ends that the supervisor has not yet dealt with.
 	Ended uint64 `json:"ended,omitempty"`
 	// Claim says what must be found out before its next start, since it was

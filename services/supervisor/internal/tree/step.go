@@ -200,13 +200,6 @@ func (t *Tree) condemned(n *node, in *Input) {
 	t.stop(n, then, in.Reason, true)
 }
 
-// steady resets the backoff of a node that had run long enough.
-func (t *Tree) steady(n *node, since Instant) {
-	if r := n.spec.Backoff.Reset; r > 0 && t.now >= since.Add(r) {
-		n.st.Attempts = 0
-	}
-}
-
 // tick deals with every wait that is over.
 func (t *Tree) tick() {
 	defer t.refilled()
@@ -219,10 +212,12 @@ func (t *Tree) tick() {
 		switch {
 		case n.op() != nil && n.op().Stage == StageWait:
 			t.startStage(n)
-		case n.st.Phase == Waiting && n.parent != nil && n.parent.stops(n):
+		case n.st.Phase.delayed() && n.parent != nil && n.parent.stops(n):
 			t.setPhase(n, Idle, WhyOrdered)
 		case n.st.Phase == Waiting:
 			t.begin(n, n.st.Cause, n.st.Chain, true)
+		case n.st.Phase == Isolated:
+			t.tryAgain(n)
 		case n.st.Phase == Claiming:
 			t.listened(n)
 		case n.st.Phase == Foreign:

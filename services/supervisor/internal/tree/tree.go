@@ -369,7 +369,7 @@ func (n *node) due() Instant {
 		return op.Due
 	}
 	switch n.st.Phase {
-	case Waiting, Claiming, Foreign:
+	case Waiting, Isolated, Claiming, Foreign:
 		if n.parent.suspended() {
 			return 0
 		}

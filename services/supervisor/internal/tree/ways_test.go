@@ -116,7 +116,7 @@ func (s *stroll) step(in Input) {
 			was.Phase = Starting
 		}
 		s.note(was.Phase, n.st.Phase)
-		if p := n.st.Phase; (p == Idle || p == Waiting || p == Gone) && n.st.Claim.ours() {
+		if p := n.st.Phase; p.Down() && n.st.Claim.ours() {
 			s.t.Fatalf("%s is %s and may live: its claim is %q", id, p, n.st.Claim)
 		}
 	}
@@ -195,7 +195,7 @@ func (s *stroll) expected(node string) (in Input) {
 		if in.Kind = Failed; s.IntN(2) == 0 {
 			return Input{Kind: Order, Command: oneOf(s, TerminateIt, RestartIt), Node: "s"}
 		}
-	case Waiting:
+	case Waiting, Isolated:
 		if s.IntN(8) > 0 {
 			return s.tick()
 		}
@@ -220,6 +220,9 @@ func (s *stroll) specs() []*Spec {
 		Strategy: oneOf(s, OneForOne, OneForAll, RestForOne, Escalate), MaxRestarts: s.IntN(3), Period: time.Minute,
 		Escalation: oneOf(s, ToParent, Terminate, CoolOff, Ignore), CoolOff: time.Second, AutoShutdown: AnySignificant,
 	}))
+	if own := specs[1].Supervisor; own.Strategy == OneForOne && s.IntN(2) == 0 {
+		own.Escalation = Isolate
+	}
 	specs[1].Restart = oneOf(s, Permanent, Transient, Temporary)
 	for _, id := range []string{"a", "b"} {
 		a := agent(id, "s")
