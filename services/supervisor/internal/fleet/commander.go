@@ -3,7 +3,6 @@ package fleet
 import (
 	"context"
 	"fmt"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,15 +13,13 @@ import (
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// Command is a decided start, stop or report.
+// Command is a decided start, stop or report, and how far it is.
 type Command struct {
-	tree.Effect
-	// Spec is the agent's, and Decision the event in which it was decided.
-	Spec     *tree.Spec
-	Decision string
+	leader.Order
 	// boot is that of the runner's host for which a start is meant.
 	boot string
 	// order is what the runner is told, once it has been put together.
@@ -30,7 +27,18 @@ type Command struct {
 	// failure is why the start has failed, once it has: what remains is to report
 	// it.
 	failure string
-	// overtaken is closed when another command for the agent comes.
+}
+
+// task is a command under way.
+type task = leader.Task[*carrier]
+
+// carrier is what a command under way needs beyond what was decided. Its context
+// begins when it is its turn and ends when it is given up; overtaken is closed
+// when another command for the agent comes.
+type carrier struct {
+	command   Command
+	ctx       context.Context
+	give      context.CancelFunc
 	overtaken chan struct{}
 }
 
@@ -51,10 +59,8 @@ type Commander struct {
 	done sync.WaitGroup
 
 	mu    sync.Mutex
-	lanes map[string][]Command
-	// working holds the command that each busy lane is at.
-	working map[string]working
-	lines   map[string]*line
+	lanes leader.Lanes[*carrier]
+	lines map[string]*line
 	// orders are what specs say of starts, by their text.
 	orders map[string]specified
 	// boots are those of the runners' hosts, as last heard.
@@ -65,37 +71,40 @@ type Commander struct {
 	known, last atomic.Uint64
 }
 
-type working struct {
-	Command
-	give context.CancelFunc
-}
-
 // NewCommander makes a commander that works until ctx ends. What it reports to
 // the log goes through the guard. Post must not block for long after that.
 func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, kept func(ref string) (map[string]string, error), reports *guard.Guard, post func(tree.Input)) *Commander {
 	return &Commander{
-		env: env, file: f, envs: envs, kept: kept, reports: reports, post: post, ctx: ctx, lanes: map[string][]Command{},
-		working: map[string]working{}, lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]specified{},
+		env: env, file: f, envs: envs, kept: kept, reports: reports, post: post, ctx: ctx,
+		lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]specified{},
 	}
 }
 
-// Do takes a command on. A start gives up what is still under way about older
-// incarnations: it is only decided when their end is known, and the answer to a
-// stop may never come, with the runner that owed it.
+// Do takes a command on, see [leader.Lanes].
 func (c *Commander) Do(cmd Command) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if cmd.Kind == tree.DoStart && cmd.Incarnation > 0 {
-		c.forgetLocked(cmd.Node, cmd.Incarnation-1)
+	cmd.boot = c.boots[cmd.Runner]
+	_, current := c.lanes.Add(cmd.Order, &carrier{command: cmd, overtaken: make(chan struct{})})
+	if current != nil {
+		current.Carrier.end(current)
 	}
-	cmd.boot, cmd.overtaken = c.boots[cmd.Runner], make(chan struct{})
-	queue, busy := c.lanes[cmd.Node]
-	if w, ok := c.working[cmd.Node]; ok && !w.isOvertaken() {
-		close(w.overtaken)
+	if next := c.lanes.Next(cmd.Node); next != nil {
+		c.done.Go(func() { c.work(next) })
 	}
-	c.lanes[cmd.Node] = append(queue, cmd)
-	if !busy {
-		c.done.Go(func() { c.work(cmd.Node) })
+}
+
+// end lets a command under way know what has become of it.
+func (r *carrier) end(t *task) {
+	if t.Given() && r.give != nil {
+		r.give()
+	}
+	select {
+	case <-r.overtaken:
+	default:
+		if t.Overtaken() {
+			close(r.overtaken)
+		}
 	}
 }
 
@@ -125,34 +134,23 @@ func (c *Commander) bootOf(runner string) string {
 func (c *Commander) Pending() int {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return len(c.lanes)
+	return c.lanes.Pending()
 }
 
 // Wait waits until every lane has ended, after the end of the context.
 func (c *Commander) Wait() { c.done.Wait() }
 
 // work carries out an agent's commands until none is left.
-func (c *Commander) work(agent string) {
-	for {
+func (c *Commander) work(t *task) {
+	for t != nil && c.ctx.Err() == nil {
 		c.mu.Lock()
-		queue := c.lanes[agent]
-		if len(queue) == 0 || c.ctx.Err() != nil {
-			delete(c.lanes, agent)
-			c.mu.Unlock()
-			return
-		}
-		cmd := queue[0]
-		c.lanes[agent] = queue[1:]
-		if len(queue) > 1 {
-			close(cmd.overtaken)
-		}
-		ctx, give := context.WithCancel(c.ctx)
-		c.working[agent] = working{cmd, give}
+		t.Carrier.ctx, t.Carrier.give = context.WithCancel(c.ctx)
+		t.Carrier.end(t)
 		c.mu.Unlock()
-		c.carryOut(ctx, cmd)
-		give()
+		c.carryOut(t)
+		t.Carrier.give()
 		c.mu.Lock()
-		delete(c.working, agent)
+		t = c.lanes.Next(t.Node)
 		c.mu.Unlock()
 	}
 }
@@ -162,37 +160,24 @@ func (c *Commander) work(agent string) {
 func (c *Commander) Forget(agent string, incarnation uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.forgetLocked(agent, incarnation)
-}
-
-func (c *Commander) forgetLocked(agent string, incarnation uint64) {
-	if queue, busy := c.lanes[agent]; busy {
-		c.lanes[agent] = slices.DeleteFunc(slices.Clone(queue), func(cmd Command) bool { return cmd.Incarnation <= incarnation })
-	}
-	if w, ok := c.working[agent]; ok && w.Incarnation <= incarnation {
-		w.give()
+	if t := c.lanes.Forget(agent, incarnation); t != nil {
+		t.Carrier.end(t)
 	}
 }
 
-func (c *Command) isOvertaken() bool {
-	select {
-	case <-c.overtaken:
-		return true
-	default:
-		return false
-	}
-}
-
-// carryOut repeats a command until it is done.
-func (c *Commander) carryOut(ctx context.Context, cmd Command) {
-	const first, most = 50 * time.Millisecond, time.Second
+// carryOut repeats a command until it is done or given up.
+func (c *Commander) carryOut(t *task) {
+	ctx, cmd := t.Carrier.ctx, &t.Carrier.command
 	told := false
-	for wait := first; ctx.Err() == nil; wait = min(2*wait, most) {
+	for {
 		if cmd.boot == "" {
 			cmd.boot = c.bootOf(cmd.Runner)
 		}
-		done, err := c.try(ctx, &cmd)
-		if done || cmd.Kind == tree.DoStart && cmd.isOvertaken() {
+		done, err := c.try(ctx, t)
+		c.mu.Lock()
+		wait, again := c.lanes.Tried(t, done || c.ctx.Err() != nil)
+		c.mu.Unlock()
+		if !again {
 			return
 		}
 		if !told && ctx.Err() == nil && !guard.Rejected(err) {
@@ -204,13 +189,14 @@ func (c *Commander) carryOut(ctx context.Context, cmd Command) {
 	}
 }
 
-func (c *Commander) try(ctx context.Context, cmd *Command) (done bool, err error) {
+func (c *Commander) try(ctx context.Context, t *task) (done bool, err error) {
+	cmd := &t.Carrier.command
 	if !c.env.NC.IsConnected() {
 		return false, nats.ErrDisconnected
 	}
 	switch cmd.Kind {
 	case tree.DoStart:
-		return c.start(ctx, cmd)
+		return c.start(ctx, cmd, t.Carrier.overtaken)
 	case tree.DoStop:
 		return c.stop(ctx, *cmd, cmd.Incarnation, cmd.Kill)
 	case tree.DoReport:
@@ -220,7 +206,7 @@ func (c *Commander) try(ctx context.Context, cmd *Command) (done bool, err error
 	return true, nil
 }
 
-func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err error) {
+func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan struct{}) (done bool, err error) {
 	if cmd.failure != "" {
 		return c.failed(cmd, cmd.failure)
 	}
@@ -230,7 +216,7 @@ func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err err
 		}
 	}
 	l := c.line(cmd.Runner)
-	reply, err := l.inLine(ctx, cmd.overtaken, func() (contracts.RunnerReply, error) {
+	reply, err := l.inLine(ctx, overtaken, func() (contracts.RunnerReply, error) {
 		cmd.order.BootID, cmd.order.Decision = cmd.boot, c.known.Load()
 		return ask[contracts.RunnerReply](ctx, c, l, cmd.Runner, "start", cmd.order.encode, startTimeout)
 	})
@@ -255,7 +241,7 @@ func (c *Commander) start(ctx context.Context, cmd *Command) (done bool, err err
 	case contracts.RunnerStillRunning:
 		// An older one lives, though its end was confirmed or it was never
 		// known: it ends first.
-		stopped, err := c.stop(ctx, Command{Effect: tree.Effect{Node: cmd.Node, Runner: cmd.Runner, Chain: cmd.Chain, Timeout: cmd.Spec.ShutdownTimeout}, Decision: cmd.Decision}, reply.Incarnation, false)
+		stopped, err := c.stop(ctx, Command{Order: leader.Order{Effect: tree.Effect{Node: cmd.Node, Runner: cmd.Runner, Chain: cmd.Chain, Timeout: cmd.Spec.ShutdownTimeout}, Decision: cmd.Decision}}, reply.Incarnation, false)
 		if err != nil || !stopped {
 			return false, err
 		}

@@ -18,6 +18,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -56,7 +57,7 @@ func TestStartDoesNotWaitForTheAnswerToAStop(t *testing.T) {
 		defer cancel()
 		spec := &tree.Spec{ID: "a", Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}
 		order := func(kind tree.EffectKind, incarnation uint64) {
-			c.Do(Command{Effect: tree.Effect{Kind: kind, Node: "a", Incarnation: incarnation, Runner: "r", Timeout: time.Minute}, Spec: spec})
+			c.Do(Command{Order: leader.Order{Effect: tree.Effect{Kind: kind, Node: "a", Incarnation: incarnation, Runner: "r", Timeout: time.Minute}, Spec: spec}})
 		}
 		order(tree.DoStop, 1)
 		if got := <-asked; got != "stop" {
@@ -103,7 +104,7 @@ func TestStartsStandInLine(t *testing.T) {
 		defer cancel()
 		spec := &tree.Spec{Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}
 		order := func(kind tree.EffectKind, agent string) {
-			c.Do(Command{Effect: tree.Effect{Kind: kind, Node: agent, Incarnation: 1, Runner: "r", Timeout: time.Minute}, Spec: spec})
+			c.Do(Command{Order: leader.Order{Effect: tree.Effect{Kind: kind, Node: agent, Incarnation: 1, Runner: "r", Timeout: time.Minute}, Spec: spec}})
 		}
 		answer := func(m *nats.Msg) {
 			body, _ := json.Marshal(contracts.RunnerReply{Code: contracts.RunnerOK, PID: 7})

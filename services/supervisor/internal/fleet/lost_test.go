@@ -15,6 +15,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -63,7 +64,7 @@ func newLab(t *testing.T, reply contracts.RunnerCode) *lab {
 
 func (l *lab) start(incarnation uint64) Command {
 	spec := &tree.Spec{ID: "a", Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}
-	return Command{Effect: tree.Effect{Kind: tree.DoStart, Node: "a", Incarnation: incarnation, Runner: "r"}, Spec: spec, Decision: "d"}
+	return Command{Order: leader.Order{Effect: tree.Effect{Kind: tree.DoStart, Node: "a", Incarnation: incarnation, Runner: "r"}, Spec: spec, Decision: "d"}}
 }
 
 // decided stores a decision about the tree by somebody, and gives its place.

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -26,10 +27,10 @@ func TestOrder(t *testing.T) {
 		}
 		c := &Commander{envs: map[string]map[string]string{"tmpl": {"B": "2"}}, orders: map[string]specified{}}
 		for incarnation := uint64(7); incarnation < 9; incarnation++ { // the second time from what is kept
-			o, err := c.order(&Command{
+			o, err := c.order(&Command{Order: leader.Order{
 				Effect: tree.Effect{Node: "tmpl-1", Incarnation: incarnation, Chain: "story"}, Decision: "cause",
 				Spec: &tree.Spec{Template: "tmpl", Agent: &tree.Agent{Start: start}},
-			})
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -14,6 +14,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -33,7 +34,7 @@ func TestReportsAreGuarded(t *testing.T) {
 		env.JS = log
 		c := NewCommander(t.Context(), env, config.Default(), nil, nil, reports, func(tree.Input) {})
 		report := func() error {
-			return c.report(Command{Effect: tree.Effect{Node: "a", Incarnation: 1}}, contracts.ReasonUnverified, "silent")
+			return c.report(Command{Order: leader.Order{Effect: tree.Effect{Node: "a", Incarnation: 1}}}, contracts.ReasonUnverified, "silent")
 		}
 		log.Silence(true)
 		// Whether it was reported before is asked for, and not known; to store it
@@ -86,10 +87,10 @@ func TestFailedStartIsAskedForOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		c := NewCommander(t.Context(), env, config.Default(), nil, nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(tree.Input) {})
-		c.Do(Command{
+		c.Do(Command{Order: leader.Order{
 			Effect: tree.Effect{Kind: tree.DoStart, Node: "a", Incarnation: 1, Runner: "r"},
 			Spec:   &tree.Spec{Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}},
-		})
+		}})
 		<-time.After(10 * time.Second) // there is no log yet
 		natstest.Streams(t, natstest.JetStream(t, nc))
 		for c.Pending() > 0 {

@@ -83,7 +83,7 @@ func (k *Keeper) carryOut(prepared []fleet.Command) {
 		if i < len(prepared) {
 			k.commands.Do(prepared[i])
 		} else {
-			k.commands.Do(fleet.Command{Effect: o.Effect, Spec: o.Spec, Decision: o.Decision})
+			k.commands.Do(fleet.Command{Order: o})
 		}
 	}
 }
@@ -94,7 +94,7 @@ func commandsOf(orders []leader.Order) []fleet.Command {
 	}
 	out := make([]fleet.Command, 0, len(orders))
 	for _, o := range orders {
-		out = append(out, fleet.Command{Effect: o.Effect, Spec: o.Spec, Decision: o.Decision})
+		out = append(out, fleet.Command{Order: o})
 	}
 	return out
 }

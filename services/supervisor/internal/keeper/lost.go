@@ -12,6 +12,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -220,9 +221,9 @@ func (k *Keeper) lose(runner, why string, agents []string) {
 			continue
 		}
 		k.silence.told[id] = st.Incarnation
-		cmds = append(cmds, fleet.Command{Spec: spec, Decision: st.Decision, Effect: tree.Effect{
+		cmds = append(cmds, fleet.Command{Order: leader.Order{Spec: spec, Decision: st.Decision, Effect: tree.Effect{
 			Kind: tree.DoReport, Node: id, Incarnation: st.Incarnation, Runner: runner, Reason: why, Chain: story(st),
-		}})
+		}}})
 	}
 	if len(cmds) == 0 {
 		return

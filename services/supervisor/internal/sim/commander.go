@@ -5,31 +5,28 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// command is a decided start, stop or report.
-type command struct {
-	tree.Effect
-	spec *tree.Spec
-	// free is when it could be carried out, stood what the supervisor had
-	// stood still until then.
-	free  tree.Instant
-	stood time.Duration
+// command is a decided start, stop or report on its way.
+type command = leader.Task[*sent]
+
+// sent is what the simulation keeps with a command.
+type sent struct {
+	// from is when it came.
+	from mark
 	// boot is that of the host which a start is meant for; 0 means any.
 	boot int
-	// given is set when it was given up.
-	given bool
 }
 
-// lane holds the commands of one agent, which are carried out one after the
-// other.
-type lane struct {
-	queue []*command
-	busy  bool
-	// current is under way.
-	current *command
+// mark is an instant, and how long the supervisor had stood still until then.
+type mark struct {
+	at    tree.Instant
+	stood time.Duration
 }
+
+func (s *supervisor) mark() mark { return mark{s.w.now, s.w.check.stood(s)} }
 
 // Requests are given up sooner than in the product, so that more of their
 // messages arrive when nobody waits for them any more.
@@ -38,97 +35,56 @@ const (
 	stopMargin   = 4 * time.Second
 )
 
-// perform takes an effect on.
-func (s *supervisor) perform(e tree.Effect) {
-	switch e.Kind {
-	case tree.DoStart, tree.DoStop, tree.DoReport:
-	case tree.Propose:
-		if s.w.opt.Break != ShadowActs || e.Action != tree.Proposed {
-			return
+// perform takes an order on.
+func (s *supervisor) perform(o leader.Order) {
+	if o.Runner == "" {
+		if _, st, ok := s.tree.Lookup(o.Node); ok {
+			o.Runner = st.Runner
 		}
-		e.Kind = tree.DoStop
-	default:
+	}
+	if o.Runner == "" {
 		return
 	}
-	spec, st, ok := s.tree.Lookup(e.Node)
-	if !ok || spec.Agent == nil || st.Phase.Apart() && s.w.opt.Break != KeepsOrdering && s.w.opt.Break != ShadowActs {
-		return
+	_, current := s.lanes.Add(o, &sent{boot: s.boots[o.Runner], from: s.mark()})
+	if current != nil && current.Given() {
+		s.tried(current, false)
 	}
-	if e.Runner == "" {
-		e.Runner = st.Runner
-	}
-	if e.Runner == "" {
-		return
-	}
-	if s.w.opt.Break != EndlessStop && s.w.opt.Break != OneLane && e.Incarnation > 0 {
-		// The older one's end is settled, or there would be no newer.
-		s.forget(e.Node, e.Incarnation-1)
-	}
-	key := e.Node
-	if s.w.opt.Break == OneLane {
-		key = ""
-	}
-	l := s.lanes[key]
-	if l == nil {
-		l = &lane{}
-		s.lanes[key] = l
-	}
-	s.pending++
-	l.queue = append(l.queue, &command{Effect: e, spec: spec, boot: s.boots[e.Runner], free: s.w.now, stood: s.w.check.stood(s)})
-	if !l.busy {
-		s.next(l)
-	}
+	s.next(o.Node)
 }
 
-// next carries out the next command of a lane.
-func (s *supervisor) next(l *lane) {
-	if l.busy = len(l.queue) > 0; !l.busy {
+// next carries out the next order of an agent.
+func (s *supervisor) next(agent string) {
+	c := s.lanes.Next(agent)
+	if c == nil {
 		return
 	}
-	c := l.queue[0]
-	l.queue, l.current = l.queue[1:], c
 	s.w.check.departs(s, c)
-	s.carryOut(l, c, 50*time.Millisecond)
+	s.carryOut(c)
 }
 
-// carryOut repeats a command until it is done.
-func (s *supervisor) carryOut(l *lane, c *command, wait time.Duration) {
-	if c.given {
+// carryOut tries an order.
+func (s *supervisor) carryOut(c *command) {
+	if c.Given() {
 		return
 	}
+	life := s.life
 	s.attemptCommand(c, func(done bool) {
-		if c.given {
-			return
+		if s.life == life && !c.Given() { // what came of it may have struck it down
+			s.tried(c, done)
 		}
-		if done || s.w.opt.Break == OneTry || c.Kind == tree.DoStart && l.overtakes(c) {
-			s.finished(l, c)
-			return
-		}
-		s.after(wait, func() { s.carryOut(l, c, min(2*wait, time.Second)) })
 	})
 }
 
-// overtakes tells whether a later command waits for the same agent.
-func (l *lane) overtakes(c *command) bool {
-	for _, q := range l.queue {
-		if q.Node == c.Node {
-			return true
-		}
+// tried ends an attempt: the order is tried again, or the agent's next begins.
+func (s *supervisor) tried(c *command, done bool) {
+	wait, again := s.lanes.Tried(c, done)
+	if again {
+		s.after(wait, func() { s.carryOut(c) })
+		return
 	}
-	return false
-}
-
-func (s *supervisor) finished(l *lane, c *command) {
-	for _, q := range l.queue {
-		if q.Node == c.Node {
-			q.free, q.stood = s.w.now, s.w.check.stood(s)
-			break
-		}
-	}
-	s.pending--
-	l.current = nil
-	s.next(l)
-	if s.waiting && s.pending == 0 {
+	s.freed[c.Node] = s.mark()
+	s.next(c.Node)
+	if s.waiting && s.lanes.Pending() == 0 {
 		s.waiting = false
 		s.idle()
 	}
@@ -141,8 +97,8 @@ func (s *supervisor) attemptCommand(c *command, then func(done bool)) {
 	}
 	s.w.check.ordered(s, c)
 	s.w.check.moded(s, c)
-	if c.boot == 0 {
-		c.boot = s.boots[c.Runner]
+	if c.Carrier.boot == 0 {
+		c.Carrier.boot = s.boots[c.Runner]
 	}
 	switch c.Kind {
 	case tree.DoStart:
@@ -161,7 +117,7 @@ func (s *supervisor) attemptCommand(c *command, then func(done bool)) {
 
 func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 	r := s.w.runner(c.Runner)
-	up, boot, meant := r.up, r.boot, c.boot
+	up, boot, meant := r.up, r.boot, c.Carrier.boot
 	ask := func(reply func(answer)) {
 		if meant == 0 && (!up || boot != r.boot) {
 			return // there was nobody to send it to, and it knows of no boot to be refused by
@@ -190,7 +146,7 @@ func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 
 func (s *supervisor) stop(a *agent, c *command, incarnation uint64, kill bool, then func(done bool)) {
 	r := s.w.runner(c.Runner)
-	timeout := cmp.Or(c.Timeout, c.spec.ShutdownTimeout)
+	timeout := cmp.Or(c.Timeout, c.Spec.ShutdownTimeout)
 	ask := func(reply func(answer)) { r.stop(a, incarnation, timeout, kill, reply) }
 	s.ask(a, r, timeout+stopMargin, ask, func(_ answer, ok bool) { then(ok) })
 }

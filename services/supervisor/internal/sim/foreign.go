@@ -10,9 +10,6 @@ import (
 // Alone: nothing is started beside a living process that somebody else keeps.
 const Alone Invariant = "alone"
 
-// NoListening: an agent that is taken up is not listened for.
-const NoListening Mutation = "no listening"
-
 // RunsElsewhere: from the beginning somebody else keeps an agent that is not
 // enforced then, and lets go of it after For.
 const RunsElsewhere FaultKind = "agent runs elsewhere"

@@ -132,7 +132,11 @@ func (c *checker) consumed(s *supervisor, a *arrival) {
 
 // departs checks that a command waited for nothing but the same agent's last.
 func (c *checker) departs(s *supervisor, cmd *command) {
-	if late := time.Duration(s.w.now-cmd.free) - (c.stood(s) - cmd.stood); late > promptness {
+	from := cmd.Carrier.from
+	if freed := s.freed[cmd.Node]; freed.at > from.at {
+		from = freed
+	}
+	if late := time.Duration(s.w.now-from.at) - (c.stood(s) - from.stood); late > promptness {
 		s.w.broken(Prompt, "%s ordered %s of %s %s late", s.name, cmd.Kind, cmd.Node, late)
 	}
 }
@@ -259,8 +263,8 @@ func (c *checker) replayed(s *supervisor) {
 	if l.lastOfTree != s.last {
 		return
 	}
-	if s.number != l.truth.number || s.cursor > l.truth.cursor || s.tree.Len() != len(l.truth.tree.Nodes) {
-		s.w.broken(Replay, "%s has decision %d and %d nodes; the log has %d and %d", s.name, s.number, s.tree.Len(), l.truth.number, len(l.truth.tree.Nodes))
+	if number := s.leader.Number(); number != l.truth.number || s.leader.Cursor() > l.truth.cursor || s.tree.Len() != len(l.truth.tree.Nodes) {
+		s.w.broken(Replay, "%s has decision %d and %d nodes; the log has %d and %d", s.name, number, s.tree.Len(), l.truth.number, len(l.truth.tree.Nodes))
 		return
 	}
 	other := first(l.truth.tree.Nodes, func(id string, r *tree.Record) bool {

@@ -4,6 +4,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -23,47 +24,42 @@ func (s *supervisor) arouse() {
 		for s.read < l.last() {
 			s.read++
 			if ev := l.messages[s.read-1].evidence; ev != nil {
-				in := *ev
-				if s.w.opt.Break == NoKill && in.Kind == tree.Failed {
-					in.Kind = tree.Exited
-				}
-				s.post(arrival{Input: in, seq: s.read})
+				s.post(arrival{Input: *ev, seq: s.read})
 			}
 		}
 	})
 }
 
-func (s *supervisor) arrive(a arrival) arrival {
-	a.posted, a.held = s.w.now, s.w.check.held(s)
-	return a
-}
-
 // post hands an input to the loop.
 func (s *supervisor) post(a arrival) {
-	s.inbox = append(s.inbox, s.arrive(a))
+	a.posted, a.held = s.w.now, s.w.check.held(s)
+	s.inbox = append(s.inbox, a)
 	s.wake()
 }
 
-// wake is the loop: unless it is in the middle of a decision, it decides upon
-// all that waits.
+// wake is the loop: unless it is in the middle of a decision, it has all decided
+// that waits.
 func (s *supervisor) wake() {
-	switch {
-	case s.busy || s.mode < catching:
-	case s.mode == catching && s.cursor >= s.until:
-		s.configure()
-	case len(s.inbox) > 0:
-		batch := s.inbox
-		s.inbox = nil
-		s.busy = true
-		s.decide(batch, s.idle)
-	default:
-		s.rearm()
+	if s.busy || s.mode < catching {
+		return
 	}
+	for _, a := range s.inbox {
+		if s.leader.Submit(leader.Input{Input: a.Input, Seq: a.seq}, s.wall()) {
+			s.submitted = append(s.submitted, a)
+		}
+	}
+	s.inbox = nil
+	if !s.leader.Ready() {
+		s.rearm()
+		return
+	}
+	s.busy = true
+	s.decide(s.idle)
 }
 
 // idle ends a turn of the loop.
 func (s *supervisor) idle() {
-	if s.w.opt.Break == WaitForEffects && s.pending > 0 {
+	if s.w.opt.Break == WaitForEffects && s.lanes.Pending() > 0 {
 		s.waiting = true
 		return
 	}
@@ -92,62 +88,80 @@ func (s *supervisor) newID() string {
 	return s.name + "." + strconv.Itoa(s.ids)
 }
 
-// decide is the order of operations that everything rests on: step, append,
-// act. All that waits is decided together; what changes too much at once
-// becomes several decisions.
-func (s *supervisor) decide(batch []arrival, done func()) {
-	if len(batch) == 0 {
+// decide drives the leader as long as it is ready, as the service does: what it
+// decides is stored, then its orders are carried out. A crash or pause may
+// strike in between.
+func (s *supervisor) decide(done func()) {
+	if !s.leader.Ready() {
 		done()
 		return
 	}
-	now, id := s.present(), s.newID()
-	s.tree.Deciding(id)
-	var effects []tree.Effect
-	n := 0
-	for n < len(batch) && (n == 0 || s.tree.Dirty() < s.w.MaxChanged) {
-		a := &batch[n]
-		n++
-		s.cursor = max(s.cursor, a.seq)
-		s.w.check.consumed(s, a)
-		if a.Kind == tree.Beat && !s.news(a) {
-			continue
-		}
-		effects = s.tree.Step(&a.Input, now, effects)
+	b := s.leader.Decide(s.wall(), s.newID())
+	for range b.Consumed {
+		s.w.check.consumed(s, &s.submitted[0])
+		s.submitted = s.submitted[1:]
 	}
-	changes := s.tree.Changes(nil)
-	act := func() {
-		s.follow(changes)
-		s.letGo(changes)
-		for _, a := range batch[:n] {
-			if a.Kind == tree.Lost {
-				s.forget(a.Node, a.Incarnation)
-			}
-		}
-		s.act(effects, func() {
-			s.snapshot(changes)
-			s.decide(batch[n:], done)
-		})
-	}
-	switch {
-	case len(changes) == 0:
+	act := func() { s.advance(b, done) }
+	if !b.MustStore() {
 		act()
-	case s.w.opt.Break == ActFirst:
-		s.act(effects, func() {
-			s.append(id, changes, effects, func() { effects = nil; act() })
-		})
-	default:
+		return
+	}
+	// Nothing is due before it is stored.
+	s.act(s.leader.Due(), func() {
 		s.reach(BeforeAppend, func() {
-			s.append(id, changes, effects, func() { s.reach(AfterAppend, act) })
+			s.append(b, func() { s.reach(AfterAppend, act) })
 		})
+	})
+}
+
+// advance performs what a stored decision leads to.
+func (s *supervisor) advance(b *leader.Batch, done func()) {
+	out := s.leader.Advance(b)
+	if b.MustStore() {
+		s.w.check.replayed(s)
+	}
+	for _, agent := range out.Deafen {
+		delete(s.watching, agent)
+	}
+	for _, agent := range out.Listen {
+		s.watching[agent] = true
+		s.w.agent(agent).listenedTo()
+	}
+	s.w.check.knows(s, b.Changes)
+	for _, f := range out.Settled {
+		s.forget(f.Agent, f.Incarnation)
+	}
+	s.act(s.leader.Due(), func() {
+		s.snapshot()
+		s.takenOver()
+		s.decide(done)
+	})
+}
+
+// takenOver goes on with taking over, once a stage of that is done.
+func (s *supervisor) takenOver() {
+	switch {
+	case s.leader.Stage() == leader.Claimed:
+		s.w.stats.Takeovers++
+		// A predecessor's reports end with its decisions: all there are count
+		// before anything is ordered.
+		s.leader.CatchUp(s.w.log.lastEvidence)
+		s.w.tell(s.name, "takes over")
+		s.mode = catching
+		s.arouse()
+	case s.leader.Stage() == leader.Leading && s.mode < leading:
+		s.mode = leading
+		s.w.tell(s.name, "leads")
+		s.after(s.r.between(time.Millisecond, checkEvery), s.checkUp)
 	}
 }
 
-// act performs effects.
-func (s *supervisor) act(effects []tree.Effect, done func()) {
-	for i, e := range effects {
-		s.perform(e)
-		if i == 0 && len(effects) > 1 && s.armed != nil && s.armed.Point == BetweenEffects {
-			s.reach(BetweenEffects, func() { s.act(effects[1:], done) })
+// act carries out orders.
+func (s *supervisor) act(orders []leader.Order, done func()) {
+	for i, o := range orders {
+		s.perform(o)
+		if i == 0 && len(orders) > 1 && s.armed != nil && s.armed.Point == BetweenEffects {
+			s.reach(BetweenEffects, func() { s.act(orders[1:], done) })
 			return
 		}
 	}
@@ -155,80 +169,71 @@ func (s *supervisor) act(effects []tree.Effect, done func()) {
 }
 
 // append stores a decision, in parts if need be.
-func (s *supervisor) append(id string, changes []tree.Change, effects []tree.Effect, done func()) {
-	d := decision{supervisor: s.name, number: s.number + 1, cursor: s.cursor, first: id}
-	if s.w.opt.Break == EagerCursor {
-		d.cursor = max(d.cursor, s.w.log.last())
-	}
+func (s *supervisor) append(b *leader.Batch, done func()) {
 	var parts []*decision
-	for {
-		p := d
-		p.part = len(parts)
+	for changes := b.Changes; ; {
+		p := &decision{supervisor: s.name, number: b.Number, cursor: b.Cursor, first: b.ID, part: len(parts)}
 		if p.part == 0 {
-			p.effects = effects
+			p.effects = b.Effects
 		}
 		p.changes = changes[:min(s.w.Part, len(changes))]
 		changes = changes[len(p.changes):]
 		p.more = len(changes) > 0
-		parts = append(parts, &p)
+		parts = append(parts, p)
 		if !p.more {
 			break
 		}
 	}
 	s.w.check.hold(s)
-	s.store(parts, func() {
-		s.number++
+	s.try(leader.NewAppend(b.ID, len(parts), s.last), parts, func() {
 		s.w.check.release(s)
-		s.w.check.replayed(s)
 		done()
 	})
 }
 
-func (s *supervisor) store(parts []*decision, done func()) {
-	if len(parts) == 0 {
+// try sends one message after the other to the log, each until it is in it, or
+// somebody else's is.
+func (s *supervisor) try(a *leader.Append, parts []*decision, done func()) {
+	m, more := a.Next()
+	if !more {
+		s.last = a.Last()
 		done()
 		return
 	}
-	s.try(parts[0], func() { s.store(parts[1:], done) })
-}
-
-// try sends one message to the log until it is in it, or somebody else's is.
-func (s *supervisor) try(d *decision, done func()) {
 	s.attempt++
-	attempt, expected, id, own := s.attempt, s.last, partID(d.first, d.part), s.owner()
+	attempt, own := s.attempt, s.owner()
 	s.send(&s.r, func() {
 		if s.w.cut {
 			return
 		}
-		seq := s.w.log.append(id, d, expected)
+		seq := s.w.log.append(m.ID, parts[m.Part], m.Follow)
 		s.send(&s.r, own(func() {
 			switch {
 			case attempt != s.attempt:
 			case seq > 0:
 				s.attempt++
-				s.last = seq
-				done()
+				a.Stored(seq)
+				s.try(a, parts, done)
 			default:
-				s.settle(id, done)
+				s.refused(a, parts, done)
 			}
 		}))
 	})
 	s.after(logTimeout, func() {
 		if attempt == s.attempt {
-			s.try(d, done)
+			s.try(a, parts, done)
 		}
 	})
 }
 
-// settle finds out what a refusal means.
-func (s *supervisor) settle(id string, done func()) {
+// refused finds out what a refusal means.
+func (s *supervisor) refused(a *leader.Append, parts []*decision, done func()) {
 	s.lastMessage(func(seq uint64, last string) {
-		if last != id {
+		if a.Refused(seq, last) == leader.Superseded {
 			s.superseded()
 			return
 		}
-		s.last = seq
-		done()
+		s.try(a, parts, done)
 	})
 }
 
@@ -238,63 +243,23 @@ const copiedAtOnce = 4
 
 // snapshot begins a snapshot when it is time to, goes on with the one that is
 // being made, and stores it.
-func (s *supervisor) snapshot(changes []tree.Change) {
-	if s.copy == nil {
-		if s.number-s.saved < uint64(s.w.SnapshotEvery) {
+func (s *supervisor) snapshot() {
+	if !s.leader.Copying() {
+		if s.leader.Number()-s.saved < uint64(s.w.SnapshotEvery) {
 			return
 		}
-		s.copy = s.tree.Copy()
-	} else if s.w.opt.Break != StaleCopy {
-		s.copy.Update(changes)
+		s.leader.BeginSnapshot()
 	}
-	if !s.copy.Take(copiedAtOnce) {
-		return
-	}
-	l, copied := s.w.log, s.copy.Snapshot()
-	s.copy = nil
-	if s.w.cut || s.cut || s.revision != l.revision {
+	copied, whole := s.leader.CopySome(copiedAtOnce)
+	l := s.w.log
+	if !whole || s.w.cut || s.cut || s.revision != l.revision {
 		return
 	}
 	l.revision++
 	older := l.snapshot
-	l.snapshot = &stored{fold: fold{tree: copied, number: s.number, cursor: s.cursor}, sequence: s.last}
+	l.snapshot = &stored{fold: fold{tree: copied, number: s.leader.Number(), cursor: s.leader.Cursor()}, sequence: s.last}
 	if s.w.opt.Break == OldSnapshot && older != nil {
 		l.snapshot.tree = older.tree
 	}
-	s.revision, s.saved = l.revision, s.number
-}
-
-// follow listens to whoever comes up.
-func (s *supervisor) follow(changes []tree.Change) {
-	for _, c := range changes {
-		if c.Removed {
-			delete(s.watching, c.ID)
-		} else if spec, _, ok := s.tree.Lookup(c.ID); ok && spec.Agent != nil && c.State != nil {
-			s.watch(c.ID, spec, c.State.Phase)
-		}
-	}
-}
-
-func (s *supervisor) watch(agent string, spec *tree.Spec, p tree.Phase) {
-	verifying := spec.Agent.Verify && (p == tree.Starting || p == tree.Verifying || p == tree.Stabilising)
-	if !verifying && (p != tree.Claiming || s.w.opt.Break == NoListening) {
-		delete(s.watching, agent)
-		return
-	}
-	s.watching[agent] = true
-	s.w.agent(agent).listenedTo()
-}
-
-// news tells whether a heartbeat says anything new.
-func (s *supervisor) news(a *arrival) bool {
-	_, st, ok := s.tree.Lookup(a.Node)
-	switch {
-	case ok && st.Phase == tree.Claiming:
-	case !ok || a.Incarnation != 0 && a.Incarnation != st.Incarnation:
-		return false
-	case st.Phase == tree.Starting && st.Beat && st.Unwell == a.Unwell, st.Phase == tree.Stabilising && st.Unwell == a.Unwell:
-		return false
-	}
-	a.At = s.present()
-	return true
+	s.revision, s.saved = l.revision, s.leader.Number()
 }

@@ -1,8 +1,7 @@
 package sim
 
 import (
-	"strconv"
-
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -25,13 +24,6 @@ type decision struct {
 	// first is the id of the decision's first message, part its place.
 	first string
 	part  int
-}
-
-func partID(first string, part int) string {
-	if part == 0 {
-		return first
-	}
-	return first + "/" + strconv.Itoa(part)
 }
 
 // log is the event stream with the bucket of snapshots. It accepts a decision
@@ -79,7 +71,7 @@ func (l *log) append(id string, d *decision, expected uint64) uint64 {
 	seq := l.last() + 1
 	l.messages = append(l.messages, message{seq: seq, id: id, decision: d})
 	l.ids[id], l.lastOfTree = seq, seq
-	if whole := l.truth.take(d, None); whole != nil {
+	if whole := l.truth.take(d); whole != nil {
 		l.w.stats.Decisions++
 		l.w.decided(whole)
 	}
@@ -104,27 +96,29 @@ func (l *log) publish(id string, in tree.Input) {
 }
 
 // take adds a part of a decision. When the decision is whole it gives all its
-// parts; parts of one that is never completed count for nothing.
-func (f *fold) take(d *decision, broken Mutation) []*decision {
+// parts; parts of one that is never completed count for nothing. It is the truth
+// that what supervisors read is compared with, so it is not the product's.
+func (f *fold) take(d *decision) []*decision {
 	if len(f.parts) == 0 || d.first != f.parts[0].first || d.part != len(f.parts) {
 		f.parts = nil
 	}
 	f.parts = append(f.parts, d)
-	if d.more && broken != TornDecisions {
+	if d.more {
 		return nil
 	}
 	whole := f.parts
 	f.parts = nil
-	f.number, f.cursor = d.number, d.cursor
+	f.apply(whole)
+	return whole
+}
+
+func (f *fold) apply(whole []*decision) {
 	for _, p := range whole {
+		f.number, f.cursor = p.number, p.cursor
 		for _, c := range p.changes {
-			if broken == NoTombstones {
-				c.Tombstone = 0
-			}
 			f.tree.Apply(c)
 		}
 	}
-	return whole
 }
 
 // load reads a tree as a supervisor does: the snapshot, and all since.
@@ -134,13 +128,16 @@ func (l *log) load() stored {
 		s = *l.snapshot
 		s.tree = copyOf(l.snapshot.tree)
 	}
+	var decisions leader.Fold[*decision]
 	for _, m := range l.messages[s.sequence:] {
-		if m.decision != nil {
-			s.take(m.decision, l.w.opt.Break)
-			s.sequence = m.seq
+		if m.decision == nil {
+			continue
 		}
+		if whole := decisions.Add(m.id, m.decision, m.decision.more); whole != nil {
+			s.apply(whole)
+		}
+		s.sequence = m.seq
 	}
-	s.parts = nil
 	return s
 }
 

@@ -80,24 +80,10 @@ func (s *supervisor) lose(agent string, n uint64, why string) {
 	})
 }
 
-// forget gives up every command about incarnations up to one, done or not: what
-// it was for is settled.
+// forget gives up every order about incarnations up to one, done or not: what it
+// was for is settled.
 func (s *supervisor) forget(agent string, n uint64) {
-	l := s.lanes[agent]
-	if l == nil {
-		return
-	}
-	kept := l.queue[:0]
-	for _, c := range l.queue {
-		if c.Incarnation > n {
-			kept = append(kept, c)
-		} else {
-			s.pending--
-		}
-	}
-	l.queue = kept
-	if c := l.current; c != nil && c.Incarnation <= n {
-		c.given = true
-		s.finished(l, c)
+	if t := s.lanes.Forget(agent, n); t != nil {
+		s.tried(t, false)
 	}
 }

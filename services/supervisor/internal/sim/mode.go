@@ -11,14 +11,6 @@ import (
 // that it is not orders nothing of it.
 const Modes Invariant = "modes"
 
-// Mutations about modes.
-const (
-	// KeepsOrdering: what was ordered of an agent that is let go is repeated.
-	KeepsOrdering Mutation = "keeps ordering"
-	// ShadowActs: what is proposed is done.
-	ShadowActs Mutation = "shadow acts"
-)
-
 // ChangeMode: an operator gives a node another mode of supervision.
 const ChangeMode FaultKind = "mode is changed"
 
@@ -61,20 +53,11 @@ func (s *Scenario) moderate() {
 	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
 }
 
-// letGo gives up what is under way about agents that are not enforced.
-func (s *supervisor) letGo(changes []tree.Change) {
-	for _, c := range changes {
-		if c.State != nil {
-			s.apart[c.ID] = c.State.Phase == tree.Watched
-		}
-		if s.w.opt.Break == KeepsOrdering {
-			continue
-		}
-		switch {
-		case c.Removed:
-			s.forget(c.ID, c.Tombstone)
-		case c.State != nil && c.State.Phase == tree.Watched:
-			s.forget(c.ID, c.State.Incarnation)
+// knows keeps what a supervisor knows to be stored of who is enforced.
+func (c *checker) knows(s *supervisor, changes []tree.Change) {
+	for _, change := range changes {
+		if change.State != nil {
+			s.apart[change.ID] = change.State.Phase == tree.Watched
 		}
 	}
 }

@@ -1,46 +1,22 @@
 package sim
 
-// Mutation is a way to build the product wrong. Each must be caught by the
-// invariant that is there for it.
+// Mutation is a way in which what surrounds the product is wrong: the log, the
+// runners, the bucket of snapshots, or the order in which the loop is driven. Each
+// must be caught by the invariant that is there for it. Mutations of the product
+// itself are made in its code, see TestMutants.
 type Mutation string
 
-// None is the product as it is.
+// None leaves everything as it is.
 const None Mutation = ""
 
-// Mutations of the log, the supervisor's shell and the runner.
+// Mutations of the log, the driver and the runner.
 const (
 	// StaleAppends: the log accepts decisions of somebody who missed one.
 	StaleAppends Mutation = "stale appends"
-	// TornDecisions: parts of a decision count before it is complete.
-	TornDecisions Mutation = "torn decisions"
-	// NoTombstones: the fold forgets incarnations of removed nodes.
-	NoTombstones Mutation = "no tombstones"
 	// OldSnapshot: a snapshot holds an older tree than it says.
 	OldSnapshot Mutation = "old snapshot"
-	// StaleCopy: a snapshot lacks what changed while it was made.
-	StaleCopy Mutation = "stale copy"
-	// ActFirst: effects are performed before the decision is stored.
-	ActFirst Mutation = "act first"
-	// Renumber: a successor gives outstanding starts a new incarnation.
-	Renumber Mutation = "renumber"
-	// NoKill: a verdict counts as an exit, without the kill.
-	NoKill Mutation = "no kill"
-	// EagerCursor: the cursor is the end of the log, not what was consumed.
-	EagerCursor Mutation = "eager cursor"
-	// NoReissue: a successor does not perform what is outstanding.
-	NoReissue Mutation = "no reissue"
-	// NoTimers: waits of a predecessor are forgotten.
-	NoTimers Mutation = "no timers"
-	// OneLane: the commands of all agents are carried out one after the other.
-	OneLane Mutation = "one lane"
 	// WaitForEffects: nothing is decided while effects are performed.
 	WaitForEffects Mutation = "wait for effects"
-	// EndlessStop: a stop is repeated though its agent is known to have ended,
-	// and holds up its next start. It is rare, so TestEndlessStop has a
-	// scenario for it.
-	EndlessStop Mutation = "endless stop"
-	// OneTry: a command is not repeated when its answer is lost.
-	OneTry Mutation = "one try"
 	// NoFence: a runner starts older incarnations, and those that ended.
 	NoFence Mutation = "no fence"
 	// SecondCopy: a runner starts another process while one lives.
@@ -72,20 +48,9 @@ const (
 func Mutations() map[Mutation][]Invariant {
 	return map[Mutation][]Invariant{
 		StaleAppends:   {Replay},
-		TornDecisions:  {Replay},
 		OldSnapshot:    {Replay},
-		StaleCopy:      {Replay},
-		NoTombstones:   {Growing, Replay},
-		ActFirst:       {Logged},
-		Renumber:       {Logged},
-		NoKill:         {DeadFirst, OneLives},
 		EarlyConfirm:   {DeadFirst, OneLives},
-		EagerCursor:    {Recovers},
-		NoReissue:      {Recovers},
-		NoTimers:       {Recovers},
 		LostExits:      {Recovers},
-		OneTry:         {Recovers},
-		OneLane:        {Prompt},
 		WaitForEffects: {Prompt},
 		NoFence:        {OneLives, DeadFirst},
 		SecondCopy:     {OneLives},
@@ -94,10 +59,6 @@ func Mutations() map[Mutation][]Invariant {
 		RetriedFailure: {DeadFirst},
 		NoBootFence:    {OneLives, DeadFirst},
 		NoLoss:         {Recovers},
-		KeepsOrdering:  {Modes},
-		ShadowActs:     {Modes},
 		HastyLoss:      {DeadFirst, OneLives},
-		NoListening:    {Alone},
-		NoLabels:       {Placed},
 	}
 }

@@ -10,9 +10,6 @@ import (
 // Placed: an agent begins only on a runner that has all the labels it asks for.
 const Placed Invariant = "placed"
 
-// NoLabels: labels are not compared.
-const NoLabels Mutation = "no labels"
-
 // template is what the agents are instances of that an operator scales.
 const template = "pool"
 
@@ -100,14 +97,6 @@ func (s *Scenario) supervisors() (names []string) {
 		}
 	}
 	return names
-}
-
-// known are the labels that supervisors know of.
-func (w *world) known(r *runner) map[string]string {
-	if w.opt.Break == NoLabels {
-		return w.labels(0)
-	}
-	return w.labels(r.i)
 }
 
 // countPlaces counts decisions about where agents are.

@@ -114,7 +114,7 @@ func (c *checker) settled(w *world) {
 			w.broken(Replay, "decision %d cannot be stored: %v", m.decision.number, err)
 			return
 		}
-		folded.take(d, None)
+		folded.take(d)
 	}
 	live, err := json.Marshal(s.tree.Snapshot())
 	if err != nil {

@@ -304,7 +304,7 @@ func (w *world) available(since tree.Instant) (all []tree.Runner, names string) 
 			heard = w.now
 		}
 		if heard > since && heard.Add(runnerTimeout) > w.now {
-			all = append(all, tree.Runner{Name: r.name, Labels: w.known(r)})
+			all = append(all, tree.Runner{Name: r.name, Labels: w.labels(r.i)})
 			names += r.name + " "
 		}
 	}

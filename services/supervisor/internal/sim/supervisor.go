@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"time"
 
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -50,27 +51,29 @@ type supervisor struct {
 
 // keeper is what is forgotten with each life.
 type keeper struct {
-	tree                          *tree.Tree
-	copy                          *tree.Copy // of the snapshot that is being made
-	number, last, revision, saved uint64
-	cursor, read, until           uint64
-	clock                         tree.Instant
-	opened                        tree.Instant
-	inbox                         []arrival
+	// leader is the product's loop, tree its tree.
+	leader                *leader.Leader
+	tree                  *tree.Tree
+	last, revision, saved uint64
+	read                  uint64
+	opened                tree.Instant
+	// inbox holds what has come, submitted what the leader has of it.
+	inbox, submitted []arrival
 	// busy is set from a step until its effects are handed over.
 	busy     bool
 	attempt  uint64
 	timer    uint64
-	lanes    map[string]*lane
+	lanes    leader.Lanes[*sent]
 	watching map[string]bool
 	// apart are the agents that a stored decision left to others.
 	apart map[string]bool
 	known string // the runners last heard of
 	// boots are those of the runners' hosts, as far as known.
 	boots map[string]int
+	// freed is when each agent's last order was done.
+	freed map[string]mark
 	// waiting is set when a broken build waits for its effects.
 	waiting bool
-	pending int
 }
 
 // arrival is an input and where it came from.
@@ -197,19 +200,13 @@ func (s *supervisor) reach(p Point, rest func()) {
 	s.backlog = append(s.backlog, s.own(rest))
 }
 
-// wall is the supervisor's clock; now is the time it goes by, which never goes
-// back.
+// wall is the supervisor's clock.
 func (s *supervisor) wall() tree.Instant { return s.w.now.Add(s.skew) }
-
-func (s *supervisor) present() tree.Instant {
-	s.clock = max(s.clock, s.wall())
-	return s.clock
-}
 
 // open reads the tree and takes its place as the one who decides.
 func (s *supervisor) open() {
 	s.w.check.reborn(s)
-	s.mode, s.keeper = opening, keeper{lanes: map[string]*lane{}, watching: map[string]bool{}, apart: map[string]bool{}, boots: map[string]int{}, opened: s.w.now}
+	s.mode, s.keeper = opening, keeper{freed: map[string]mark{}, watching: map[string]bool{}, apart: map[string]bool{}, boots: map[string]int{}, opened: s.w.now}
 	s.after(s.r.between(time.Millisecond, 20*time.Millisecond), func() {
 		if s.w.cut || s.cut {
 			s.open()
@@ -233,77 +230,24 @@ func (s *supervisor) load() bool {
 		s.w.broken(Replay, "%s cannot load the tree: %v", s.name, err)
 		return false
 	}
-	s.tree, s.copy, s.number, s.last, s.cursor = t, nil, st.number, st.sequence, st.cursor
-	s.revision, s.saved = l.revision, st.number
+	cursor := st.cursor
 	if st.sequence == 0 {
-		s.cursor = l.last() // a new tree has no past
+		cursor = l.last() // a new tree has no past
 	}
-	s.read = s.cursor
+	config := tree.Input{Kind: tree.Configure, Specs: s.w.config, Boot: true, Reason: "configuration read"}
+	s.leader = leader.New(leader.Options{MaxChanged: s.w.MaxChanged}, leader.State{Tree: t, Number: st.number, Cursor: cursor}, config)
+	s.tree, s.last, s.revision, s.saved, s.read = t, st.sequence, l.revision, st.number, cursor
 	if s.w.telling() {
-		s.w.say(s.name, "has read the tree up to decision %d, evidence up to %d", s.number, s.cursor)
-	}
-	if s.w.opt.Break == NoTimers {
-		s.tree = s.withoutTimers(st.tree)
+		s.w.say(s.name, "has read the tree up to decision %d, evidence up to %d", st.number, cursor)
 	}
 	return true
 }
 
-// withoutTimers loses what the tree waits for.
-func (s *supervisor) withoutTimers(snap tree.Snapshot) *tree.Tree {
-	for _, r := range snap.Nodes {
-		st := *r.State
-		if st.Phase == tree.Waiting || st.Phase == tree.Isolated {
-			st.Due = 0
-		}
-		r.State = &st
-	}
-	t, err := tree.Load(tree.Options{}, snap)
-	if err != nil {
-		return s.tree
-	}
-	return t
-}
-
-// takeOver appends a decision of its own, so that a predecessor that still
-// lives is refused from then on, and reads what happened since the last.
+// takeOver takes the place as the one who decides, with a decision that changes
+// nothing.
 func (s *supervisor) takeOver() {
 	s.busy = true
-	s.append(s.newID(), nil, nil, func() {
-		s.w.stats.Takeovers++
-		// A predecessor's reports end with its decisions: all there are count
-		// before anything is ordered.
-		s.until = s.w.log.lastEvidence
-		s.w.tell(s.name, "takes over")
-		s.mode, s.busy = catching, false
-		s.arouse()
-		s.wake()
-	})
-}
-
-// configure ends the catching up: it brings in the configuration and performs
-// what had been decided and perhaps not done.
-func (s *supervisor) configure() {
-	s.busy = true
-	in := tree.Input{Kind: tree.Configure, Specs: s.w.config, Boot: true, Reason: "configuration read"}
-	s.decide([]arrival{s.arrive(arrival{Input: in})}, func() {
-		s.mode = leading
-		s.w.tell(s.name, "leads")
-		for _, a := range s.w.names {
-			if spec, st, ok := s.tree.Lookup(a); ok && spec.Agent != nil {
-				s.watch(a, spec, st.Phase)
-			}
-		}
-		if s.w.opt.Break != NoReissue {
-			for _, e := range s.tree.Outstanding() {
-				if s.w.opt.Break == Renumber && e.Kind == tree.DoStart {
-					e.Incarnation++
-				}
-				s.perform(e)
-			}
-		}
-		s.after(s.r.between(time.Millisecond, checkEvery), s.checkUp)
-		s.idle()
-	})
+	s.decide(s.idle)
 }
 
 // superseded is the end of a keeper: somebody else decides. Whoever holds the

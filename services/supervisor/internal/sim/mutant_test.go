@@ -1,0 +1,181 @@
+package sim
+
+import (
+	"bytes"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+)
+
+// mutant is a mistake made in the product's own code: a text of a file of it that
+// is replaced by another when the simulation is built against it.
+type mutant struct {
+	name Mutation
+	// edits are made one after the other; each text stands once in its file.
+	edits []edit
+	// by are the invariants that must catch it.
+	by []Invariant
+	// scenario is one that shows it, where it is too rare to wait for.
+	scenario func() Scenario
+}
+
+type edit struct{ file, text, instead string }
+
+// mutants of the packages that the service and the simulation share.
+func mutants() []mutant {
+	const (
+		loop, append_, fold, batch = "leader/leader.go", "leader/append.go", "leader/fold.go", "leader/batch.go"
+		lanes, listen              = "leader/lanes.go", "leader/listen.go"
+		treeFile, step, place      = "tree/tree.go", "tree/step.go", "tree/place.go"
+	)
+	one := func(file, text, instead string) []edit { return []edit{{file, text, instead}} }
+	return []mutant{
+		{name: "act first", by: []Invariant{Logged}, edits: one(loop,
+			"b.Orders = l.orders(b.Effects)", "b.Orders = l.orders(b.Effects)\n\tl.due = append(l.due, b.Orders...)")},
+		{name: "torn decisions", by: []Invariant{Replay}, edits: one(fold, "if more {", "if false {")},
+		{name: "stale copy", by: []Invariant{Replay}, edits: one(loop, "l.copy.Update(b.Changes)", "_ = l.copy")},
+		{name: "no tombstones", by: []Invariant{Growing}, edits: one(treeFile, "t.tombs[id] = inc", "t.tombs[id] = 0 * inc")},
+		{name: "renumber", by: []Invariant{Logged}, edits: one(batch, "return slices.DeleteFunc(l.orders(l.tree.Outstanding())",
+			"again := l.orders(l.tree.Outstanding())\n\tfor i := range again {\n\t\tif again[i].Kind == tree.DoStart {\n\t\t\tagain[i].Incarnation++\n\t\t}\n\t}\n\treturn slices.DeleteFunc(again")},
+		{name: "no reissue", by: []Invariant{Recovers}, edits: one(loop, "l.due = append(l.due, l.outstanding(b.Orders)...)", "")},
+		{name: "eager cursor", by: []Invariant{Recovers}, edits: one(loop,
+			"l.inbox = append(l.inbox, in)", "l.inbox, l.cursor = append(l.inbox, in), max(l.cursor, in.Seq)")},
+		{name: "waits for company", by: []Invariant{Prompt}, edits: one(loop, "return len(l.inbox) > 0", "return len(l.inbox) > 1")},
+		{name: "takes a rival for itself", by: []Invariant{Replay}, edits: one(append_,
+			"case sequence > 0 && id == PartID(a.id, a.next):", "case sequence > 0:")},
+		{name: "no kill", by: []Invariant{DeadFirst, OneLives}, edits: one(step, "t.condemned(n, in)\n", "t.exited(n, in)\n")},
+		{name: "no timers", by: []Invariant{Recovers}, edits: one(treeFile, "if due := n.due(); due > 0 {", "if due := n.due(); due > 0 && n.st.Phase != Waiting && n.st.Phase != Isolated {")},
+		{name: "no labels", by: []Invariant{Placed}, edits: one(place, "!ok || have != v", "false && (!ok || have != v)")},
+		{name: "no listening", by: []Invariant{Alone}, edits: one(listen, "case tree.Claiming:\n\t\treturn true", "case tree.Claiming:\n\t\treturn false")},
+		{name: "one lane", by: []Invariant{Prompt}, edits: one(lanes, "func laneOf(agent string) string { return agent }", `func laneOf(string) string { return "" }`)},
+		{name: "one try", by: []Invariant{Recovers}, edits: one(lanes, "if !done && !t.given &&", "if false && !t.given &&")},
+		{name: "endless stop", by: []Invariant{Recovers}, scenario: endlessStop, edits: one(lanes, "l.Forget(o.Node, o.Incarnation-1)", "")},
+		{name: "keeps ordering", by: []Invariant{Modes}, edits: one(batch, "case c.State != nil && c.State.Phase == tree.Watched:", "case false:")},
+		{name: "shadow acts", by: []Invariant{Modes}, edits: []edit{
+			{batch, "case tree.DoStart, tree.DoStop, tree.DoReport:", "case tree.DoStart, tree.DoStop, tree.DoReport, tree.Propose:"},
+			{batch, "if !ok || spec.Agent == nil || st.Phase.Apart() {", "if !ok || spec.Agent == nil || e.Kind == tree.Propose && e.Action != tree.Proposed {"},
+			{batch, "out = append(out, Order{Effect: e,", "if e.Kind == tree.Propose {\n\t\t\t\te.Kind = tree.DoStop\n\t\t\t}\n\t\t\tout = append(out, Order{Effect: e,"},
+		}},
+	}
+}
+
+var mutantFlag = flag.String("mutant", "", "the mutant that TestMutant is built with")
+
+// TestMutants: a mistake in the product's code is caught by the invariant that is
+// there for it. Each mutant is a build of its own, so it runs in CI and not in
+// every test run: SIM_MUTANTS=all, or the name of one.
+func TestMutants(t *testing.T) {
+	wanted := os.Getenv("SIM_MUTANTS")
+	if wanted == "" {
+		t.Skip("each is a build; SIM_MUTANTS=all makes them")
+	}
+	made := 0
+	for _, m := range mutants() {
+		if wanted != "all" && wanted != string(m.name) {
+			continue
+		}
+		made++
+		t.Run(strings.ReplaceAll(string(m.name), " ", "-"), func(t *testing.T) {
+			t.Parallel()
+			overlay := m.overlay(t, t.TempDir())
+			cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-overlay", overlay, "-run", "^TestMutant$", "-v", ".", "-mutant", string(m.name))
+			out, err := cmd.CombinedOutput()
+			if err != nil {
+				t.Fatalf("%v\n%s", err, out)
+			}
+			for _, line := range regexp.MustCompile(`caught by .*`).FindAll(out, -1) {
+				t.Logf("%s", line)
+			}
+		})
+	}
+	if made == 0 {
+		t.Errorf("SIM_MUTANTS: there is no mutant %q", wanted)
+	}
+}
+
+// overlay writes what the build is to read in place of the mutated files.
+func (m mutant) overlay(t *testing.T, dir string) string {
+	t.Helper()
+	changed := map[string][]byte{}
+	for _, e := range m.edits {
+		path, err := filepath.Abs(filepath.Join("..", e.file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		text := changed[path]
+		if text == nil {
+			if text, err = os.ReadFile(path); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := bytes.Count(text, []byte(e.text)); n != 1 {
+			t.Fatalf("%q stands %d times in %s; the mutant needs another text", e.text, n, e.file)
+		}
+		changed[path] = bytes.Replace(text, []byte(e.text), []byte(e.instead), 1)
+	}
+	replace := map[string]string{}
+	for path, text := range changed {
+		replace[path] = filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
+		if err := os.WriteFile(replace[path], text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	raw, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		t.Fatal(err)
+	}
+	file := filepath.Join(dir, "overlay.json")
+	if err := os.WriteFile(file, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// TestMutant is what TestMutants runs in the build of a mutant.
+func TestMutant(t *testing.T) {
+	if *mutantFlag == "" {
+		t.Skip("TestMutants runs it")
+	}
+	for _, m := range mutants() {
+		if string(m.name) != *mutantFlag {
+			continue
+		}
+		for _, i := range m.by {
+			if seed, v := m.caught(i); v == nil {
+				t.Errorf("%q is not caught by %q in %d runs", m.name, i, mostRuns)
+			} else {
+				t.Logf("caught by %s in run %d: %v", i, seed, v)
+			}
+		}
+	}
+}
+
+// mostRuns is how many runs may go by before a mutant is caught.
+const mostRuns = 10_000
+
+// caught looks for a run in which an invariant catches the mutant.
+func (m mutant) caught(i Invariant) (seed uint64, v *Violation) {
+	if m.scenario != nil {
+		return 0, Run(m.scenario(), Options{Only: i}).Violation
+	}
+	for seed = range mostRuns {
+		if v = Run(Generate(seed), Options{Only: i}).Violation; v != nil {
+			return seed, v
+		}
+	}
+	return mostRuns, nil
+}
+
+// TestMutantsFit: the texts that mutants replace stand where they say.
+func TestMutantsFit(t *testing.T) {
+	t.Parallel()
+	for _, m := range mutants() {
+		m.overlay(t, t.TempDir())
+	}
+}
