@@ -91,7 +91,7 @@ func (l *Leader) orders(effects []tree.Effect) []Order {
 }
 
 // settled lists what need not be done any longer: orders about agents that were
-// let go, removed, or lost with their host.
+// let go, removed, lost with their host, or found in a newer incarnation.
 func (l *Leader) settled(b *Batch) []Fence {
 	var out []Fence
 	for _, c := range b.Changes {
@@ -103,7 +103,7 @@ func (l *Leader) settled(b *Batch) []Fence {
 		}
 	}
 	for _, s := range b.Consumed {
-		if s.Kind == tree.Lost {
+		if s.Kind == tree.Lost || s.Kind == tree.Found {
 			out = append(out, Fence{s.Node, s.Incarnation})
 		}
 	}

@@ -24,6 +24,7 @@ var words = map[tree.InputKind]string{
 	tree.Exited: "exit", tree.Lost: "lost", tree.Failed: "verdict", tree.Started: "start_result", tree.StartFailed: "start_result",
 	tree.Stopped: "stop_result", tree.Beat: "heartbeat", tree.Tick: "timer", tree.Order: "command",
 	tree.Configure: "config", tree.Runners: "runners", tree.Seen: "seen", tree.Deaf: "deaf",
+	tree.Found: "found", tree.Raised: "raised", tree.Declined: "declined",
 }
 
 // Word is the kind of an input as decisions call it.
@@ -45,6 +46,7 @@ type extra struct {
 	Mode    *tree.Rollout    `json:"mode,omitempty"`
 	Boot    bool             `json:"boot,omitempty"`
 	Runners []tree.Runner    `json:"runners,omitempty"`
+	Runner  string           `json:"runner,omitempty"`
 }
 
 // encode gives its JSON. Of most inputs it is empty, and a storm brings many.
@@ -61,6 +63,7 @@ func Write(in tree.Input) (contracts.DecisionInput, error) {
 	x := extra{
 		Failed: in.Kind == tree.StartFailed, Normal: in.Normal, Unwell: in.Unwell, PID: in.PID, Command: in.Command,
 		Token: in.Token, Spec: in.Spec, Count: in.Count, To: in.To, Mode: in.Mode, Boot: in.Boot, Runners: in.Runners,
+		Runner: in.Runner,
 	}
 	if in.Chain != in.Event {
 		x.Chain = in.Chain
@@ -100,7 +103,7 @@ func Read(r contracts.DecisionInput) (tree.Input, error) {
 	}
 	in.Normal, in.Unwell, in.PID, in.Chain = x.Normal, x.Unwell, x.PID, x.Chain
 	in.Command, in.Token, in.Spec, in.Boot, in.Runners = x.Command, x.Token, x.Spec, x.Boot, x.Runners
-	in.Count, in.To, in.Mode = x.Count, x.To, x.Mode
+	in.Count, in.To, in.Mode, in.Runner = x.Count, x.To, x.Mode, x.Runner
 	if in.Chain == "" {
 		in.Chain = in.Event
 	}

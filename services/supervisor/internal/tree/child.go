@@ -25,7 +25,7 @@ func (t *Tree) begin(n *node, cause, chain string, again bool) {
 		return
 	}
 	previous, lost := cmp.Or(n.st.Runner, n.st.From), n.st.Lost
-	n.st.Incarnation++
+	n.st.Incarnation, n.st.Newest = max(n.st.Incarnation, n.st.Newest)+1, 0
 	n.st.Runner, n.st.PID = "", 0
 	n.st.Beat, n.st.Unwell, n.st.Overdue, n.st.Kill, n.st.Then, n.st.Lost = false, false, false, false, "", false
 	n.st.Decision = t.decision

@@ -21,6 +21,14 @@ const (
 	// needs to be stopped any more: it is fenced by its number, and stopped
 	// should its runner return.
 	Lost InputKind = "lost"
+	// Found: Runner has a live incarnation that the log does not know. Unwell
+	// says that it was ordered to stop.
+	Found InputKind = "found"
+	// Raised: an incarnation that the log does not know was started once.
+	Raised InputKind = "raised"
+	// Declined: Runner has not started the incarnation and never will, for want
+	// of descriptors, processes, memory or disk.
+	Declined InputKind = "declined"
 	// Beat: an incarnation said that it lives.
 	Beat InputKind = "beat"
 	// Seen: somebody else noticed that the agent lives, whoever started it.
@@ -84,6 +92,8 @@ type Input struct {
 	// its story.
 	Event, Chain string
 	PID          int
+	// Runner belongs to Found and Declined.
+	Runner string
 	// Command, Token and By, the operator if known, belong to Order; Spec to an
 	// Order to add, Count to one to scale and To to one to move.
 	Command CommandKind

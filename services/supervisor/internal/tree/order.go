@@ -327,6 +327,7 @@ func (t *Tree) remove(n *node) {
 	n.parent.abandon(n)
 	n.removed = true
 	delete(t.nodes, n.spec.ID)
+	n.st.Incarnation = max(n.st.Incarnation, n.st.Newest)
 	if n.st.Incarnation > 0 {
 		t.tombs[n.spec.ID] = n.st.Incarnation
 	}

@@ -98,7 +98,10 @@ type State struct {
 	Why string `json:"why,omitempty"`
 	// Incarnation is the number of the last start ordered; it only grows.
 	Incarnation uint64 `json:"incarnation,omitempty"`
-	Runner      string `json:"runner,omitempty"`
+	// Newest is a higher one that a runner had and the log does not know; the
+	// next start is newer than both.
+	Newest uint64 `json:"newest,omitempty"`
+	Runner string `json:"runner,omitempty"`
 	// Home is the runner that was lost and that the agent is to go back to.
 	Home string `json:"home,omitempty"`
 	PID  int    `json:"pid,omitempty"`

@@ -34,6 +34,14 @@ func (t *Tree) Deciding(message string) { t.decision = message }
 
 // heard deals with an input about an agent.
 func (t *Tree) heard(n *node, in *Input) {
+	switch in.Kind {
+	case Found:
+		t.found(n, in)
+		return
+	case Raised:
+		t.raised(n, in)
+		return
+	}
 	if n.st.Phase.Apart() {
 		t.heardApart(n, in)
 		return
@@ -64,6 +72,8 @@ func (t *Tree) heard(n *node, in *Input) {
 		t.exited(n, in)
 	case Lost:
 		t.lost(n, in)
+	case Declined:
+		t.declined(n, in)
 	case Failed:
 		t.condemned(n, in)
 	case Beat:

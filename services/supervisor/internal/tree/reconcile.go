@@ -1,0 +1,260 @@
+package tree
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"strconv"
+)
+
+// Held is an incarnation in a runner's records.
+type Held struct {
+	Agent       string
+	Incarnation uint64
+	PID         int
+	State       HeldState
+	// Reason says how it ended, and Event is the event that reports that.
+	Reason, Event string
+}
+
+// HeldState is what a runner's records say of an incarnation.
+type HeldState uint8
+
+// States of what a runner has.
+const (
+	HeldRunning HeldState = iota
+	// HeldStopping: it was ordered to stop and may live.
+	HeldStopping
+	// HeldFailed and HeldCompleted: it ended by itself.
+	HeldFailed
+	HeldCompleted
+	// HeldEnded: it ended by order or with its host, which is not its doing.
+	HeldEnded
+)
+
+// Live reports whether a process of it may live.
+func (s HeldState) Live() bool { return s == HeldRunning || s == HeldStopping }
+
+// Inventory is all that a runner has.
+type Inventory struct {
+	Runner string
+	// Expected is what [Tree.Expected] returned before the runner was asked.
+	Expected map[string]uint64
+	Held     []Held
+}
+
+// Expected returns the incarnations that a runner must have records of, by
+// agent: their starts were acknowledged.
+func (t *Tree) Expected(runner string) map[string]uint64 {
+	out := map[string]uint64{}
+	for id, n := range t.nodes {
+		if n.st.Runner == runner && n.expected() {
+			out[id] = n.st.Incarnation
+		}
+	}
+	return out
+}
+
+// expected reports whether an agent's runner has acknowledged its start and was
+// not asked to end it.
+func (n *node) expected() bool {
+	switch n.st.Phase {
+	case Verifying, Stabilising, Running:
+		return n.spec.Agent != nil
+	}
+	return n.st.Claim == Own
+}
+
+// newest is the highest incarnation that may have been started.
+func (n *node) newest() uint64 {
+	known := n.st.Incarnation
+	if n.unstarted() {
+		known--
+	}
+	return max(known, n.st.Newest)
+}
+
+// Reconcile compares what a runner has with the tree. They differ when the log
+// lost its tail, or is another than the runner knew, or when the runner lost
+// its records. It changes nothing: it returns inputs to be decided upon like
+// all others, and incarnations that are to be stopped because another has taken
+// their place. Agents that the tree does not have are not considered.
+func (t *Tree) Reconcile(inv Inventory) (inputs []Input, stale []Held) {
+	held := make(map[string]Held, len(inv.Held))
+	for _, h := range inv.Held {
+		held[h.Agent] = h
+		n := t.nodes[h.Agent]
+		if n == nil || n.spec.Agent == nil {
+			continue
+		}
+		switch newer := h.Incarnation > n.newest(); {
+		case newer && h.State.Live():
+			inputs = append(inputs, Input{
+				Kind: Found, Node: h.Agent, Incarnation: h.Incarnation, Runner: inv.Runner, PID: h.PID, Unwell: h.State == HeldStopping,
+				Reason: "runner " + inv.Runner + " has " + h.Agent + "#" + strconv.FormatUint(h.Incarnation, 10) + ", which is newer than the log",
+			})
+		case newer:
+			inputs = append(inputs, Input{
+				Kind: Raised, Node: h.Agent, Incarnation: h.Incarnation,
+				Reason: "runner " + inv.Runner + " had incarnation " + strconv.FormatUint(h.Incarnation, 10) + ", which is newer than the log",
+			})
+		case h.State.Live() && t.Stale(h.Agent, h.Incarnation, inv.Runner):
+			stale = append(stale, h)
+		}
+	}
+	for _, agent := range slices.Sorted(maps.Keys(inv.Expected)) {
+		n, known := t.nodes[agent], inv.Expected[agent]
+		if n == nil || !n.expected() || n.st.Incarnation != known || n.st.Runner != inv.Runner {
+			continue // decided otherwise meanwhile
+		}
+		h, ok := held[agent]
+		if ok && h.State.Live() && h.Incarnation >= known {
+			continue
+		}
+		inputs = append(inputs, missing(inv.Runner, known, agent, h, ok))
+	}
+	slices.SortStableFunc(inputs, func(a, b Input) int { return cmp.Compare(a.Node, b.Node) })
+	return inputs, stale
+}
+
+// missing is the input about an incarnation that a runner should have and has not.
+func missing(runner string, known uint64, agent string, h Held, ok bool) Input {
+	in := Input{Kind: Lost, Node: agent, Incarnation: known}
+	switch {
+	case !ok || h.Incarnation != known:
+		in.Reason = "runner " + runner + " does not have it"
+		return in
+	case h.State == HeldFailed:
+		in.Kind = Exited
+	case h.State == HeldCompleted:
+		in.Kind, in.Normal = Exited, true
+	}
+	in.Event, in.Chain = h.Event, h.Event
+	in.Reason = cmp.Or(h.Reason, "it has ended")
+	return in
+}
+
+// found adopts a live incarnation that is newer than the tree knew, where the
+// tree wants one on that runner, and ends it otherwise.
+func (t *Tree) found(n *node, in *Input) {
+	if in.Incarnation <= n.newest() || in.Incarnation >= MaxIncarnation {
+		return // it is known by now
+	}
+	phase, expected := n.st.Phase, n.adoptable(in.Runner)
+	if t.mode(n) != Enforce && phase != Watched {
+		t.raised(n, in)
+		return
+	}
+	if n.occupies() && !n.unstarted() && n.st.Runner != in.Runner {
+		t.emit(n.stopEffect()) // the older one
+	}
+	t.hold(n, in)
+	switch {
+	case phase == Watched:
+		n.st.Claim = Own
+		t.touch(n)
+	case phase == Stopping:
+		n.st.Decision = t.decision
+		t.touch(n)
+		t.emit(n.stopEffect())
+	case in.Unwell || !expected:
+		then := Then("")
+		if expected || t.startsLater(n, phase) {
+			then = ThenRestart
+		}
+		n.st.Ended, n.st.Normal = 0, false
+		t.stop(n, then, cmp.Or(n.st.Why, in.Reason), false)
+	default:
+		n.st.Ended, n.st.Normal, n.st.Hold = 0, false, false
+		t.setPhase(n, Starting, "")
+		t.started(n, in)
+	}
+	t.carry(n)
+}
+
+// hold makes an incarnation on a runner the agent's current one.
+func (t *Tree) hold(n *node, in *Input) {
+	if n.occupies() {
+		t.load[n.st.Runner]--
+	}
+	s := &n.st
+	s.Incarnation, s.Newest, s.Runner, s.PID = in.Incarnation, 0, in.Runner, in.PID
+	s.Beat, s.Unwell, s.Overdue, s.Lost, s.From = false, false, false, false, ""
+	t.touch(n)
+}
+
+// carry counts a held incarnation as its runner's load.
+func (t *Tree) carry(n *node) {
+	if n.occupies() {
+		t.load[n.st.Runner]++
+	}
+}
+
+// adoptable reports whether the tree wants an incarnation of the agent to run
+// on a runner now.
+func (n *node) adoptable(runner string) bool {
+	p := n.parent
+	if a := n.spec.Agent; a.Runner != runner && a.Runner != AnyRunner || p == nil || !p.up() {
+		return false
+	}
+	op := p.op()
+	turns := op == nil || op.Stage == StageStart
+	switch n.st.Phase {
+	case Starting, Verifying, Stabilising, Running, Claiming, Foreign:
+		return true
+	case Waiting:
+		return turns
+	case Idle:
+		if n.st.Ended > 0 { // that is still to be dealt with
+			return n.spec.Restart != Temporary && !(n.spec.Restart == Transient && n.st.Normal)
+		}
+		return turns && op != nil && !op.together() && n.spec.Rank > op.At && n.spec.Rank >= op.From && !n.st.Hold
+	}
+	return false
+}
+
+// startsLater reports whether an agent in that phase is to be started again.
+func (t *Tree) startsLater(n *node, phase Phase) bool {
+	p := n.parent
+	if p == nil || !p.up() {
+		return false
+	}
+	return phase == Waiting || phase.live() || phase == Claiming || phase == Foreign || phase == Idle && !n.st.Hold && t.willStart(p, n)
+}
+
+// raised makes the next start newer than an incarnation that the log does not
+// know, and renumbers a start under way, which would be refused.
+func (t *Tree) raised(n *node, in *Input) {
+	if in.Incarnation <= n.newest() || in.Incarnation >= MaxIncarnation {
+		return
+	}
+	if n.st.Phase != Starting || in.Incarnation < n.st.Incarnation {
+		n.st.Newest = in.Incarnation
+		t.touch(n)
+		return
+	}
+	n.st.Incarnation, n.st.Newest, n.st.Decision = in.Incarnation+1, 0, t.decision
+	n.st.Beat, n.st.Unwell = false, false
+	t.touch(n)
+	if !n.unstarted() {
+		t.emit(n.startEffect())
+	}
+}
+
+// declined gives a starting agent another runner, or lets it wait for one: its
+// runner cannot start anything for want of what its host should have.
+func (t *Tree) declined(n *node, in *Input) {
+	if n.st.Phase != Starting || n.unstarted() || n.st.Runner != in.Runner {
+		return
+	}
+	t.load[n.st.Runner]--
+	n.st.Incarnation++ // the refused number is settled
+	n.st.Runner, n.st.PID, n.st.Beat, n.st.Unwell, n.st.Decision = "", 0, false, false, t.decision
+	n.st.Since = t.now
+	t.touch(n)
+	t.place(n, "")
+}
+
+// MaxIncarnation bounds the numbers that a runner may claim to have seen: a
+// number that JSON readers cannot represent is not one that was counted to.
+const MaxIncarnation = 1 << 53

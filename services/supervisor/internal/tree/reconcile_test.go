@@ -1,0 +1,383 @@
+package tree
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+)
+
+// visit has a runner list what it has, and everything that differs decided.
+func (b *bench) visit(runner string, held ...Held) (stale []Held) {
+	inputs, stale := b.tree.Reconcile(Inventory{Runner: runner, Expected: b.tree.Expected(runner), Held: held})
+	for _, in := range inputs {
+		b.do(in)
+	}
+	return stale
+}
+
+func running(agent string, incarnation uint64) Held {
+	return Held{Agent: agent, Incarnation: incarnation, PID: 100 + int(incarnation)}
+}
+
+func endedAs(agent string, incarnation uint64, s HeldState) Held {
+	return Held{Agent: agent, Incarnation: incarnation, State: s, Reason: "exited with code 1", Event: "end-of-" + agent}
+}
+
+// A tree that knows agents in their first incarnation visits a runner that
+// knows better.
+func TestReconcile(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		held []Held
+		// a is what becomes of it, done what was done for it.
+		phase       Phase
+		incarnation uint64
+		done        string
+		charged     int
+		stale       int
+	}{
+		"the same":                  {held: []Held{running("a", 1)}, phase: Running, incarnation: 1},
+		"a newer one lives":         {held: []Held{running("a", 4)}, phase: Running, incarnation: 4, done: "running a"},
+		"a newer one has ended":     {held: []Held{endedAs("a", 4, HeldFailed)}, phase: Running, incarnation: 5, done: "restart a, start a, running a"},
+		"it is unknown":             {phase: Running, incarnation: 2, done: "restart a, start a, running a"},
+		"an older one is known":     {held: []Held{endedAs("a", 0, HeldFailed)}, phase: Running, incarnation: 2, done: "restart a, start a, running a"},
+		"it has failed":             {held: []Held{endedAs("a", 1, HeldFailed)}, phase: Waiting, incarnation: 1, done: "restart a", charged: 1},
+		"it has completed":          {held: []Held{endedAs("a", 1, HeldCompleted)}, phase: Waiting, incarnation: 1, done: "restart a", charged: 1},
+		"it ended, not by itself":   {held: []Held{endedAs("a", 1, HeldEnded)}, phase: Running, incarnation: 2, done: "restart a, start a, running a"},
+		"a newer one is stopping":   {held: []Held{{Agent: "a", Incarnation: 3, State: HeldStopping}}, phase: Running, incarnation: 4, done: "stop a, start a, running a"},
+		"a number beyond counting":  {held: []Held{running("a", MaxIncarnation)}, phase: Running, incarnation: 1},
+		"an agent of somebody else": {held: []Held{running("a", 1), running("x", 7)}, phase: Running, incarnation: 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}), agent("a", "root", anywhere()), agent("b", "root", anywhere()))
+			b.runners("r1")
+			b.took()
+			stale := b.visit("r1", append(c.held, running("b", 1))...)
+			if st := b.state("a"); st.Phase != c.phase || st.Incarnation != c.incarnation || len(stale) != c.stale {
+				t.Errorf("a is %s #%d, %d stale; want %s #%d, %d", st.Phase, st.Incarnation, len(stale), c.phase, c.incarnation, c.stale)
+			}
+			if done := b.took(); done != c.done {
+				t.Errorf("done: %s; want %s", done, c.done)
+			}
+			if w := b.state("root").Supervisor.Window; len(w) != c.charged {
+				t.Errorf("%d charged, want %d", len(w), c.charged)
+			}
+			b.wantOn("b", "r1", 1)
+			if again := b.visit("r1", running("a", b.state("a").Incarnation), running("b", 1)); c.phase == Running && (len(again) > 0 || b.took() != "") {
+				t.Error("a visit that finds what was decided leads to something")
+			}
+		})
+	}
+}
+
+// A tree whose log was emptied finds agents of all numbers.
+func TestReconcileWithAnEmptyLog(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{}),
+		agent("a", "root", anywhere()), agent("b", "root", pinned("r1")), agent("c", "root", anywhere()), agent("d", "root", anywhere()),
+		sup("group", "root", Supervisor{Strategy: RestForOne}), agent("g1", "group", pinned("r1")), agent("g2", "group", pinned("r1")), agent("g3", "group", pinned("r1")))
+	b.took()
+	// One of the same number as the start that waits, which is not that start.
+	if stale := b.visit("r1", running("a", 9), running("b", 1), endedAs("c", 1, HeldFailed), endedAs("d", 6, HeldFailed), running("g2", 3)); len(stale) > 0 {
+		t.Errorf("stopped: %v", stale)
+	}
+	b.runners("r1")
+	b.wantOn("a", "r1", 9)
+	b.wantOn("b", "r1", 1)
+	b.wantOn("c", "r1", 2)
+	b.wantOn("d", "r1", 7)
+	b.wantOn("g1", "r1", 1)
+	b.wantOn("g2", "r1", 3)
+	b.wantOn("g3", "r1", 1)
+	b.wantPhase("root", Running)
+	b.wantPhase("group", Running)
+	if load := b.tree.load["r1"]; load != 7 {
+		t.Errorf("load %d, want 7", load)
+	}
+}
+
+// Of two runners that each have an agent, the newest stays.
+func TestReconcileTwoRunners(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{}), agent("a", "root", anywhere()))
+	b.runners("r1", "r2")
+	b.wantOn("a", "r1", 1)
+	b.took()
+	b.visit("r2", running("a", 4))
+	b.wantOn("a", "r2", 4)
+	if done := b.took(); done != "stop a, running a" {
+		t.Errorf("done: %s", done)
+	}
+	if stale := b.visit("r1", running("a", 1)); len(stale) != 1 {
+		t.Error("the older one is left")
+	}
+	if stale := b.visit("r1", running("a", 4)); len(stale) != 1 {
+		t.Error("one of the same number on another runner is left")
+	}
+	if b.tree.load["r1"] != 0 || b.tree.load["r2"] != 1 {
+		t.Errorf("loads: %v", b.tree.load)
+	}
+}
+
+// What the tree does not want is stopped, whatever its number.
+func TestFoundAndNotWanted(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{}), agent("a", "root", anywhere()), agent("p", "root", pinned("r2")))
+	b.runners("r1", "r2")
+	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a", Token: "t"})
+	b.took()
+	b.visit("r1", running("a", 4), running("p", 5))
+	if st := b.state("a"); st.Phase != Idle || st.Why != WhyTerminated || st.Incarnation != 4 {
+		t.Errorf("a: %+v", st)
+	}
+	b.wantOn("p", "r2", 6) // it is to be on r2 only
+	b.do(Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t"})
+	if st := b.state("a"); st.Incarnation != 5 || st.Phase != Running {
+		t.Errorf("a: %+v", st)
+	}
+}
+
+// A start that is refused because a newer incarnation is known is made again
+// under a newer number, and charged to nobody.
+func TestRaised(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{}), agent("a", "root", pinned("r1")))
+	b.raw(Input{Kind: Runners, Runners: []Runner{{Name: "r1"}}})
+	b.took()
+	b.do(Input{Kind: Raised, Node: "a", Incarnation: 9})
+	b.wantOn("a", "r1", 10)
+	b.do(Input{Kind: Raised, Node: "a", Incarnation: 10}) // nothing newer
+	b.do(Input{Kind: Raised, Node: "a", Incarnation: 20})
+	b.wantOn("a", "r1", 10) // it lives; the next is newer
+	b.do(Input{Kind: Raised, Node: "a", Incarnation: MaxIncarnation})
+	b.do(Input{Kind: Order, Command: RemoveIt, Node: "a", Token: "t"})
+	if got := b.tree.tombs["a"]; got != 20 {
+		t.Errorf("tombstone %d, want 20", got)
+	}
+}
+
+// An agent whose runner's host lacks resources goes to another runner, or
+// waits for one; it costs nothing.
+func TestDeclined(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{}), agent("a", "root", anywhere()), agent("p", "root", pinned("r1")))
+	b.raw(Input{Kind: Runners, Runners: []Runner{{Name: "r1"}}})
+	b.raw(Input{Kind: Runners, Runners: []Runner{{Name: "r2"}}}) // r1 takes no starts for a while
+	b.do(Input{Kind: Declined, Node: "a", Incarnation: 1, Runner: "r1"})
+	b.do(Input{Kind: Declined, Node: "p", Incarnation: 1, Runner: "r1"})
+	b.do(Input{Kind: Declined, Node: "p", Incarnation: 1, Runner: "r1"})
+	b.wantOn("a", "r2", 2)
+	if st := b.state("p"); st.Phase != Starting || st.Why != WhyNoRunner || b.tree.load["r1"] != 0 {
+		t.Errorf("p: %+v, load %v", st, b.tree.load)
+	}
+	b.do(Input{Kind: Declined, Node: "a", Incarnation: 2, Runner: "r2"}) // it runs
+	b.wantOn("a", "r2", 2)
+	b.runners("r1", "r2")
+	b.wantOn("p", "r1", 2)
+	if w := b.state("root").Supervisor.Window; len(w) > 0 || b.state("a").Restarts > 0 {
+		t.Errorf("charged: %v, %+v", w, b.state("a"))
+	}
+}
+
+// past is a fleet of runners with records, under a tree whose log loses its
+// tail now and then.
+type past struct {
+	t    *rapid.T
+	tree *Tree
+	now  Instant
+	// records are what runners have: by runner and agent.
+	records map[string]map[string]Held
+	// orders wait to be carried out, inputs to be decided.
+	orders []Effect
+	inputs []Input
+	// own counts the ends that are the agents' own.
+	own   int
+	saved []Snapshot
+	boot  Input
+}
+
+func (p *past) step(in Input) {
+	p.now = p.now.Add(time.Millisecond)
+	effects := p.tree.Step(&in, p.now, nil)
+	if in.Kind == Found || in.Kind == Lost {
+		p.orders = slices.DeleteFunc(p.orders, func(e Effect) bool { return e.Node == in.Node && e.Incarnation <= in.Incarnation })
+	}
+	for _, e := range effects {
+		if e.Kind == DoStart || e.Kind == DoStop {
+			p.orders = append(p.orders, e)
+		}
+	}
+	p.tree.Changes(nil)
+	load := map[string]int{}
+	for _, n := range p.tree.nodes {
+		if n.occupies() {
+			load[n.st.Runner]++
+		}
+	}
+	for r, n := range p.tree.load {
+		if load[r] != n {
+			p.t.Fatalf("%s has %d agents, counted as %d", r, load[r], n)
+		}
+	}
+}
+
+// carryOut has runners do what was ordered, as package fleet does.
+func (p *past) carryOut(i int) {
+	e := p.orders[i]
+	p.orders = slices.Delete(p.orders, i, i+1)
+	has := p.records[e.Runner][e.Node]
+	reply := Input{Node: e.Node, Incarnation: e.Incarnation, Runner: e.Runner}
+	switch {
+	case e.Kind == DoStop:
+		reply.Kind = Stopped
+		if has.State.Live() && has.Incarnation > 0 && has.Incarnation <= e.Incarnation {
+			p.end(e.Runner, e.Node, HeldEnded)
+		}
+	case has.Incarnation == e.Incarnation && has.State.Live():
+		reply.Kind = Started
+	case has.Incarnation > e.Incarnation && has.State.Live():
+		reply.Kind, reply.Incarnation = Found, has.Incarnation
+	case has.Incarnation > e.Incarnation:
+		reply.Kind, reply.Incarnation = Raised, has.Incarnation
+	case has.Incarnation == e.Incarnation && has.State == HeldFailed:
+		reply.Kind = Exited
+	case has.Incarnation == e.Incarnation:
+		reply.Kind = Lost
+	default:
+		for r, of := range p.records {
+			if h, ok := of[e.Node]; ok && h.State.Live() && r != e.Runner {
+				p.t.Fatalf("%s#%d is started on %s while #%d lives on %s", e.Node, e.Incarnation, e.Runner, h.Incarnation, r)
+			}
+		}
+		if has.Incarnation > 0 && has.State.Live() {
+			p.end(e.Runner, e.Node, HeldEnded) // it is stopped first
+		}
+		p.records[e.Runner][e.Node] = Held{Agent: e.Node, Incarnation: e.Incarnation, PID: 1}
+		reply.Kind = Started
+	}
+	p.inputs = append(p.inputs, reply)
+}
+
+func (p *past) end(runner, agent string, how HeldState) {
+	h := p.records[runner][agent]
+	h.State = how
+	p.records[runner][agent] = h
+}
+
+// rollBack makes the tree an earlier one and has every runner visited, before
+// any of them takes starts.
+func (p *past) rollBack(s Snapshot) {
+	t, err := Load(Options{}, s)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.tree, p.orders, p.inputs = t, nil, nil
+	p.step(p.boot)
+	for _, r := range slices.Sorted(maps.Keys(p.records)) {
+		held := slices.Collect(maps.Values(p.records[r]))
+		slices.SortFunc(held, func(a, b Held) int { return compare(Input{Node: a.Agent}, Input{Node: b.Agent}) })
+		inputs, stale := t.Reconcile(Inventory{Runner: r, Expected: t.Expected(r), Held: held})
+		for _, in := range inputs {
+			if in.Kind == Exited {
+				p.own++
+			}
+			p.step(in)
+		}
+		for _, h := range stale {
+			p.end(r, h.Agent, HeldEnded)
+		}
+	}
+	p.orders = append(p.orders, t.Outstanding()...)
+	slices.SortFunc(p.orders, func(a, b Effect) int { return compare(Input{Node: a.Node}, Input{Node: b.Node}) })
+	p.orders = slices.CompactFunc(p.orders, func(a, b Effect) bool { return a == b })
+}
+
+// Whatever tail the log loses while the runners live on, every agent ends up
+// running once, where the tree says that it does, and no end counts that was
+// not an agent's own.
+func TestTheLogLosesItsTail(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		strategy := rapid.SampledFrom([]Strategy{OneForOne, OneForAll, RestForOne}).Draw(rt, "strategy")
+		specs := []*Spec{sup("root", "", Supervisor{Strategy: strategy, MaxRestarts: 1 << 20, Period: time.Hour})}
+		runners := []Runner{{Name: "r1"}, {Name: "r2"}}
+		p := &past{t: rt, tree: New(Options{}), now: epoch, records: map[string]map[string]Held{"r1": {}, "r2": {}}}
+		for i := range 4 {
+			r := rapid.SampledFrom([]string{AnyRunner, AnyRunner, "r1", "r2"}).Draw(rt, "runner")
+			specs = append(specs, agent(fmt.Sprint("a", i), "root", pinned(r)))
+		}
+		p.saved = []Snapshot{p.tree.Snapshot()}
+		p.boot = Input{Kind: Configure, Specs: specs, Boot: true}
+		p.step(p.boot)
+		p.step(Input{Kind: Runners, Runners: runners})
+		for range rapid.IntRange(1, 60).Draw(rt, "steps") {
+			switch k := rapid.IntRange(0, 9).Draw(rt, "what"); {
+			case k < 4 && len(p.orders) > 0:
+				p.carryOut(0)
+			case k < 7 && len(p.inputs) > 0:
+				in := p.inputs[0]
+				p.inputs = p.inputs[1:]
+				p.step(in)
+			case k == 7:
+				p.crash()
+			case k == 8:
+				p.saved = append(p.saved, p.tree.Snapshot())
+			case k == 9:
+				p.rollBack(rapid.SampledFrom(p.saved).Draw(rt, "to"))
+				p.step(Input{Kind: Runners, Runners: runners})
+			}
+		}
+		p.settle()
+	})
+}
+
+// crash ends some agent by itself.
+func (p *past) crash() {
+	for _, r := range slices.Sorted(maps.Keys(p.records)) {
+		for _, a := range slices.Sorted(maps.Keys(p.records[r])) {
+			if h := p.records[r][a]; h.State.Live() && rapid.Bool().Draw(p.t, "this one") {
+				p.end(r, a, HeldFailed)
+				p.own++
+				p.inputs = append(p.inputs, Input{Kind: Exited, Node: a, Incarnation: h.Incarnation, Reason: "crash"})
+				return
+			}
+		}
+	}
+}
+
+func (p *past) settle() {
+	for n := 0; len(p.orders)+len(p.inputs) > 0; n++ {
+		if n > 10_000 {
+			p.t.Fatal("it does not come to rest")
+		}
+		if len(p.orders) > 0 {
+			p.carryOut(0)
+			continue
+		}
+		in := p.inputs[0]
+		p.inputs = p.inputs[1:]
+		p.step(in)
+	}
+	for _, n := range p.tree.root.kids {
+		if n.st.Phase != Running {
+			for _, n := range p.tree.root.kids {
+				p.t.Logf("%s: %+v", n.spec.ID, n.st)
+			}
+			p.t.Fatalf("%s is %s (%s), its supervisor does %+v", n.spec.ID, n.st.Phase, n.st.Why, p.tree.root.op())
+		}
+		for r, of := range p.records {
+			h, ok := of[n.spec.ID]
+			if live := ok && h.State.Live(); live != (r == n.st.Runner) || live && h.Incarnation != n.st.Incarnation {
+				p.t.Fatalf("the tree has %s#%d on %s, runner %s has %+v", n.spec.ID, n.st.Incarnation, n.st.Runner, r, h)
+			}
+		}
+	}
+	if charged := len(p.tree.root.st.Supervisor.Window); charged > p.own {
+		p.t.Fatalf("%d ends count, %d were the agents' own", charged, p.own)
+	}
+}
