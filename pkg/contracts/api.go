@@ -28,7 +28,7 @@ const (
 // --- detector: status, agents, monitor, unmonitor, probe; see detection.go for more
 
 // AgentRequest names an agent: detector.status, detector.probe,
-// detector.explain, detector.unmonitor and eventstore.why.
+// detector.explain and detector.unmonitor.
 type AgentRequest struct {
 	Agent string `json:"agent"`
 }
@@ -412,27 +412,6 @@ const (
 	HeaderFlow     = "Smith-Flow"
 	HeaderIdle     = "Smith-Idle"
 )
-
-// WhyReply is the causal chain of an agent's last restart, oldest first.
-type WhyReply struct {
-	Agent string    `json:"agent"`
-	Chain []WhyLink `json:"chain"`
-	// Complete is false when the beginning is no longer stored.
-	Complete bool   `json:"complete"`
-	Note     string `json:"note,omitempty"`
-}
-
-// WhyLink is one link of the chain.
-type WhyLink struct {
-	Sequence    uint64    `json:"sequence,omitempty"`
-	Time        time.Time `json:"time"`
-	Type        EventType `json:"type"`
-	ID          string    `json:"id"`
-	Entity      string    `json:"entity"`
-	Incarnation uint64    `json:"incarnation,omitempty"`
-	// Evidence is one sentence for people.
-	Evidence string `json:"evidence"`
-}
 
 // StoreStats is the reply of eventstore.stats.
 type StoreStats struct {

@@ -102,6 +102,6 @@ var messages = []message{
 	{"smith.eventstore.get", EventRequest{}, StoredEvent{}},
 	{"smith.eventstore.correlation", CorrelationRequest{}, EventsReply{}},
 	{"smith.eventstore.replay", ReplayRequest{}, Event{}},
-	{"smith.eventstore.why", AgentRequest{}, WhyReply{}},
+	{"smith.eventstore.why", WhyRequest{}, WhyReply{}},
 	{"smith.eventstore.stats", nil, StoreStats{}},
 }

@@ -34,7 +34,7 @@ func TestWhy(t *testing.T) {
 		for _, agent := range []string{"a", "b"} {
 			start(agent, 1, w.custom(1, "x")[0])
 		}
-		if _, err := call[contracts.WhyReply](w, "why", contracts.AgentRequest{Agent: "b"}); err != nil {
+		if _, err := call[contracts.WhyReply](w, "why", contracts.WhyRequest{Agent: "b"}); err != nil {
 			t.Errorf("before any restart: %v", err)
 		}
 		failed := add(w.event("runner/r", contracts.AgentFailed, "a", data(contracts.AgentFailedData{
@@ -64,7 +64,7 @@ func TestWhy(t *testing.T) {
 		})
 		w.raw("smith.event.agent.started.b", "the last message there is no event")
 
-		got, err := call[contracts.WhyReply](w, "why", contracts.AgentRequest{Agent: "b"})
+		got, err := call[contracts.WhyReply](w, "why", contracts.WhyRequest{Agent: "b"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -75,7 +75,7 @@ func TestWhy(t *testing.T) {
 		if diff := cmp.Diff(ids(failed, stop, stopped, again, started, running), links); diff != "" || !got.Complete || got.Note != "" {
 			t.Errorf("complete %v, note %q (-want +got):\n%s", got.Complete, got.Note, diff)
 		}
-		const first = "exited of a#1: process 6 was ended by SIGKILL"
+		const first = "a#1 exited: process 6 was ended by SIGKILL"
 		if got.Chain[0].Evidence != first || got.Chain[0].Sequence == 0 || got.Chain[0].Entity != "a" {
 			t.Errorf("first link %+v", got.Chain[0])
 		}

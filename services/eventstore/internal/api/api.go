@@ -12,6 +12,7 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"github.com/nats-io/nats.go/micro"
 
+	"github.com/mistersmith/mistersmith/internal/chain"
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -169,15 +170,44 @@ func (s *Service) get(ctx context.Context, r contracts.EventRequest) (contracts.
 	return found.Contract(), s.Store.Fits(found, int(s.MaxPayload)-envelope)
 }
 
-func (s *Service) why(ctx context.Context, r contracts.AgentRequest) (contracts.WhyReply, error) {
-	if err := contracts.ValidateID(r.Agent); err != nil {
-		return contracts.WhyReply{}, fmt.Errorf("agent: %w", err)
+func (s *Service) why(ctx context.Context, r contracts.WhyRequest) (contracts.WhyReply, error) {
+	q, err := question(r)
+	if err != nil {
+		return contracts.WhyReply{}, err
 	}
-	found, known, err := s.Store.Why(ctx, r.Agent)
+	found, known, err := s.Store.Why(ctx, q)
 	if err == nil && !known {
-		err = shell.Errorf(contracts.CodeNotFound, "agent %s: %s", r.Agent, found.Note)
+		err = shell.Errorf(contracts.CodeNotFound, "%s: %s", r.Agent, found.Note)
 	}
 	return found, err
+}
+
+// question reads what is asked for.
+func question(r contracts.WhyRequest) (chain.Question, error) {
+	if err := contracts.ValidateID(r.Agent); err != nil {
+		return chain.Question{}, fmt.Errorf("agent: %w", err)
+	}
+	if r.Tree != "" {
+		if err := contracts.ValidateID(r.Tree); err != nil {
+			return chain.Question{}, fmt.Errorf("tree: %w", err)
+		}
+	}
+	for _, id := range [][2]string{{"cause", r.Cause}, {"decision", r.Decision}} {
+		if id[1] != "" && (uuid.Validate(id[1]) != nil || len(id[1]) != 36) {
+			return chain.Question{}, shell.Errorf(contracts.CodeBadRequest, "%s: %.80q is not an event's id, which is a UUID", id[0], id[1])
+		}
+	}
+	if len(r.Chain) > 128 {
+		return chain.Question{}, shell.Errorf(contracts.CodeBadRequest, "chain: %d bytes; at most 128", len(r.Chain))
+	}
+	q := chain.Question{
+		Node: r.Agent, Tree: r.Tree, Incarnation: r.Incarnation,
+		Cause: r.Cause, Chain: r.Chain, Decision: r.Decision,
+	}
+	if r.Since != nil {
+		q.Since = *r.Since
+	}
+	return q, nil
 }
 
 func (s *Service) stats(ctx context.Context, _ struct{}) (contracts.StoreStats, error) {

@@ -4,16 +4,16 @@ import (
 	"context"
 	"errors"
 
+	"github.com/mistersmith/mistersmith/internal/chain"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/eventstore/internal/chain"
 	"github.com/mistersmith/mistersmith/services/eventstore/internal/eventlog"
 	"github.com/mistersmith/mistersmith/services/eventstore/internal/intake"
 )
 
-// Why gives the causal chain of an agent's last restart; known is false when no
-// event tells of its start.
-func (s *Store) Why(ctx context.Context, agent string) (reply contracts.WhyReply, known bool, err error) {
-	return chain.Why(history{ctx, s}, agent)
+// Why returns the causal chain of a node's state; known is false when nothing is
+// stored about it.
+func (s *Store) Why(ctx context.Context, q chain.Question) (reply contracts.WhyReply, known bool, err error) {
+	return chain.Why(history{ctx, s}, q)
 }
 
 // history is the store as a chain reads it, for one question.
@@ -53,13 +53,24 @@ func (h history) Last(t contracts.EventType, entity string) (contracts.StoredEve
 	return page.Events[0].Contract(), true, nil
 }
 
-// After implements chain.Log.
-func (h history) After(seq uint64, types []contracts.EventType, entity string, limit int) ([]contracts.StoredEvent, error) {
-	var found []contracts.StoredEvent
-	ask := Ask{After: seq, Limit: limit, Bytes: 64 << 20, Raw: true}
-	page, err := h.store.Page(h.ctx, Filter{types: types, entity: entity}, ask)
+// Newest implements chain.Log.
+func (h history) Newest(types []contracts.EventType, entity string, limit int) ([]contracts.StoredEvent, error) {
+	return h.events(h.store.Newest(h.ctx, Filter{types: types, entity: entity}, Ask{Limit: limit, Bytes: maxStory, Raw: true}))
+}
+
+// maxStory bounds how much of the log is held for one question.
+const maxStory = 64 << 20
+
+func (h history) events(page Page, err error) ([]contracts.StoredEvent, error) {
+	found := make([]contracts.StoredEvent, 0, len(page.Events))
 	for _, e := range page.Events {
 		found = append(found, e.Contract())
 	}
 	return found, err
+}
+
+// After implements chain.Log.
+func (h history) After(seq uint64, types []contracts.EventType, entity string, limit int) ([]contracts.StoredEvent, error) {
+	ask := Ask{After: seq, Limit: limit, Bytes: maxStory, Raw: true}
+	return h.events(h.store.Page(h.ctx, Filter{types: types, entity: entity}, ask))
 }

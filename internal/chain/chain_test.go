@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -81,7 +82,7 @@ func (r *record) decided(name string, t contracts.EventType, cause, story string
 		d.Inputs[i].Event = r.id(d.Inputs[i].Event)
 	}
 	for i := range d.Effects {
-		d.Effects[i].Correlation = r.id(d.Effects[i].Correlation)
+		d.Effects[i].Correlation, d.Effects[i].Cause = r.id(d.Effects[i].Correlation), r.id(d.Effects[i].Cause)
 	}
 	return r.add(name, t, "main", cause, story, d)
 }
@@ -109,11 +110,21 @@ func (r *record) Last(t contracts.EventType, entity string) (contracts.StoredEve
 func (r *record) After(seq uint64, types []contracts.EventType, entity string, limit int) ([]contracts.StoredEvent, error) {
 	var out []contracts.StoredEvent
 	for _, e := range r.events {
-		if e.Sequence > seq && slices.Contains(types, e.Event.Type) && e.Event.Entity == entity && len(out) < limit {
+		if e.Sequence > seq && slices.Contains(types, e.Event.Type) && (entity == "" || e.Event.Entity == entity) && len(out) < limit {
 			out = append(out, e)
 		}
 	}
 	return out, nil
+}
+
+func (r *record) Newest(types []contracts.EventType, entity string, limit int) ([]contracts.StoredEvent, error) {
+	all, err := r.After(0, types, entity, len(r.events))
+	return all[max(0, len(all)-limit):], err
+}
+
+// part names a decision's further message.
+func (r *record) part(name, first string, i int) {
+	r.names[name] = contracts.DerivedID(r.id(first), strconv.Itoa(i))
 }
 
 type (
@@ -211,6 +222,10 @@ func TestWhy(t *testing.T) {
 					d.Number, d.More = n, more
 					return d
 				}
+				r.part("d1b", "d1", 1)
+				r.part("d1c", "d1", 2)
+				r.part("d2b", "d2", 1)
+				r.part("d3b", "d3", 1)
 				r.failed("fa", "a", 1, killed, "", "").
 					decided("d1", decided, "fa", "fa", number(1, true, contracts.DecisionsData{Inputs: []in{{Kind: "exit", Node: "a", Event: "fa"}}})).
 					decided("d1b", decided, "fa", "fa", number(1, true, contracts.DecisionsData{Effects: []out{{Kind: "stop", Node: "a", Incarnation: 1}}})).
@@ -237,7 +252,7 @@ func TestWhy(t *testing.T) {
 		{
 			name: "an operator's order", agent: "a",
 			record: func(r *record) {
-				r.decided("d1", decided, "", "", contracts.DecisionsData{Inputs: []in{{Kind: "order", Node: "a", Detail: "restart ordered: new version"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2}}}).
+				r.decided("d1", decided, "", "", contracts.DecisionsData{Inputs: []in{{Kind: "command", Node: "a", Detail: "restart: new version"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2}}}).
 					started("s2", "a", 2, "d1", "d1")
 			},
 			want: "d1 s2", note: "not verified",
@@ -250,7 +265,7 @@ func TestWhy(t *testing.T) {
 					started("s2", "a", 2, "d1", "f1").
 					failed("f2", "a", 2, killed, "s2", "")
 			},
-			want: "f1 d1 s2 f2", note: "incarnation 2 has failed since",
+			want: "f2", // what had started it is another story
 		},
 		{
 			name: "the beginning has been dropped", agent: "a",
@@ -292,20 +307,24 @@ func TestWhy(t *testing.T) {
 		},
 		{
 			name: "never restarted", agent: "a",
-			record: func(r *record) { r.started("s1", "a", 1, "", "") },
-			note:   "first incarnation",
+			record: func(r *record) {
+				r.decided("d1", decided, "", "", contracts.DecisionsData{Inputs: []in{{Kind: "config"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 1}}}).
+					started("s1", "a", 1, "d1", "").
+					decided("d2", decided, "s1", "", contracts.DecisionsData{Effects: []out{{Kind: "running", Node: "a", Incarnation: 1}}})
+			},
+			want: "d1 s1 d2", note: "first incarnation",
 		},
 		{
 			name: "never started, but failed", agent: "a",
 			record: func(r *record) { r.failed("f", "a", 0, contracts.ReasonHeartbeatTimeout, "", "") },
-			want:   "f", note: "no runner has started a",
+			want:   "f",
 		},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			r := newRecord(t)
 			tt.record(r)
-			got, known, err := Why(r, tt.agent)
+			got, known, err := Why(r, Question{Node: tt.agent})
 			if err != nil || !known {
 				t.Fatalf("known: %v, error: %v", known, err)
 			}
@@ -330,7 +349,7 @@ func TestWhy(t *testing.T) {
 }
 
 func TestWhyUnknown(t *testing.T) {
-	_, known, err := Why(newRecord(t), "nobody")
+	_, known, err := Why(newRecord(t), Question{Node: "nobody"})
 	if known || err != nil {
 		t.Errorf("known: %v, error: %v", known, err)
 	}
@@ -346,7 +365,7 @@ func TestWhyIsBounded(t *testing.T) {
 		r.stopped(fmt.Sprint("x", i), "a", 1, cause, "")
 	}
 	r.started("s", "a", 2, fmt.Sprint("x", 3*maxLinks-1), "")
-	got, _, err := Why(r, "a")
+	got, _, err := Why(r, Question{Node: "a"})
 	if err != nil || len(got.Chain) > maxLinks+2 || got.Complete {
 		t.Errorf("%d links, complete: %v, error: %v", len(got.Chain), got.Complete, err)
 	}
@@ -356,7 +375,7 @@ func TestWhyReportsTheLogsError(t *testing.T) {
 	r := newRecord(t)
 	r.started("s2", "a", 2, "d1", "")
 	r.broken = errors.New("out of reach")
-	if _, _, err := Why(r, "a"); !errors.Is(err, r.broken) {
+	if _, _, err := Why(r, Question{Node: "a"}); !errors.Is(err, r.broken) {
 		t.Errorf("error = %v", err)
 	}
 }
@@ -375,10 +394,10 @@ func TestEvidence(t *testing.T) {
 	r.add("custom", contracts.CustomEventType("x"), "a", "", "", nil)
 	r.stopped("stop", "a", 3, "", "").started("start", "a", 4, "", "")
 	want := []string{
-		"heartbeat_timeout of a#3: no heartbeat for 3.2s (phi 9.1, threshold 8.0, 40 samples)",
-		`exited of a#3: ended with exit code 2, last words "out of\tmemory" on r1`,
-		"hung of a#3: stands still",
-		"test/t said custom.x of a",
+		"a#3 heartbeat_timeout: no heartbeat for 3.2s (phi 9.1, threshold 8.0, 40 samples)",
+		`a#3 exited: ended with exit code 2, last words "out of\tmemory" on r1`,
+		"a#3 hung: stands still",
+		"test/t reports custom.x about a",
 		"a#3 stopped as ordered",
 		"a#4 started on r1 as process 42",
 	}
@@ -391,7 +410,7 @@ func TestEvidence(t *testing.T) {
 		Number: 7, Inputs: []in{{Kind: "exited", Node: "a", Incarnation: 3, Detail: "exit code 2"}},
 		Effects: []out{{Kind: "delay", Node: "a", Incarnation: 4, Due: &due, Detail: "2 of 5 restarts"}, {Kind: "stop", Node: "b"}, {Kind: "stop", Node: "c"}},
 	}
-	const sentence = "decision 7 on exited of a#3 (exit code 2): delay a#4 until 10:00:07.500, 2 of 5 restarts; also stop b, c"
+	const sentence = "decision 7, exited of a#3 (exit code 2): a#4, 2 of 5 restarts; also stop b, c"
 	if got := decisionEvidence(d, &d.Effects[0], &d.Inputs[0]); got != sentence {
 		t.Errorf("got  %s\nwant %s", got, sentence)
 	}

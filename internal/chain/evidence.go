@@ -13,7 +13,7 @@ import (
 // maxSentence bounds what one link says.
 const maxSentence = 400
 
-// evidence says in one sentence what an event tells.
+// evidence says in one sentence what an event reports.
 func evidence(e contracts.Event) string {
 	var s string
 	switch e.Type {
@@ -26,7 +26,7 @@ func evidence(e contracts.Event) string {
 	case contracts.SystemCorrelatedSilence:
 		s = decoded(e, func(d contracts.CorrelatedSilenceData) string { return d.Detail })
 	default:
-		s = fmt.Sprintf("%s said %s of %s", e.Source, strings.TrimPrefix(string(e.Type), "smith."), e.Entity)
+		s = fmt.Sprintf("%s reports %s about %s", e.Source, strings.TrimPrefix(string(e.Type), "smith."), e.Entity)
 	}
 	return oneLine(s)
 }
@@ -44,7 +44,7 @@ func failureEvidence(d contracts.AgentFailedData) string {
 	if said == "" {
 		said = composedFailure(d)
 	}
-	return fmt.Sprintf("%s of %s: %s", d.Reason, incarnation(d.Agent, d.Incarnation), said)
+	return fmt.Sprintf("%s %s: %s", incarnation(d.Agent, d.Incarnation), d.Reason, said)
 }
 
 func composedFailure(d contracts.AgentFailedData) string {
@@ -58,7 +58,7 @@ func composedFailure(d contracts.AgentFailedData) string {
 		}
 		return s
 	default:
-		return "no more is known" + on(d.Runner)
+		return "nothing else is known" + on(d.Runner)
 	}
 }
 
@@ -108,33 +108,26 @@ func stopEvidence(d contracts.AgentStoppedData) string {
 func decisionEvidence(d contracts.DecisionsData, effect *contracts.DecisionEffect, input *contracts.DecisionInput) string {
 	s := fmt.Sprintf("decision %d", d.Number)
 	if input != nil {
-		s += " on " + inputEvidence(*input)
+		s += ", " + inputEvidence(*input)
 	}
 	if effect != nil {
 		s += ": " + effectEvidence(*effect)
 	}
-	if others := len(d.Effects); effect != nil && others > 1 {
-		s += "; " + othersEvidence(d.Effects, effect)
-	} else if effect == nil && others > 0 {
-		s += ": " + othersEvidence(d.Effects, nil)
+	if also := othersEvidence(d, effect, input); also != "" {
+		s += "; also " + also
 	}
 	return oneLine(s)
 }
 
-func runningEvidence(d contracts.DecisionsData, effect contracts.DecisionEffect) string {
-	s := incarnation(effect.Node, effect.Incarnation) + " is running, verified"
-	if effect.Detail != "" {
-		s += ": " + effect.Detail
-	} else if effect.Input >= 0 && effect.Input < len(d.Inputs) && d.Inputs[effect.Input].Detail != "" {
-		s += ": " + d.Inputs[effect.Input].Detail
-	}
-	return oneLine(fmt.Sprintf("decision %d: %s", d.Number, s))
-}
-
+// inputEvidence says what a decision was made upon.
 func inputEvidence(in contracts.DecisionInput) string {
 	s := in.Kind
-	if in.Node != "" {
-		s += " of " + incarnation(in.Node, in.Incarnation)
+	switch {
+	case in.Kind == "command":
+		s = "ordered" + by(in.By) + ": " + orderOf(in)
+		return s
+	case in.Node != "":
+		s = strings.ReplaceAll(in.Kind, "_", " ") + " of " + incarnation(in.Node, in.Incarnation)
 	}
 	if in.Detail != "" {
 		s += " (" + in.Detail + ")"
@@ -142,24 +135,62 @@ func inputEvidence(in contracts.DecisionInput) string {
 	return s
 }
 
-func effectEvidence(f contracts.DecisionEffect) string {
-	s := f.Kind + " " + incarnation(f.Node, f.Incarnation) + on(f.Runner)
-	if f.Due != nil {
-		s += " until " + f.Due.UTC().Format("15:04:05.000")
+// orderOf is an order with its node: its detail begins with what was ordered.
+func orderOf(in contracts.DecisionInput) string {
+	what, reason, _ := strings.Cut(in.Detail, ": ")
+	verb, rest, _ := strings.Cut(what, " ")
+	what = strings.Join(strings.Fields(verb+" "+in.Node+" "+rest), " ")
+	if reason != "" {
+		what += ", " + strconv.Quote(reason)
 	}
+	return what
+}
+
+// by says who ordered something, or nothing where nobody said.
+func by(o *contracts.Operator) string {
+	if o == nil {
+		return ""
+	}
+	who := o.User
+	if o.Host != "" {
+		who += "@" + o.Host
+	}
+	if o.Program != "" {
+		who = strings.TrimSpace(who + " with " + o.Program)
+	}
+	return " by " + who
+}
+
+func effectEvidence(f contracts.DecisionEffect) string {
+	switch {
+	case f.Kind == "running":
+		return incarnation(f.Node, f.Incarnation) + " is running, verified"
+	case f.Kind == "delay" && f.Detail != "": // it says which restart this is
+		return incarnation(f.Node, f.Incarnation) + ", " + f.Detail
+	}
+	s := wordOf(f.Kind) + " " + incarnation(f.Node, f.Incarnation) + on(f.Runner)
 	if f.Detail != "" {
 		s += ", " + f.Detail
 	}
 	return s
 }
 
-// othersEvidence names the effects beside one, by kind, in order.
-func othersEvidence(effects []contracts.DecisionEffect, except *contracts.DecisionEffect) string {
+// wordOf is an effect's kind for people.
+func wordOf(kind string) string {
+	if kind == "delay" {
+		return "restart later"
+	}
+	return strings.ReplaceAll(kind, "_", " ")
+}
+
+// othersEvidence names what else the same input led to, by kind, in order. What
+// the decision's other inputs led to has nothing to do with it.
+func othersEvidence(d contracts.DecisionsData, effect *contracts.DecisionEffect, input *contracts.DecisionInput) string {
 	var kinds []string
 	nodes := map[string][]string{}
-	for i := range effects {
-		f := &effects[i]
-		if f == except {
+	for i := range d.Effects {
+		f := &d.Effects[i]
+		if f == effect || input != nil && f.Input >= 0 && f.Input < len(d.Inputs) && &d.Inputs[f.Input] != input {
 			continue
 		}
 		if _, seen := nodes[f.Kind]; !seen {
@@ -173,9 +204,9 @@ func othersEvidence(effects []contracts.DecisionEffect, except *contracts.Decisi
 		if len(names) > 4 {
 			names = append(names[:4:4], fmt.Sprintf("%d more", len(names)-4))
 		}
-		parts = append(parts, k+" "+strings.Join(names, ", "))
+		parts = append(parts, wordOf(k)+" "+strings.Join(names, ", "))
 	}
-	return "also " + strings.Join(parts, "; ")
+	return strings.Join(parts, "; ")
 }
 
 func incarnation(node string, n uint64) string {

@@ -14,7 +14,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-var update = flag.Bool("update", false, "write testdata/*.golden anew")
+var update = flag.Bool("update", false, "write testdata/*.golden again")
 
 // TestWhyOfARecordedFleet explains the restarts in the log of a real fleet,
 // with two agents under one_for_all of which one was killed, and another agent
@@ -25,7 +25,7 @@ func TestWhyOfARecordedFleet(t *testing.T) {
 	r.events = recorded(t, "testdata/restarts.jsonl")
 	var b strings.Builder
 	for _, agent := range []string{"one", "two", "hung"} {
-		got, known, err := Why(r, agent)
+		got, known, err := Why(r, Question{Node: agent})
 		if err != nil || !known {
 			t.Fatalf("%s: known %v, %v", agent, known, err)
 		}
