@@ -47,6 +47,10 @@ type extra struct {
 	Boot    bool             `json:"boot,omitempty"`
 	Runners []tree.Runner    `json:"runners,omitempty"`
 	Runner  string           `json:"runner,omitempty"`
+
+	Outdated      bool                `json:"outdated,omitempty"`
+	Keep          bool                `json:"keep,omitempty"`
+	Configuration *tree.Configuration `json:"configuration,omitempty"`
 }
 
 // encode gives its JSON. Of most inputs it is empty, and a storm brings many.
@@ -63,7 +67,8 @@ func Write(in tree.Input) (contracts.DecisionInput, error) {
 	x := extra{
 		Failed: in.Kind == tree.StartFailed, Normal: in.Normal, Unwell: in.Unwell, PID: in.PID, Command: in.Command,
 		Token: in.Token, Spec: in.Spec, Count: in.Count, To: in.To, Mode: in.Mode, Boot: in.Boot, Runners: in.Runners,
-		Runner: in.Runner,
+		Runner:   in.Runner,
+		Outdated: in.Outdated, Keep: in.Keep, Configuration: in.Configuration,
 	}
 	if in.Chain != in.Event {
 		x.Chain = in.Chain
@@ -104,6 +109,7 @@ func Read(r contracts.DecisionInput) (tree.Input, error) {
 	in.Normal, in.Unwell, in.PID, in.Chain = x.Normal, x.Unwell, x.PID, x.Chain
 	in.Command, in.Token, in.Spec, in.Boot, in.Runners = x.Command, x.Token, x.Spec, x.Boot, x.Runners
 	in.Count, in.To, in.Mode, in.Runner = x.Count, x.To, x.Mode, x.Runner
+	in.Outdated, in.Keep, in.Configuration = x.Outdated, x.Keep, x.Configuration
 	if in.Chain == "" {
 		in.Chain = in.Event
 	}

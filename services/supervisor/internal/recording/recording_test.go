@@ -27,7 +27,10 @@ func inputs() []tree.Input {
 			Kind: tree.Order, Command: tree.Add, Node: "b", Token: "t", At: noon,
 			Spec: &tree.Spec{ID: "b", Parent: "root", Agent: &tree.Agent{Runner: tree.AnyRunner, StartDeadline: time.Second}},
 		},
+		{Kind: tree.Order, Command: tree.RollIt, Node: "root", Count: 2, Outdated: true, At: noon},
 		{Kind: tree.Configure, Boot: true, At: noon},
+		{Kind: tree.Configure, Keep: true, At: noon},
+		{Kind: tree.Configure, At: noon, Configuration: &tree.Configuration{Source: "f", Digest: "d", Sections: map[string]string{"routing": "r"}, MaxUnavailable: 2}},
 		{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r", Capacity: 4}, {Name: "s", Named: true}}, At: noon},
 	}
 }

@@ -293,13 +293,13 @@ func TestRefused(t *testing.T) {
 	specs := forest(group("g", tree.OneForOne, 5, "a", "b"))
 	s := newScene(t, specs, nil)
 	s.play(time.Second)
-	moved := changed(specs, func(s *tree.Spec) {
+	other := changed(specs, func(s *tree.Spec) {
 		if s.ID == "b" {
-			s.Parent = "root"
+			s.Agent, s.Supervisor = nil, &tree.Supervisor{Strategy: tree.OneForOne}
 		}
 	})
-	if _, err := Run(s.state(len(s.log)-1), Options{Specs: moved}); !errors.Is(err, ErrConfig) {
-		t.Errorf("an agent that moved: %v", err)
+	if _, err := Run(s.state(len(s.log)-1), Options{Specs: other}); !errors.Is(err, ErrConfig) {
+		t.Errorf("an agent that is a supervisor: %v", err)
 	}
 	old := s.state(0)
 	old.Past = slices.Clone(old.Past)

@@ -24,6 +24,7 @@ func (t *Tree) begin(n *node, cause, chain string, again bool) {
 		t.claim(n)
 		return
 	}
+	t.renewed(n)
 	previous, lost := cmp.Or(n.st.Runner, n.st.From), n.st.Lost
 	n.st.Incarnation, n.st.Newest = max(n.st.Incarnation, n.st.Newest)+1, 0
 	n.st.Runner, n.st.PID = "", 0

@@ -43,31 +43,100 @@ func ValidateTree(specs []*Spec) error {
 	return errors.Join(errs...)
 }
 
+// errBusy marks what cannot be configured now and can be soon.
+var errBusy = errors.New("try again when that is done")
+
 // configure makes the tree the configured one: what is the same runs on, what
-// is new is added and started, what is gone is stopped and removed, what
-// changed takes effect with the next start. What was added at run time stays.
+// is new is added and started, what is gone is stopped and removed, what is
+// under another supervisor moves without a restart. What else changed takes
+// effect at once, or with the next start where a process cannot take it on;
+// the configuration may ask for those restarts. What was added at run time
+// stays.
 func (t *Tree) configure(in *Input) {
+	if in.Keep {
+		t.keep(in)
+		return
+	}
 	specs, scales := t.scaled(in.Specs)
 	if err := t.configurable(specs); err != nil {
-		t.refuse(in, Invalid, err.Error())
+		r := Invalid
+		if errors.Is(err, errBusy) {
+			r = Busy
+		}
+		t.refuse(in, r, err.Error())
 		return
 	}
 	t.keepScales(scales)
 	budget := t.budget()
+	fresh := t.install(specs)
+	if t.moded {
+		t.remode(t.root)
+		t.listenAgain() // whoever takes over has heard nothing yet
+	}
 	wanted := make(map[string]bool, len(specs))
-	order := map[string][]*node{}
-	var fresh []*node
 	for _, s := range specs {
 		wanted[s.ID] = true
+	}
+	t.removeUnwanted(wanted)
+	if in.Boot && t.root.st.Phase == Idle {
+		t.begin(t.root, t.cause, t.chain, false)
+	}
+	for _, n := range fresh {
+		if p := n.parent; p != nil && n.st.Phase == Idle && !n.retired() && p.up() && !t.willStart(p, n) {
+			t.begin(n, t.cause, t.chain, false)
+		}
+	}
+	if !reflect.DeepEqual(t.budget(), budget) {
+		t.release()
+	}
+	t.configuredBy(in.Configuration, true)
+	if c := in.Configuration; c != nil && c.MaxUnavailable > 0 {
+		t.rollOutdated(c.MaxUnavailable, in)
+	}
+	t.refuse(in, OK, "")
+}
+
+// keep is a supervisor's beginning that leaves the configuration as it is.
+func (t *Tree) keep(in *Input) {
+	if t.root == nil {
+		t.refuse(in, Invalid, "the tree is empty; there is no configuration to keep")
+		return
+	}
+	t.listenAgain()
+	if in.Boot && t.root.st.Phase == Idle {
+		t.begin(t.root, t.cause, t.chain, false)
+	}
+	t.configuredBy(in.Configuration, false)
+	t.refuse(in, OK, "")
+}
+
+// install gives every node its configured specification and place. It returns
+// those that may have to be started: the new, the moved, and those set apart
+// that are now another program.
+func (t *Tree) install(specs []*Spec) (fresh []*node) {
+	order := map[string][]*node{}
+	for _, s := range specs {
 		n := t.nodes[s.ID]
-		if n == nil {
+		switch {
+		case n == nil:
 			spec := *s
 			// Last for now: ranks are settled below.
 			spec.Dynamic, spec.Rank = false, math.MaxInt64
 			n = t.insert(&spec)
 			fresh = append(fresh, n)
-		} else {
+		case n.leaves(s):
+			if t.relocate(n, t.nodes[s.Parent]) {
+				fresh = append(fresh, n)
+			}
 			t.respecify(n, s)
+		default:
+			former := n.spec
+			if t.respecify(n, s); n.st.Phase == Isolated && n.rebuilt(former) {
+				// What it failed of may be mended: it need not wait for its next try.
+				n.fresh()
+				t.setPhase(n, Idle, "")
+				fresh = append(fresh, n)
+			}
 		}
 		if n.parent == nil || n.spec.Parent == s.Parent {
 			order[s.Parent] = append(order[s.Parent], n)
@@ -78,23 +147,7 @@ func (t *Tree) configure(in *Input) {
 			t.arrange(t.nodes[s.ID], order[s.ID])
 		}
 	}
-	if t.moded {
-		t.remode(t.root)
-		t.listenAgain() // whoever takes over has heard nothing yet
-	}
-	t.removeUnwanted(wanted)
-	if in.Boot && t.root.st.Phase == Idle {
-		t.begin(t.root, t.cause, t.chain, false)
-	}
-	for _, n := range fresh {
-		if p := n.parent; p != nil && n.st.Phase == Idle && p.up() && !t.willStart(p, n) {
-			t.begin(n, t.cause, t.chain, false)
-		}
-	}
-	if !reflect.DeepEqual(t.budget(), budget) {
-		t.release()
-	}
-	t.refuse(in, OK, "")
+	return fresh
 }
 
 // configurable reports why the tree cannot become the configured one.
@@ -102,10 +155,10 @@ func (t *Tree) configurable(specs []*Spec) error {
 	if err := ValidateTree(specs); err != nil {
 		return err
 	}
-	var errs []error
-	listed := make(map[string]bool, len(specs))
+	var errs, busy []error
+	listed := make(map[string]*Spec, len(specs))
 	for _, s := range specs {
-		listed[s.ID] = true
+		listed[s.ID] = s
 	}
 	for _, s := range specs {
 		n := t.nodes[s.ID]
@@ -114,13 +167,20 @@ func (t *Tree) configurable(specs []*Spec) error {
 			errs = append(errs, fmt.Errorf("%w %q: the tree's root is %q", ErrSpec, s.ID, t.root.spec.ID))
 		case n != nil && (n.spec.Supervisor == nil) != (s.Supervisor == nil):
 			errs = append(errs, fmt.Errorf("%w %q: an agent cannot become a supervisor nor the reverse; use another name", ErrSpec, s.ID))
-		case n != nil && n.spec.Parent != s.Parent && n.spec.Origin != s.Parent:
-			errs = append(errs, fmt.Errorf("%w %q: it is under %q and cannot move to %q while the tree has it; remove it first or use another name", ErrSpec, s.ID, n.spec.Parent, s.Parent))
-		case n != nil && n.spec.Origin != "" && !listed[n.spec.Parent] && !n.parent.spec.Dynamic:
+		case n != nil && n.leaves(s):
+			if why, r := t.relocatable(n, s.Parent, listed); r == Busy {
+				busy = append(busy, fmt.Errorf("%q cannot move to %q now: %s; %w", s.ID, s.Parent, why, errBusy))
+			} else if r != OK {
+				errs = append(errs, fmt.Errorf("%w %q: it cannot move to %q: %s", ErrSpec, s.ID, s.Parent, why))
+			}
+		case n != nil && n.spec.Origin != "" && listed[n.spec.Parent] == nil && !n.parent.spec.Dynamic:
 			errs = append(errs, fmt.Errorf("%w %q: it was moved under %q, which is to be removed; move it elsewhere first", ErrSpec, s.ID, n.spec.Parent))
 		}
 	}
-	return errors.Join(errs...)
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	return errors.Join(busy...)
 }
 
 // respecify gives a node its configured spec, if that is another.
@@ -131,9 +191,11 @@ func (t *Tree) respecify(n *node, s *Spec) {
 		spec.Parent, spec.Origin = n.spec.Parent, s.Parent
 	}
 	if !reflect.DeepEqual(&spec, n.spec) {
+		former := n.spec
 		n.spec = &spec
 		t.mark(n, dirtyState|dirtySpec)
 		t.keepMode(n)
+		t.compareBuilds(n, former)
 	}
 }
 
@@ -156,6 +218,7 @@ func (t *Tree) removeUnwanted(wanted map[string]bool) {
 // middle of an operation, which goes from one child to the next, they keep
 // their order until the next configuration.
 func (t *Tree) arrange(p *node, configured []*node) {
+	t.rolls = nil // which are in start order
 	old := slices.Clone(p.kids)
 	first := make(map[*node]bool, len(configured))
 	for _, n := range configured {

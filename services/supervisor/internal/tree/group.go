@@ -39,6 +39,8 @@ func (t *Tree) boot(s *node, again bool) {
 		switch c.st.Phase {
 		case Watched:
 			continue
+		case Running, Stabilising:
+			continue // it was moved here as it is
 		case Stopping:
 			// It was to be stopped while its supervisor was down.
 			if c.st.Then == "" {

@@ -28,6 +28,14 @@ func (h *history) remembered() (failures, restarts []Entry) {
 	return h.failures.latest(MaxHistory), h.restarts.latest(MaxHistory)
 }
 
+// lastFailure is the latest failure, nil if there was none.
+func (h *history) lastFailure() *Entry {
+	if h == nil || len(h.failures.all) == 0 {
+		return nil
+	}
+	return &h.failures.all[len(h.failures.all)-1]
+}
+
 // untold copies the entries that it has not been asked for yet.
 func (h *history) untold() (failures, restarts []Entry) {
 	if h == nil {

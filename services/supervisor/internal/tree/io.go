@@ -69,6 +69,9 @@ const (
 	MoveIt CommandKind = "move"
 	// ModeIt gives a node another mode, or its former one if there is none.
 	ModeIt CommandKind = "mode"
+	// RollIt restarts the agents at and below a node, or the outdated ones among
+	// them, at most Count at once.
+	RollIt CommandKind = "roll"
 )
 
 // Input is one thing that the tree takes into account. Which fields matter
@@ -104,10 +107,16 @@ type Input struct {
 	To      string
 	// Mode belongs to an Order of another mode.
 	Mode *Rollout
-	// Specs are the whole configured tree, parents first, and Boot starts a
-	// tree that is down.
+	// Outdated belongs to an Order to roll.
+	Outdated bool
+	// Specs are the whole configured tree, parents first; Keep leaves the tree
+	// configured as it is instead. Boot starts a tree that is down.
 	Specs []*Spec
+	Keep  bool
 	Boot  bool
+	// Configuration says where Specs come from and what becomes of agents that
+	// they change; nil says nothing and leaves those agents running.
+	Configuration *Configuration
 	// Runners are all that are available now.
 	Runners []Runner
 }
@@ -173,6 +182,13 @@ const (
 	// NoteIsolate: a child exceeded its own limit. It is set apart and tried
 	// again at Due.
 	NoteIsolate EffectKind = "isolate"
+	// NoteRolling: a rolling restart begins, NoteRolled: it is done. When an
+	// agent did not come up that is NoteRollingStopped.
+	NoteRolling        EffectKind = "rolling"
+	NoteRolled         EffectKind = "rolled"
+	NoteRollingStopped EffectKind = "rolling_stopped"
+	// NoteConfigure: another configuration is in force.
+	NoteConfigure EffectKind = "configure"
 	// NoteBudget: a restart waits for budget, at least until Due.
 	NoteBudget EffectKind = "budget"
 )

@@ -27,6 +27,10 @@ func (t *Tree) order(in *Input) {
 		t.setMode(n, in)
 		return
 	}
+	if in.Command == RollIt {
+		t.orderRolling(n, in)
+		return
+	}
 	if why := t.forbidden(n, in.Command); why != "" {
 		t.refuse(in, NotEnforced, why)
 		return
@@ -322,6 +326,7 @@ func (t *Tree) remove(n *node) {
 		t.remove(n.kids[len(n.kids)-1])
 	}
 	t.answer(n, Superseded)
+	t.unmark(n)
 	t.setClaim(n, "")
 	t.setPhase(n, Idle, n.st.Why)
 	n.parent.abandon(n)

@@ -35,6 +35,8 @@ type world struct {
 	excused map[string]bool
 	// calm is set when no more faults happen.
 	calm bool
+	// builds are what incarnations were started from, as far as was ordered.
+	builds map[Replaced]string
 	// foreign are agents that somebody else keeps, which beat with no number;
 	// plain ones beat without their number, too.
 	foreign, plain map[string]bool
@@ -56,6 +58,9 @@ func (w *world) step(in Input) {
 				w.t.Fatalf("%s of %s, whose mode is %s", e.Kind, e.Node, m)
 			}
 			w.lanes[e.Node] = append(w.lanes[e.Node], e)
+		}
+		if n := w.tree.nodes[e.Node]; e.Kind == DoStart {
+			w.builds[Replaced{e.Node, e.Incarnation}] = n.spec.Agent.Build
 		}
 	}
 	w.dropOrders()
@@ -291,7 +296,7 @@ func drawTree(t *rapid.T) []*Spec {
 func TestFleetConverges(t *testing.T) {
 	t.Parallel()
 	rapid.Check(t, func(rt *rapid.T) {
-		w := &world{t: rt, tree: New(Options{}), now: 1e18, lanes: map[string][]Effect{}, live: map[string]uint64{}, seen: map[string]uint64{}, excused: map[string]bool{}}
+		w := &world{t: rt, tree: New(Options{}), now: 1e18, lanes: map[string][]Effect{}, live: map[string]uint64{}, seen: map[string]uint64{}, excused: map[string]bool{}, builds: map[Replaced]string{}}
 		specs := drawTree(rt)
 		w.step(Input{Kind: Configure, Specs: specs, Boot: true})
 		w.step(Input{Kind: Runners, Runners: []Runner{{Name: "r1"}, {Name: "r2", Capacity: 2}}})
@@ -311,7 +316,8 @@ func TestFleetConverges(t *testing.T) {
 func (w *world) disturb(specs []*Spec) {
 	t := w.t
 	agents := sortedKeys(w.live)
-	switch k := rapid.IntRange(0, 19).Draw(t, "what"); {
+	defer w.bounded()
+	switch k := rapid.IntRange(0, 20).Draw(t, "what"); {
 	case k < 7 && len(w.lanes) > 0:
 		w.perform(rapid.SampledFrom(sortedKeys(w.lanes)).Draw(t, "lane"))
 	case k < 13 && len(w.inbox) > 0:
@@ -337,7 +343,10 @@ func (w *world) disturb(specs []*Spec) {
 			w.step(Input{Kind: Order, Command: cmd, Node: n.ID, Token: "x"})
 		}
 	case k == 18:
-		w.step(Input{Kind: Configure, Specs: specs, Boot: true})
+		w.configure(specs)
+	case k == 19:
+		n := rapid.SampledFrom(specs).Draw(t, "rolled")
+		w.step(Input{Kind: Order, Command: RollIt, Node: n.ID, Count: rapid.IntRange(1, 3).Draw(t, "at once"), Outdated: rapid.Bool().Draw(t, "outdated"), Token: "x"})
 	default:
 		w.now = w.now.Add(time.Duration(rapid.IntRange(1, 1500).Draw(t, "ms")) * time.Millisecond)
 		w.step(Input{Kind: Tick})
@@ -368,6 +377,7 @@ func (w *world) settle(specs []*Spec) {
 }
 
 func (w *world) check(specs []*Spec) {
+	w.checkRolling()
 	for _, s := range specs {
 		n := w.tree.nodes[s.ID]
 		if n == nil {

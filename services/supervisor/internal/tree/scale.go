@@ -7,7 +7,6 @@ import (
 	"math"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // Scale is a count that was given at run time to a template that the
@@ -205,81 +204,4 @@ func (t *Tree) keepScales(valid map[string]map[string]Scale) {
 			t.touch(n)
 		}
 	}
-}
-
-// move puts a node with all below it under another supervisor, last. What runs
-// runs on; from now on it is the new supervisor's to restart. What was down only
-// because its supervisor was comes up under one that runs.
-func (t *Tree) move(n *node, in *Input) {
-	to := t.nodes[in.To]
-	if why, r := t.movable(n, to, in.To); r != OK {
-		t.refuse(in, r, why)
-		return
-	}
-	from := n.parent
-	if from == to {
-		t.refuse(in, OK, "")
-		return
-	}
-	from.abandon(n)
-	spec := *n.spec
-	if !spec.Dynamic {
-		spec.Origin = cmp.Or(spec.Origin, spec.Parent)
-	}
-	if spec.Parent = to.spec.ID; spec.Parent == spec.Origin {
-		spec.Origin = ""
-	}
-	spec.Rank = rankGap
-	if len(to.kids) > 0 {
-		spec.Rank += to.kids[len(to.kids)-1].spec.Rank
-	}
-	n.spec, n.parent = &spec, to
-	to.adopt(n)
-	t.mark(n, dirtyState|dirtySpec)
-	t.emit(Effect{Kind: NoteMove, Node: spec.ID, Incarnation: n.st.Incarnation, Reason: "from " + from.spec.ID + " to " + to.spec.ID})
-	t.wake(n)
-	if from.st.Phase != Running && to.st.Phase == Running && n.st.Phase == Idle && !n.retired() {
-		t.begin(n, t.cause, t.chain, false)
-	}
-	if t.moded {
-		t.remode(n)
-	}
-	t.refuse(in, OK, "")
-}
-
-// retired tells whether a node that is down is meant to be.
-func (n *node) retired() bool {
-	return n.st.Why == WhyTerminated || n.st.Why == WhyFinished || n.st.Why == WhyGaveUp
-}
-
-// movable tells why a node cannot move.
-func (t *Tree) movable(n, to *node, name string) (why string, r Result) {
-	switch {
-	case n.parent == nil:
-		return "the root cannot be moved", Invalid
-	case to == nil || to.spec.Supervisor == nil:
-		return "there is no supervisor " + name, NoSupervisor
-	case n.st.Phase == Gone:
-		return "", NotFound
-	}
-	for p := to; p != nil; p = p.parent {
-		if p == n {
-			return "supervisor " + name + " is part of it", Invalid
-		}
-	}
-	if why := significance(n.spec, to.spec); why != "" {
-		return why, Invalid
-	}
-	for _, p := range []*node{n.parent, to} {
-		if p.op() != nil || p.st.Phase != Running && p.st.Phase != Idle {
-			return "supervisor " + p.spec.ID + " is " + strings.ToLower(string(p.st.Phase)) + " or in the middle of a restart; try again when it is done", Busy
-		}
-	}
-	switch {
-	case n.st.Command != nil || n.st.Ended > 0 || n.st.Phase == Starting || n.st.Phase == Verifying || n.st.Phase == Stopping:
-		return "it is " + string(n.st.Phase) + "; try again when that is done", Busy
-	case (n.st.Phase.live() || n.st.Phase.delayed() || n.st.Phase == Claiming || n.st.Phase == Foreign) && to.st.Phase != Running:
-		return "supervisor " + name + " is down", NoSupervisor
-	}
-	return "", OK
 }

@@ -125,6 +125,10 @@ type Agent struct {
 	Listen time.Duration `json:"listen,omitempty"`
 	// Start is what a runner needs to know; the tree does not look inside.
 	Start json.RawMessage `json:"start,omitempty"`
+	// Build stands for all that a running process cannot take on, such as its
+	// command and its environment: while it is the same, a process need not be
+	// restarted. Empty means that it is not known.
+	Build string `json:"build,omitempty"`
 }
 
 // Supervisor is the part of a spec that only supervisors have.

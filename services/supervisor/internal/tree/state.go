@@ -144,6 +144,8 @@ type State struct {
 	Mode  *Setting `json:"mode,omitempty"`
 	// Ear is how far listening for it is while it is claimed.
 	Ear Ear `json:"ear,omitempty"`
+	// Renewal is nil where the process, if there is one, is as specified.
+	Renewal *Renewal `json:"renewal,omitempty"`
 	// Command is the operator's command in progress.
 	Command *Command `json:"command,omitempty"`
 	// Cause is the event that led here, Chain the first event of the story,
@@ -167,8 +169,12 @@ type Supervised struct {
 	Op        *Operation `json:"op,omitempty"`
 	// Scaled holds the templates below it whose count was changed at run time.
 	Scaled map[string]Scale `json:"scaled,omitempty"`
-	// Spent is what was used of the restart budgets; only the root has it.
-	Spent *Spent `json:"spent,omitempty"`
+	// Spent is what was used of the restart budgets, Configured where the
+	// configuration came from and Rolling the rolling restart; only the root
+	// has them.
+	Spent      *Spent      `json:"spent,omitempty"`
+	Configured *Configured `json:"configured,omitempty"`
+	Rolling    *Rolling    `json:"rolling,omitempty"`
 }
 
 // Command is an operator's command about a node.
@@ -246,6 +252,10 @@ func (s *State) clone() *State {
 		cmd := *s.Command
 		c.Command = &cmd
 	}
+	if s.Renewal != nil {
+		renewal := *s.Renewal
+		c.Renewal = &renewal
+	}
 	if s.Mode != nil {
 		mode := *s.Mode
 		c.Mode = &mode
@@ -260,6 +270,8 @@ func (s *State) clone() *State {
 		}
 		sup.Scaled = maps.Clone(sup.Scaled)
 		sup.Spent = sup.Spent.clone()
+		sup.Configured = sup.Configured.clone()
+		sup.Rolling = sup.Rolling.clone()
 		c.Supervisor = &sup
 	}
 	return &c

@@ -25,6 +25,8 @@ func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
 		}
 	}
 	t.settleAll()
+	t.roll()
+	t.settleAll()
 	out, t.out = t.out, nil
 	return out
 }

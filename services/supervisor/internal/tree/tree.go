@@ -26,8 +26,11 @@ type Tree struct {
 	// the earliest instant at which one of them may have it.
 	throttled []waiter
 	refill    Instant
-	runners   []Runner
-	load      map[string]int
+	// rolls are the agents that the rolling restart has yet to come to, in start
+	// order; nil when that is not known.
+	rolls   []*node
+	runners []Runner
+	load    map[string]int
 	// active counts agents that run and are verified.
 	active int
 	// now, out and decision belong to the step in progress, and what its input

@@ -1,0 +1,78 @@
+package tree
+
+import (
+	"slices"
+
+	"pgregory.net/rapid"
+)
+
+// configure gives the tree an edited file: other builds, and agents that are
+// under another supervisor; or the former one.
+func (w *world) configure(specs []*Spec) {
+	t := w.t
+	c := &Configuration{Source: "f", Digest: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "digest"), MaxUnavailable: rapid.IntRange(0, 2).Draw(t, "unavailable")}
+	if rapid.IntRange(0, 9).Draw(t, "keeps") == 0 {
+		w.step(Input{Kind: Configure, Keep: true, Boot: rapid.Bool().Draw(t, "boots"), Configuration: c})
+		return
+	}
+	edited := slices.Clone(specs)
+	for range rapid.IntRange(0, 3).Draw(t, "edits") {
+		i := rapid.IntRange(0, len(edited)-1).Draw(t, "edited")
+		s := *edited[i]
+		if s.Agent == nil {
+			continue
+		}
+		a := *s.Agent
+		a.Build = rapid.SampledFrom([]string{"", "b1", "b2"}).Draw(t, "build")
+		s.Agent = &a
+		if rapid.Bool().Draw(t, "is moved") {
+			to := rapid.SampledFrom(specs).Draw(t, "to")
+			if to.Supervisor != nil {
+				s.Parent, s.Significant = to.ID, false
+			}
+		}
+		edited = append(slices.Delete(edited, i, i+1), &s)
+	}
+	w.step(Input{Kind: Configure, Specs: edited, Boot: true, Configuration: c})
+}
+
+// bounded fails when a rolling restart has more agents down than it may.
+func (w *world) bounded() {
+	r := w.tree.Rolling()
+	if r == nil {
+		return
+	}
+	if len(r.Now) > 3 || r.Done > r.Total {
+		w.t.Fatalf("rolling restart: %+v", r)
+	}
+	marked := 0
+	for _, n := range w.tree.nodes {
+		if n.marked() {
+			marked++
+		}
+	}
+	if left := r.Total - r.Done - len(r.Now); r.Stopped == "" && left != marked || r.Stopped != "" && marked > 0 {
+		w.t.Fatalf("%d agents are marked, and the rolling restart is %+v", marked, r)
+	}
+}
+
+// checkRolling holds what rests to what rolling restarts promise: they are over
+// or stopped, and an agent is outdated exactly if it runs another build than
+// its specification has.
+func (w *world) checkRolling() {
+	if r := w.tree.Rolling(); r != nil && r.Stopped == "" {
+		w.t.Fatalf("the rolling restart never ends: %+v", r)
+	}
+	for id, n := range w.tree.nodes {
+		if n.marked() {
+			w.t.Fatalf("%s still waits to be restarted", id)
+		}
+		if n.spec.Agent == nil || n.st.Phase != Running {
+			continue
+		}
+		runs, says := w.builds[Replaced{id, n.st.Incarnation}], n.spec.Agent.Build
+		if known := runs != "" && says != ""; known && n.outdated() != (runs != says) {
+			w.t.Fatalf("%s runs %q, is specified as %q, and is outdated: %t", id, runs, says, n.outdated())
+		}
+	}
+}
