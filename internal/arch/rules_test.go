@@ -8,6 +8,7 @@ import (
 
 // cores are the packages that hold decisions and no side effects.
 var cores = []string{
+	"internal/backoff",
 	"internal/chain",
 	"services/detector/internal/connection",
 	"services/detector/internal/correlation",
@@ -57,7 +58,7 @@ var rules = []rule{
 		"services share contracts and shell",
 		"what services may share is how they run and how the log is read, not what they decide; a server or another program inside one ties it to them",
 		func(p pkg) []string {
-			allowed := []string{"pkg/contracts", "internal/shell", "internal/guard", "internal/config", "internal/chain"}
+			allowed := []string{"pkg/contracts", "internal/shell", "internal/guard", "internal/backoff", "internal/chain", "internal/config"}
 			return p.importing(p.imports, func(path string) bool {
 				return service(p.path) != "" && isLocal(path) && service(path) == "" && !slices.Contains(allowed, path) ||
 					service(p.path) != "" && under(path, "github.com/nats-io/nats-server/v2")
@@ -108,11 +109,10 @@ var rules = []rule{
 				"github.com/nats-io", "github.com/prometheus", "golang.org/x/sys", "internal",
 			}
 			return p.importing(p.imports, func(path string) bool {
-				if !slices.Contains(cores, p.path) {
+				if !slices.Contains(cores, p.path) || slices.Contains(cores, path) {
 					return false
 				}
-				foreign := service(path) != "" && !slices.Contains(cores, path)
-				return foreign || slices.ContainsFunc(impure, func(i string) bool { return under(path, i) })
+				return service(path) != "" || slices.ContainsFunc(impure, func(i string) bool { return under(path, i) })
 			})
 		},
 	},

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
 // Whatever a file holds: no panic, and either a whole configuration with sound
@@ -68,7 +70,7 @@ func checkSound(t *testing.T, f *File) {
 			a.ShutdownTimeout <= 0 || a.Runner == "" || len(a.Command) == 0 && a.Runner == AnyRunner {
 			t.Errorf("agent is not whole: %+v", a)
 		}
-		if d := a.Policy.Wait(3, -1); d < 0 || d > longest {
+		if d := a.Policy.Delays().WaitAt(2, -1); d < 0 || d > backoff.Longest {
 			t.Errorf("delay %v of %+v", d, a.Policy)
 		}
 	}

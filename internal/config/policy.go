@@ -18,7 +18,6 @@ func readPolicies(o *object, f *File) {
 }
 
 func readPolicy(o *object, p *RestartPolicy) {
-	before := len(o.d.problems)
 	o.integer("max_restarts", &p.MaxRestarts, 0, 10_000)
 	o.duration("time_window", &p.TimeWindow, time.Millisecond, longest)
 	o.duration("restart_delay", &p.Delay, 0, longest)
@@ -26,9 +25,6 @@ func readPolicy(o *object, p *RestartPolicy) {
 	o.duration("reset_after", &p.ResetAfter, 0, longest)
 	readBackoff(o.section("backoff_strategy"), p)
 	o.done(nil)
-	if len(o.d.problems) == before {
-		checkReachable(o, *p)
-	}
 }
 
 // readBackoff reads the growth of delays. Keys that have no meaning for the
@@ -77,28 +73,6 @@ func (b *Backoff) fill(delay time.Duration) {
 	if b.Type == Fixed {
 		b.MaxDelay = 0
 	}
-}
-
-// checkReachable reports a limit that cannot be exceeded: a child that fails
-// at once after each restart waits for so long between them that never more
-// than max_restarts fall into one window. Such a limit looks like protection
-// and is none.
-func checkReachable(o *object, p RestartPolicy) {
-	possible := p.RestartsIn(p.TimeWindow, p.MaxRestarts+1)
-	if possible > p.MaxRestarts {
-		return
-	}
-	place := o.at("time_window")
-	if !o.has("time_window") {
-		place = o.at("max_restarts")
-	}
-	widened := p
-	if !o.has("reset_after") {
-		widened.ResetAfter = 0 // it grows with the window
-	}
-	place.fail("the limit can never be exceeded: %d restarts are allowed in %v, and at this backoff only %d can happen; "+
-		"widen time_window to %v, or lower max_restarts to %d, or shorten the delays",
-		p.MaxRestarts, p.TimeWindow, possible, widened.Quickest(p.MaxRestarts), possible-1)
 }
 
 // policy reads a node's or agent's policy: a name, or a mapping in place. It

@@ -27,7 +27,6 @@ func readTree(top *object, f *File) {
 	if v, ok := top.get("tree"); ok {
 		root.Children = t.children(v, root)
 	}
-	t.checkPace(top.at("tree"), root)
 	t.checkRunners()
 }
 
@@ -230,7 +229,6 @@ func (t *treeReader) checkNode(o *object, n *Node) {
 			break
 		}
 	}
-	t.checkPace(o.value, n)
 }
 
 func anySignificant(n *Node) bool {
@@ -240,38 +238,6 @@ func anySignificant(n *Node) bool {
 		}
 	}
 	return false
-}
-
-// checkPace reports a supervisor whose agents, all failing as fast as their
-// delays let them, cannot exceed the limit that they share. Supervisors among
-// the children fail at no pace that is known here.
-func (t *treeReader) checkPace(place value, n *Node) {
-	if n.Escalation == EscalationIsolate {
-		return // the limit is each child's own
-	}
-	possible, slowest := 0, ""
-	known := map[RestartPolicy]int{} // many share one
-	for _, c := range n.Children {
-		if c.Node != nil {
-			return
-		}
-		if c.Agent.Restart == Temporary {
-			continue
-		}
-		p := c.Agent.Policy
-		if _, ok := known[p]; !ok {
-			known[p] = p.RestartsIn(n.Policy.TimeWindow, n.Policy.MaxRestarts+1)
-		}
-		possible += known[p]
-		slowest = c.Agent.Name
-		if possible > n.Policy.MaxRestarts {
-			return
-		}
-	}
-	if slowest != "" {
-		place.fail("supervisor %q can never exceed its limit of %d restarts in %v: at their restart delays its agents make at most %d; shorten the delays of agents such as %q, widen time_window or lower max_restarts",
-			n.Name, n.Policy.MaxRestarts, n.Policy.TimeWindow, possible, slowest)
-	}
 }
 
 // checkRunners reports runners named like an agent or supervisor: they share

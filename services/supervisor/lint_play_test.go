@@ -36,6 +36,8 @@ type manner struct {
 	never bool
 	// crashes and finishes: it ends as soon as it has come up, badly or well.
 	crashes, finishes bool
+	// lives are how long its first processes live until they crash.
+	lives []time.Duration
 	// stubborn agents take all their time to stop.
 	stubborn bool
 }
@@ -106,10 +108,14 @@ func (p *play) do(in tree.Input) {
 				continue
 			}
 			p.later(m.beats, about(tree.Beat))
+			lives := m.beats
+			if started := p.starts[e.Node]; started <= len(m.lives) {
+				m.crashes, lives = true, m.lives[started-1]
+			}
 			if m.crashes || m.finishes {
 				end := about(tree.Exited)
 				end.Normal = m.finishes
-				p.later(m.beats, end)
+				p.later(lives, end)
 			}
 		case tree.DoStop:
 			spec, _, _ := p.tree.Lookup(e.Node)

@@ -69,15 +69,17 @@ func TestLintLimitOutOfReach(t *testing.T) {
 			t.Errorf("%s started %d times only", agent, p.starts[agent])
 		}
 	}
-	says(t, words, `"poller-1" alone can never exceed it`)
-	says(t, words, `"inner" alone can never exceed it: if "worker" crashes`)
+	says(t, words, `"poller-1" alone does not exceed it`)
+	says(t, words, `"inner" alone does not exceed it: if "worker" crashes`)
+	says(t, words, `the limit of "idle", 5 restarts in 1m, can never be exceeded: at their restart delays its children fail at most 4 times in that time`)
+	says(t, words, `the limit of "apart", 5 restarts in 1m, can never be exceeded: at their restart delays each of its children fails at most 2 times in that time`)
 	// Together they can.
 	p := newPlay(t, f, only(crash, "other", "poller-1", "poller-2"))
 	if p.run(time.Hour); p.gaveUp("pollers") == 0 {
 		t.Error("pollers cannot exceed its limit at all")
 	}
 	f, _ = linted(t, "limit-out-of-reach.ok")
-	for agent, sup := range map[string]string{"poller-1": "pollers", "worker": "outer"} {
+	for agent, sup := range map[string]string{"poller-1": "pollers", "worker": "outer", "seldom-1": "idle", "seldom-2": "idle"} {
 		p := newPlay(t, f, only(crash, agent))
 		if p.run(time.Hour); p.gaveUp(sup) == 0 {
 			t.Errorf("%s did not exceed its limit", sup)
@@ -183,6 +185,7 @@ func thousands(n int) string {
 var (
 	multiplies = regexp.MustCompile(`if "(\w+)" crashes whenever it has come up, it is restarted ([0-9,]+) times .* before "(\w+)" (gives up|sets)`)
 	beyond     = regexp.MustCompile(`^the limit of "(\w+)" is .* if "(\w+)" crashes whenever`)
+	never      = regexp.MustCompile(`^the limit of "(\w+)", .* can never be exceeded`)
 )
 
 // TestLintAgreesWithPlay: of random nested supervisors, the lint says how often
@@ -194,7 +197,7 @@ func TestLintAgreesWithPlay(t *testing.T) {
 		text := nested(rt)
 		f, err := config.Parse("random", []byte(text))
 		if err != nil {
-			rt.Skip(err) // such as a limit that nothing can exceed
+			rt.Fatal(err)
 		}
 		crash := func(agent string) (*play, bool) {
 			p := newPlay(t, f, only(manner{crashes: true}, agent))
@@ -217,6 +220,14 @@ func TestLintAgreesWithPlay(t *testing.T) {
 					rt.Fatalf("%s\nthere were %d, and %s is %s\n%s", w, p.starts[m[1]]-1, m[3], p.phase(m[3]), text)
 				}
 			}
+			if m := never.FindStringSubmatch(w.Message); m != nil {
+				endless++
+				reaches := !isolatedBelow(&f.Tree.Root, m[1])
+				stuck = stuck || reaches
+				if p, over := crash("agent"); over && reaches || p.gaveUp(m[1]) > 0 {
+					rt.Fatalf("%s\nbut it gave up after %s\n%s", w, p.took(), text)
+				}
+			}
 			if m := beyond.FindStringSubmatch(w.Message); m != nil {
 				endless++
 				stuck = stuck || strings.Contains(w.Message, `"agent"`)
@@ -233,6 +244,24 @@ func TestLintAgreesWithPlay(t *testing.T) {
 	if !t.Failed() && (exact == 0 || endless == 0) {
 		t.Error("one of the two never happened")
 	}
+}
+
+// isolatedBelow reports whether one of nested supervisors is below the named one
+// and isolates, so that no failure passes it.
+func isolatedBelow(n *config.Node, name string) bool {
+	below := false
+	for inner := n; inner != nil; {
+		if below && inner.Escalation == config.EscalationIsolate {
+			return true
+		}
+		below = below || inner.Name == name
+		i := slices.IndexFunc(inner.Children, func(c config.Child) bool { return c.Node != nil })
+		if i < 0 {
+			return false
+		}
+		inner = inner.Children[i].Node
+	}
+	return false
 }
 
 // nested makes two to four supervisors within one another, an agent in the

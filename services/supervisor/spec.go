@@ -49,7 +49,7 @@ func specs(f *config.File) ([]*tree.Spec, error) {
 func nodeSpec(n *config.Node, parent string) *tree.Spec {
 	return &tree.Spec{
 		ID: n.Name, Parent: parent, Restart: tree.Restart(n.Restart), Significant: n.Significant,
-		Mode: rollout(n.Mode), Backoff: backoff(n.Policy), ShutdownTimeout: n.ShutdownTimeout,
+		Mode: rollout(n.Mode), Backoff: n.Policy.Delays(), ShutdownTimeout: n.ShutdownTimeout,
 		Supervisor: &tree.Supervisor{
 			Strategy: tree.Strategy(n.Strategy), MaxRestarts: n.Policy.MaxRestarts, Period: n.Policy.TimeWindow,
 			AutoShutdown: tree.AutoShutdown(n.AutoShutdown), Escalation: tree.Escalation(n.Escalation), CoolOff: n.CoolOff, MaxCoolOff: n.MaxCoolOff,
@@ -101,20 +101,12 @@ func budget(c config.RestartBudget) *tree.Budget {
 	return b
 }
 
-// backoff spaces a node's restarts by its policy.
-func backoff(p config.RestartPolicy) tree.Backoff {
-	return tree.Backoff{
-		Type: tree.BackoffType(p.Backoff.Type), Delay: p.Delay, Increment: p.Backoff.Increment,
-		Base: p.Backoff.Base, Max: p.Backoff.MaxDelay, Jitter: p.Backoff.Jitter, Reset: p.ResetAfter,
-	}
-}
-
 // agentSpec leaves the agent's environment out: it may hold secrets, and the
 // tree's specifications are in the event log.
 func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
 	s := &tree.Spec{
 		ID: a.Name, Parent: parent, Restart: tree.Restart(a.Restart), Significant: a.Significant,
-		Mode: rollout(a.Mode), Backoff: backoff(a.Policy), ShutdownTimeout: a.ShutdownTimeout,
+		Mode: rollout(a.Mode), Backoff: a.Policy.Delays(), ShutdownTimeout: a.ShutdownTimeout,
 		Agent: &tree.Agent{
 			Runner: a.Runner, Labels: a.RunnerLabels, Return: a.OnReturn == config.OnReturnReturn,
 			Verify: true, StartDeadline: a.StartDeadline, Stabilisation: a.Stabilisation, Listen: listen(a.HeartbeatInterval),
@@ -200,7 +192,7 @@ func child(f *config.File, req contracts.AddRequest) (*tree.Spec, map[string]str
 	}
 	s := &tree.Spec{
 		ID: c.Name, Parent: req.Parent, Restart: tree.Restart(cmp.Or(c.Restart, string(tree.Permanent))), Significant: c.Significant,
-		Backoff: backoff(policy), ShutdownTimeout: cmp.Or(c.ShutdownTimeout.D(), contracts.DefaultShutdownTimeout),
+		Backoff: policy.Delays(), ShutdownTimeout: cmp.Or(c.ShutdownTimeout.D(), contracts.DefaultShutdownTimeout),
 		Agent: &tree.Agent{
 			Runner: c.Runner, Labels: c.RunnerLabels, Return: f.Placement.OnReturn == config.OnReturnReturn, Verify: true,
 			StartDeadline: cmp.Or(c.StartDeadline.D(), f.Verification.StartDeadline),

@@ -2,7 +2,6 @@ package lint
 
 import (
 	"fmt"
-	"sort"
 	"strings"
 	"time"
 
@@ -39,98 +38,17 @@ func limitWords(p config.RestartPolicy) string {
 	return fmt.Sprintf("%s in %s", many(p.MaxRestarts, "restart"), dur(p.TimeWindow))
 }
 
-// limitOutOfReach looks for agents that can crash for ever because some
-// supervisor above them never exceeds its limit.
-func (c *checker) limitOutOfReach() {
-	stuck := map[*sup][]loop{}
-	for _, s := range c.sups {
-		for _, k := range s.kids {
-			if k.agent == nil || k.restart() == config.Temporary {
-				continue
-			}
-			if l := c.crash(s, k); l.fate == outOfReach {
-				last := l.path[len(l.path)-1]
-				stuck[last] = append(stuck[last], l)
-			}
-		}
-	}
-	for _, s := range c.sups {
-		loops := stuck[s]
-		if len(loops) == 0 || len(loops[0].path) == 1 && s.crowded() {
-			continue
-		}
-		names := make([]string, len(loops))
-		for i, l := range loops {
-			names[i] = l.agent.Name
-		}
-		l, n := loops[0], s.Policy.MaxRestarts
-		k := l.last()
-		slow := fmt.Sprintf("by its restart delays %d crashes take %s", n+1, dur(l.span))
-		if k.sup != nil {
-			slow = fmt.Sprintf("%q gives up %s after it came up and is restarted after a delay, so that %d times take %s", k.name(), dur(l.took), n+1, dur(l.span))
-		}
-		c.warn(c.limit(s), c.reach(s, k, l), "the limit of %q is %s, and %q alone can never exceed it: if %q crashes whenever it has come up, %s; it is restarted for ever, %s%s",
-			s.Name, limitWords(s.Policy), k.name(), l.agent.Name, slow, c.pace(k, l), others(names))
-	}
-}
-
-// last is the child of the last supervisor of a loop.
-func (l loop) last() kid {
-	if n := len(l.path); n > 1 {
-		return kid{sup: l.path[n-2], count: 1}
-	}
-	return kid{agent: l.agent, count: 1}
-}
-
-// others words that a finding is about more than its first child.
-func others(names []string) string {
-	if len(names) < 2 {
-		return ""
-	}
-	return " (the same holds for " + list(names[1:]) + ")"
-}
-
-// pace is how often an agent is restarted in the long run under a limit that is
-// out of reach.
-func (c *checker) pace(k kid, l loop) string {
-	d := c.delays(k.policy(), 1000, k.sup != nil && k.sup.Policy.ResetAfter > 0 && l.took >= k.sup.Policy.ResetAfter)
-	each := l.took + d.last
-	if each <= 0 {
-		return "without a pause"
-	}
-	if l.failures == 1 {
-		return fmt.Sprintf("every %s in the end", dur(each))
-	}
-	return fmt.Sprintf("%s times every %s in the end", num(l.failures), dur(each))
-}
-
-// reach says how to bring a limit within reach of a child.
-func (c *checker) reach(s *sup, k kid, l loop) string {
-	advice := fmt.Sprintf("widen time_window to at least %s", up(l.span))
-	fits := func(n int) bool {
-		try := *s.Node
-		try.Policy.MaxRestarts = n
-		again := l
-		return c.limitOf(&again, &sup{Node: &try, parent: s.parent}, k)
-	}
-	// The largest limit that is within reach.
-	if n := sort.Search(s.Policy.MaxRestarts, func(n int) bool { return !fits(n) }) - 1; n > 0 {
-		advice += fmt.Sprintf(", or lower max_restarts to %d at most", n)
-	}
-	return advice + ", or shorten the delays"
-}
-
 // hungAt is when n+1 starts without a heartbeat would have failed.
-func (c *checker) hungAt(s *sup, a *config.Agent) time.Duration {
+func (c *checker) hungAt(s *sup, a *config.Agent, l luck) time.Duration {
 	n := s.Policy.MaxRestarts
-	return capped(float64(n)*float64(a.StartDeadline) + float64(c.delays(a.Policy, n, false).sum))
+	return capped(float64(times(n, a.StartDeadline)) + float64(c.delays(a.Policy, n, false, l).sum))
 }
 
 // hung lists the children that may hang at each start without their supervisor
 // exceeding its limit, where crashes would exceed it.
 func (c *checker) hung(s *sup) (first *config.Agent, names []string) {
 	for _, k := range s.kids {
-		if k.agent == nil || k.restart() == config.Temporary || k.agent.Heartbeats == config.ByRunner || c.hungAt(s, k.agent) <= s.Policy.TimeWindow {
+		if k.agent == nil || k.restart() == config.Temporary || k.agent.Heartbeats == config.ByRunner || c.hungAt(s, k.agent, shortest) <= s.Policy.TimeWindow {
 			continue
 		}
 		l, _ := c.failing(s, k)
@@ -150,9 +68,9 @@ func (c *checker) hungStart() {
 		if a == nil || s.crowded() {
 			continue
 		}
-		n, at := s.Policy.MaxRestarts, c.hungAt(s, a)
+		n, at := s.Policy.MaxRestarts, c.hungAt(s, a, middling)
 		advice := fmt.Sprintf("widen time_window to at least %s, or lower max_restarts", up(at))
-		left := (s.Policy.TimeWindow - c.delays(a.Policy, n, false).sum) / time.Duration(n)
+		left := (s.Policy.TimeWindow - c.delays(a.Policy, n, false, middling).sum) / time.Duration(n)
 		if left = left.Truncate(100 * time.Millisecond); left >= a.HeartbeatInterval && left > 0 {
 			advice = fmt.Sprintf("lower start_deadline to %s at most, or widen time_window to at least %s", dur(left), up(at))
 		}
@@ -174,7 +92,7 @@ func (c *checker) limitsMultiply() {
 				continue
 			}
 			l := c.crash(s, k)
-			if l.fate == outOfReach || levels(l) < 2 || l.failures-1 < tooManyRestarts {
+			if l.fate == outOfReach || l.doubt || levels(l) < 2 || l.failures-1 < tooManyRestarts {
 				continue
 			}
 			found = true
@@ -311,7 +229,7 @@ func (c *checker) endless(s *sup, k kid, l loop) bool {
 	each, how := time.Duration(0), ""
 	switch s.Escalation {
 	case config.EscalationIgnore:
-		each = l.took + c.delays(k.policy(), 1000, false).last
+		each = l.took + c.delays(k.policy(), 1000, false, middling).last
 		how = "ignores its limit"
 	case config.EscalationRestart:
 		if !c.limitOf(&l, s, k) {

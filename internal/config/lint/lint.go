@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
 )
@@ -92,10 +93,12 @@ func Check(f *config.File) []Finding {
 
 // checker is one check of a file.
 type checker struct {
-	f     *config.File
-	root  *sup
-	sups  []*sup // parents first
-	sums  map[row]span
+	f    *config.File
+	root *sup
+	sups []*sup // parents first
+	sums map[row]span
+	// fails is the least time from a supervisor's start to its failure.
+	fails map[*sup]time.Duration
 	rule  Rule
 	found []Finding
 }
@@ -116,7 +119,7 @@ type kid struct {
 }
 
 func newChecker(f *config.File) *checker {
-	c := &checker{f: f, sums: map[row]span{}}
+	c := &checker{f: f, sums: map[row]span{}, fails: map[*sup]time.Duration{}}
 	c.root = c.supervisor(&f.Tree.Root, nil)
 	return c
 }

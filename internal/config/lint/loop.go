@@ -12,7 +12,17 @@ type row struct {
 	policy config.RestartPolicy
 	n      int
 	reset  bool
+	luck   luck
 }
+
+// luck is where in its range the jitter of every delay falls, as
+// [backoff.Delays.WaitAt] takes it.
+type luck float64
+
+const (
+	shortest luck = -1
+	middling luck = 0
+)
 
 // span is a sum of delays, and the last of them.
 type span struct{ sum, last time.Duration }
@@ -20,21 +30,21 @@ type span struct{ sum, last time.Duration }
 // forever is more than any time that matters, far from overflow.
 const forever = 100 * 365 * 24 * time.Hour
 
-// delays adds up a child's first n delays in a row, with the jitter in the
-// middle of its range. Reset: each is the first, since the child has run for
-// long enough before each failure.
-func (c *checker) delays(p config.RestartPolicy, n int, reset bool) span {
-	key := row{p, n, reset}
+// delays adds up a child's first n delays in a row. Reset: each is the first,
+// since the child has run for long enough before each failure.
+func (c *checker) delays(p config.RestartPolicy, n int, reset bool, l luck) span {
+	key := row{p, n, reset, l}
 	if s, ok := c.sums[key]; ok {
 		return s
 	}
 	var s span
+	d := p.Delays()
 	if reset {
-		s.last = p.Wait(1, 0)
-		s.sum = capped(float64(n) * float64(s.last))
+		s.last = d.WaitAt(0, float64(l))
+		s.sum = times(n, s.last)
 	} else {
-		for i := 1; i <= n; i++ {
-			s.last = p.Wait(i, 0)
+		for i := range n {
+			s.last = d.WaitAt(i, float64(l))
 			s.sum = min(forever, s.sum+s.last)
 		}
 	}
@@ -72,6 +82,10 @@ type loop struct {
 	// all agents below it in that time, and how long that takes.
 	failures, starts float64
 	took             time.Duration
+	// least is took with the shortest delays that the jitter allows. Doubt is
+	// set when it depends on the jitter whether a limit on the path is exceeded.
+	least time.Duration
+	doubt bool
 	// span is, when out of reach, the time that the failures of the last one's
 	// child take which would exceed its limit.
 	span time.Duration
@@ -110,28 +124,29 @@ func (c *checker) crash(s *sup, k kid) loop {
 }
 
 // limitOf adds one level: a child of s that fails again and again, each time
-// after l.took. It is false if that never exceeds the limit of s.
+// after l.took. It is false if that never exceeds the limit of s, however short
+// the jitter makes the child's delays.
 func (c *checker) limitOf(l *loop, s *sup, child kid) bool {
-	n := s.Policy.MaxRestarts
-	if s.Strategy == config.StrategyEscalate {
-		n = 0
-	}
-	d := c.delays(child.policy(), n, child.sup != nil && child.sup.Policy.ResetAfter > 0 && l.took >= child.sup.Policy.ResetAfter)
-	l.span = capped(float64(n)*float64(l.took) + float64(d.sum))
+	n := s.limit()
+	reset := child.sup != nil && child.sup.Policy.ResetAfter > 0 && l.took >= child.sup.Policy.ResetAfter
+	l.span = capped(float64(times(n, l.took)) + float64(c.delays(child.policy(), n, reset, middling).sum))
+	least := capped(float64(times(n, l.least)) + float64(c.delays(child.policy(), n, reset, shortest).sum))
 	if s.Escalation == config.EscalationIgnore && s.Strategy != config.StrategyEscalate {
 		return true
 	}
-	if l.span > s.Policy.TimeWindow && n > 0 {
+	if least > s.Policy.TimeWindow && n > 0 {
 		return false
 	}
 	var siblings, along float64
 	if !s.isolates() { // which stops and starts nobody else
 		siblings, along = s.restartedWith(child)
 	}
+	l.doubt = l.doubt || l.span > s.Policy.TimeWindow && n > 0
 	own := l.starts
 	l.starts = own + siblings + float64(n)*(own+along)
 	l.failures *= float64(n + 1)
 	l.took = capped(float64(l.span) + float64(l.took))
+	l.least = capped(float64(least) + float64(l.least))
 	return true
 }
 

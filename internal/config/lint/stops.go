@@ -61,7 +61,7 @@ func (c *checker) loopingShutdown() {
 		}
 		c.warn(s.Setting+".auto_shutdown", "make it restart: transient, so that it stays down when its work is done",
 			"when its significant children have ended, %q shuts down, and being permanent it is started again by %q %s later: its work is done over and over%s",
-			s.Name, p.Name, dur(s.Policy.Wait(1, 0)), then)
+			s.Name, p.Name, dur(s.Policy.Delays().WaitAt(0, 0)), then)
 	}
 }
 

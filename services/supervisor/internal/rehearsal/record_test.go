@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/mistersmith/mistersmith/internal/backoff"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -237,7 +238,7 @@ func group(id string, strategy tree.Strategy, most int, kids ...string) []*tree.
 	}}
 	for _, k := range kids {
 		out = append(out, &tree.Spec{
-			ID: k, Parent: id, Restart: tree.Permanent, Backoff: tree.Backoff{Delay: 100 * time.Millisecond},
+			ID: k, Parent: id, Restart: tree.Permanent, Backoff: backoff.Delays{Delay: 100 * time.Millisecond},
 			Agent: &tree.Agent{Runner: tree.AnyRunner, Verify: true, StartDeadline: time.Second, Stabilisation: 50 * time.Millisecond},
 		})
 	}

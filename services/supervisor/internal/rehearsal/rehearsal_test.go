@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mistersmith/mistersmith/internal/backoff"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -322,7 +323,7 @@ func TestRefused(t *testing.T) {
 	}
 	// Endless restarts without delay end.
 	loop := changed(specs, func(s *tree.Spec) {
-		s.Backoff = tree.Backoff{}
+		s.Backoff = backoff.Delays{}
 		if s.Supervisor != nil {
 			s.Supervisor.Escalation = tree.Ignore
 		}

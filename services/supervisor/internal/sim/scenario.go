@@ -5,6 +5,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mistersmith/mistersmith/internal/backoff"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -209,7 +210,7 @@ func (s *Scenario) grow(r *stream) {
 			spec.ShutdownTimeout = 400 * time.Millisecond
 		}
 		if r.chance(50) {
-			spec.Backoff = tree.Backoff{Delay: r.between(0, time.Second)}
+			spec.Backoff = backoff.Delays{Delay: r.between(0, time.Second)}
 		}
 		add(spec)
 	}
@@ -242,9 +243,9 @@ func (s *Scenario) agent(r *stream, id, parent string) *tree.Spec {
 	}
 	switch r.below(3) {
 	case 1:
-		spec.Backoff = tree.Backoff{Delay: r.between(1, time.Second), Jitter: 0.2}
+		spec.Backoff = backoff.Delays{Delay: r.between(1, time.Second), Jitter: 0.2}
 	case 2:
-		spec.Backoff = tree.Backoff{Type: tree.Exponential, Base: 2, Delay: 100 * time.Millisecond, Max: 3 * time.Second, Reset: 5 * time.Second}
+		spec.Backoff = backoff.Delays{Type: backoff.Exponential, Base: 2, Delay: 100 * time.Millisecond, Max: 3 * time.Second, Reset: 5 * time.Second}
 	}
 	parents := slices.IndexFunc(s.Specs, func(p *tree.Spec) bool { return p.ID == parent })
 	if s.Specs[parents].Supervisor.AutoShutdown != tree.Never && spec.Restart != tree.Permanent {

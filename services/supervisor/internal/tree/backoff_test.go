@@ -4,55 +4,15 @@ import (
 	"strings"
 	"testing"
 	"time"
-)
 
-func TestBackoffs(t *testing.T) {
-	t.Parallel()
-	const ms = time.Millisecond
-	for _, c := range []struct {
-		name string
-		b    Backoff
-		want []time.Duration
-	}{
-		{"none", Backoff{}, []time.Duration{0, 0, 0}},
-		{"fixed", Backoff{Type: Fixed, Delay: 100 * ms}, []time.Duration{100 * ms, 100 * ms, 100 * ms}},
-		{"linear", Backoff{Type: Linear, Delay: 100 * ms, Increment: 50 * ms, Max: 190 * ms}, []time.Duration{100 * ms, 150 * ms, 190 * ms}},
-		{"exponential", Backoff{Type: Exponential, Delay: 100 * ms, Base: 1.5, Max: 300 * ms}, []time.Duration{100 * ms, 150 * ms, 225 * ms, 300 * ms, 300 * ms}},
-		{"fibonacci", Backoff{Type: Fibonacci, Delay: 500 * ms, Max: 3 * time.Second}, []time.Duration{500 * ms, 500 * ms, time.Second, 1500 * ms, 2500 * ms, 3 * time.Second}},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			for n, want := range c.want {
-				if got := c.b.Wait(n, 1); got != want {
-					t.Errorf("restart %d waits %s, want %s", n, got, want)
-				}
-			}
-			if got := c.b.Wait(1_000_000, 1); got < 0 || got > longest {
-				t.Errorf("restart 1,000,000 waits %s", got)
-			}
-		})
-	}
-	j := Backoff{Type: Exponential, Delay: 100 * ms, Base: 2, Max: time.Second, Jitter: 0.2}
-	seen := map[time.Duration]bool{}
-	for seed := range uint64(1000) {
-		d := j.Wait(0, seed)
-		if d < 80*ms || d > 120*ms || d != j.Wait(0, seed) {
-			t.Fatalf("seed %d: %s", seed, d)
-		}
-		seen[d] = true
-		if j.Wait(30, seed) > time.Second {
-			t.Fatalf("seed %d: jitter exceeds the cap", seed)
-		}
-	}
-	if len(seen) < 900 {
-		t.Errorf("jitter gives only %d different delays of 1000", len(seen))
-	}
-}
+	"github.com/mistersmith/mistersmith/internal/backoff"
+)
 
 func TestBackoffIsAStateAndResets(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 100}),
 		agent("a", "root", func(s *Spec) {
-			s.Backoff = Backoff{Type: Exponential, Delay: time.Second, Base: 2, Reset: time.Minute}
+			s.Backoff = backoff.Delays{Type: backoff.Exponential, Delay: time.Second, Base: 2, Reset: time.Minute}
 		}))
 	for _, want := range []time.Duration{1, 2, 4} {
 		b.crash("a")
@@ -74,7 +34,7 @@ func TestBackoffIsAStateAndResets(t *testing.T) {
 
 func TestGroupWaitsTheLongestDelay(t *testing.T) {
 	t.Parallel()
-	delay := func(d time.Duration) func(*Spec) { return func(s *Spec) { s.Backoff = Backoff{Delay: d} } }
+	delay := func(d time.Duration) func(*Spec) { return func(s *Spec) { s.Backoff = backoff.Delays{Delay: d} } }
 	b := newBench(t, sup("root", "", Supervisor{Strategy: RestForOne, MaxRestarts: 9}),
 		agent("a", "root", delay(3*time.Second)), agent("b", "root", delay(time.Second)), agent("c", "root"))
 	b.took()
@@ -102,7 +62,7 @@ func TestBackoffOfASupervisorThatDoesNotComeUp(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 100}),
 		with(sup("p", "root", Supervisor{}), func(s *Spec) {
-			s.Backoff = Backoff{Type: Exponential, Delay: 10 * time.Second, Base: 2, Reset: time.Minute}
+			s.Backoff = backoff.Delays{Type: backoff.Exponential, Delay: 10 * time.Second, Base: 2, Reset: time.Minute}
 		}), agent("a", "p"), agent("b", "p"))
 	waits := func(what string, want time.Duration) {
 		t.Helper()

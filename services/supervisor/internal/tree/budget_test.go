@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
 func budgeted(b Budget) *Spec {
@@ -193,7 +195,7 @@ func TestBudgetHolds(t *testing.T) {
 				id := fmt.Sprintf("%s-%d", group, i)
 				agents = append(agents, id)
 				specs = append(specs, agent(id, group, onAny, func(s *Spec) {
-					s.Backoff = Backoff{Type: Fixed, Delay: time.Duration(rapid.SampledFrom([]int{0, 0, 3}).Draw(rt, id)) * time.Second}
+					s.Backoff = backoff.Delays{Type: backoff.Fixed, Delay: time.Duration(rapid.SampledFrom([]int{0, 0, 3}).Draw(rt, id)) * time.Second}
 				}))
 			}
 		}

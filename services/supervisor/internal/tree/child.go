@@ -2,6 +2,7 @@ package tree
 
 import (
 	"cmp"
+	"hash/fnv"
 	"time"
 )
 
@@ -310,4 +311,11 @@ func (t *Tree) noteRestart(n *node, due Instant) {
 	why := n.st.Why
 	n.history().restarts.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
 	t.emit(Effect{Kind: NoteRestart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Attempt: n.st.Attempts, Reason: why, Event: n.st.Cause, Chain: n.st.Chain})
+}
+
+// seedOf makes the jitter of different nodes different.
+func seedOf(id string) uint64 {
+	h := fnv.New64a()
+	h.Write([]byte(id))
+	return h.Sum64()
 }

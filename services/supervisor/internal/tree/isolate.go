@@ -3,6 +3,8 @@ package tree
 import (
 	"cmp"
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
 // Cool-offs of the Isolate policy where the supervisor gives none.
@@ -36,8 +38,8 @@ func (s *Supervisor) isolates() bool {
 // failed together are not tried again together.
 func (s *Supervisor) coolOff(child *Spec, n int, seed uint64) time.Duration {
 	first := cmp.Or(s.CoolOff, DefaultCoolOff)
-	b := Backoff{
-		Type: Exponential, Base: 2, Delay: first,
+	b := backoff.Delays{
+		Type: backoff.Exponential, Base: 2, Delay: first,
 		Max: max(first, cmp.Or(s.MaxCoolOff, DefaultMaxCoolOff)), Jitter: child.Backoff.Jitter,
 	}
 	return b.Wait(n, seed)

@@ -9,6 +9,8 @@ import (
 	"unsafe"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
 // isolating is a supervisor that allows each child so many restarts a minute.
@@ -276,7 +278,7 @@ func TestFailuresStayWithTheirChild(t *testing.T) {
 		for _, id := range names {
 			a := agent(id, "s")
 			a.Restart = rapid.SampledFrom([]Restart{Permanent, Transient, Temporary}).Draw(rt, id+" restart")
-			a.Backoff = Backoff{Delay: time.Duration(rapid.IntRange(0, 2).Draw(rt, id+" delay")) * time.Second}
+			a.Backoff = backoff.Delays{Delay: time.Duration(rapid.IntRange(0, 2).Draw(rt, id+" delay")) * time.Second}
 			a.Agent.Verify, a.Agent.StartDeadline, a.Agent.Stabilisation = rapid.Bool().Draw(rt, id+" verify"), time.Second, time.Second
 			specs = append(specs, a)
 		}

@@ -3,12 +3,14 @@ package tree
 import (
 	"testing"
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
 func anywhere(change ...func(*Agent)) func(*Spec) {
 	return func(s *Spec) {
 		s.Agent.Runner = AnyRunner
-		s.Backoff = Backoff{Type: Fixed, Delay: time.Minute}
+		s.Backoff = backoff.Delays{Type: backoff.Fixed, Delay: time.Minute}
 		for _, f := range change {
 			f(s.Agent)
 		}

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"testing"
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
 func inMode(m Mode) func(*Spec) {
@@ -163,7 +165,7 @@ func TestLateBeatOfAHungAgent(t *testing.T) {
 // proposed, or settled before anything else starts.
 func TestLettingGo(t *testing.T) {
 	t.Parallel()
-	slow := func(s *Spec) { s.Backoff = Backoff{Delay: time.Minute} }
+	slow := func(s *Spec) { s.Backoff = backoff.Delays{Delay: time.Minute} }
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("own", "root"), agent("plain", "root"), agent("waits", "root", slow), agent("stops", "root"), agent("dead", "root"))
 	b.crash("waits")
 	b.raw(Input{Kind: Failed, Node: "stops", Incarnation: 1, Reason: "silent"})

@@ -3,13 +3,15 @@ package tree
 import (
 	"testing"
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
 func TestOrders(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}),
 		sup("s", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 5}),
-		agent("a", "s", func(s *Spec) { s.Backoff = Backoff{Delay: time.Second} }), agent("b", "s"))
+		agent("a", "s", func(s *Spec) { s.Backoff = backoff.Delays{Delay: time.Second} }), agent("b", "s"))
 	b.took()
 	for _, c := range []struct {
 		cmd  CommandKind
@@ -41,7 +43,7 @@ func TestOrders(t *testing.T) {
 func TestTerminatingWhatWaitsLetsTheGroupComeBack(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 5}),
-		agent("a", "root", func(s *Spec) { s.Backoff = Backoff{Delay: time.Second} }), agent("b", "root"))
+		agent("a", "root", func(s *Spec) { s.Backoff = backoff.Delays{Delay: time.Second} }), agent("b", "root"))
 	b.crash("a")
 	b.wantPhase("b", Idle)
 	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a"})
@@ -72,7 +74,7 @@ func TestSuspension(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}),
 		sup("s", "root", Supervisor{MaxRestarts: 5}), agent("a", "s"),
-		agent("b", "s", func(s *Spec) { s.Backoff = Backoff{Delay: time.Second} }), agent("z", "root"))
+		agent("b", "s", func(s *Spec) { s.Backoff = backoff.Delays{Delay: time.Second} }), agent("z", "root"))
 	b.crash("b")
 	b.took()
 	b.do(Input{Kind: Order, Command: SuspendIt, Node: "a"})

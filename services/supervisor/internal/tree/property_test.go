@@ -10,6 +10,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
 // world is a fleet that performs effects late, in any order between agents,
@@ -244,7 +246,7 @@ func (w *world) consistent() {
 }
 
 func drawTree(t *rapid.T) []*Spec {
-	backoff := Backoff{Type: Exponential, Delay: time.Duration(rapid.IntRange(0, 2).Draw(t, "delay")) * 100 * time.Millisecond, Base: 2, Max: time.Second, Jitter: 0.2, Reset: time.Minute}
+	delays := backoff.Delays{Type: backoff.Exponential, Delay: time.Duration(rapid.IntRange(0, 2).Draw(t, "delay")) * 100 * time.Millisecond, Base: 2, Max: time.Second, Jitter: 0.2, Reset: time.Minute}
 	var specs []*Spec
 	var sup func(id, parent string, depth int)
 	sup = func(id, parent string, depth int) {
@@ -261,7 +263,7 @@ func drawTree(t *rapid.T) []*Spec {
 				escalation = CoolOff
 			}
 		}
-		specs = append(specs, &Spec{ID: id, Parent: parent, Restart: restart, Backoff: backoff, Supervisor: &Supervisor{
+		specs = append(specs, &Spec{ID: id, Parent: parent, Restart: restart, Backoff: delays, Supervisor: &Supervisor{
 			Strategy:    strategy,
 			MaxRestarts: rapid.IntRange(0, 3).Draw(t, id+" limit"), Period: time.Minute,
 			AutoShutdown: rapid.SampledFrom([]AutoShutdown{Never, AnySignificant, AllSignificant}).Draw(t, id+" auto"),
@@ -276,7 +278,7 @@ func drawTree(t *rapid.T) []*Spec {
 			}
 			r := rapid.SampledFrom([]Restart{Permanent, Permanent, Permanent, Transient, Temporary}).Draw(t, kid+" restart")
 			specs = append(specs, &Spec{
-				ID: kid, Parent: id, Restart: r, Backoff: backoff, ShutdownTimeout: time.Second,
+				ID: kid, Parent: id, Restart: r, Backoff: delays, ShutdownTimeout: time.Second,
 				Significant: auto && r != Permanent && rapid.Bool().Draw(t, kid+" significant"),
 				Agent: &Agent{
 					Runner: AnyRunner, Verify: rapid.Bool().Draw(t, kid+" verify"),

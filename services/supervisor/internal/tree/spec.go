@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
 // Instant is a point in time in nanoseconds since 1970 UTC.
@@ -97,7 +99,7 @@ type Spec struct {
 	// Mode is the mode of the agents below, or of the agent; nil inherits it.
 	Mode *Rollout `json:"mode,omitempty"`
 	// Backoff spaces the restarts of this node.
-	Backoff Backoff `json:"backoff,omitzero"`
+	Backoff backoff.Delays `json:"backoff,omitzero"`
 	// ShutdownTimeout is how long an agent may take to end by itself, or all
 	// below a supervisor; 0 is no bound. What is left then is killed.
 	ShutdownTimeout time.Duration `json:"shutdown_timeout,omitempty"`

@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
 // TestWays: docs/supervision.md names every state of an agent and every way from
@@ -228,7 +230,7 @@ func (s *stroll) specs() []*Spec {
 		a := agent(id, "s")
 		a.Restart = oneOf(s, Permanent, Transient, Temporary)
 		a.Significant = a.Restart != Permanent && s.IntN(4) == 0
-		a.Backoff = Backoff{Delay: time.Duration(s.IntN(2)) * time.Second}
+		a.Backoff = backoff.Delays{Delay: time.Duration(s.IntN(2)) * time.Second}
 		a.Agent.Runner = oneOf(s, "", AnyRunner)
 		a.Agent.Verify, a.Agent.StartDeadline, a.Agent.Stabilisation = true, time.Second, time.Second
 		specs = append(specs, a)

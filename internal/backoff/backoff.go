@@ -1,27 +1,29 @@
-package tree
+// Package backoff computes the delays between the restarts of one child. The
+// supervisor waits by it, and the lint computes its figures from it, so that
+// both agree.
+package backoff
 
 import (
 	"errors"
 	"fmt"
-	"hash/fnv"
 	"math"
 	"time"
 )
 
-// BackoffType says how the delay grows from one restart to the next.
-type BackoffType string
+// Type says how the delay grows from one restart to the next.
+type Type string
 
-// Backoff types. Empty means Fixed.
+// Types of growth. Empty means Fixed.
 const (
-	Fixed       BackoffType = "fixed"
-	Linear      BackoffType = "linear"
-	Exponential BackoffType = "exponential"
-	Fibonacci   BackoffType = "fibonacci"
+	Fixed       Type = "fixed"
+	Linear      Type = "linear"
+	Exponential Type = "exponential"
+	Fibonacci   Type = "fibonacci"
 )
 
-// Backoff spaces the restarts of a node. The zero value restarts at once.
-type Backoff struct {
-	Type BackoffType `json:"type,omitempty"`
+// Delays spaces the restarts of a child. The zero value restarts at once.
+type Delays struct {
+	Type Type `json:"type,omitempty"`
 	// Delay is the wait before the first restart.
 	Delay time.Duration `json:"delay,omitempty"`
 	// Increment is added each time (linear).
@@ -37,32 +39,42 @@ type Backoff struct {
 	Reset time.Duration `json:"reset,omitempty"`
 }
 
-// longest keeps sums of instants and delays far from overflow.
-const longest = 100 * 365 * 24 * time.Hour
+// Longest bounds every delay: sums of instants and delays stay far from overflow.
+const Longest = 100 * 365 * 24 * time.Hour
 
-// Wait gives the delay before restart n (0 is the first). Seed chooses the
+// Wait returns the delay before restart n (0 is the first). Seed chooses the
 // jitter: the same seed and n always give the same delay.
-func (b Backoff) Wait(n int, seed uint64) time.Duration {
+func (b Delays) Wait(n int, seed uint64) time.Duration {
+	if b.Jitter == 0 {
+		return b.WaitAt(n, 0)
+	}
+	return b.WaitAt(n, 2*unit(seed, n)-1)
+}
+
+// WaitAt returns the delay before restart n (0 is the first) for a place within
+// the range of the jitter: -1 is the shortest delay, 0 the middle, 1 the longest.
+func (b Delays) WaitAt(n int, place float64) time.Duration {
 	d := float64(b.Delay)
-	switch b.Type {
-	case Linear:
+	switch {
+	case b.Type == Linear:
 		d += float64(n) * float64(b.Increment)
-	case Exponential:
+	case d == 0: // growth by a factor leaves nothing at nothing, even if the factor overflows
+	case b.Type == Exponential:
 		d *= math.Pow(b.Base, float64(n))
-	case Fibonacci:
+	case b.Type == Fibonacci:
 		d *= fibonacci(n + 1)
 	}
 	if b.Jitter > 0 {
-		d *= 1 + b.Jitter*(2*unit(seed, n)-1)
+		d *= 1 + b.Jitter*place
 	}
-	limit := float64(longest)
+	limit := float64(Longest)
 	if b.Max > 0 {
 		limit = float64(b.Max)
 	}
 	return time.Duration(max(0, min(d, limit)))
 }
 
-// fibonacci gives 1, 1, 2, 3, 5, … for n = 1, 2, 3, 4, 5, ….
+// fibonacci returns 1, 1, 2, 3, 5, … for n = 1, 2, 3, 4, 5, ….
 func fibonacci(n int) float64 {
 	a, b := 0.0, 1.0
 	for range min(n, 1000) {
@@ -79,15 +91,8 @@ func unit(seed uint64, n int) float64 {
 	return float64((x^x>>31)>>11) / (1 << 53)
 }
 
-// seedOf makes the jitter of different nodes different.
-func seedOf(id string) uint64 {
-	h := fnv.New64a()
-	h.Write([]byte(id))
-	return h.Sum64()
-}
-
 // Validate reports everything that is wrong with the backoff.
-func (b Backoff) Validate() error {
+func (b Delays) Validate() error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	switch b.Type {
