@@ -44,6 +44,9 @@ type DecisionsData struct {
 	Inputs []DecisionInput `json:"inputs,omitempty"`
 	// Effects are what will now be done, in order.
 	Effects []DecisionEffect `json:"effects,omitempty"`
+	// Version is the form of Changes. A supervisor refuses to read a form newer
+	// than it knows.
+	Version int `json:"version,omitempty"`
 	// Changes hold the full new state of every node that changed, keyed by
 	// node; null removes it. The fold of all Changes is the tree. Their form
 	// is the supervisor's own.

@@ -118,7 +118,7 @@ type message struct {
 // message encodes one part of the next decision.
 func (j *Journal) message(d Decision, parts []part, i int) (m message) {
 	p := &parts[i]
-	p.Tree, p.Supervisor = j.tree, j.env.Instance
+	p.Tree, p.Supervisor, p.Version = j.tree, j.env.Instance, tree.Version
 	p.Number, p.Cursor = j.number+1, d.Cursor
 	p.More = i < len(parts)-1
 	data, err := p.encode()

@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -99,6 +98,9 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 			}
 			continue
 		}
+		if err := tree.CheckVersion(d.Version); err != nil {
+			return fmt.Errorf("decision %d of tree %s: %w", d.Number, j.tree, err)
+		}
 		if whole := decisions.Add(id, d, d.More); whole != nil {
 			j.apply(st, whole, &shared)
 		}
@@ -116,12 +118,11 @@ func (j *Journal) apply(st *State, parts []contracts.DecisionsData, shared *tree
 	st.Folded++
 	for _, p := range parts {
 		for id, raw := range p.Changes {
-			c := tree.Change{ID: id}
-			if err := json.Unmarshal(raw, &c); err != nil {
+			c, err := tree.ReadChange(p.Version, id, raw)
+			if err != nil {
 				j.env.Log.Error("a change in the log cannot be read and is left out", "tree", j.tree, "node", id, "decision", d.Number, "error", err)
 				continue
 			}
-			c.Removed = c.Removed || string(raw) == "null"
 			shared.Change(&c)
 			st.Tree.Apply(c)
 		}

@@ -24,11 +24,8 @@ type snapshot struct {
 	Tree     tree.Snapshot `json:"tree"`
 }
 
-const (
-	snapshotVersion = 1
-	// maxSnapshot bounds what is unpacked.
-	maxSnapshot = 1 << 30
-)
+// maxSnapshot bounds what is unpacked.
+const maxSnapshot = 1 << 30
 
 var errSnapshot = errors.New("snapshot not usable")
 
@@ -77,15 +74,20 @@ func (p *packer) value(v any) {
 	}
 }
 
-// decodeSnapshot reads a packed snapshot and checks that it is a tree's.
+// decodeSnapshot reads a packed snapshot and checks that it is a tree's. One that
+// cannot be used is errSnapshot; one that only a newer program can use is
+// [tree.ErrVersion].
 func decodeSnapshot(data []byte) (snapshot, error) {
 	var s snapshot
 	z, err := gzip.NewReader(bytes.NewReader(data))
 	if err == nil {
 		err = s.unpack(json.NewDecoder(io.LimitReader(z, maxSnapshot)))
 	}
-	if err == nil && s.Version != snapshotVersion {
-		err = fmt.Errorf("version %d; this program reads %d", s.Version, snapshotVersion)
+	if err == nil {
+		err = s.Tree.Migrate(s.Version)
+	}
+	if errors.Is(err, tree.ErrVersion) {
+		return snapshot{}, fmt.Errorf("snapshot: %w", err)
 	}
 	if err == nil {
 		err = s.Tree.Validate()

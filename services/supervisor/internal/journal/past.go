@@ -2,7 +2,6 @@ package journal
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
@@ -29,11 +28,10 @@ type Past struct {
 func (p *Past) TreeChanges() ([]tree.Change, error) {
 	out := make([]tree.Change, 0, len(p.Changes))
 	for id, raw := range p.Changes {
-		c := tree.Change{ID: id}
-		if err := json.Unmarshal(raw, &c); err != nil {
+		c, err := tree.ReadChange(p.Version, id, raw)
+		if err != nil {
 			return nil, fmt.Errorf("decision %d, change of %s: %w", p.Number, id, err)
 		}
-		c.Removed = c.Removed || string(raw) == "null"
 		out = append(out, c)
 	}
 	return out, nil

@@ -125,7 +125,7 @@ type Saving struct {
 // any more.
 func (j *Journal) Saving(t tree.Snapshot, cursor uint64) *Saving {
 	return &Saving{
-		snapshot: snapshot{Version: snapshotVersion, Number: j.number, Sequence: j.last, Cursor: cursor, Tree: t},
+		snapshot: snapshot{Version: tree.Version, Number: j.number, Sequence: j.last, Cursor: cursor, Tree: t},
 		env:      j.env, tree: j.tree, bucket: j.bucket,
 	}
 }

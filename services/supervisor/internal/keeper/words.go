@@ -117,7 +117,7 @@ func View(t *tree.Tree, id string, deep bool) (contracts.NodeView, bool) {
 
 func status(spec *tree.Spec, st tree.State) contracts.NodeStatus {
 	switch st.Phase {
-	case tree.Starting, tree.Verifying, tree.Stabilising:
+	case tree.Throttled, tree.Unplaced, tree.Starting, tree.Verifying, tree.Stabilising:
 		return contracts.NodeStarting
 	case tree.Running:
 		if st.Supervisor != nil && st.Supervisor.Suspended {
@@ -153,7 +153,7 @@ func status(spec *tree.Spec, st tree.State) contracts.NodeStatus {
 }
 
 func reason(st tree.State) string {
-	if st.Phase == tree.Starting && st.Why == tree.WhyNoRunner {
+	if st.Phase == tree.Unplaced {
 		return "waits for a runner"
 	}
 	if st.Phase == tree.Verifying && st.Why == "" {

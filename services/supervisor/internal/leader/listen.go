@@ -57,14 +57,10 @@ func (l *Leader) matters(agent string, st *tree.State) bool {
 	switch st.Phase {
 	case tree.Claiming:
 		return true
-	case tree.Starting:
-		if st.Runner == "" {
-			// Its start can be ordered only when there is a runner. Listening to
-			// each of ten thousand that wait would take longer than the decision.
-			return false
-		}
-	case tree.Verifying, tree.Stabilising:
+	case tree.Starting, tree.Verifying, tree.Stabilising:
 	default:
+		// Not while its start waits, either: listening to each of ten thousand
+		// that wait would take longer than the decision.
 		return false
 	}
 	spec, _, ok := l.tree.Lookup(agent)

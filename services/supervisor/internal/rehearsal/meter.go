@@ -177,9 +177,9 @@ func (n *place) agentIs() service {
 		return waiting
 	case st.Phase == tree.Gone, dismissed(st), st.Phase == tree.Idle && st.Why == tree.WhyFinished:
 		return off
-	case st.Phase == tree.Starting && st.Why == tree.WhyBudget:
+	case st.Phase == tree.Throttled:
 		return throttled
-	case st.Phase == tree.Waiting, st.Phase == tree.Isolated, st.Phase == tree.Starting && st.Why == tree.WhyNoRunner:
+	case st.Phase == tree.Waiting, st.Phase == tree.Isolated, st.Phase == tree.Unplaced:
 		return waiting
 	case n.parent == nil:
 		return down

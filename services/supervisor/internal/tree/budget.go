@@ -78,7 +78,7 @@ type waiter struct {
 }
 
 func (w waiter) waits() bool {
-	return !w.n.removed && w.n.st.Phase == Starting && w.n.st.Ticket == w.ticket
+	return !w.n.removed && w.n.st.Phase == Throttled && w.n.st.Ticket == w.ticket
 }
 
 // budget is what bounds restarts, or nil.
@@ -110,8 +110,8 @@ func (t *Tree) earliest(b *Budget, runner string) Instant {
 // it last in the line.
 func (t *Tree) throttle(n *node, from string) {
 	t.seq++
-	n.st.Ticket, n.st.From, n.st.Why = t.seq, from, WhyBudget
-	t.touch(n)
+	t.setPhase(n, Throttled, "")
+	n.st.Ticket, n.st.From = t.seq, from
 	t.throttled = append(t.throttled, waiter{n, n.st.Ticket})
 	switch b := t.budget(); {
 	case len(t.throttled) == 1 || t.refill <= t.now:
@@ -123,7 +123,7 @@ func (t *Tree) throttle(n *node, from string) {
 	default:
 		t.refill = min(t.refill, t.earliest(b, from))
 	}
-	if n.st.Ticket > 0 {
+	if n.st.Phase == Throttled {
 		t.emit(Effect{
 			Kind: NoteBudget, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: from, Due: t.earliest(t.budget(), from),
 			Reason: "the restart budget is used up; " + strconv.Itoa(len(t.throttled)) + " wait for it", Event: n.st.Cause, Chain: n.st.Chain,
@@ -205,8 +205,6 @@ func (t *Tree) grant(n *node, b *Budget) {
 		}
 		t.touch(t.root)
 	}
-	n.st.Ticket, n.st.Why, n.st.Decision = 0, "", t.decision
-	t.touch(n)
 	t.place(n, from)
 }
 
@@ -221,7 +219,7 @@ func (t *Tree) expire(b *Budget, s *Spent) {
 // when, at the earliest, it has its turn.
 func (t *Tree) Throttled(id string) (place int, earliest Instant, ok bool) {
 	n, b := t.nodes[id], t.budget()
-	if n == nil || n.st.Ticket == 0 || b == nil {
+	if n == nil || n.st.Phase != Throttled || b == nil {
 		return 0, 0, false
 	}
 	place = sort.Search(len(t.throttled), func(i int) bool { return t.throttled[i].ticket >= n.st.Ticket })

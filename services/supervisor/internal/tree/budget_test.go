@@ -33,7 +33,7 @@ func TestFleetBudget(t *testing.T) {
 	b.crash("a")
 	for id, want := range map[string]int{"c": 1, "a": 2} {
 		place, at, ok := b.tree.Throttled(id)
-		if st := b.state(id); st.Phase != Starting || st.Why != WhyBudget || !ok || place != want || at != epoch.Add(time.Minute) {
+		if st := b.state(id); st.Phase != Throttled || !ok || place != want || at != epoch.Add(time.Minute) {
 			t.Errorf("%s: %s %s, place %d until %v, %v", id, st.Phase, st.Why, place, at.Time(), ok)
 		}
 	}
@@ -45,10 +45,10 @@ func TestFleetBudget(t *testing.T) {
 		t.Errorf("loaded: next %v %v", due.Time(), ok)
 	}
 	b.after(57 * time.Second)
-	b.wantPhase("c", Starting)
+	b.wantPhase("c", Throttled)
 	b.after(time.Second)
 	b.wantPhase("c", Running)
-	b.wantPhase("a", Starting)
+	b.wantPhase("a", Throttled)
 	b.after(time.Second)
 	b.wantPhase("a", Running)
 }
@@ -63,14 +63,14 @@ func TestRunnerBudget(t *testing.T) {
 	b.crash("b")
 	b.crash("c")
 	b.wantPhase("a", Running)
-	b.wantPhase("b", Starting)
+	b.wantPhase("b", Throttled)
 	b.wantPhase("c", Running)
 	// An operator's restart does not wait.
 	b.do(Input{Kind: Order, Command: RestartIt, Node: "b"})
 	b.wantPhase("b", Running)
 	// Nor does anything once there is no budget any more.
 	b.crash("a")
-	b.wantPhase("a", Starting)
+	b.wantPhase("a", Throttled)
 	b.do(Input{Kind: Configure, Specs: []*Spec{
 		sup("root", "", Supervisor{MaxRestarts: 9}),
 		agent("a", "root", pinned("r1")), agent("b", "root", pinned("r1")), agent("c", "root", pinned("r2")),
@@ -96,14 +96,14 @@ func TestSameBudget(t *testing.T) {
 			}
 			b.now = epoch.Add(time.Minute)
 			b.do(Input{Kind: Configure, Specs: specs(1), Boot: true})
-			b.wantPhase("b", Starting)
+			b.wantPhase("b", Throttled)
 			if due, ok := b.tree.Next(); !ok || due != b.now {
 				t.Errorf("next %v %v", due.Time(), ok)
 			}
 			b.after(0)
 			b.wantPhase("b", Running)
 			b.crash("b")
-			b.wantPhase("b", Starting)
+			b.wantPhase("b", Throttled)
 			b.do(Input{Kind: Configure, Specs: specs(2)})
 			b.wantPhase("b", Running)
 		})
@@ -119,7 +119,7 @@ func TestFirstStartsAreFree(t *testing.T) {
 	}
 	b.crash("a")
 	b.crash("b")
-	b.wantPhase("b", Starting)
+	b.wantPhase("b", Throttled)
 	b.do(Input{Kind: Order, Command: Add, Node: "d", Spec: agent("d", "root")})
 	b.wantPhase("d", Running)
 	// What waits can be stopped, and then waits no more.

@@ -31,7 +31,6 @@ func (t *Tree) begin(n *node, cause, chain string, again bool) {
 	n.st.Runner, n.st.PID = "", 0
 	n.st.Beat, n.st.Unwell, n.st.Overdue, n.st.Kill, n.st.Then, n.st.Lost = false, false, false, false, "", false
 	n.st.Decision = t.decision
-	t.setPhase(n, Starting, "")
 	if again && n.st.Incarnation > 1 && t.budget() != nil {
 		if lost {
 			// No other start on that runner is to be spared for it.

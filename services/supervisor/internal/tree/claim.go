@@ -106,7 +106,7 @@ func (t *Tree) letGo(n *node) (awaited bool) {
 		if dropped = n.st.Ended > 0 || t.willStart(p, n); !dropped {
 			return false
 		}
-	case phase.delayed() || n.unstarted():
+	case phase.delayed() || phase.pending():
 		dropped = true
 	case phase == Stopping:
 		dropped = n.st.Then == ThenFail || n.st.Then == ThenStartFailed || n.st.Then == ThenRestart || p.op() != nil && p.op().Kind != OpStop

@@ -263,7 +263,7 @@ func (t *Tree) stopped(c *node) bool {
 		c.blameFor(c.parent.op())
 		t.stop(c, "", WhyOrdered, false)
 		return false
-	case !c.st.Phase.live() || c.unstarted():
+	case !c.st.Phase.live():
 		if c.st.Phase != Idle {
 			ended = true
 			t.setPhase(c, Idle, WhyOrdered)

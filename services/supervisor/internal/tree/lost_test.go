@@ -53,7 +53,7 @@ func TestLostAgentsMove(t *testing.T) {
 	b.wantOn("a", "r2", 2)
 	b.wantOn("b", "r3", 2)
 	b.wantOn("c", "r2", 2)
-	if st := b.state("p"); st.Phase != Starting || st.Why != WhyNoRunner || st.Incarnation != 2 {
+	if st := b.state("p"); st.Phase != Unplaced || st.Incarnation != 2 {
 		t.Errorf("pinned: %+v", st)
 	}
 	if w := b.state("root").Supervisor.Window; len(w) > 0 {
@@ -131,9 +131,9 @@ func TestLabels(t *testing.T) {
 		b.do(Input{Kind: Runners, Runners: []Runner{{Name: "r1"}, {Name: "r2", Labels: labels}}})
 	}
 	set(map[string]string{"gpu": "yes"})
-	b.wantPhase("a", Starting)
+	b.wantPhase("a", Unplaced)
 	set(map[string]string{"gpu": "yes", "zone": "a"})
-	b.wantPhase("a", Starting)
+	b.wantPhase("a", Unplaced)
 	set(map[string]string{"gpu": "yes", "zone": "b", "disk": "fast"})
 	b.wantOn("a", "r2", 1)
 }

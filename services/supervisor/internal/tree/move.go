@@ -33,7 +33,7 @@ func (t *Tree) move(n *node, in *Input) {
 // start, or was down only because its supervisor was.
 func (t *Tree) relocate(n, to *node) (due bool) {
 	from := n.parent
-	if due = !from.up(); n.unstarted() {
+	if due = !from.up(); n.st.Phase.pending() {
 		due = true
 		t.setPhase(n, Idle, "") // its supervisor no longer counts on it
 	}
@@ -115,7 +115,7 @@ func (t *Tree) movable(n, to *node, name string) (why string, r Result) {
 
 // holds reports whether there is something of a node that runs or is to start.
 func (n *node) holds() bool {
-	return n.st.Phase.live() || n.st.Phase.delayed() || n.st.Phase == Claiming || n.st.Phase == Foreign
+	return n.st.Phase.live() || n.st.Phase.pending() || n.st.Phase.delayed() || n.st.Phase == Claiming || n.st.Phase == Foreign
 }
 
 // restful reports what a move must wait for: a node, or a supervisor that it
@@ -126,7 +126,7 @@ func (t *Tree) restful(n, to *node) (why string, r Result) {
 			return "supervisor " + p.spec.ID + " is " + strings.ToLower(string(p.st.Phase)) + " or in the middle of a restart", Busy
 		}
 	}
-	if n.st.Command != nil || n.st.Ended > 0 || n.st.Phase == Starting && !n.unstarted() || n.st.Phase == Verifying || n.st.Phase == Stopping {
+	if n.st.Command != nil || n.st.Ended > 0 || n.st.Phase == Starting || n.st.Phase == Verifying || n.st.Phase == Stopping {
 		return "it is " + string(n.st.Phase), Busy
 	}
 	return "", OK

@@ -166,7 +166,7 @@ func (t *Tree) obey(n *node) {
 		}
 	case RestartIt:
 		switch {
-		case !phase.live():
+		case !phase.live() && !phase.pending():
 			t.launch(n)
 		default:
 			t.terminate(n, ThenRestart)
@@ -206,7 +206,7 @@ func (t *Tree) terminate(n *node, then Then) {
 	switch {
 	case n.st.Phase == Claiming && n.st.Claim.ours():
 		t.stop(n, then, WhyTerminated, false)
-	case !n.st.Phase.live() || n.unstarted():
+	case !n.st.Phase.live():
 		if n.st.Phase != Gone {
 			// An end that waits to be dealt with is overtaken by the order.
 			n.st.Ended, n.st.Normal = 0, false
@@ -257,7 +257,7 @@ func (t *Tree) add(in *Input) {
 		return
 	}
 	if n := t.nodes[spec.ID]; n != nil {
-		if n.st.Phase.live() {
+		if n.st.Phase.live() || n.st.Phase.pending() {
 			t.refuse(in, AlreadyStarted, "")
 		} else {
 			t.refuse(in, AlreadyPresent, "")

@@ -6,40 +6,39 @@ import (
 	"strings"
 )
 
-// needsRunner tells whether an agent is to start and has no runner yet.
-func (n *node) needsRunner() bool {
-	return n.spec.Agent != nil && n.st.Phase == Starting && n.st.Ticket == 0 && n.spec.Agent.Runner != "" && n.st.Runner == ""
-}
-
-// unstarted tells whether an agent is to start and nobody was told yet.
-func (n *node) unstarted() bool {
-	return n.needsRunner() || n.st.Phase == Starting && n.st.Ticket > 0
-}
-
-// place gives a starting agent its runner and orders the start, or lets it
-// wait for one.
+// place gives an agent that is to start its runner and orders the start, or lets
+// it wait for one.
 func (t *Tree) place(n *node, previous string) {
-	if n.needsRunner() {
-		if n.st.Home != "" {
-			previous = n.st.Home
-		}
-		r := t.choose(n.spec.Agent, previous, n.st.Home != "")
-		if r == "" {
-			n.st.Why = WhyNoRunner
-			if !n.listed {
-				n.listed = true
-				t.unplaced = append(t.unplaced, n)
-			}
-			return
-		}
-		n.st.Runner, n.st.Why = r, ""
-		if r == n.st.Home {
-			n.st.Home = ""
-		}
-		t.load[r]++
+	if n.spec.Agent.Runner == "" {
+		t.orderStart(n)
+		return
 	}
-	n.st.From = ""
-	t.touch(n)
+	if n.st.Home != "" {
+		previous = n.st.Home
+	}
+	r := t.choose(n.spec.Agent, previous, n.st.Home != "")
+	if r == "" {
+		if n.st.Phase != Unplaced {
+			t.setPhase(n, Unplaced, "")
+		}
+		if !n.listed {
+			n.listed = true
+			t.unplaced = append(t.unplaced, n)
+		}
+		return
+	}
+	n.st.Runner = r
+	if r == n.st.Home {
+		n.st.Home = ""
+	}
+	t.orderStart(n)
+	t.load[r]++
+}
+
+// orderStart orders the start of an agent's present incarnation.
+func (t *Tree) orderStart(n *node) {
+	t.setPhase(n, Starting, "")
+	n.st.From, n.st.Decision = "", t.decision
 	t.emit(n.startEffect())
 }
 
@@ -95,10 +94,8 @@ func (t *Tree) setRunners(runners []Runner) {
 	})
 	for _, n := range waiting {
 		n.listed = false
-		if !n.removed && n.needsRunner() {
-			if t.place(n, n.st.From); n.st.Runner != "" {
-				n.st.Decision = t.decision
-			}
+		if !n.removed && n.st.Phase == Unplaced {
+			t.place(n, n.st.From)
 		}
 	}
 	for _, r := range t.runners {
@@ -192,7 +189,7 @@ func (t *Tree) Stale(agent string, incarnation uint64, runner string) bool {
 func (t *Tree) Unplaced() int {
 	count := 0
 	for _, n := range t.unplaced {
-		if !n.removed && n.needsRunner() {
+		if !n.removed && n.st.Phase == Unplaced {
 			count++
 		}
 	}

@@ -93,7 +93,7 @@ func (w *world) stopsInOrder() {
 		}
 		waits := false
 		for _, c := range n.kids {
-			turn, down := op.together() || c.spec.Rank >= op.At, !c.st.Phase.live() || c.unstarted()
+			turn, down := op.together() || c.spec.Rank >= op.At, !c.st.Phase.live()
 			waits = waits || turn && c.st.Phase == Stopping
 			if turn && !down && c.st.Phase != Stopping {
 				w.t.Fatalf("%s stops, and %s is %s", id, c.spec.ID, c.st.Phase)

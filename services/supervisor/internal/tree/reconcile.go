@@ -68,7 +68,7 @@ func (n *node) expected() bool {
 // newest is the highest incarnation that may have been started.
 func (n *node) newest() uint64 {
 	known := n.st.Incarnation
-	if n.unstarted() {
+	if n.st.Phase.pending() {
 		known--
 	}
 	return max(known, n.st.Newest)
@@ -145,7 +145,7 @@ func (t *Tree) found(n *node, in *Input) {
 		t.raised(n, in)
 		return
 	}
-	if n.occupies() && !n.unstarted() && n.st.Runner != in.Runner {
+	if n.occupies() && n.st.Runner != in.Runner {
 		t.emit(n.stopEffect()) // the older one
 	}
 	t.hold(n, in)
@@ -200,9 +200,9 @@ func (n *node) adoptable(runner string) bool {
 	op := p.op()
 	turns := op == nil || op.Stage == StageStart
 	switch n.st.Phase {
-	case Starting, Verifying, Stabilising, Running, Claiming, Foreign:
+	case Throttled, Unplaced, Starting, Verifying, Stabilising, Running, Claiming, Foreign:
 		return true
-	case Waiting:
+	case Waiting, Isolated:
 		return turns
 	case Idle:
 		if n.st.Ended > 0 { // that is still to be dealt with
@@ -219,7 +219,7 @@ func (t *Tree) startsLater(n *node, phase Phase) bool {
 	if p == nil || !p.up() {
 		return false
 	}
-	return phase == Waiting || phase.live() || phase == Claiming || phase == Foreign || phase == Idle && !n.st.Hold && t.willStart(p, n)
+	return phase.delayed() || phase.live() || phase.pending() || phase == Claiming || phase == Foreign || phase == Idle && !n.st.Hold && t.willStart(p, n)
 }
 
 // raised makes the next start newer than an incarnation that the log does not
@@ -228,7 +228,7 @@ func (t *Tree) raised(n *node, in *Input) {
 	if in.Incarnation <= n.newest() || in.Incarnation >= MaxIncarnation {
 		return
 	}
-	if n.st.Phase != Starting || in.Incarnation < n.st.Incarnation {
+	if n.st.Phase != Starting && !n.st.Phase.pending() || in.Incarnation < n.st.Incarnation {
 		n.st.Newest = in.Incarnation
 		t.touch(n)
 		return
@@ -236,7 +236,7 @@ func (t *Tree) raised(n *node, in *Input) {
 	n.st.Incarnation, n.st.Newest, n.st.Decision = in.Incarnation+1, 0, t.decision
 	n.st.Beat, n.st.Unwell = false, false
 	t.touch(n)
-	if !n.unstarted() {
+	if n.st.Phase == Starting {
 		t.emit(n.startEffect())
 	}
 }
@@ -244,13 +244,12 @@ func (t *Tree) raised(n *node, in *Input) {
 // declined gives a starting agent another runner, or lets it wait for one: its
 // runner cannot start anything for want of what its host should have.
 func (t *Tree) declined(n *node, in *Input) {
-	if n.st.Phase != Starting || n.unstarted() || n.st.Runner != in.Runner {
+	if n.st.Phase != Starting || n.st.Runner != in.Runner {
 		return
 	}
 	t.load[n.st.Runner]--
 	n.st.Incarnation++ // the refused number is settled
 	n.st.Runner, n.st.PID, n.st.Beat, n.st.Unwell, n.st.Decision = "", 0, false, false, t.decision
-	n.st.Since = t.now
 	t.touch(n)
 	t.place(n, "")
 }

@@ -172,7 +172,7 @@ func TestDeclined(t *testing.T) {
 	b.do(Input{Kind: Declined, Node: "p", Incarnation: 1, Runner: "r1"})
 	b.do(Input{Kind: Declined, Node: "p", Incarnation: 1, Runner: "r1"})
 	b.wantOn("a", "r2", 2)
-	if st := b.state("p"); st.Phase != Starting || st.Why != WhyNoRunner || b.tree.load["r1"] != 0 {
+	if st := b.state("p"); st.Phase != Unplaced || b.tree.load["r1"] != 0 {
 		t.Errorf("p: %+v, load %v", st, b.tree.load)
 	}
 	b.do(Input{Kind: Declined, Node: "a", Incarnation: 2, Runner: "r2"}) // it runs

@@ -114,10 +114,10 @@ func TestConfiguredMoveOfWhatWaits(t *testing.T) {
 		return specs
 	}
 	b := newBench(t, with("g")...)
-	b.wantPhase("a", Starting)
+	b.wantPhase("a", Unplaced)
 	b.apply(1, with("h")...)
 	b.equal("children of h", strings.Join(b.tree.Children("h"), " "), "x y a")
-	b.wantPhase("a", Starting)
+	b.wantPhase("a", Unplaced)
 	b.wantPhase("g", Running)
 	b.do(Input{Kind: Runners, Runners: []Runner{{Name: "r"}}})
 	b.wantPhase("a", Running)

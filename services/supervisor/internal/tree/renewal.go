@@ -21,7 +21,7 @@ func (n *node) outdated() bool { return n.st.Renewal != nil && n.st.Renewal.Buil
 
 // ordered reports whether a process of the present incarnation may exist.
 func (n *node) ordered() bool {
-	return n.spec.Agent != nil && (n.st.Phase.live() && !n.unstarted() || n.st.Claim.ours())
+	return n.spec.Agent != nil && (n.st.Phase.live() || n.st.Claim.ours())
 }
 
 // compareBuilds notes whether an agent whose specification was replaced still

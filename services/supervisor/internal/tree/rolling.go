@@ -238,7 +238,7 @@ func (t *Tree) replacement(c Replaced) (_ replacement, why string) {
 		return replaced, ""
 	case n.st.Phase == Stopping && (n.st.Then == ThenFail || n.st.Then == ThenStartFailed):
 		return notReplaced, n.lastFailure()
-	case n.st.Phase.live(), n.st.Lost, n.st.Phase == Idle && t.willStart(n.parent, n):
+	case n.st.Phase.live(), n.st.Phase.pending(), n.st.Lost, n.st.Phase == Idle && t.willStart(n.parent, n):
 		return underWay, ""
 	case n.st.Incarnation > c.Incarnation && n.failedLast():
 		return notReplaced, n.lastFailure()

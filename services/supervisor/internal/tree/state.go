@@ -14,8 +14,12 @@ const (
 	// Gone: a configured temporary child that ended. It is no child any more
 	// until its supervisor starts anew.
 	Gone Phase = "gone"
-	// Starting: the start was ordered. An agent without a runner waits for
-	// one here.
+	// Throttled: its restart was decided and waits for budget, see [Budget].
+	Throttled Phase = "throttled"
+	// Unplaced: its start was decided and waits for a runner.
+	Unplaced Phase = "unplaced"
+	// Starting: the start was ordered. A supervisor that starts awaits its
+	// children.
 	Starting Phase = "starting"
 	// Verifying: the process runs; its first heartbeat is awaited.
 	Verifying Phase = "verifying"
@@ -62,8 +66,11 @@ func (p Phase) Up() bool {
 	return p == Verifying || p == Stabilising || p == Running || p == Stopping
 }
 
-// coming tells whether a start has begun whose success is not yet known.
-func (p Phase) coming() bool { return p == Starting || p == Verifying }
+// pending reports whether a start was decided that nobody has been told of yet.
+func (p Phase) pending() bool { return p == Throttled || p == Unplaced }
+
+// coming reports whether a start was decided whose success is not yet known.
+func (p Phase) coming() bool { return p == Starting || p == Verifying || p.pending() }
 
 // Reasons for being in a phase that the tree itself gives.
 const (
@@ -71,10 +78,7 @@ const (
 	WhyTerminated = "terminated"
 	WhyFailed     = "failed"
 	WhyGaveUp     = "gave_up"
-	WhyShutdown   = "shutdown"
-	WhyNoRunner   = "no_runner"
 	WhyOrdered    = "ordered"
-	WhyBudget     = "restart_budget"
 )
 
 // Then is what follows a stop that is not part of a group operation.

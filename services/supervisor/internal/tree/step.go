@@ -173,7 +173,7 @@ func (t *Tree) exited(n *node, in *Input) {
 // lost deals with an agent whose runner is gone: it is down without anybody to
 // confirm it.
 func (t *Tree) lost(n *node, in *Input) {
-	if !n.st.Phase.live() || n.unstarted() {
+	if !n.st.Phase.live() {
 		return
 	}
 	n.st.Lost = true
@@ -198,9 +198,6 @@ func (t *Tree) condemned(n *node, in *Input) {
 	then := ThenFail
 	switch n.st.Phase {
 	case Starting, Verifying:
-		if n.unstarted() {
-			return
-		}
 		then = ThenStartFailed
 	case Running:
 		t.steady(n, n.st.Since)

@@ -160,11 +160,11 @@ func (t *Tree) derive(n *node) {
 	if n.spec.Agent != nil && n.st.Phase == Running {
 		t.active++
 	}
-	if n.needsRunner() {
+	if n.st.Phase == Unplaced {
 		n.listed = true
 		t.unplaced = append(t.unplaced, n)
 	}
-	if n.st.Ticket > 0 {
+	if n.st.Phase == Throttled {
 		t.throttled = append(t.throttled, waiter{n, n.st.Ticket})
 		t.seq = max(t.seq, n.st.Ticket)
 	}
@@ -244,7 +244,7 @@ func (t *Tree) Outstanding() []Effect {
 		switch {
 		case n.st.Phase == Stopping:
 			out = append(out, n.stopEffect())
-		case n.st.Phase == Starting && !n.unstarted():
+		case n.st.Phase == Starting:
 			out = append(out, n.startEffect())
 		case n.st.Overdue:
 			out = append(out, n.reportEffect())

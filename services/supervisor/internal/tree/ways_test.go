@@ -113,11 +113,14 @@ func (s *stroll) step(in Input) {
 		if !known || n.spec.Agent == nil {
 			continue
 		}
+		to := n.st.Phase
 		if n.st.Incarnation > was.incarnation {
 			s.note(was.Phase, Starting)
-			was.Phase = Starting
+			if was.Phase = Starting; to.pending() {
+				to = Starting // a start that waits is documented as one
+			}
 		}
-		s.note(was.Phase, n.st.Phase)
+		s.note(was.Phase, to)
 		if p := n.st.Phase; p.Down() && n.st.Claim.ours() {
 			s.t.Fatalf("%s is %s and may live: its claim is %q", id, p, n.st.Claim)
 		}
@@ -197,7 +200,12 @@ func (s *stroll) expected(node string) (in Input) {
 		if in.Kind = Failed; s.IntN(2) == 0 {
 			return Input{Kind: Order, Command: oneOf(s, TerminateIt, RestartIt), Node: "s"}
 		}
-	case Waiting, Isolated:
+	case Isolated:
+		if s.IntN(2) > 0 {
+			return s.tick()
+		}
+		return oneOf(s, Input{Kind: Configure, Specs: s.specs(), Boot: true}, Input{Kind: Order, Command: TerminateIt, Node: "s"})
+	case Waiting:
 		if s.IntN(8) > 0 {
 			return s.tick()
 		}
@@ -218,6 +226,9 @@ func (s *stroll) tick() Input {
 // specs is a configuration of always the same nodes.
 func (s *stroll) specs() []*Spec {
 	specs := []*Spec{sup("root", "", Supervisor{MaxRestarts: 3, Period: time.Minute, Escalation: CoolOff, CoolOff: time.Second})}
+	if s.IntN(2) == 0 {
+		specs[0].Supervisor.Budget = &Budget{Fleet: Allowance{Restarts: 1, Per: 5 * time.Second}}
+	}
 	specs = append(specs, sup("s", "root", Supervisor{
 		Strategy: oneOf(s, OneForOne, OneForAll, RestForOne, Escalate), MaxRestarts: s.IntN(3), Period: time.Minute,
 		Escalation: oneOf(s, ToParent, Terminate, CoolOff, Ignore), CoolOff: time.Second, AutoShutdown: AnySignificant,

@@ -1,0 +1,75 @@
+package tree
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+)
+
+// Version is the form in which this program stores changes and snapshots. It
+// reads what was stored in an older one:
+//
+//	1  An agent whose start waits for budget or for a runner is "starting".
+//	2  It is "throttled" or "unplaced".
+const Version = 2
+
+// ErrVersion tells that something was stored in a form that this program does
+// not know.
+var ErrVersion = errors.New("stored by a newer program")
+
+// CheckVersion reports why a form cannot be read, or nil. The oldest programs
+// stored no version, which is 0 here.
+func CheckVersion(version int) error {
+	if version > Version {
+		return fmt.Errorf("%w: in form %d, and this one reads forms up to %d; use a program that reads form %d", ErrVersion, version, Version, version)
+	}
+	return nil
+}
+
+// ReadChange reads the change of a node as it was stored in a form; null
+// removes the node.
+func ReadChange(version int, id string, raw []byte) (Change, error) {
+	c := Change{ID: id}
+	if err := CheckVersion(version); err != nil {
+		return c, err
+	}
+	if err := json.Unmarshal(raw, &c); err != nil {
+		return c, err
+	}
+	c.Removed = c.Removed || string(raw) == "null"
+	if c.State != nil {
+		c.State.migrate(version)
+	}
+	return c, nil
+}
+
+// Migrate brings a snapshot that was stored in an older form into the present
+// one.
+func (s *Snapshot) Migrate(version int) error {
+	if err := CheckVersion(version); err != nil {
+		return err
+	}
+	for _, r := range s.Nodes {
+		if r != nil && r.State != nil {
+			r.State.migrate(version)
+		}
+	}
+	return nil
+}
+
+func (s *State) migrate(version int) {
+	if version < 2 {
+		s.migrateStarting()
+	}
+}
+
+// migrateStarting names what an agent's start waits for.
+func (s *State) migrateStarting() {
+	switch {
+	case s.Phase != Starting || s.Supervisor != nil:
+	case s.Ticket > 0:
+		s.Phase, s.Why = Throttled, ""
+	case s.Runner == "":
+		s.Phase, s.Why = Unplaced, ""
+	}
+}

@@ -1,0 +1,106 @@
+package tree
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// stored reads a snapshot as an older program has written it.
+func stored(t *testing.T, version int, path string) Snapshot {
+	t.Helper()
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var s Snapshot
+	if err := json.Unmarshal(raw, &s); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Migrate(version); err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+// TestFirstForm: a snapshot of the first form says in the present one where each
+// node was, and the tree continues from there.
+func TestFirstForm(t *testing.T) {
+	t.Parallel()
+	s := stored(t, 1, "testdata/snapshot-v1.json")
+	for id, want := range map[string]Phase{
+		"unplaced": Unplaced, "throttled": Throttled, "starting": Starting, "verifying": Verifying, "running": Running, "stopping": Stopping,
+		"finished": Idle, "gone": Gone, "waiting": Waiting, "shadow": Watched, "isolated": Isolated,
+	} {
+		if got := s.Nodes[id].State.Phase; got != want {
+			t.Errorf("%s is %s, want %s", id, got, want)
+		}
+	}
+	tree, err := Load(Options{}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if place, _, ok := tree.Throttled("throttled"); !ok || place != 1 {
+		t.Errorf("throttled: place %d, %v", place, ok)
+	}
+	tree.Step(&Input{Kind: Runners, Runners: []Runner{{Name: "r2", Labels: map[string]string{"gpu": "yes"}}}}, epoch+1, nil)
+	if _, st, _ := tree.Lookup("unplaced"); st.Phase != Starting || st.Runner != "r2" {
+		t.Errorf("unplaced is %s on %q", st.Phase, st.Runner)
+	}
+}
+
+// A change is read as the state in a snapshot is.
+func TestChangesOfTheFirstForm(t *testing.T) {
+	t.Parallel()
+	raw, err := os.ReadFile("testdata/snapshot-v1.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var nodes struct {
+		Nodes map[string]json.RawMessage `json:"nodes"`
+	}
+	if err := json.Unmarshal(raw, &nodes); err != nil {
+		t.Fatal(err)
+	}
+	var folded Snapshot
+	for id, raw := range nodes.Nodes {
+		c, err := ReadChange(1, id, raw)
+		if err != nil {
+			t.Fatal(err)
+		}
+		folded.Apply(c)
+	}
+	if diff := cmp.Diff(stored(t, 1, "testdata/snapshot-v1.json"), folded, cmpopts.EquateEmpty()); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestNewerForms(t *testing.T) {
+	t.Parallel()
+	if _, err := ReadChange(Version+1, "a", []byte(`{}`)); !errors.Is(err, ErrVersion) {
+		t.Errorf("a newer change: %v", err)
+	}
+	if err := (&Snapshot{}).Migrate(Version + 1); !errors.Is(err, ErrVersion) {
+		t.Errorf("a newer snapshot: %v", err)
+	}
+}
+
+// FuzzReadChange: whatever is stored is read or refused.
+func FuzzReadChange(f *testing.F) {
+	f.Add(1, []byte(`{"state":{"phase":"starting","ticket":3}}`))
+	f.Add(2, []byte(`null`))
+	f.Add(9, []byte(`{}`))
+	f.Fuzz(func(t *testing.T, version int, raw []byte) {
+		c, err := ReadChange(version, "a", raw)
+		if err != nil {
+			return
+		}
+		if c.State != nil && c.State.Phase == Starting && version < 2 && c.State.Ticket > 0 && c.State.Supervisor == nil {
+			t.Errorf("%s is left in an old form", raw)
+		}
+	})
+}
