@@ -13,7 +13,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-// supervisionConfig has the nodes that docs/supervision.md names.
+// supervisionConfig has the nodes that docs/supervision names.
 const supervisionConfig = `
 supervision_tree:
   root_strategy: one_for_one
@@ -25,14 +25,11 @@ supervision_tree:
     - {name: experiments, children: []}
 `
 
-// TestSupervisionCommands runs every command of docs/supervision.md, in its
-// order, and sees to it that each that the text names is among them.
+// TestSupervisionCommands runs every command of docs/supervision, and sees to it
+// that each that the text names is among them.
 func TestSupervisionCommands(t *testing.T) {
 	t.Parallel()
-	text, err := os.ReadFile("../docs/supervision.md")
-	if err != nil {
-		t.Fatal(err)
-	}
+	text := supervisionPages(t)
 	s := deploy(t, supervisionConfig)
 	dir := t.TempDir()
 	config := strings.NewReplacer("WORKER", bin("worker"), "RECORDS", s.records(), "name: research", "name: research\n      strategy: one_for_all").Replace(supervisionConfig)
@@ -91,7 +88,7 @@ func TestSupervisionCommands(t *testing.T) {
 		},
 	}
 	var ran []string
-	for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(string(text), -1) {
+	for _, block := range regexp.MustCompile("(?ms)^```sh\n(.*?)^```$").FindAllStringSubmatch(text, -1) {
 		for line := range strings.Lines(block[1]) {
 			line, _, _ := strings.Cut(strings.TrimSpace(line), "  #")
 			line = strings.TrimSpace(line)
@@ -115,16 +112,41 @@ func TestSupervisionCommands(t *testing.T) {
 			})
 		}
 	}
-	named := regexp.MustCompile("`(smith [^`]*)`").FindAllStringSubmatch(string(text), -1)
+	named := regexp.MustCompile("`(smith [^`]*)`").FindAllStringSubmatch(text, -1)
 	for _, m := range named {
 		if !slices.ContainsFunc(ran, func(line string) bool { return isCase(line, m[1]) }) {
-			t.Errorf("no block of docs/supervision.md runs `%s`", m[1])
+			t.Errorf("no block of docs/supervision runs `%s`", m[1])
 		}
 	}
 	if len(ran) < 20 || len(named) < 12 {
 		t.Errorf("only %d commands in blocks and %d in the text found", len(ran), len(named))
 	}
-	checkTestsNamed(t, string(text))
+	checkTestsNamed(t, text)
+}
+
+// supervisionPages are all pages of docs/supervision: those whose commands build
+// on one another's in their order, then the others.
+func supervisionPages(t *testing.T) string {
+	t.Helper()
+	pages := []string{"rehearsal", "changing-things", "modes"}
+	files, err := filepath.Glob("../docs/supervision/*.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		if page := strings.TrimSuffix(filepath.Base(file), ".md"); !slices.Contains(pages, page) {
+			pages = append(pages, page)
+		}
+	}
+	var b strings.Builder
+	for _, page := range pages {
+		text, err := os.ReadFile(filepath.Join("../docs/supervision", page+".md"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Write(text)
+	}
+	return b.String()
 }
 
 // isCase tells whether a line has all words and flags of a command as the text

@@ -147,11 +147,11 @@ func TestCommandsOfThePages(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	adrs, err := filepath.Glob("../../docs/adr/*.md")
+	below, err := filepath.Glob("../../docs/*/*.md")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pages = append(append(pages, adrs...), "../../README.md", "../../deploy/README.md", "../../CONTRIBUTING.md", "../../CHANGELOG.md")
+	pages = append(append(pages, below...), "../../README.md", "../../deploy/README.md", "../../CONTRIBUTING.md", "../../CHANGELOG.md")
 	var all []command
 	for _, page := range pages {
 		text, err := os.ReadFile(page)

@@ -106,7 +106,11 @@ func TestExamplesAreClean(t *testing.T) {
 		t.Errorf("requirements.yaml:\n%s", lines(found))
 	}
 	blocks := 0
-	for _, page := range []string{"../../../README.md", "../../../deploy/README.md", "../../../docs/configuration.md", "../../../docs/supervision.md", "../../../docs/detection.md"} {
+	pages, err := filepath.Glob("../../../docs/supervision/*.md")
+	if err != nil || len(pages) < 5 {
+		t.Fatal(pages, err)
+	}
+	for _, page := range append(pages, "../../../README.md", "../../../deploy/README.md", "../../../docs/configuration.md", "../../../docs/detection.md") {
 		text, err := os.ReadFile(page)
 		if err != nil {
 			t.Fatal(err)

@@ -22,13 +22,13 @@ func (r *registry) Register(c prometheus.Collector) error {
 	return r.Registerer.Register(c)
 }
 
-// TestMetricsAreDocumented: the table in docs/supervision.md lists what there
+// TestMetricsAreDocumented: the table in docs/supervision/metrics.md lists what there
 // is, and nothing else.
 func TestMetricsAreDocumented(t *testing.T) {
 	t.Parallel()
 	r := &registry{Registerer: prometheus.NewRegistry()}
 	NewMetrics(r, "main")
-	text, err := os.ReadFile("../../../../docs/supervision.md")
+	text, err := os.ReadFile("../../../../docs/supervision/metrics.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +39,6 @@ func TestMetricsAreDocumented(t *testing.T) {
 	slices.Sort(listed)
 	slices.Sort(r.names)
 	if len(listed) < 10 || !slices.Equal(listed, r.names) {
-		t.Errorf("listed in docs/supervision.md:\n%q\nregistered:\n%q", listed, r.names)
+		t.Errorf("listed in docs/supervision/metrics.md:\n%q\nregistered:\n%q", listed, r.names)
 	}
 }

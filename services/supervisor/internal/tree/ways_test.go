@@ -11,7 +11,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/backoff"
 )
 
-// TestWays: docs/supervision.md names every state of an agent and every way from
+// TestWays: docs/supervision/states.md names every state of an agent and every way from
 // one to another, and no other. And what is down is down for certain, or for
 // somebody else to know.
 func TestWays(t *testing.T) {
@@ -23,12 +23,12 @@ func TestWays(t *testing.T) {
 	documented := documentedWays(t)
 	for w := range documented {
 		if s.ways[w] == 0 {
-			t.Errorf("docs/supervision.md has agents go from %s to %s; none ever does", w.from, w.to)
+			t.Errorf("docs/supervision/states.md has agents go from %s to %s; none ever does", w.from, w.to)
 		}
 	}
 	for w, times := range s.ways {
 		if !documented[w] {
-			t.Errorf("agents go from %s to %s, %d times here; docs/supervision.md does not say so", w.from, w.to, times)
+			t.Errorf("agents go from %s to %s, %d times here; docs/supervision/states.md does not say so", w.from, w.to, times)
 		}
 	}
 }
@@ -38,7 +38,7 @@ type way struct{ from, to Phase }
 // documentedWays reads the table of states.
 func documentedWays(t *testing.T) map[way]bool {
 	t.Helper()
-	text, err := os.ReadFile("../../../../docs/supervision.md")
+	text, err := os.ReadFile("../../../../docs/supervision/states.md")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -50,7 +50,7 @@ func documentedWays(t *testing.T) map[way]bool {
 		states[Phase(row[1])] = row[1] != ""
 	}
 	if !found || len(states) < 5 {
-		t.Fatal("the table of states is not found in docs/supervision.md")
+		t.Fatal("the table of states is not found in docs/supervision/states.md")
 	}
 	for _, row := range rows {
 		for _, word := range regexp.MustCompile("`([a-z]+)`").FindAllStringSubmatch(row[2], -1) {
