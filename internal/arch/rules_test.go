@@ -24,7 +24,7 @@ var cores = []string{
 	"services/router/internal/scheduler",
 	"services/supervisor/internal/leader",
 	"services/supervisor/internal/proposals",
-	"services/supervisor/internal/recording",
+	"services/supervisor/internal/decisionlog",
 	"services/supervisor/internal/rehearsal",
 	"services/supervisor/internal/sim",
 	"services/supervisor/internal/tree",

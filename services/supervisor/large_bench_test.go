@@ -14,6 +14,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -102,7 +103,7 @@ func (r *rig) store(f *config.File, runner string) {
 	if _, err := j.Load(ctx); err != nil {
 		r.b.Fatal(err)
 	}
-	if err := j.Append(ctx, journal.Decision{ID: uuid.NewString(), Type: contracts.TreeDecided, At: time.Now()}); err != nil {
+	if err := j.Append(ctx, &decisionlog.Decision{Tree: f.Tree.Name, Number: 1, ID: uuid.NewString(), Type: contracts.TreeDecided, At: tree.Instant(time.Now().UnixNano())}); err != nil {
 		r.b.Fatal(err)
 	}
 	if err := j.Save(ctx, running(r.b, f, runner), 1); err != nil {

@@ -11,6 +11,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/history"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/keeper"
@@ -122,10 +123,7 @@ func (p past) rehearse(ctx context.Context, req contracts.RehearseRequest) (cont
 		}
 		return none, p.refuse(since+" to "+describe(req.To), err)
 	}
-	rec, err := record(st, decisions, req, tree.Instant(time.Now().UnixNano()))
-	if err != nil {
-		return none, err
-	}
+	rec := record(st, decisions, req, tree.Instant(time.Now().UnixNano()))
 	reply, err := rehearsal.Run(rec, rehearsal.Options{Specs: all, Repeat: req.Beyond == "repeat"})
 	switch {
 	case errors.Is(err, rehearsal.ErrConfig), errors.Is(err, rehearsal.ErrEndless):
@@ -142,8 +140,8 @@ func (p past) rehearse(ctx context.Context, req contracts.RehearseRequest) (cont
 
 // record gives a part of the past as rehearsals know it. It begins and ends at
 // the times asked for, or with the decisions, and ends by now.
-func record(st history.State, decisions []journal.Past, req contracts.RehearseRequest, now tree.Instant) (rehearsal.Record, error) {
-	rec := rehearsal.Record{Tree: st.Tree, Runners: st.Runners, From: tree.Instant(decisions[0].At.UnixNano()), To: now}
+func record(st history.State, decisions []*decisionlog.Decision, req contracts.RehearseRequest, now tree.Instant) rehearsal.Record {
+	rec := rehearsal.Record{Tree: st.Tree, Runners: st.Runners, From: decisions[0].At, To: now}
 	switch {
 	case st.Mark.Decision == 0 || st.Mark.At.IsZero():
 	case req.From.Sequence == 0 && req.From.At != nil:
@@ -151,7 +149,7 @@ func record(st history.State, decisions []journal.Past, req contracts.RehearseRe
 	default:
 		rec.From = tree.Instant(st.Mark.At.UnixNano())
 	}
-	last := tree.Instant(decisions[len(decisions)-1].At.UnixNano())
+	last := decisions[len(decisions)-1].At
 	switch {
 	case req.To.Sequence > 0:
 		rec.To = last
@@ -159,17 +157,8 @@ func record(st history.State, decisions []journal.Past, req contracts.RehearseRe
 		rec.To = tree.Instant(req.To.At.UnixNano())
 	}
 	rec.To = max(rec.To, last)
-	for _, p := range decisions {
-		changes, err := p.TreeChanges()
-		if err != nil {
-			return rec, err
-		}
-		rec.Past = append(rec.Past, rehearsal.Decision{
-			Number: p.Number, Sequence: p.Sequence, ID: p.ID, At: tree.Instant(p.At.UnixNano()),
-			Inputs: p.Inputs, Effects: p.Effects, Changes: changes,
-		})
-	}
-	return rec, nil
+	rec.Past = decisions
+	return rec
 }
 
 // refuse turns an error about a moment into an answer.

@@ -36,12 +36,11 @@ func (p past) proposals(ctx context.Context, req contracts.ProposalsRequest) (co
 		ledger.Only = func(node string) bool { return below[node] }
 	}
 	err = j.ReadRecords(ctx, req.From, req.To, proposals.Signs(), func(r journal.Record) error {
-		d := r.Decision
-		if d == nil {
+		if r.Decision == nil {
 			ledger.Happened(r.Event)
 			return nil
 		}
-		return ledger.Decided(proposals.Decision{DecisionsData: d.DecisionsData, ID: d.ID, At: d.At, Sequence: d.Sequence})
+		return ledger.Decided(r.Decision)
 	})
 	switch {
 	case errors.Is(err, proposals.ErrMany):

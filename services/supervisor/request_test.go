@@ -8,8 +8,8 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/history"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/proposals"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -66,7 +66,7 @@ func FuzzPastRequests(f *testing.F) {
 	f.Add([]byte(`{"to":{},"from":[],"config":"supervision_tree: ["}`))
 	f.Add([]byte(`null`))
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	decision := journal.Past{DecisionsData: contracts.DecisionsData{Number: 1}, At: noon, Sequence: 12}
+	decision := &decisionlog.Decision{Number: 1, At: tree.Instant(noon.UnixNano()), Sequence: 12}
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var asked contracts.ProposalsRequest
 		if json.Unmarshal(body, &asked) == nil {
@@ -81,9 +81,9 @@ func FuzzPastRequests(f *testing.F) {
 		var rehearse contracts.RehearseRequest
 		if json.Unmarshal(body, &rehearse) == nil {
 			now := tree.Instant(noon.Add(time.Hour).UnixNano())
-			rec, err := record(history.State{Mark: contracts.TreeMark{Decision: 1, Sequence: 12, At: noon}}, []journal.Past{decision}, rehearse, now)
-			if err != nil || rec.To < tree.Instant(noon.UnixNano()) || rec.To > now {
-				t.Fatalf("from %s to %s: until %s, %v", describe(rehearse.From), describe(rehearse.To), rec.To.Time(), err)
+			rec := record(history.State{Mark: contracts.TreeMark{Decision: 1, Sequence: 12, At: noon}}, []*decisionlog.Decision{decision}, rehearse, now)
+			if rec.To < tree.Instant(noon.UnixNano()) || rec.To > now {
+				t.Fatalf("from %s to %s: until %s", describe(rehearse.From), describe(rehearse.To), rec.To.Time())
 			}
 			if to := rehearse.To; (to.IsZero() || to.Sequence == 0 && to.At.After(now.Time())) && rec.To != now {
 				t.Fatalf("to %s: until %s, which is not now", describe(to), rec.To.Time())

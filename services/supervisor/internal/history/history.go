@@ -10,8 +10,7 @@ import (
 	"slices"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -49,7 +48,7 @@ type State struct {
 // Log is where the past is read from.
 type Log interface {
 	LastSnapshot(ctx context.Context) (t tree.Snapshot, number, sequence uint64, err error)
-	ReadPast(ctx context.Context, after uint64, each func(journal.Past) (bool, error)) error
+	ReadPast(ctx context.Context, after uint64, each func(*decisionlog.Decision) (bool, error)) error
 }
 
 // At gives the tree after the last decision at or before a moment.
@@ -58,7 +57,7 @@ func At(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 	if err != nil {
 		return st, err
 	}
-	err = log.ReadPast(ctx, st.Mark.Sequence, func(p journal.Past) (bool, error) {
+	err = log.ReadPast(ctx, st.Mark.Sequence, func(p *decisionlog.Decision) (bool, error) {
 		if !by(p, m) {
 			return false, nil
 		}
@@ -73,8 +72,8 @@ func At(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 // Between gives the tree at one moment, every decision after it up to another,
 // and the mark of the last. A tree that began later than the first moment is
 // empty then; no first moment means the tree's beginning.
-func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []journal.Past, contracts.TreeMark, error) {
-	fail := func(err error) (State, []journal.Past, contracts.TreeMark, error) {
+func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []*decisionlog.Decision, contracts.TreeMark, error) {
+	fail := func(err error) (State, []*decisionlog.Decision, contracts.TreeMark, error) {
 		return State{}, nil, contracts.TreeMark{}, err
 	}
 	st, err := oldest(ctx, log)
@@ -88,9 +87,9 @@ func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []
 		return fail(err)
 	}
 	end := st.Mark
-	var past []journal.Past
+	var past []*decisionlog.Decision
 	size := 0
-	err = log.ReadPast(ctx, st.Mark.Sequence, func(p journal.Past) (bool, error) {
+	err = log.ReadPast(ctx, st.Mark.Sequence, func(p *decisionlog.Decision) (bool, error) {
 		switch {
 		case !by(p, to):
 			return false, nil
@@ -101,7 +100,7 @@ func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []
 		case p.Number != end.Decision+1:
 			return false, fmt.Errorf("%w: decision %d follows %d", ErrGap, p.Number, end.Decision)
 		}
-		if size += bytes(p); size > MaxPastBytes || len(past) == MaxPast {
+		if size += p.Bytes; size > MaxPastBytes || len(past) == MaxPast {
 			return false, fmt.Errorf("%w: more than %d decisions or %d MiB; choose a shorter time", ErrLong, MaxPast, MaxPastBytes>>20)
 		}
 		past, end = append(past, p), mark(p)
@@ -128,9 +127,9 @@ func start(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 
 // oldest gives the empty state, if the log reaches back to it.
 func oldest(ctx context.Context, log Log) (State, error) {
-	err := log.ReadPast(ctx, 0, func(p journal.Past) (bool, error) {
+	err := log.ReadPast(ctx, 0, func(p *decisionlog.Decision) (bool, error) {
 		if p.Number != 1 {
-			return false, fmt.Errorf("%w: its oldest decision of the tree is number %d, at sequence %d, %s", ErrForgotten, p.Number, p.First, p.At.UTC().Format("2006-01-02T15:04:05.000Z07:00"))
+			return false, fmt.Errorf("%w: its oldest decision of the tree is number %d, at sequence %d, %s", ErrForgotten, p.Number, p.First, p.At.Time().Format("2006-01-02T15:04:05.000Z07:00"))
 		}
 		return false, nil
 	})
@@ -147,11 +146,11 @@ func newest(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 	}
 	st := State{Tree: saved, Mark: contracts.TreeMark{Decision: number, Sequence: seq}}
 	reached := m.Sequence > 0 || m.IsZero()
-	err = log.ReadPast(ctx, seq-1, func(p journal.Past) (bool, error) {
+	err = log.ReadPast(ctx, seq-1, func(p *decisionlog.Decision) (bool, error) {
 		if p.Number == number {
-			st.Mark.At, st.Supervisor = p.At, p.Supervisor
+			st.Mark.At, st.Supervisor = p.At.Time(), p.Supervisor
 		}
-		reached = reached || !p.At.After(*m.At)
+		reached = reached || !p.At.Time().After(*m.At)
 		return false, nil
 	})
 	if err != nil || !reached {
@@ -161,33 +160,29 @@ func newest(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 }
 
 // by tells whether a decision had been made by a moment.
-func by(p journal.Past, m contracts.Moment) bool {
+func by(p *decisionlog.Decision, m contracts.Moment) bool {
 	switch {
 	case m.Sequence > 0:
 		return p.Sequence <= m.Sequence
 	case m.At != nil:
-		return !p.At.After(*m.At)
+		return !p.At.Time().After(*m.At)
 	}
 	return true
 }
 
 // Fold takes the next decision into account.
-func (s *State) Fold(p journal.Past) error {
+func (s *State) Fold(p *decisionlog.Decision) error {
 	if p.Number != s.Mark.Decision+1 {
 		return fmt.Errorf("%w: decision %d follows %d", ErrGap, p.Number, s.Mark.Decision)
 	}
-	changes, err := p.TreeChanges()
-	if err != nil {
-		return err
-	}
-	for _, c := range changes {
+	for _, c := range p.Changes {
 		s.Tree.Apply(c)
 	}
 	for _, in := range p.Inputs {
-		if in.Kind == recording.Takeover {
+		if in.Kind == decisionlog.Takeover {
 			s.Runners = nil
-		} else if in.Kind == recording.Word(tree.Runners) {
-			read, err := recording.Read(in)
+		} else if in.Kind == decisionlog.InputWord(tree.Runners) {
+			read, err := decisionlog.ReadInput(in)
 			if err != nil {
 				continue // recorded when runners were not
 			}
@@ -214,14 +209,6 @@ func inferred(t tree.Snapshot) []tree.Runner {
 	return out
 }
 
-func mark(p journal.Past) contracts.TreeMark {
-	return contracts.TreeMark{Decision: p.Number, Sequence: p.Sequence, At: p.At}
-}
-
-func bytes(p journal.Past) int {
-	n := 200 * (len(p.Inputs) + len(p.Effects))
-	for _, c := range p.Changes {
-		n += len(c)
-	}
-	return n
+func mark(p *decisionlog.Decision) contracts.TreeMark {
+	return contracts.TreeMark{Decision: p.Number, Sequence: p.Sequence, At: p.At.Time()}
 }

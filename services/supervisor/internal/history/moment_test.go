@@ -8,18 +8,18 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // shortLog is a log with some decisions, and a snapshot after the second.
-type shortLog []journal.Past
+type shortLog []*decisionlog.Decision
 
 func (l shortLog) LastSnapshot(context.Context) (t tree.Snapshot, number, sequence uint64, err error) {
 	return tree.Snapshot{}, l[1].Number, l[1].Sequence, nil
 }
 
-func (l shortLog) ReadPast(_ context.Context, after uint64, each func(journal.Past) (bool, error)) error {
+func (l shortLog) ReadPast(_ context.Context, after uint64, each func(*decisionlog.Decision) (bool, error)) error {
 	for _, p := range l {
 		if p.Sequence <= after {
 			continue
@@ -44,8 +44,8 @@ func FuzzMoments(f *testing.F) {
 	noon := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
 	var log shortLog
 	for i := range uint64(4) {
-		log = append(log, journal.Past{
-			DecisionsData: contracts.DecisionsData{Number: i + 1}, At: noon.Add(time.Duration(i) * time.Second), First: 10*i + 10, Sequence: 10*i + 11,
+		log = append(log, &decisionlog.Decision{
+			Number: i + 1, At: tree.Instant(noon.Add(time.Duration(i) * time.Second).UnixNano()), First: 10*i + 10, Sequence: 10*i + 11,
 		})
 	}
 	f.Fuzz(func(t *testing.T, body []byte) {

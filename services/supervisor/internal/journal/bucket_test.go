@@ -26,7 +26,7 @@ func TestSnapshotsAreGuarded(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := grown(0, 3)
-		if err := j.Append(t.Context(), d); err != nil {
+		if err := j.put(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		js.Silence(true)
@@ -39,7 +39,7 @@ func TestSnapshotsAreGuarded(t *testing.T) {
 		if asked := js.Asked() - before; asked != 5 || guards.State.State() != guard.Open {
 			t.Errorf("ten snapshots asked %d times and left the breaker %s", asked, guards.State.State())
 		}
-		if err := j.Append(t.Context(), grown(3, 1)); err != nil || guards.Log.State() != guard.Closed {
+		if err := j.put(t.Context(), grown(3, 1)); err != nil || guards.Log.State() != guard.Closed {
 			t.Errorf("a decision meanwhile: %v, the breaker of the log is %s", err, guards.Log.State())
 		}
 		js.Silence(false)
@@ -60,7 +60,7 @@ func TestSnapshotIsWaitedFor(t *testing.T) {
 		s := natstest.Start(t)
 		first, env := open(t, s, "s1")
 		d := grown(0, 3)
-		if err := first.Append(t.Context(), d); err != nil {
+		if err := first.put(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		if err := first.Save(t.Context(), fold(d), d.Cursor); err != nil {
@@ -109,7 +109,7 @@ func TestStandingIsGuarded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := j.Append(t.Context(), grown(0, 1)); err != nil {
+		if err := j.put(t.Context(), grown(0, 1)); err != nil {
 			t.Fatal(err)
 		}
 		js.Silence(true)
@@ -140,7 +140,7 @@ func TestOutageOpensNoBreaker(t *testing.T) {
 		s := natstest.Start(t)
 		j, env := open(t, s, "s1")
 		d := grown(0, 1)
-		if err := j.Append(t.Context(), d); err != nil {
+		if err := j.put(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		s.Down()

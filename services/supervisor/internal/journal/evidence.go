@@ -8,11 +8,12 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 )
 
 // Record is a decision of the tree, or an event about an agent.
 type Record struct {
-	Decision *Past
+	Decision *decisionlog.Decision
 	Event    contracts.Event
 	Sequence uint64
 }
@@ -44,7 +45,7 @@ func (j *Journal) ReadRecords(ctx context.Context, from, to contracts.Moment, ty
 	}
 	defer msgs.Stop()
 	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
-	var whole assembly
+	var decisions decisionlog.Assembly
 	for at := uint64(0); at < last; {
 		msg, err := msgs.Next(jetstream.NextContext(ctx))
 		if err != nil {
@@ -58,7 +59,7 @@ func (j *Journal) ReadRecords(ctx context.Context, from, to contracts.Moment, ty
 		if at > last || to.Sequence == 0 && to.At != nil && meta.Timestamp.After(*to.At) {
 			return nil
 		}
-		if r, ok := whole.record(msg, at); ok {
+		if r, ok := record(&decisions, msg, at); ok {
 			if err := each(r); err != nil {
 				return err
 			}
@@ -94,24 +95,22 @@ func (j *Journal) messagesFrom(ctx context.Context, from contracts.Moment, subje
 
 // record reads the message at a place; ok is false for what cannot be read and
 // for parts of a decision that is not whole yet.
-func (a *assembly) record(msg jetstream.Msg, at uint64) (r Record, ok bool) {
+func record(decisions *decisionlog.Assembly, msg jetstream.Msg, at uint64) (r Record, ok bool) {
 	ev, err := contracts.DecodeEvent(msg.Subject(), msg.Data())
 	if err != nil {
 		return r, false
 	}
 	r = Record{Event: ev, Sequence: at}
-	if ev.Type.Family() == contracts.FamilyTree {
-		d, err := contracts.DecodeData[contracts.DecisionsData](ev)
-		if err != nil {
-			return r, false
-		}
-		past, whole := a.add(ev, d, at)
-		if !whole {
-			return r, false
-		}
-		r.Decision = &past
+	if ev.Type.Family() != contracts.FamilyTree {
+		return r, true
 	}
-	return r, true
+	data, err := contracts.DecodeData[contracts.DecisionsData](ev)
+	if err != nil {
+		return r, false
+	}
+	// Changes that cannot be read are nothing to the record.
+	r.Decision, _ = decisions.Add(decisionlog.Message{Event: ev, Data: data, Sequence: at})
+	return r, r.Decision != nil
 }
 
 // lastOf is the place of the last message on any of some subjects, 0 where

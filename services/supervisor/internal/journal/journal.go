@@ -15,8 +15,8 @@ import (
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // ErrSuperseded tells that another supervisor has decided about the tree since
@@ -58,31 +58,17 @@ func Open(ctx context.Context, env shell.Env, treeName string, g Guards) (*Journ
 	return &Journal{env: env, tree: treeName, stream: stream, bucket: bucket{kv, g.State}, guard: g.Log}, nil
 }
 
-// Decision is what is appended: the event it becomes has the given id.
-type Decision struct {
-	ID   string
-	Type contracts.EventType
-	// Cause and Chain are the event's causation and correlation.
-	Cause, Chain string
-	At           time.Time
-	Cursor       uint64
-	Inputs       []contracts.DecisionInput
-	Effects      []contracts.DecisionEffect
-	Changes      []tree.Change
-}
-
 // Number is that of the last decision, Sequence its place in the stream.
 func (j *Journal) Number() uint64   { return j.number }
 func (j *Journal) Sequence() uint64 { return j.last }
 
 // Append stores a decision. It tries until it succeeds, ctx ends, or it gets
 // ErrSuperseded.
-func (j *Journal) Append(ctx context.Context, d Decision) error {
-	parts, err := split(d)
+func (j *Journal) Append(ctx context.Context, d *decisionlog.Decision) error {
+	parts, err := decisionlog.Split(d)
 	if err != nil {
-		return err
+		return fmt.Errorf("decision %d of tree %s: %w", d.Number, j.tree, err)
 	}
-	number := j.number + 1
 	a := leader.NewAppend(d.ID, len(parts), j.last)
 	next := j.message(d, parts, 0)
 	for i := range parts {
@@ -101,10 +87,10 @@ func (j *Journal) Append(ctx context.Context, d Decision) error {
 		}
 		j.last = a.Last()
 		if err != nil {
-			return fmt.Errorf("decision %d of tree %s: %w", number, j.tree, err)
+			return fmt.Errorf("decision %d of tree %s: %w", d.Number, j.tree, err)
 		}
 	}
-	j.number = number
+	j.number = d.Number
 	return nil
 }
 
@@ -115,17 +101,13 @@ type message struct {
 	err   error
 }
 
-// message encodes one part of the next decision.
-func (j *Journal) message(d Decision, parts []part, i int) (m message) {
-	p := &parts[i]
-	p.Tree, p.Supervisor, p.Version = j.tree, j.env.Instance, tree.Version
-	p.Number, p.Cursor = j.number+1, d.Cursor
-	p.More = i < len(parts)-1
-	data, err := p.encode()
+// message encodes one part of a decision.
+func (j *Journal) message(d *decisionlog.Decision, parts []decisionlog.Part, i int) (m message) {
+	data, err := parts[i].Encode()
 	if err != nil {
 		return message{err: err}
 	}
-	m.event, m.body, m.err = contracts.NewEvent(j.env.Source(), d.Type, j.tree, d.At).ID(leader.PartID(d.ID, i)).
+	m.event, m.body, m.err = contracts.NewEvent(j.env.Source(), d.Type, j.tree, d.At.Time()).ID(leader.PartID(d.ID, i)).
 		Causation(d.Cause).Correlation(d.Chain).JSON(data).Encode()
 	return m
 }

@@ -17,6 +17,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -41,9 +42,15 @@ func open(t *testing.T, s *natstest.Server, instance string) (*Journal, shell.En
 	return j, env
 }
 
+// put appends a decision as the tree's next.
+func (j *Journal) put(ctx context.Context, d *decisionlog.Decision) error {
+	d.Number = j.Number() + 1
+	return j.Append(ctx, d)
+}
+
 // grown gives a decision that adds n agents, and a root the first time.
-func grown(first, n int) Decision {
-	d := Decision{ID: uuid.NewString(), Type: contracts.TreeDecided, At: time.Now(), Cursor: uint64(first + n)}
+func grown(first, n int) *decisionlog.Decision {
+	d := &decisionlog.Decision{Tree: "main", ID: uuid.NewString(), Type: contracts.TreeDecided, At: tree.Instant(time.Now().UnixNano()), Cursor: uint64(first + n)}
 	if first == 0 {
 		d.Changes = append(d.Changes, tree.Change{
 			ID: "root", Spec: &tree.Spec{ID: "root", Supervisor: &tree.Supervisor{Strategy: tree.OneForOne}},
@@ -58,13 +65,13 @@ func grown(first, n int) Decision {
 			State:    &tree.State{Phase: tree.Starting, Incarnation: 1, Why: strings.Repeat("why ", 50)},
 			Restarts: []tree.Entry{{At: 1, Reason: "r"}},
 		})
-		d.Inputs = append(d.Inputs, contracts.DecisionInput{Kind: "command", Node: id, At: d.At})
+		d.Inputs = append(d.Inputs, contracts.DecisionInput{Kind: "command", Node: id, At: d.At.Time()})
 		d.Effects = append(d.Effects, contracts.DecisionEffect{Kind: "start", Node: id, Incarnation: 1, Input: i})
 	}
 	return d
 }
 
-func fold(ds ...Decision) tree.Snapshot {
+func fold(ds ...*decisionlog.Decision) tree.Snapshot {
 	var s tree.Snapshot
 	for _, d := range ds {
 		for _, c := range d.Changes {
@@ -92,8 +99,8 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 			t.Fatal("a new tree is not fresh")
 		}
 		small, large := grown(0, 10), grown(10, 1000)
-		for _, d := range []Decision{small, large} {
-			if err := j.Append(t.Context(), d); err != nil {
+		for _, d := range []*decisionlog.Decision{small, large} {
+			if err := j.put(t.Context(), d); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -113,13 +120,13 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 		}
 
 		// One that is cut off in the middle never happened.
-		parts, err := split(grown(5000, 1000))
+		parts, err := decisionlog.Split(grown(5000, 1000))
 		if err != nil || len(parts) < 2 {
 			t.Fatalf("%d parts, %v", len(parts), err)
 		}
 		cut := parts[0]
 		cut.Tree, cut.Number, cut.Cursor, cut.More = "main", 3, 99, true
-		raw, err := cut.encode()
+		raw, err := cut.Encode()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,7 +142,7 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 			t.Errorf("a decision that was cut off counts: cursor %d, decision %d", st.Cursor, again.Number())
 		}
 		next := grown(9000, 1)
-		if err := again.Append(t.Context(), next); err != nil {
+		if err := again.put(t.Context(), next); err != nil {
 			t.Fatal(err)
 		}
 		third, _ := open(t, s, "s3")
@@ -153,20 +160,20 @@ func TestFence(t *testing.T) {
 		b, _ := open(t, s, "b")
 		a.mustLoad(t)
 		b.mustLoad(t)
-		if err := a.Append(t.Context(), grown(0, 1)); err != nil {
+		if err := a.put(t.Context(), grown(0, 1)); err != nil {
 			t.Fatal(err)
 		}
-		if err := b.Append(t.Context(), grown(0, 1)); !errors.Is(err, ErrSuperseded) {
+		if err := b.put(t.Context(), grown(0, 1)); !errors.Is(err, ErrSuperseded) {
 			t.Fatalf("a stale append gives %v", err)
 		}
 		if current, err := b.Current(t.Context()); current || err != nil {
 			t.Errorf("b takes itself for current: %v", err)
 		}
 		b.mustLoad(t)
-		if err := b.Append(t.Context(), grown(1, 1)); err != nil {
+		if err := b.put(t.Context(), grown(1, 1)); err != nil {
 			t.Fatal(err)
 		}
-		if err := a.Append(t.Context(), grown(1, 1)); !errors.Is(err, ErrSuperseded) {
+		if err := a.put(t.Context(), grown(1, 1)); !errors.Is(err, ErrSuperseded) {
 			t.Fatalf("now a is stale, and gets %v", err)
 		}
 	})
@@ -180,14 +187,14 @@ func TestLostAnswer(t *testing.T) {
 		j, _ := open(t, s, "a")
 		j.mustLoad(t)
 		d := grown(0, 1)
-		if err := j.Append(t.Context(), d); err != nil {
+		if err := j.put(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		seq := j.Sequence()
 		for _, wait := range []time.Duration{0, contracts.DedupWindow + time.Minute} {
 			<-time.After(wait)
 			j.last, j.number = 0, 0
-			if err := j.Append(t.Context(), d); err != nil {
+			if err := j.put(t.Context(), d); err != nil {
 				t.Fatalf("repeated after %s: %v", wait, err)
 			}
 			if j.Sequence() != seq {
@@ -206,7 +213,7 @@ func TestExpiredLog(t *testing.T) {
 		j, env := open(t, s, "a")
 		j.mustLoad(t)
 		d := grown(0, 3)
-		if err := j.Append(t.Context(), d); err != nil {
+		if err := j.put(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
@@ -217,7 +224,7 @@ func TestExpiredLog(t *testing.T) {
 			t.Fatalf("the log still has %v, %v", last, err)
 		}
 		more := grown(3, 1)
-		if err := j.Append(t.Context(), more); err != nil {
+		if err := j.put(t.Context(), more); err != nil {
 			t.Fatalf("a decision after a long silence: %v", err)
 		}
 		natstest.Streams(t, env.JS)
@@ -226,7 +233,7 @@ func TestExpiredLog(t *testing.T) {
 		if len(st.Tree.Nodes) != 4 || st.Fresh {
 			t.Errorf("%d nodes from the snapshot alone, want 4", len(st.Tree.Nodes))
 		}
-		if err := again.Append(t.Context(), grown(4, 1)); err != nil {
+		if err := again.put(t.Context(), grown(4, 1)); err != nil {
 			t.Fatalf("a successor's decision: %v", err)
 		}
 	})
@@ -241,7 +248,7 @@ func TestAppendEndsWithItsContext(t *testing.T) {
 		s.Down()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()
-		if err := j.Append(ctx, grown(0, 1)); !errors.Is(err, context.DeadlineExceeded) {
+		if err := j.put(ctx, grown(0, 1)); !errors.Is(err, context.DeadlineExceeded) {
 			t.Errorf("without a server: %v", err)
 		}
 		s.Up(t)

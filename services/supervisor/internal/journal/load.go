@@ -2,13 +2,14 @@ package journal
 
 import (
 	"context"
+	"errors"
 	"fmt"
 
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -78,7 +79,7 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 	}
 	defer msgs.Stop()
 	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
-	var decisions leader.Fold[contracts.DecisionsData]
+	var decisions decisionlog.Assembly
 	var shared tree.Shared
 	for j.last < until {
 		msg, err := msgs.Next(jetstream.NextContext(ctx))
@@ -90,7 +91,7 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 			return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
 		}
 		j.last = meta.Sequence.Stream
-		id, d, err := decode(msg.Subject(), msg.Data())
+		part, err := decisionlog.Decode(msg.Subject(), msg.Data(), j.last)
 		if err != nil {
 			j.env.Log.Error("a decision in the log cannot be read and is left out", "tree", j.tree, "sequence", j.last, "error", err)
 			if j.Rejects != nil {
@@ -98,42 +99,29 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 			}
 			continue
 		}
-		if err := tree.CheckVersion(d.Version); err != nil {
-			return fmt.Errorf("decision %d of tree %s: %w", d.Number, j.tree, err)
+		d, err := decisions.Add(part)
+		if errors.Is(err, tree.ErrVersion) {
+			return err
 		}
-		if whole := decisions.Add(id, d, d.More); whole != nil {
-			j.apply(st, whole, &shared)
+		if err != nil {
+			j.env.Log.Error("changes in the log cannot be read and are left out", "tree", j.tree, "sequence", j.last, "error", err)
+		}
+		if d != nil {
+			j.apply(st, d, &shared)
 		}
 	}
 	return nil
 }
 
-// apply takes a whole decision into account.
-func (j *Journal) apply(st *State, parts []contracts.DecisionsData, shared *tree.Shared) {
-	d := parts[0]
+// apply folds a decision into the tree.
+func (j *Journal) apply(st *State, d *decisionlog.Decision, shared *tree.Shared) {
 	if d.Number != j.number+1 {
 		j.env.Log.Error("decisions are missing from the log; the tree may lack changes", "tree", j.tree, "after", j.number, "next", d.Number)
 	}
 	j.number, st.Cursor = d.Number, d.Cursor
 	st.Folded++
-	for _, p := range parts {
-		for id, raw := range p.Changes {
-			c, err := tree.ReadChange(p.Version, id, raw)
-			if err != nil {
-				j.env.Log.Error("a change in the log cannot be read and is left out", "tree", j.tree, "node", id, "decision", d.Number, "error", err)
-				continue
-			}
-			shared.Change(&c)
-			st.Tree.Apply(c)
-		}
+	for i := range d.Changes {
+		shared.Change(&d.Changes[i])
+		st.Tree.Apply(d.Changes[i])
 	}
-}
-
-func decode(subject string, body []byte) (id string, d contracts.DecisionsData, err error) {
-	ev, err := contracts.DecodeEvent(subject, body)
-	if err != nil {
-		return "", d, err
-	}
-	d, err = contracts.DecodeData[contracts.DecisionsData](ev)
-	return ev.ID, d, err
 }

@@ -19,6 +19,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -32,14 +33,14 @@ func TestSnapshotInParts(t *testing.T) {
 		for i := range d.Changes {
 			d.Changes[i].State.Why = noise(t, 90_000)
 		}
-		if err := j.Append(t.Context(), d); err != nil {
+		if err := j.put(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		for range 2 {
 			if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
 				t.Fatal(err)
 			}
-			if err := j.Append(t.Context(), Decision{ID: uuid.NewString(), Type: contracts.TreeDecided, At: time.Now(), Cursor: d.Cursor}); err != nil {
+			if err := j.put(t.Context(), &decisionlog.Decision{ID: uuid.NewString(), Type: contracts.TreeDecided, At: tree.Instant(time.Now().UnixNano()), Cursor: d.Cursor}); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -65,7 +66,7 @@ func TestInterruptedSnapshot(t *testing.T) {
 		j.mustLoad(t)
 		d := grown(0, 3)
 		d.Changes[1].State.Why, d.Changes[2].State.Why = noise(t, 300_000), noise(t, 300_000)
-		if err := j.Append(t.Context(), d); err != nil {
+		if err := j.put(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		killed := j.Saving(fold(d), d.Cursor)
@@ -79,7 +80,7 @@ func TestInterruptedSnapshot(t *testing.T) {
 		}
 		successor, _ := open(t, s, "b")
 		successor.mustLoad(t)
-		if err := successor.Append(t.Context(), grown(3, 1)); err != nil {
+		if err := successor.put(t.Context(), grown(3, 1)); err != nil {
 			t.Fatal(err)
 		}
 		saving := successor.Saving(fold(d), d.Cursor)
@@ -128,8 +129,8 @@ func TestSnapshotReplacedWhileRead(t *testing.T) {
 		j.mustLoad(t)
 		d := grown(0, 3)
 		d.Changes[1].State.Why, d.Changes[2].State.Why = noise(t, 300_000), noise(t, 300_000)
-		save := func(d Decision, all tree.Snapshot) {
-			if err := errors.Join(j.Append(t.Context(), d), j.Save(t.Context(), all, d.Cursor)); err != nil {
+		save := func(d *decisionlog.Decision, all tree.Snapshot) {
+			if err := errors.Join(j.put(t.Context(), d), j.Save(t.Context(), all, d.Cursor)); err != nil {
 				t.Fatal(err)
 			}
 		}
@@ -163,7 +164,7 @@ func TestCorruptSnapshot(t *testing.T) {
 		j, _ := open(t, s, "a")
 		j.mustLoad(t)
 		d := grown(0, 10)
-		if err := j.Append(t.Context(), d); err != nil {
+		if err := j.put(t.Context(), d); err != nil {
 			t.Fatal(err)
 		}
 		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {

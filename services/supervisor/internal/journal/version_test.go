@@ -2,6 +2,7 @@ package journal
 
 import (
 	"bytes"
+	"encoding/json"
 	"errors"
 	"strings"
 	"testing"
@@ -23,12 +24,10 @@ func TestVersions(t *testing.T) {
 		j.mustLoad(t)
 		tell := func(number uint64, version int) {
 			t.Helper()
-			p := part{DecisionsData: contracts.DecisionsData{Tree: "main", Number: number, Version: version}}
-			p.changes = []encodedChange{
-				{"root", []byte(`{"spec":{"id":"root","supervisor":{"strategy":"one_for_one","max_restarts":1,"period":1}},"state":{"phase":"running","supervisor":{}}}`)},
-				{"a", []byte(`{"spec":{"id":"a","parent":"root","agent":{"runner":"any"}},"state":{"phase":"starting","why":"no_runner","incarnation":1}}`)},
-			}
-			raw, err := p.encode()
+			raw, err := json.Marshal(contracts.DecisionsData{Tree: "main", Number: number, Version: version, Changes: map[string]json.RawMessage{
+				"root": []byte(`{"spec":{"id":"root","supervisor":{"strategy":"one_for_one","max_restarts":1,"period":1}},"state":{"phase":"running","supervisor":{}}}`),
+				"a":    []byte(`{"spec":{"id":"a","parent":"root","agent":{"runner":"any"}},"state":{"phase":"starting","why":"no_runner","incarnation":1}}`),
+			}})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"runtime"
 
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -44,7 +45,12 @@ func (k *Keeper) store(ctx context.Context, b *leader.Batch) error {
 	if !b.MustStore() {
 		return nil
 	}
-	if err := k.journal.Append(ctx, k.describe(b)); err != nil {
+	d, err := decisionlog.Of(k.opt.Tree, k.env.Instance, b)
+	if err != nil {
+		// What came as JSON can be written as JSON.
+		k.env.Log.Error("input not recorded", "tree", k.opt.Tree, "error", err)
+	}
+	if err := k.journal.Append(ctx, d); err != nil {
 		return err
 	}
 	k.commands.Know(k.journal.Number(), k.journal.Sequence())

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -37,18 +38,9 @@ type Ledger struct {
 	first, last contracts.TreeMark
 }
 
-// Decision is a decision as the log has it.
-type Decision struct {
-	contracts.DecisionsData
-	ID string
-	At time.Time
-	// Sequence is the place of its last message.
-	Sequence uint64
-}
-
 // Decided takes the next decision into account; the error is ErrMany.
-func (l *Ledger) Decided(d Decision) error {
-	l.last = contracts.TreeMark{Decision: d.Number, Sequence: d.Sequence, At: d.At}
+func (l *Ledger) Decided(d *decisionlog.Decision) error {
+	l.last = contracts.TreeMark{Decision: d.Number, Sequence: d.Sequence, At: d.At.Time()}
 	if l.first.Decision == 0 {
 		l.first = l.last
 	}
@@ -64,7 +56,7 @@ func (l *Ledger) Decided(d Decision) error {
 			return ErrMany
 		}
 		p := &contracts.Proposal{
-			At: d.At, Decision: d.Number, Sequence: d.Sequence, Node: e.Node, Action: e.Action, Due: e.Due, Reason: e.Detail,
+			At: d.At.Time(), Decision: d.Number, Sequence: d.Sequence, Node: e.Node, Action: e.Action, Due: e.Due, Reason: e.Detail,
 			Outcome: contracts.OutcomeNothing, Really: "nothing was seen of it",
 		}
 		if e.Input >= 0 && e.Input < len(d.Inputs) {
@@ -84,22 +76,22 @@ func (l *Ledger) Decided(d Decision) error {
 
 // deed looks at what was decided and done: after a change of the mode a
 // supervisor may itself do what it had proposed.
-func (l *Ledger) deed(d Decision, e contracts.DecisionEffect) {
+func (l *Ledger) deed(d *decisionlog.Decision, e contracts.DecisionEffect) {
 	p := l.open[e.Node]
 	if p == nil {
 		return
 	}
 	switch tree.EffectKind(e.Kind) {
 	case tree.DoStart:
-		l.close(p, contracts.OutcomeSame, fmt.Sprintf("this supervisor started it as incarnation %d, its mode having changed", e.Incarnation), d.At, d.ID)
+		l.close(p, contracts.OutcomeSame, fmt.Sprintf("this supervisor started it as incarnation %d, its mode having changed", e.Incarnation), d.At.Time(), d.ID)
 	case tree.NoteForeign:
-		l.close(p, contracts.OutcomeAlive, "it was found running when its mode had changed", d.At, d.ID)
+		l.close(p, contracts.OutcomeAlive, "it was found running when its mode had changed", d.At.Time(), d.ID)
 	case tree.NoteRunning:
-		l.close(p, contracts.OutcomeAlive, fmt.Sprintf("incarnation %d was found running when its mode had changed", e.Incarnation), d.At, d.ID)
+		l.close(p, contracts.OutcomeAlive, fmt.Sprintf("incarnation %d was found running when its mode had changed", e.Incarnation), d.At.Time(), d.ID)
 	case tree.NoteRemove:
-		l.close(p, contracts.OutcomeOther, "it was removed from the tree", d.At, d.ID)
+		l.close(p, contracts.OutcomeOther, "it was removed from the tree", d.At.Time(), d.ID)
 	case tree.EffectKind(p.Action):
-		l.close(p, contracts.OutcomeSame, "this supervisor did so: "+e.Detail, d.At, d.ID)
+		l.close(p, contracts.OutcomeSame, "this supervisor did so: "+e.Detail, d.At.Time(), d.ID)
 	}
 }
 

@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 var noon = time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -14,9 +16,9 @@ type record func(*Ledger) error
 
 func decided(number uint64, effects ...contracts.DecisionEffect) record {
 	return func(l *Ledger) error {
-		return l.Decided(Decision{
-			DecisionsData: contracts.DecisionsData{Number: number, Inputs: []contracts.DecisionInput{{Event: "cause"}}, Effects: effects},
-			ID:            "d", At: noon, Sequence: number,
+		return l.Decided(&decisionlog.Decision{
+			Number: number, Inputs: []contracts.DecisionInput{{Event: "cause"}}, Effects: effects,
+			ID: "d", At: tree.Instant(noon.UnixNano()), Sequence: number,
 		})
 	}
 }

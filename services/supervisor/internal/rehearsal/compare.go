@@ -8,6 +8,7 @@ import (
 	"slices"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -77,19 +78,8 @@ func sameEffects(recorded []contracts.DecisionEffect, effects []tree.Effect) boo
 	effects = shown(effects)
 	return slices.EqualFunc(recorded, effects, func(a contracts.DecisionEffect, b tree.Effect) bool {
 		due := a.Due == nil && b.Due == 0 || a.Due != nil && a.Due.UnixNano() == int64(b.Due)
-		return a.Kind == word(b.Kind) && a.Node == b.Node && a.Incarnation == b.Incarnation && a.Runner == b.Runner && a.Action == string(b.Action) && due
+		return a.Kind == decisionlog.EffectWord(b.Kind) && a.Node == b.Node && a.Incarnation == b.Incarnation && a.Runner == b.Runner && a.Action == string(b.Action) && due
 	})
-}
-
-// word is the kind of an effect as decisions call it.
-func word(k tree.EffectKind) string {
-	switch k {
-	case tree.NoteRestart:
-		return "delay"
-	case tree.DoReport:
-		return "emit"
-	}
-	return string(k)
 }
 
 // shown leaves answers to operators out.
@@ -144,7 +134,7 @@ func without(a, b []string) (out []string) {
 func sentences(effects []tree.Effect) []string {
 	var out []string
 	for _, e := range shown(effects) {
-		s := word(e.Kind) + " " + e.Node
+		s := decisionlog.EffectWord(e.Kind) + " " + e.Node
 		if e.Incarnation > 0 {
 			s += fmt.Sprintf(" incarnation %d", e.Incarnation)
 		}

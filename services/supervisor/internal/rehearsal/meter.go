@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -62,7 +63,7 @@ func newMeter(s tree.Snapshot, at tree.Instant) *meter {
 	for _, id := range slices.Sorted(maps.Keys(s.Nodes)) {
 		add(id)
 		if n := m.nodes[id]; n != nil && n.is == throttled {
-			m.count(word(tree.NoteBudget), id)
+			m.count(decisionlog.EffectWord(tree.NoteBudget), id)
 		}
 	}
 	return m

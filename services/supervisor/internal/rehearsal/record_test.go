@@ -12,7 +12,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/backoff"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -24,7 +24,7 @@ type scene struct {
 	specs []*tree.Spec
 	tree  *tree.Tree
 	now   tree.Instant
-	log   []Decision
+	log   []*decisionlog.Decision
 	// inbox holds what will come.
 	inbox []timed
 	// fail tells how an incarnation ends, after how long; nil or 0: never.
@@ -60,12 +60,12 @@ func (s *scene) takeOver() {
 			s.t.Fatal(err)
 		}
 	}
-	s.append(Decision{Inputs: []contracts.DecisionInput{{Kind: recording.Takeover, At: s.now.Time()}}})
+	s.append(&decisionlog.Decision{Inputs: []contracts.DecisionInput{{Kind: decisionlog.Takeover, At: s.now.Time()}}})
 	s.step(tree.Input{Kind: tree.Configure, Specs: s.specs, Boot: true})
 	s.step(tree.Input{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r1"}, {Name: "r2"}}})
 }
 
-func (s *scene) append(d Decision) {
+func (s *scene) append(d *decisionlog.Decision) {
 	d.Number, d.At, d.Sequence = uint64(len(s.log)+1), s.now, uint64(2*len(s.log)+2)
 	if d.ID == "" {
 		d.ID = fmt.Sprintf("d%d", d.Number)
@@ -75,7 +75,7 @@ func (s *scene) append(d Decision) {
 
 // step has an input decided and recorded.
 func (s *scene) step(ins ...tree.Input) {
-	d := Decision{ID: fmt.Sprintf("d%d", len(s.log)+1)}
+	d := &decisionlog.Decision{ID: fmt.Sprintf("d%d", len(s.log)+1)}
 	s.tree.Deciding(d.ID)
 	var all []tree.Effect
 	for _, in := range ins {
@@ -84,7 +84,7 @@ func (s *scene) step(ins ...tree.Input) {
 		if s.tree.Touches() == before && len(effects) == 0 && in.Kind != tree.Runners {
 			continue
 		}
-		rec, err := recording.Write(in)
+		rec, err := decisionlog.WriteInput(in)
 		if err != nil {
 			s.t.Fatal(err)
 		}
@@ -93,7 +93,7 @@ func (s *scene) step(ins ...tree.Input) {
 		}
 		d.Inputs = append(d.Inputs, rec)
 		for _, e := range shown(effects) {
-			out := contracts.DecisionEffect{Kind: word(e.Kind), Node: e.Node, Incarnation: e.Incarnation, Runner: e.Runner, Input: len(d.Inputs) - 1}
+			out := contracts.DecisionEffect{Kind: decisionlog.EffectWord(e.Kind), Node: e.Node, Incarnation: e.Incarnation, Runner: e.Runner, Input: len(d.Inputs) - 1}
 			if e.Due > 0 {
 				due := e.Due.Time()
 				out.Due = &due
@@ -213,10 +213,10 @@ func (s *scene) state(n int) Record {
 		rec.From = d.At
 		for _, in := range d.Inputs {
 			switch in.Kind {
-			case recording.Takeover:
+			case decisionlog.Takeover:
 				rec.Runners = nil
-			case recording.Word(tree.Runners):
-				got, err := recording.Read(in)
+			case decisionlog.InputWord(tree.Runners):
+				got, err := decisionlog.ReadInput(in)
 				if err != nil {
 					s.t.Fatal(err)
 				}

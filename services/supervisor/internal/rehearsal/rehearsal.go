@@ -32,7 +32,7 @@ import (
 	"strings"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -46,17 +46,6 @@ var (
 	ErrEndless = errors.New("the rehearsed tree restarts without end and without delay")
 )
 
-// Decision is a recorded decision.
-type Decision struct {
-	Number, Sequence uint64
-	// ID is the decision's event.
-	ID      string
-	At      tree.Instant
-	Inputs  []contracts.DecisionInput
-	Effects []contracts.DecisionEffect
-	Changes []tree.Change
-}
-
 // Record is a part of a tree's past.
 type Record struct {
 	// Tree is the tree before the first decision, at From, and Runners those
@@ -64,7 +53,7 @@ type Record struct {
 	Tree     tree.Snapshot
 	Runners  []tree.Runner
 	From, To tree.Instant
-	Past     []Decision
+	Past     []*decisionlog.Decision
 }
 
 // Options say what is rehearsed.
@@ -145,7 +134,7 @@ func (r *run) run() error {
 	}
 	next := 0
 	for ; together && next < len(r.rec.Past); next++ {
-		d := &r.rec.Past[next]
+		d := r.rec.Past[next]
 		if together = r.ticksBefore(d.At); !together {
 			break
 		}
@@ -157,8 +146,8 @@ func (r *run) run() error {
 		together = r.ticksBefore(r.rec.To + 1)
 	}
 	for i := next; i < len(r.rec.Past); i++ {
-		r.observe(&r.rec.Past[i])
-		if err := r.check(&r.rec.Past[i]); err != nil {
+		r.observe(r.rec.Past[i])
+		if err := r.check(r.rec.Past[i]); err != nil {
 			return err
 		}
 	}
@@ -213,7 +202,7 @@ func (r *run) ticksBefore(end tree.Instant) (same bool) {
 
 // both decides on a recorded decision's inputs under either configuration, and
 // tells whether the same came of it.
-func (r *run) both(d *Decision) (same bool, err error) {
+func (r *run) both(d *decisionlog.Decision) (same bool, err error) {
 	r.observe(d)
 	var base, alt []tree.Effect
 	r.base.Deciding(d.ID)
@@ -250,7 +239,7 @@ func (r *run) both(d *Decision) (same bool, err error) {
 
 // check decides on a recorded decision once more under its own configuration
 // only.
-func (r *run) check(d *Decision) error {
+func (r *run) check(d *decisionlog.Decision) error {
 	if !r.reply.Faithful {
 		return nil
 	}
@@ -289,11 +278,11 @@ func (r *run) takeOver(trees ...**tree.Tree) error {
 
 // input gives a decision's input, a configuration with the specs that the
 // recorded tree has after it.
-func (r *run) input(d *Decision, i int) (in tree.Input, takeover bool, err error) {
-	if d.Inputs[i].Kind == recording.Takeover {
+func (r *run) input(d *decisionlog.Decision, i int) (in tree.Input, takeover bool, err error) {
+	if d.Inputs[i].Kind == decisionlog.Takeover {
 		return in, true, nil
 	}
-	if in, err = recording.Read(d.Inputs[i]); err != nil {
+	if in, err = decisionlog.ReadInput(d.Inputs[i]); err != nil {
 		return in, false, fmt.Errorf("%w: decision %d: %w; choose a later beginning", ErrRecord, d.Number, err)
 	}
 	if in.Kind == tree.Configure {
@@ -311,7 +300,7 @@ func (r *run) under(in tree.Input) *tree.Input {
 }
 
 // observe takes a recorded decision into the recorded side.
-func (r *run) observe(d *Decision) {
+func (r *run) observe(d *decisionlog.Decision) {
 	for _, c := range d.Changes {
 		c.Failures, c.Restarts = nil, nil
 		r.fold.Apply(c)
@@ -326,7 +315,7 @@ func (r *run) observe(d *Decision) {
 func (r *run) stepAlt(in *tree.Input, now tree.Instant) ([]tree.Effect, error) {
 	effects := r.alt.Step(in, now, nil)
 	for _, e := range effects {
-		r.rehearsed.count(word(e.Kind), e.Node)
+		r.rehearsed.count(decisionlog.EffectWord(e.Kind), e.Node)
 		if in.Kind == tree.Configure && e.Kind == tree.DoReply && e.Result != tree.OK {
 			return nil, fmt.Errorf("%w: %s", ErrConfig, e.Reason)
 		}
@@ -337,7 +326,7 @@ func (r *run) stepAlt(in *tree.Input, now tree.Instant) ([]tree.Effect, error) {
 }
 
 // faithful compares what came of a decision's inputs with what was recorded.
-func (r *run) faithful(d *Decision, effects []tree.Effect) bool {
+func (r *run) faithful(d *decisionlog.Decision, effects []tree.Effect) bool {
 	same := sameChanges(d.Changes, r.base.Changes(nil)) && sameEffects(d.Effects, effects)
 	if !same && r.reply.Faithful {
 		r.reply.Faithful, r.reply.Deviation = false, d.Number

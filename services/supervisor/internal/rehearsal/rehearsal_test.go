@@ -304,7 +304,9 @@ func TestRefused(t *testing.T) {
 	}
 	old := s.state(0)
 	old.Past = slices.Clone(old.Past)
-	for i := range old.Past {
+	for i, d := range old.Past {
+		again := *d
+		old.Past[i] = &again
 		old.Past[i].Inputs = slices.Clone(old.Past[i].Inputs)
 		for k := range old.Past[i].Inputs {
 			old.Past[i].Inputs[k].Data = nil
@@ -316,7 +318,8 @@ func TestRefused(t *testing.T) {
 	// A program that decides otherwise than the log is noticed.
 	odd := s.state(0)
 	odd.Past = slices.Clone(odd.Past)
-	last := &odd.Past[len(odd.Past)-1]
+	last := *odd.Past[len(odd.Past)-1]
+	odd.Past[len(odd.Past)-1] = &last
 	last.Effects = append(slices.Clone(last.Effects), contracts.DecisionEffect{Kind: "start", Node: "a", Incarnation: 9})
 	if got, err := Run(odd, Options{Specs: specs}); err != nil || got.Faithful || got.Deviation != last.Number {
 		t.Errorf("%+v, %v; want a deviation at %d", got, err, last.Number)

@@ -6,7 +6,7 @@ import (
 	"strings"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/recording"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -63,7 +63,7 @@ type book struct {
 }
 
 // takeover stands for a change of supervisor, which is no input of the tree.
-const takeover tree.InputKind = recording.Takeover
+const takeover tree.InputKind = decisionlog.Takeover
 
 func newBook(rec Record) *book {
 	b := &book{scripts: map[string]map[uint64]*script{}}
@@ -82,7 +82,7 @@ func newBook(rec Record) *book {
 		}
 	}
 	for i := range rec.Past {
-		d := &rec.Past[i]
+		d := rec.Past[i]
 		for k := range d.Inputs {
 			b.input(d, i, k, current)
 			for _, e := range d.Effects {
@@ -112,12 +112,12 @@ func (b *book) script(agent string, incarnation uint64) *script {
 // known gives the script of an incarnation, or nil.
 func (b *book) known(agent string, incarnation uint64) *script { return b.scripts[agent][incarnation] }
 
-func (b *book) input(d *Decision, index, k int, current map[string]uint64) {
-	if d.Inputs[k].Kind == recording.Takeover {
+func (b *book) input(d *decisionlog.Decision, index, k int, current map[string]uint64) {
+	if d.Inputs[k].Kind == decisionlog.Takeover {
 		b.common = append(b.common, happening{Input: tree.Input{Kind: takeover}, at: d.At, decision: index})
 		return
 	}
-	in, err := recording.Read(d.Inputs[k])
+	in, err := decisionlog.ReadInput(d.Inputs[k])
 	if err != nil {
 		return // the run itself reads it, and says so
 	}

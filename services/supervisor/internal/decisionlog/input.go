@@ -1,6 +1,4 @@
-// Package recording writes inputs of the tree into decisions, and reads them
-// back, so that what was decided can be decided again.
-package recording
+package decisionlog
 
 import (
 	"encoding/json"
@@ -12,23 +10,9 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// Takeover is the kind of the input that a supervisor begins with: its memory
-// is that of the log, and it knows no runners yet.
-const Takeover = "takeover"
-
-// ErrIncomplete tells that an input was recorded without what it takes to
+// ErrIncomplete says that an input was recorded without what it takes to
 // decide on it again.
 var ErrIncomplete = errors.New("recorded without what it takes to decide on it again")
-
-var words = map[tree.InputKind]string{
-	tree.Exited: "exit", tree.Lost: "lost", tree.Failed: "verdict", tree.Started: "start_result", tree.StartFailed: "start_result",
-	tree.Stopped: "stop_result", tree.Beat: "heartbeat", tree.Tick: "timer", tree.Order: "command",
-	tree.Configure: "config", tree.Runners: "runners", tree.Seen: "seen", tree.Deaf: "deaf",
-	tree.Found: "found", tree.Raised: "raised", tree.Declined: "declined",
-}
-
-// Word is the kind of an input as decisions call it.
-func Word(k tree.InputKind) string { return words[k] }
 
 // extra is what an input needs beyond the fields of contracts.DecisionInput.
 // Configured specs are left out: the decision's changes hold them.
@@ -61,9 +45,9 @@ func (x *extra) encode() ([]byte, error) {
 	return json.Marshal(x)
 }
 
-// Write gives what a decision records of an input. The caller adds the
+// WriteInput returns what a decision records of an input. The caller adds the
 // sequence, and the time where the input has none.
-func Write(in tree.Input) (contracts.DecisionInput, error) {
+func WriteInput(in tree.Input) (contracts.DecisionInput, error) {
 	x := extra{
 		Failed: in.Kind == tree.StartFailed, Normal: in.Normal, Unwell: in.Unwell, PID: in.PID, Command: in.Command,
 		Token: in.Token, Spec: in.Spec, Count: in.Count, To: in.To, Mode: in.Mode, Boot: in.Boot, Runners: in.Runners,
@@ -78,7 +62,7 @@ func Write(in tree.Input) (contracts.DecisionInput, error) {
 		return contracts.DecisionInput{}, fmt.Errorf("record %s of %s: %w", in.Kind, in.Node, err)
 	}
 	out := contracts.DecisionInput{
-		Kind: Word(in.Kind), Node: in.Node, Incarnation: in.Incarnation, Event: in.Event, Detail: in.Reason, Data: raw,
+		Kind: InputWord(in.Kind), Node: in.Node, Incarnation: in.Incarnation, Event: in.Event, Detail: in.Reason, Data: raw,
 		By: (*contracts.Operator)(in.By),
 	}
 	if in.At > 0 {
@@ -87,9 +71,9 @@ func Write(in tree.Input) (contracts.DecisionInput, error) {
 	return out, nil
 }
 
-// Read gives the input that a decision recorded. A configuration comes without
+// ReadInput returns the input that a decision recorded. A configuration comes without
 // its specs. What older programs recorded without data is ErrIncomplete.
-func Read(r contracts.DecisionInput) (tree.Input, error) {
+func ReadInput(r contracts.DecisionInput) (tree.Input, error) {
 	in := tree.Input{Node: r.Node, Incarnation: r.Incarnation, Event: r.Event, Reason: r.Detail, At: tree.Instant(r.At.UnixNano()), By: (*tree.Operator)(r.By)}
 	if len(r.Data) == 0 {
 		return in, fmt.Errorf("%s of %s: %w", r.Kind, r.Node, ErrIncomplete)
@@ -98,12 +82,7 @@ func Read(r contracts.DecisionInput) (tree.Input, error) {
 	if err := json.Unmarshal(r.Data, &x); err != nil {
 		return in, fmt.Errorf("%s of %s: %w", r.Kind, r.Node, err)
 	}
-	for k, word := range words {
-		if word == r.Kind && (k == tree.StartFailed) == x.Failed {
-			in.Kind = k
-		}
-	}
-	if in.Kind == "" {
+	if in.Kind = inputKind(r.Kind, x.Failed); in.Kind == "" {
 		return in, fmt.Errorf("%.40q of %s: no such kind of input", r.Kind, r.Node)
 	}
 	in.Normal, in.Unwell, in.PID, in.Chain = x.Normal, x.Unwell, x.PID, x.Chain

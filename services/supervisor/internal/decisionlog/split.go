@@ -1,4 +1,4 @@
-package journal
+package decisionlog
 
 import (
 	"encoding/json"
@@ -11,10 +11,10 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// part is what one message holds of a decision. Its changes are JSON already,
+// Part is what one message holds of a decision. Its changes are JSON already,
 // and stay out of DecisionsData, so that their JSON is gone through once only:
 // in a storm, encoding decisions is what takes the most time.
-type part struct {
+type Part struct {
 	contracts.DecisionsData
 	changes []encodedChange
 }
@@ -24,8 +24,8 @@ type encodedChange struct {
 	json []byte
 }
 
-// encode gives the JSON of the part's DecisionsData.
-func (p *part) encode() ([]byte, error) {
+// Encode returns the JSON of the part's DecisionsData.
+func (p *Part) Encode() ([]byte, error) {
 	raw, err := encoding.Marshal(&p.DecisionsData)
 	if err != nil || len(p.changes) == 0 {
 		return raw, err
@@ -44,39 +44,51 @@ func (p *part) encode() ([]byte, error) {
 // partBytes is how much of a decision goes into one message.
 const partBytes = contracts.MaxEventBytes * 2 / 3
 
-// split cuts a decision into messages that each fit.
-func split(d Decision) ([]part, error) {
-	parts := []part{{}}
-	size := 0
-	room := func(n int) *part {
-		if size > 0 && size+n > partBytes {
-			parts = append(parts, part{})
-			size = 0
-		}
-		size += n
-		return &parts[len(parts)-1]
-	}
+// Split cuts a decision into messages that each fit. All but the last say that
+// more follow.
+func Split(d *Decision) ([]Part, error) {
+	c := cutter{parts: []Part{{}}}
 	for _, in := range d.Inputs {
-		p := room(300 + len(in.Detail) + len(in.Data))
+		p := c.room(300 + len(in.Detail) + len(in.Data))
 		p.Inputs = append(p.Inputs, in)
 	}
 	for _, e := range d.Effects {
-		p := room(400 + len(e.Detail))
+		p := c.room(400 + len(e.Detail))
 		p.Effects = append(p.Effects, e)
 	}
 	for i := range d.Changes {
-		c := &d.Changes[i]
-		raw, err := encodeChange(c)
+		change := &d.Changes[i]
+		raw, err := encodeChange(change)
 		if err != nil {
-			return nil, fmt.Errorf("change of %s: %w", c.ID, err)
+			return nil, fmt.Errorf("change of %s: %w", change.ID, err)
 		}
-		p := room(len(raw) + 80)
-		p.changes = append(p.changes, encodedChange{c.ID, raw})
+		p := c.room(len(raw) + 80)
+		p.changes = append(p.changes, encodedChange{change.ID, raw})
 	}
-	return parts, nil
+	for i := range c.parts {
+		p := &c.parts[i]
+		p.Tree, p.Supervisor, p.Version, p.Number, p.Cursor = d.Tree, d.Supervisor, tree.Version, d.Number, d.Cursor
+		p.More = i < len(c.parts)-1
+	}
+	return c.parts, nil
 }
 
-// encodeChange gives a change's JSON. Specifications, which change seldom, are
+// cutter begins another part when the last has no room left.
+type cutter struct {
+	parts []Part
+	size  int
+}
+
+func (c *cutter) room(n int) *Part {
+	if c.size > 0 && c.size+n > partBytes {
+		c.parts = append(c.parts, Part{})
+		c.size = 0
+	}
+	c.size += n
+	return &c.parts[len(c.parts)-1]
+}
+
+// encodeChange returns a change's JSON. Specifications, which change seldom, are
 // left to encoding/json: the quicker encoder writes durations as words, and does
 // not know omitzero.
 func encodeChange(c *tree.Change) ([]byte, error) {

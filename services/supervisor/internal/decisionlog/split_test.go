@@ -1,4 +1,4 @@
-package journal
+package decisionlog
 
 import (
 	"encoding/json"
@@ -16,7 +16,7 @@ import (
 // be.
 func TestEncodedAsKnown(t *testing.T) {
 	t.Parallel()
-	var full part
+	var full Part
 	var change tree.Change
 	fill(t, reflect.ValueOf(&full.DecisionsData).Elem(), 0)
 	fill(t, reflect.ValueOf(&change).Elem(), 0)
@@ -30,9 +30,9 @@ func TestEncodedAsKnown(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := part{DecisionsData: c.data, changes: []encodedChange{{"a", raw}}}
+		p := Part{DecisionsData: c.data, changes: []encodedChange{{"a", raw}}}
 		p.Changes = nil
-		got, err := p.encode()
+		got, err := p.Encode()
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,4 +1,4 @@
-package recording
+package decisionlog
 
 import (
 	"errors"
@@ -38,11 +38,11 @@ func inputs() []tree.Input {
 func TestReadGivesWhatWasWritten(t *testing.T) {
 	t.Parallel()
 	for _, in := range inputs() {
-		rec, err := Write(in)
+		rec, err := WriteInput(in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got, err := Read(rec)
+		got, err := ReadInput(rec)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -54,7 +54,7 @@ func TestReadGivesWhatWasWritten(t *testing.T) {
 
 func TestReadRefuses(t *testing.T) {
 	t.Parallel()
-	if _, err := Read(contracts.DecisionInput{Kind: "exit", Node: "a"}); !errors.Is(err, ErrIncomplete) {
+	if _, err := ReadInput(contracts.DecisionInput{Kind: "exit", Node: "a"}); !errors.Is(err, ErrIncomplete) {
 		t.Errorf("without data: %v", err)
 	}
 	for _, r := range []contracts.DecisionInput{
@@ -62,7 +62,7 @@ func TestReadRefuses(t *testing.T) {
 		{Kind: "omen", Data: []byte(`{}`)},
 		{Kind: "exit", Data: []byte(`{"failed":true}`)},
 	} {
-		if in, err := Read(r); err == nil {
+		if in, err := ReadInput(r); err == nil {
 			t.Errorf("%s %s is read as %+v", r.Kind, r.Data, in)
 		}
 	}
@@ -70,22 +70,22 @@ func TestReadRefuses(t *testing.T) {
 
 func FuzzRead(f *testing.F) {
 	for _, in := range inputs() {
-		rec, err := Write(in)
+		rec, err := WriteInput(in)
 		if err != nil {
 			f.Fatal(err)
 		}
 		f.Add(rec.Kind, []byte(rec.Data))
 	}
 	f.Fuzz(func(t *testing.T, kind string, data []byte) {
-		in, err := Read(contracts.DecisionInput{Kind: kind, At: noon.Time(), Data: data})
+		in, err := ReadInput(contracts.DecisionInput{Kind: kind, At: noon.Time(), Data: data})
 		if err != nil {
 			return
 		}
-		rec, err := Write(in)
+		rec, err := WriteInput(in)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if again, err := Read(rec); err != nil || !cmp.Equal(in, again) {
+		if again, err := ReadInput(rec); err != nil || !cmp.Equal(in, again) {
 			t.Errorf("%+v comes back as %+v, %v", in, again, err)
 		}
 	})
