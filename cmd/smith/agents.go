@@ -9,7 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -107,24 +106,4 @@ func suspicions(a *app, agents []contracts.AgentView) error {
 		}
 	}
 	return a.table([]string{"AGENT", "HEALTH", "PHI", "SILENCE", "INTERVAL", "DEGRADED AFTER", "FAILED AFTER", "EVIDENCE", "SAMPLES", "MISTAKES"}, rows)
-}
-
-type whyCmd struct {
-	clientFlags
-	Agent string `arg:"" help:"The agent."`
-}
-
-func (whyCmd) Help() string {
-	return "Prints the causal chain of the agent's last restart, oldest first: what was seen, what was decided, what was done.\n\nExample:\n  smith why crawler-1"
-}
-
-func (c *whyCmd) Run(a *app) error {
-	why, err := ask[contracts.WhyReply](a, c.clientFlags, contracts.ServiceEventStore, "why", contracts.AgentRequest{Agent: c.Agent})
-	if err != nil {
-		return err
-	}
-	if c.JSON {
-		return a.printJSON(why)
-	}
-	return describe.Why(a.stdout, why)
 }

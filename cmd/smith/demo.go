@@ -5,6 +5,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"time"
 
 	"golang.org/x/term"
 
@@ -56,7 +57,7 @@ func (c *demoCmd) print(a *app, r demo.Report) error {
 		return err
 	}
 	fmt.Fprintf(a.stdout, "\nsmith why %s\n", r.Why.Agent)
-	if err := describe.Why(a.stdout, r.Why); err != nil {
+	if err := describe.Chain(a.stdout, r.Why, time.Now()); err != nil {
 		return err
 	}
 	r.Verdict(a.stdout)

@@ -110,7 +110,7 @@ func (f clientFlags) printEvent(a *app, s contracts.StoredEvent) error {
 	if f.JSON {
 		return a.printLine(s)
 	}
-	_, err := fmt.Fprintf(a.stdout, "%8d  %s\n", s.Sequence, describe.Line(s.Event))
+	_, err := fmt.Fprintf(a.stdout, "%8d  %s\n", s.Sequence, describe.Line(s.Event, time.Now()))
 	return err
 }
 
@@ -298,7 +298,7 @@ func (c *watchCmd) show(a *app, ev contracts.Event) error {
 	if c.JSON {
 		return a.printLine(ev)
 	}
-	_, err := fmt.Fprintln(a.stdout, describe.Line(ev))
+	_, err := fmt.Fprintln(a.stdout, describe.Line(ev, time.Now()))
 	return err
 }
 

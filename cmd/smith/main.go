@@ -29,7 +29,7 @@ type cli struct {
 	Tree   treeCmd   `cmd:"" help:"Show the supervision tree."`
 	Agents agentsCmd `cmd:"" help:"List agents and their health."`
 	Watch  watchCmd  `cmd:"" help:"Follow failures, decisions and recoveries as they happen."`
-	Why    whyCmd    `cmd:"" help:"Tell why an agent was last restarted."`
+	Why    whyCmd    `cmd:"" help:"Tell why an agent, a supervisor or a task is as it is, and what led to it."`
 	Events eventsCmd `cmd:"" help:"Query, get and replay events."`
 	Task   taskCmd   `cmd:"" help:"Submit tasks and ask what became of them."`
 	Child  childCmd  `cmd:"" help:"Add, remove, restart, terminate, scale, move, suspend and resume agents."`
@@ -66,7 +66,7 @@ Examples:
   smith up                              run it here
   smith up --config supervision-config.yaml
   smith tree                            what is supervised
-  smith why crawler-1                   why was it restarted?
+  smith why crawler-1                   why is it down, waiting or restarted?
   smith task submit research '{"q": "otters"}' --wait`
 
 // run is main without the process around it.

@@ -22,6 +22,7 @@ var cores = []string{
 	"services/detector/internal/wheel",
 	"services/eventstore/internal/intake",
 	"services/router/internal/scheduler",
+	"services/supervisor/internal/diagnosis",
 	"services/supervisor/internal/leader",
 	"services/supervisor/internal/proposals",
 	"services/supervisor/internal/decisionlog",

@@ -106,10 +106,10 @@ func (w *walk) decision(e contracts.StoredEvent, about target) (cause string, ne
 // stored led to it.
 func begins(in contracts.DecisionInput) bool {
 	switch in.Kind {
-	case "command", "config", "runners", "takeover":
-		return true
+	case "timer", "start_result", "stop_result", "heartbeat", "seen", "deaf":
+		return false // they continue one
 	}
-	return false
+	return in.Event == ""
 }
 
 // earlier finds what led to a decision whose input only continues a story, such

@@ -149,9 +149,9 @@ func TestWhy(t *testing.T) {
 			record: func(r *record) {
 				r.started("s1", "a", 1, "", "").
 					failed("f1", "a", 1, killed, "s1", "").
-					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "exited", Node: "a", Incarnation: 1, Event: "f1"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2}}}).
+					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "exit", Node: "a", Incarnation: 1, Event: "f1"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2}}}).
 					started("s2", "a", 2, "d1", "f1").
-					decided("d2", decided, "s2", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "beat", Node: "a", Incarnation: 2}}, Effects: []out{{Kind: "running", Node: "a", Incarnation: 2}}})
+					decided("d2", decided, "s2", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "heartbeat", Node: "a", Incarnation: 2}}, Effects: []out{{Kind: "running", Node: "a", Incarnation: 2}}})
 			},
 			want: "f1 d1 s2 d2",
 		},
@@ -159,11 +159,11 @@ func TestWhy(t *testing.T) {
 			name: "after a delay, whose timer is no event", agent: "a",
 			record: func(r *record) {
 				r.failed("f1", "a", 4, contracts.ReasonHeartbeatTimeout, "", "").
-					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "failed", Node: "a", Incarnation: 4, Event: "f1"}}, Effects: []out{{Kind: "stop", Node: "a", Incarnation: 4}}}).
-					decided("other", decided, "", "", contracts.DecisionsData{Inputs: []in{{Kind: "exited", Node: "z"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 9}}}).
+					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "verdict", Node: "a", Incarnation: 4, Event: "f1"}}, Effects: []out{{Kind: "stop", Node: "a", Incarnation: 4}}}).
+					decided("other", decided, "", "", contracts.DecisionsData{Inputs: []in{{Kind: "exit", Node: "z"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 9}}}).
 					stopped("x1", "a", 4, "d1", "f1").
-					decided("d2", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "stopped", Node: "a", Incarnation: 4, Event: "x1"}}, Effects: []out{{Kind: "delay", Node: "a", Incarnation: 5}}}).
-					decided("d3", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "tick"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 5}}}).
+					decided("d2", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "stop_result", Node: "a", Incarnation: 4, Event: "x1"}}, Effects: []out{{Kind: "delay", Node: "a", Incarnation: 5}}}).
+					decided("d3", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "timer"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 5}}}).
 					started("s5", "a", 5, "d3", "f1").
 					decided("d4", decided, "s5", "f1", contracts.DecisionsData{Effects: []out{{Kind: "running", Node: "a", Incarnation: 5}}})
 			},
@@ -173,11 +173,11 @@ func TestWhy(t *testing.T) {
 			name: "group: the cause is another agent's failure", agent: "b",
 			record: func(r *record) {
 				r.failed("fa", "a", 1, killed, "", "").
-					decided("d1", decided, "fa", "fa", contracts.DecisionsData{Inputs: []in{{Kind: "exited", Node: "a", Incarnation: 1, Event: "fa"}}, Effects: []out{{Kind: "stop", Node: "c", Incarnation: 1}, {Kind: "stop", Node: "b", Incarnation: 1}}}).
+					decided("d1", decided, "fa", "fa", contracts.DecisionsData{Inputs: []in{{Kind: "exit", Node: "a", Incarnation: 1, Event: "fa"}}, Effects: []out{{Kind: "stop", Node: "c", Incarnation: 1}, {Kind: "stop", Node: "b", Incarnation: 1}}}).
 					stopped("xc", "c", 1, "d1", "fa").
 					stopped("xb", "b", 1, "d1", "fa").
 					decided("d2", decided, "xc", "fa", contracts.DecisionsData{
-						Inputs:  []in{{Kind: "stopped", Node: "c", Incarnation: 1, Event: "xc"}, {Kind: "stopped", Node: "b", Incarnation: 1, Event: "xb"}},
+						Inputs:  []in{{Kind: "stop_result", Node: "c", Incarnation: 1, Event: "xc"}, {Kind: "stop_result", Node: "b", Incarnation: 1, Event: "xb"}},
 						Effects: []out{{Kind: "start", Node: "a", Incarnation: 2, Input: 1}, {Kind: "start", Node: "b", Incarnation: 2, Input: 1}, {Kind: "start", Node: "c", Incarnation: 2, Input: 1}},
 					}).
 					started("sa", "a", 2, "d2", "fa").started("sb", "b", 2, "d2", "fa").started("sc", "c", 2, "d2", "fa").
@@ -190,11 +190,11 @@ func TestWhy(t *testing.T) {
 			record: func(r *record) {
 				r.failed("fa", "a", 1, killed, "", "").failed("fb", "b", 1, killed, "", "").
 					decided("d1", decided, "fa", "fa", contracts.DecisionsData{
-						Inputs:  []in{{Kind: "exited", Node: "a", Incarnation: 1, Event: "fa"}, {Kind: "exited", Node: "b", Incarnation: 1, Event: "fb"}},
+						Inputs:  []in{{Kind: "exit", Node: "a", Incarnation: 1, Event: "fa"}, {Kind: "exit", Node: "b", Incarnation: 1, Event: "fb"}},
 						Effects: []out{{Kind: "delay", Node: "a", Incarnation: 2, Correlation: "fa"}, {Kind: "delay", Node: "b", Incarnation: 2, Input: 1, Correlation: "fb"}},
 					}).
 					decided("d2", decided, "fa", "fa", contracts.DecisionsData{
-						Inputs:  []in{{Kind: "tick"}},
+						Inputs:  []in{{Kind: "timer"}},
 						Effects: []out{{Kind: "start", Node: "a", Incarnation: 2, Correlation: "fa"}, {Kind: "start", Node: "b", Incarnation: 2, Correlation: "fb"}},
 					}).
 					started("sb", "b", 2, "d2", "fb")
@@ -206,10 +206,10 @@ func TestWhy(t *testing.T) {
 			name: "a failed attempt in between", agent: "a",
 			record: func(r *record) {
 				r.failed("f1", "a", 1, killed, "", "").
-					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "exited", Node: "a", Incarnation: 1, Event: "f1"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2}}}).
+					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "exit", Node: "a", Incarnation: 1, Event: "f1"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2}}}).
 					started("s2", "a", 2, "d1", "f1").
 					failed("u2", "a", 2, contracts.ReasonUnverified, "d1", "f1").
-					decided("d2", decided, "u2", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "failed", Node: "a", Incarnation: 2, Event: "u2"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 3}}}).
+					decided("d2", decided, "u2", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "verdict", Node: "a", Incarnation: 2, Event: "u2"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 3}}}).
 					started("s3", "a", 3, "d2", "f1").
 					decided("d3", decided, "s3", "f1", contracts.DecisionsData{Effects: []out{{Kind: "running", Node: "a", Incarnation: 3}}})
 			},
@@ -242,8 +242,8 @@ func TestWhy(t *testing.T) {
 			name: "escalation", agent: "b",
 			record: func(r *record) {
 				r.failed("fa", "a", 3, killed, "", "").
-					decided("esc", contracts.TreeEscalated, "fa", "fa", contracts.DecisionsData{Inputs: []in{{Kind: "exited", Node: "a", Incarnation: 3, Event: "fa"}}, Effects: []out{{Kind: "escalate", Node: "sup"}, {Kind: "stop", Node: "b", Incarnation: 1}}}).
-					decided("d2", decided, "", "fa", contracts.DecisionsData{Inputs: []in{{Kind: "stopped", Node: "b", Incarnation: 1}}, Effects: []out{{Kind: "start", Node: "b", Incarnation: 2}}}).
+					decided("esc", contracts.TreeEscalated, "fa", "fa", contracts.DecisionsData{Inputs: []in{{Kind: "exit", Node: "a", Incarnation: 3, Event: "fa"}}, Effects: []out{{Kind: "escalate", Node: "sup"}, {Kind: "stop", Node: "b", Incarnation: 1}}}).
+					decided("d2", decided, "", "fa", contracts.DecisionsData{Inputs: []in{{Kind: "stop_result", Node: "b", Incarnation: 1}}, Effects: []out{{Kind: "start", Node: "b", Incarnation: 2}}}).
 					started("sb", "b", 2, "d2", "fa").
 					decided("d3", decided, "", "fa", contracts.DecisionsData{Effects: []out{{Kind: "running", Node: "b", Incarnation: 2}}})
 			},
@@ -261,7 +261,7 @@ func TestWhy(t *testing.T) {
 			name: "failed again before it was verified", agent: "a",
 			record: func(r *record) {
 				r.failed("f1", "a", 1, killed, "", "").
-					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "exited", Node: "a", Event: "f1"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2}}}).
+					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "exit", Node: "a", Event: "f1"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2}}}).
 					started("s2", "a", 2, "d1", "f1").
 					failed("f2", "a", 2, killed, "s2", "")
 			},
@@ -271,7 +271,7 @@ func TestWhy(t *testing.T) {
 			name: "the beginning has been dropped", agent: "a",
 			record: func(r *record) {
 				r.failed("f1", "a", 1, killed, "", "").
-					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "exited", Node: "a", Event: "f1"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2}}}).
+					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "exit", Node: "a", Event: "f1"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2}}}).
 					started("s2", "a", 2, "d1", "f1")
 				r.gone[r.id("f1")] = true
 			},
@@ -300,7 +300,7 @@ func TestWhy(t *testing.T) {
 			name: "an input index out of range", agent: "a",
 			record: func(r *record) {
 				r.failed("f1", "a", 1, killed, "", "").
-					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "exited", Node: "a", Event: "f1"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2, Input: 7}}}).
+					decided("d1", decided, "f1", "f1", contracts.DecisionsData{Inputs: []in{{Kind: "exit", Node: "a", Event: "f1"}}, Effects: []out{{Kind: "start", Node: "a", Incarnation: 2, Input: 7}}}).
 					started("s2", "a", 2, "d1", "f1")
 			},
 			want: "f1 d1 s2", note: "not verified",
@@ -407,10 +407,10 @@ func TestEvidence(t *testing.T) {
 		}
 	}
 	d := contracts.DecisionsData{
-		Number: 7, Inputs: []in{{Kind: "exited", Node: "a", Incarnation: 3, Detail: "exit code 2"}},
+		Number: 7, Inputs: []in{{Kind: "exit", Node: "a", Incarnation: 3, Detail: "exit code 2"}},
 		Effects: []out{{Kind: "delay", Node: "a", Incarnation: 4, Due: &due, Detail: "2 of 5 restarts"}, {Kind: "stop", Node: "b"}, {Kind: "stop", Node: "c"}},
 	}
-	const sentence = "decision 7, exited of a#3 (exit code 2): a#4, 2 of 5 restarts; also stop b, c"
+	const sentence = "decision 7, exit of a#3 (exit code 2): a#4, 2 of 5 restarts; also stop b, c"
 	if got := decisionEvidence(d, &d.Effects[0], &d.Inputs[0]); got != sentence {
 		t.Errorf("got  %s\nwant %s", got, sentence)
 	}

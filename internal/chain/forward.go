@@ -22,8 +22,10 @@ func (w *walk) forward(tip contracts.StoredEvent) error {
 	running := false
 	for _, d := range since {
 		effect, input := choose(d.data, target{node: w.q.Node, incarnation: incarnationOf(tip.Event)})
-		if effect == nil {
-			effect, input = uponEvent(d.data, tip.Event.ID)
+		if effect == nil && !orders(input, w.q.Node) {
+			if effect, input = uponEvent(d.data, tip.Event.ID); effect == nil {
+				continue // it was only recorded
+			}
 		}
 		w.addDecision(d.event, d.data, effect, input, 0)
 		running = running || effect != nil && effect.Kind == "running"
@@ -70,6 +72,11 @@ func (w *walk) since(tip contracts.StoredEvent) ([]decision, error) {
 	}
 	w.note("what was decided since is looked through only in part")
 	return out, nil
+}
+
+// orders reports whether an input is an order about a node.
+func orders(in *contracts.DecisionInput, node string) bool {
+	return in != nil && in.Kind == "command" && in.Node == node
 }
 
 // upon reports whether an event is among a decision's inputs.

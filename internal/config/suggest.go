@@ -1,6 +1,7 @@
 package config
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -21,18 +22,42 @@ func didYouMean(word string, known []string) string {
 	return "known here: " + strings.Join(all, ", ")
 }
 
-// nearest gives the known word that word is most likely meant to be, or "".
+// nearest returns the known word that word is most likely meant to be, or "".
 func nearest(word string, known []string) string {
-	if len(word) > 64 {
-		return ""
+	if best := Nearest(word, known, 1); len(best) > 0 {
+		return best[0]
 	}
-	best, least := "", 1+max(1, len(fold(word))/3)
+	return ""
+}
+
+// Nearest returns the known words that word is most likely meant to be, the
+// nearest first, at most so many.
+func Nearest(word string, known []string, most int) []string {
+	if len(word) > 64 {
+		return nil
+	}
+	type candidate struct {
+		word string
+		away int
+	}
+	var near []candidate
+	folded := fold(word)
+	limit := max(1, len(folded)/3)
 	for _, k := range known {
-		if d := distance(fold(word), fold(k)); d < least {
-			best, least = k, d
+		f := fold(k)
+		if len(f) > len(folded)+limit || len(folded) > len(f)+limit {
+			continue
+		}
+		if d := distance(folded, f); d <= limit {
+			near = append(near, candidate{k, d})
 		}
 	}
-	return best
+	slices.SortStableFunc(near, func(a, b candidate) int { return cmp.Compare(a.away, b.away) })
+	out := make([]string, 0, most)
+	for _, c := range near[:min(most, len(near))] {
+		out = append(out, c.word)
+	}
+	return out
 }
 
 // distance counts the letters to insert, delete, replace or swap with their

@@ -199,7 +199,9 @@ type RestartEntry struct {
 
 // RunnerView is a runner as the supervisor knows it.
 type RunnerView struct {
-	Runner    string            `json:"runner"`
+	Runner string `json:"runner"`
+	// Kind is process, or goroutine for one that takes only agents that name it.
+	Kind      string            `json:"kind,omitempty"`
 	Host      string            `json:"host,omitempty"`
 	Available bool              `json:"available"`
 	Agents    int               `json:"agents"`

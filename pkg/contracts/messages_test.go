@@ -82,6 +82,7 @@ var messages = []message{
 	{"smith.supervisor.diff", DiffRequest{}, DiffReply{}},
 	{"smith.supervisor.rehearse", RehearseRequest{}, RehearseReply{}},
 	{"smith.supervisor.status", NodeRequest{}, NodeView{}},
+	{"smith.supervisor.why", NodeRequest{}, Diagnosis{}},
 	{"smith.supervisor.add", AddRequest{}, OK{}},
 	{"smith.supervisor.scale", ScaleRequest{}, OK{}},
 	{"smith.supervisor.move", MoveRequest{}, OK{}},

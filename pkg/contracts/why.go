@@ -4,13 +4,106 @@ import "time"
 
 // --- why: supervisor.why tells the state of a node, eventstore.why what led to it
 
+// Diagnosis is the state of a node now, and what explains it: the reply of
+// supervisor.why.
+type Diagnosis struct {
+	Tree string `json:"tree"`
+	// Supervisor is the instance that answers.
+	Supervisor string   `json:"supervisor"`
+	Node       NodeView `json:"node"`
+	// State is what the node is doing, what it waits for, or how it ended.
+	State State `json:"state"`
+	// Reason is why, in one sentence for people; empty when nothing needs a
+	// reason. It may quote what agents print.
+	Reason string `json:"reason,omitempty"`
+	// Since is when it came into its phase, Due when a wait ends.
+	Since *time.Time `json:"since,omitempty"`
+	Due   *time.Time `json:"due,omitempty"`
+	// Cause is the event or decision that led to it, Chain the story of that,
+	// and Decision the one in which its last start or stop was decided.
+	Cause    string `json:"cause,omitempty"`
+	Chain    string `json:"chain,omitempty"`
+	Decision string `json:"decision,omitempty"`
+	// With is the supervisor that it went down with or waits for, if any, and
+	// Because the child of it that failed.
+	With    string `json:"with,omitempty"`
+	Because string `json:"because,omitempty"`
+	// Placement is there while it waits for a runner.
+	Placement *Placement `json:"placement,omitempty"`
+}
+
+// State is what a node is doing, what it waits for, or how it ended.
+type State string
+
+// States.
+const (
+	StateRunning State = "running"
+	// StateRestarting: a supervisor that restarts a group of its children.
+	StateRestarting State = "restarting"
+	StateSuspended  State = "suspended"
+	// StateStarting: its start was ordered, and the runner has not answered.
+	StateStarting State = "starting"
+	// StateVerifying: it was started, and has yet to prove itself.
+	StateVerifying State = "verifying"
+	StateStopping  State = "stopping"
+	// StateUnplaced: no runner can take it.
+	StateUnplaced State = "unplaced"
+	// StateBudget: its restart waits for restart budget.
+	StateBudget State = "budget"
+	// StateBackoff: its restart waits for its delay, or a supervisor's for its
+	// cool-off.
+	StateBackoff State = "backoff"
+	// StateIsolated: it failed too often and is set apart for a while.
+	StateIsolated State = "isolated"
+	// StateGroup: it waits for the restart of its group.
+	StateGroup State = "group"
+	// StateHeld: it ended while its supervisor is suspended or busy.
+	StateHeld State = "held"
+	// StateTerminated: an operator ended it.
+	StateTerminated State = "terminated"
+	// StateFinished: it ended and is not to be restarted.
+	StateFinished State = "finished"
+	// StateWithSupervisor: it is down, as its supervisor is.
+	StateWithSupervisor State = "with_supervisor"
+	// StateGaveUp: a supervisor whose child failed too often.
+	StateGaveUp State = "gave_up"
+	// StateFailed: it failed and is not restarted.
+	StateFailed State = "failed"
+	// StateStopped: it was stopped, and nothing is to start it.
+	StateStopped State = "stopped"
+	// StateWatched: it is not enforced. StateListening: it is to be, and is
+	// listened for first. StateForeign: it was not started from here.
+	StateWatched   State = "watched"
+	StateListening State = "listening"
+	StateForeign   State = "foreign"
+)
+
+// Placement is why an agent has no runner.
+type Placement struct {
+	// Runner is the runner that it names, or any; Labels are what it asks for.
+	Runner string            `json:"runner"`
+	Labels map[string]string `json:"labels,omitempty"`
+	// Missing are the labels that no known runner has.
+	Missing map[string]string `json:"missing,omitempty"`
+	// Silent are the runners that would fit and are not heard, with when they
+	// last were; Full those that have no room, with how much they have.
+	Silent map[string]time.Time `json:"silent,omitempty"`
+	Full   map[string]int       `json:"full,omitempty"`
+	// NotReady are those that would fit and are heard again, but first end what
+	// they should no longer have.
+	NotReady []string `json:"not_ready,omitempty"`
+	// Unfit counts the runners that lack labels or take only agents that name
+	// them.
+	Unfit int `json:"unfit,omitempty"`
+}
+
 // WhyRequest asks what led to the state of an agent or a supervisor node:
 // eventstore.why. Only the name is needed. With what supervisor.why answers about
 // it, the chain of a node that does not run is found, too.
 type WhyRequest struct {
 	Agent string `json:"agent"`
 	Tree  string `json:"tree,omitempty"`
-	// Incarnation, Cause, Chain, Decision and Since are those of Diagnosis.
+	// Incarnation, Cause, Chain, Decision and Since are those of [Diagnosis].
 	Incarnation uint64     `json:"incarnation,omitempty"`
 	Cause       string     `json:"cause,omitempty"`
 	Chain       string     `json:"chain,omitempty"`

@@ -188,7 +188,7 @@ const whyAgent = "load"
 func (s *stage) conclude(ctx context.Context, r *Report) {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
-	why, err := shell.Call[contracts.WhyReply](ctx, s.nc, contracts.ServiceSubject(contracts.ServiceEventStore, "why"), contracts.AgentRequest{Agent: whyAgent})
+	why, err := shell.Call[contracts.WhyReply](ctx, s.nc, contracts.ServiceSubject(contracts.ServiceEventStore, "why"), contracts.WhyRequest{Agent: whyAgent})
 	if err != nil {
 		r.Problems = append(r.Problems, "why "+whyAgent+": "+err.Error())
 	}

@@ -9,13 +9,14 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-// Line is the event as "time type entity: what happened", in local time.
-func Line(e contracts.Event) string {
-	line := e.Time.Local().Format("15:04:05.000") + "  " + strings.TrimPrefix(string(e.Type), "smith.") + "  " + e.Entity
+// Line is the event as "time type entity: what happened", in local time and safe
+// to print.
+func Line(e contracts.Event, now time.Time) string {
+	line := Clock(e.Time, now) + "  " + strings.TrimPrefix(string(e.Type), "smith.") + "  " + e.Entity
 	if what := What(e); what != "" {
 		line += "  " + what
 	}
-	return line
+	return Plain(line)
 }
 
 // What is what happened, without time, type and entity. It is empty when the

@@ -224,7 +224,7 @@ func (r *Registry) Views() []contracts.RunnerView {
 			continue
 		}
 		out = append(out, contracts.RunnerView{
-			Runner: name, Host: e.Host, Available: e.available, Agents: e.Agents,
+			Runner: name, Kind: e.Kind, Host: e.Host, Available: e.available, Agents: e.Agents,
 			Capacity: e.Capacity, Labels: e.Labels, Seen: e.seen.UTC(), Lost: e.lost,
 		})
 	}

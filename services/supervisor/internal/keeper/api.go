@@ -26,6 +26,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 	for _, err := range []error{
 		shell.Handle(api, "tree", k.serveTree),
 		shell.Handle(api, "status", k.serveStatus),
+		shell.Handle(api, "why", k.serveWhy),
 		shell.Handle(api, "add", k.add),
 		serveOrder(k, api, "scale", scaleOrder),
 		serveOrder(k, api, "move", moveOrder),

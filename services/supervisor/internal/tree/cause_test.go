@@ -149,6 +149,24 @@ func TestEachHasItsOwnCause(t *testing.T) {
 	b.wantBecause("d6", Input{Kind: Started, Node: "c", Incarnation: 2}, "start idle: a ended")
 }
 
+// TestEndsBeforeTheStopAreTheirOwn: a member that ended by itself before it could
+// be stopped with its group names its own end; one that an operator restarts
+// names the order, however it ended.
+func TestEndsBeforeTheStopAreTheirOwn(t *testing.T) {
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), sup("all", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 9}),
+		agent("a", "all"), agent("b", "all"), agent("c", "all"), agent("free", "root"))
+	b.wantBecause("d1", ended(Exited, "a", "a ended"), "restart a: a ended", "group all: a ended", "stop c: a ended")
+	b.wantBecause("d2", ended(Exited, "c", "c ended"), "stop b: a ended")
+	normal := ended(Exited, "b", "b ended")
+	normal.Normal = true
+	b.wantBecause("d3", normal, "start a: a ended")
+	b.wantBecause("d4", Input{Kind: Started, Node: "a", Incarnation: 2}, "start b: a ended")
+	b.wantBecause("d5", Input{Kind: Started, Node: "b", Incarnation: 2}, "start c: c ended")
+
+	b.wantBecause("d6", command(RestartIt, "free"), "stop free: d6")
+	b.wantBecause("d7", ended(Exited, "free", "free ended"), "start free: d6")
+}
+
 // TestSignificantEndsAreCauses: siblings stop because of the significant child.
 func TestSignificantEndsAreCauses(t *testing.T) {
 	job := agent("job", "some", func(s *Spec) { s.Significant, s.Restart = true, Temporary })

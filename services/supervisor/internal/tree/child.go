@@ -15,7 +15,7 @@ func (t *Tree) begin(n *node, cause, chain string, again bool) {
 		return
 	}
 	if t.mode(n) != Enforce {
-		t.watch(n, "", "")
+		t.watch(n, "")
 		if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
 			t.answer(n, OK)
 		}
@@ -26,9 +26,11 @@ func (t *Tree) begin(n *node, cause, chain string, again bool) {
 		return
 	}
 	t.renewed(n)
-	previous, lost := cmp.Or(n.st.Runner, n.st.From), n.st.End == EndLost
+	previous, lost := cmp.Or(n.st.Runner, n.st.From), n.st.Lost
 	n.st.Incarnation, n.st.Newest = max(n.st.Incarnation, n.st.Newest)+1, 0
-	n.st.Attempt = Attempt{Decision: t.decision}
+	n.st.Runner, n.st.PID = "", 0
+	n.st.Beat, n.st.Unwell, n.st.Overdue, n.st.Kill, n.st.Then, n.st.Lost = false, false, false, false, "", false
+	n.st.Decision = t.decision
 	if again && n.st.Incarnation > 1 && t.budget() != nil {
 		if lost {
 			// No other start on that runner is to be spared for it.
@@ -41,9 +43,9 @@ func (t *Tree) begin(n *node, cause, chain string, again bool) {
 }
 
 // stop ends an agent's process; then says what follows.
-func (t *Tree) stop(n *node, then Then, end End, why string, kill bool) {
-	t.setDown(n, Stopping, end, why)
-	n.st.Progress, n.st.Decision = Progress{Then: then, Kill: kill}, t.decision
+func (t *Tree) stop(n *node, then Then, why string, kill bool) {
+	t.setPhase(n, Stopping, why)
+	n.st.Then, n.st.Kill, n.st.Overdue, n.st.Decision = then, kill, false, t.decision
 	t.emit(n.stopEffect())
 }
 
@@ -100,14 +102,14 @@ func (t *Tree) startFailed(n *node) {
 		return
 	}
 	if !p.awaitsStart(n) {
-		t.ended(n)
+		t.ended(n, false)
 		return
 	}
 	op := p.op()
 	switch {
 	case op.Kind == OpBoot && t.opt.StrictBoot:
 		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
-		t.shutdown(p, BootFailed, EndStartFailed, whyFailed)
+		t.shutdown(p, BootFailed, WhyFailed)
 	case n.spec.Restart == Temporary:
 		t.finish(n)
 		t.advance(p)
@@ -121,7 +123,7 @@ func (t *Tree) startFailed(n *node) {
 			t.up(p)
 		}
 		t.leaveRest(p, n, op)
-		t.ended(n)
+		t.ended(n, false)
 	}
 }
 
@@ -148,17 +150,17 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 }
 
 // ended decides what the end of a child leads to.
-func (t *Tree) ended(n *node) {
+func (t *Tree) ended(n *node, normal bool) {
 	p := n.parent
 	if t.busy(p) || p.suspended() {
 		t.seq++
-		n.st.Ended = t.seq
+		n.st.Ended, n.st.Normal = t.seq, normal
 		p.queue = append(p.queue, queued{n, t.seq})
 		t.touch(n)
 		return
 	}
 	switch {
-	case n.spec.Restart == Temporary, n.spec.Restart == Transient && n.st.End.normal():
+	case n.spec.Restart == Temporary, n.spec.Restart == Transient && normal:
 		t.finish(n)
 		t.autoShutdown(p, n)
 	case p.spec.Supervisor.Strategy == Escalate:
@@ -167,8 +169,8 @@ func (t *Tree) ended(n *node) {
 			return
 		}
 		t.emit(Effect{Kind: NoteEscalate, Node: p.spec.ID, Reason: "child " + n.spec.ID + " failed", Event: n.st.Cause, Chain: n.st.Chain})
-		t.shutdown(p, Escalated, EndEscalated, "child "+n.spec.ID+" failed: "+n.st.Why)
-	case n.st.End.Blame() == BlameHost:
+		t.shutdown(p, Escalated, "child "+n.spec.ID+" failed: "+n.st.Why)
+	case n.st.Lost:
 		t.restart(n)
 	case p.spec.Supervisor.isolates():
 		if t.admitted(n, false) {
@@ -190,13 +192,10 @@ func (t *Tree) finish(n *node) {
 		t.retire(n)
 		return
 	}
-	end, why := n.st.End, n.st.Why
-	if end == EndCompleted {
-		if end = EndFinished; n.spec.Agent != nil {
-			why = whyFinished
-		}
+	if n.spec.Agent != nil {
+		n.st.Why = WhyFinished
 	}
-	t.setDown(n, Idle, end, why)
+	t.setPhase(n, Idle, n.st.Why)
 }
 
 // retire takes a temporary child away. One from configuration comes back when
@@ -227,7 +226,7 @@ func (t *Tree) autoShutdown(p, n *node) {
 	}
 	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
 	if !t.contained(p, NoteEscalate, "significant child "+n.spec.ID+" ended") {
-		t.shutdown(p, Shutdown, EndCompleted, "significant child "+n.spec.ID+" ended")
+		t.shutdown(p, Shutdown, "significant child "+n.spec.ID+" ended")
 	}
 }
 
@@ -250,7 +249,7 @@ func (t *Tree) allow(p *node) bool {
 func (t *Tree) exceeded(p, n *node) {
 	why := "restart limit exceeded by child " + n.spec.ID + ": " + n.st.Why
 	note := Effect{Node: p.spec.ID, Reason: why, Event: n.st.Cause, Chain: n.st.Chain}
-	outcome, end := Shutdown, EndShutdown
+	outcome := Shutdown
 	switch p.spec.Supervisor.Escalation {
 	case Ignore:
 		note.Kind = NoteIgnore
@@ -260,7 +259,7 @@ func (t *Tree) exceeded(p, n *node) {
 		t.restart(n)
 		return
 	case Terminate:
-		note.Kind, outcome, end = NoteTerminate, Terminated, EndGaveUp
+		note.Kind, outcome = NoteTerminate, Terminated
 	case CoolOff:
 		note.Kind, outcome = NoteCoolOff, Cooling
 		note.Due = t.now.Add(p.spec.Supervisor.CoolOff)
@@ -277,7 +276,7 @@ func (t *Tree) exceeded(p, n *node) {
 	t.emit(note)
 	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
 	p.history().failures.add(Entry{At: t.now, Reason: why, Event: n.st.Cause})
-	t.shutdown(p, outcome, end, why)
+	t.shutdown(p, outcome, why)
 }
 
 // restart brings a child back after its delay, with the siblings that the
@@ -285,7 +284,7 @@ func (t *Tree) exceeded(p, n *node) {
 func (t *Tree) restart(n *node) {
 	p := n.parent
 	var delay time.Duration
-	if n.st.End.Blame() != BlameHost {
+	if !n.st.Lost {
 		delay = n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
 		n.st.Attempts++
 	}

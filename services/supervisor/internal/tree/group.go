@@ -51,7 +51,7 @@ func (t *Tree) boot(s *node, again bool) {
 			continue
 		}
 		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Isolation != nil || c.st.Hold || c.st.Ended != 0 {
-			t.setDown(c, Idle, "", "")
+			t.setPhase(c, Idle, "")
 			c.fresh()
 			c.st.Hold, c.st.Ended = false, 0
 		}
@@ -90,14 +90,13 @@ func (t *Tree) up(s *node) {
 // shutdown makes a supervisor stop its children and then end with the outcome.
 // Those of a group stop one after the other, in reverse order; independent ones
 // stop side by side.
-func (t *Tree) shutdown(s *node, outcome Outcome, end End, why string) {
+func (t *Tree) shutdown(s *node, outcome Outcome, why string) {
 	if s.st.Phase != Stopping {
 		if s.st.Phase == Running && outcome != Ordered {
 			t.steady(s, s.st.Since)
 		}
 		t.setPhase(s, Stopping, why)
 	}
-	s.st.End = end
 	op := &Operation{Kind: OpStop, Stage: StageStop, At: math.MaxInt64, Outcome: outcome, Cause: s.st.Cause, Chain: s.st.Chain}
 	if d := s.spec.ShutdownTimeout; d > 0 {
 		op.Due = t.now.Add(d)
@@ -254,7 +253,7 @@ func (n *node) after(rank int64) *node {
 func (t *Tree) stopped(c *node) bool {
 	ended := c.st.Ended > 0
 	if ended {
-		c.st.Ended = 0
+		c.st.Ended, c.st.Normal = 0, false
 		t.touch(c)
 	}
 	switch {
@@ -262,12 +261,12 @@ func (t *Tree) stopped(c *node) bool {
 		return true
 	case c.st.Phase.Apart() && c.st.Claim.ours():
 		c.blameFor(c.parent.op())
-		t.stop(c, "", EndStopped, whyOrdered, false)
+		t.stop(c, "", WhyOrdered, false)
 		return false
 	case !c.st.Phase.live():
 		if c.st.Phase != Idle {
 			ended = true
-			t.setDown(c, Idle, EndStopped, whyOrdered)
+			t.setPhase(c, Idle, WhyOrdered)
 		}
 		if op := c.parent.op(); op.Kind == OpGroup && !ended {
 			// Nothing of its own brought it down just now.
@@ -282,10 +281,10 @@ func (t *Tree) stopped(c *node) bool {
 	case c.spec.Supervisor != nil:
 		c.blameFor(c.parent.op())
 		if op := c.op(); op != nil && op.Kind == OpStop {
-			op.Outcome, c.st.End = Ordered, EndStopped
+			op.Outcome = Ordered
 			t.touch(c)
 		} else {
-			t.shutdown(c, Ordered, EndStopped, whyOrdered)
+			t.shutdown(c, Ordered, WhyOrdered)
 		}
 		return false
 	case c.st.Phase == Stopping:
@@ -296,7 +295,7 @@ func (t *Tree) stopped(c *node) bool {
 		return false
 	default:
 		c.blameFor(c.parent.op())
-		t.stop(c, "", EndStopped, whyOrdered, false)
+		t.stop(c, "", WhyOrdered, false)
 		return false
 	}
 }
@@ -307,7 +306,7 @@ func (n *node) blameFor(op *Operation) { n.st.Cause, n.st.Chain = op.Cause, op.C
 // down deals with an agent, or a supervisor stopped by order, that is now down.
 func (t *Tree) down(n *node) {
 	then := n.st.Then
-	n.st.Progress = Progress{}
+	n.st.Then, n.st.Kill = "", false
 	t.setClaim(n, n.st.Claim.over())
 	t.setPhase(n, Idle, n.st.Why)
 	p := n.parent
@@ -318,7 +317,7 @@ func (t *Tree) down(n *node) {
 	}
 	switch then {
 	case ThenFail:
-		t.ended(n)
+		t.ended(n, false)
 	case ThenStartFailed:
 		t.startFailed(n)
 	case ThenRestart:
@@ -339,7 +338,7 @@ func (t *Tree) afterStop(n *node, then Then) {
 		t.remove(n)
 		return
 	case ThenTerminate:
-		n.st.End, n.st.Why = EndTerminated, whyTerminated
+		n.st.Why = WhyTerminated
 		t.answer(n, OK)
 	}
 	if n.spec.Restart == Temporary {
@@ -391,7 +390,7 @@ func (t *Tree) end(s *node) {
 	case BootFailed:
 		t.startFailed(s)
 	case Terminated:
-		s.st.Why = whyGaveUp
+		s.st.Why = WhyGaveUp
 		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
 		if p.awaitsStart(s) {
 			t.advance(p)
@@ -400,12 +399,11 @@ func (t *Tree) end(s *node) {
 		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
 		switch {
 		case p == nil:
-			s.st.End, s.st.Why = EndGaveUp, whyGaveUp
+			s.st.Why = WhyGaveUp
 		case p.awaitsStart(s):
-			s.st.End = EndStartFailed
 			t.startFailed(s)
 		default:
-			t.ended(s)
+			t.ended(s, outcome == Shutdown)
 		}
 	}
 }

@@ -42,14 +42,6 @@ func (t *Tree) orderStart(n *node) {
 	t.emit(n.startEffect())
 }
 
-// vacate takes an agent off its runner.
-func (t *Tree) vacate(n *node) {
-	if n.occupies() {
-		t.load[n.st.Runner]--
-	}
-	n.st.Runner = ""
-}
-
 // choose gives the runner named, or of those with room and all the labels asked
 // for the one with the fewest agents, the previous one first among equals, or
 // first of all when it is insisted on; empty when there is none.
@@ -59,7 +51,7 @@ func (t *Tree) choose(a *Agent, previous string, insist bool) string {
 		if r.Name == a.Runner {
 			return r.Name
 		}
-		if a.Runner != AnyRunner || !t.fits(r, a) {
+		if !t.fits(r, a) {
 			continue
 		}
 		if insist && r.Name == previous {
@@ -72,18 +64,48 @@ func (t *Tree) choose(a *Agent, previous string, insist bool) string {
 	return best
 }
 
-// fits tells whether a runner may be chosen for an agent that names none.
-func (t *Tree) fits(r Runner, a *Agent) bool {
-	if r.Named || r.Capacity > 0 && t.load[r.Name] >= r.Capacity {
-		return false
+// Misfit is why a runner is not chosen for an agent.
+type Misfit string
+
+// Misfits, the first that applies.
+const (
+	Fits Misfit = ""
+	// NotNamed: the agent names another runner.
+	NotNamed Misfit = "not_named"
+	// NamedOnly: the runner takes only agents that name it.
+	NamedOnly Misfit = "named_only"
+	// LacksLabels: it does not have all labels that the agent asks for.
+	LacksLabels Misfit = "lacks_labels"
+	// Full: it has as many agents as it takes.
+	Full Misfit = "full"
+)
+
+// Misfit is why a runner would not be chosen for an agent.
+func (t *Tree) Misfit(r Runner, a *Agent) Misfit {
+	switch {
+	case a.Runner == r.Name:
+		return Fits
+	case a.Runner != AnyRunner:
+		return NotNamed
+	case r.Named:
+		return NamedOnly
 	}
 	for k, v := range a.Labels {
 		if have, ok := r.Labels[k]; !ok || have != v {
-			return false
+			return LacksLabels
 		}
 	}
-	return true
+	if r.Capacity > 0 && t.load[r.Name] >= r.Capacity {
+		return Full
+	}
+	return Fits
 }
+
+// fits reports whether a runner may be chosen for an agent.
+func (t *Tree) fits(r Runner, a *Agent) bool { return t.Misfit(r, a) == Fits }
+
+// Load is how many agents a runner has, as far as is known.
+func (t *Tree) Load(runner string) int { return t.load[runner] }
 
 // setRunners replaces the runners that are available and places who waits.
 func (t *Tree) setRunners(runners []Runner) {
@@ -136,7 +158,7 @@ func (t *Tree) comeHome(r Runner) {
 		}
 		t.emit(Effect{Kind: NoteReturn, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: r.Name, Reason: "its runner " + r.Name + " is back"})
 		n.st.Cause, n.st.Chain = t.cause, t.chain
-		t.stop(n, ThenRestart, EndStopped, "its runner "+r.Name+" is back", false)
+		t.stop(n, ThenRestart, "its runner "+r.Name+" is back", false)
 	}
 }
 

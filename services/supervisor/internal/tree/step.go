@@ -63,7 +63,7 @@ func (t *Tree) heard(n *node, in *Input) {
 	case StartFailed:
 		if n.st.Phase == Starting {
 			t.blame(n, in)
-			t.setDown(n, Idle, EndStartFailed, in.Reason)
+			t.setPhase(n, Idle, in.Reason)
 			t.startFailed(n)
 		}
 	case Stopped:
@@ -83,14 +83,12 @@ func (t *Tree) heard(n *node, in *Input) {
 	}
 }
 
-// blame notes who or what ended a node.
+// blame records what ended a node: the event, or the decision that records what
+// came without one.
 func (t *Tree) blame(n *node, in *Input) {
-	n.st.Cause, n.st.Chain = in.Event, in.Chain
-	if in.Chain == "" {
-		n.st.Chain = in.Event
-	}
+	n.st.Cause, n.st.Chain = t.cause, t.chain
 	if !in.Normal {
-		n.history().failures.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: in.Reason, Event: in.Event})
+		n.history().failures.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: in.Reason, Event: t.cause})
 	}
 	t.touch(n)
 }
@@ -144,6 +142,10 @@ func (t *Tree) exited(n *node, in *Input) {
 	case Starting, Verifying, Stabilising, Running:
 	case Stopping:
 		// As good a confirmation as the answer to the stop, which may be lost.
+		if op := n.parent.op(); !in.Normal && n.st.Then == "" && op != nil && op.Kind == OpGroup {
+			// It had ended by itself before it could be stopped with its group.
+			n.st.Cause, n.st.Chain = t.cause, t.chain
+		}
 		t.down(n)
 		return
 	default:
@@ -153,7 +155,7 @@ func (t *Tree) exited(n *node, in *Input) {
 		t.steady(n, n.st.Since)
 	}
 	t.blame(n, in)
-	t.setDown(n, Idle, endOf(in), in.Reason)
+	t.setPhase(n, Idle, in.Reason)
 	finished := in.Normal && n.spec.Restart != Permanent && n.spec.Restart != ""
 	if phase.coming() && !finished {
 		t.startFailed(n)
@@ -167,7 +169,7 @@ func (t *Tree) exited(n *node, in *Input) {
 			return
 		}
 	}
-	t.ended(n)
+	t.ended(n, in.Normal)
 }
 
 // lost deals with an agent whose runner is gone: it is down without anybody to
@@ -176,6 +178,7 @@ func (t *Tree) lost(n *node, in *Input) {
 	if !n.st.Phase.live() {
 		return
 	}
+	n.st.Lost = true
 	if n.spec.Agent.Return && n.spec.Agent.Runner == AnyRunner && n.st.Home == "" {
 		n.st.Home = n.st.Runner
 	}
@@ -183,10 +186,8 @@ func (t *Tree) lost(n *node, in *Input) {
 	if n.st.Phase == Stopping {
 		if n.st.Then == ThenFail || n.st.Then == ThenStartFailed {
 			t.blame(n, in)
-			n.st.End, n.st.Why = EndLost, in.Reason
+			n.st.Why = in.Reason
 		}
-		// Nothing is to be spared for that runner, and nothing of it is preferred.
-		t.vacate(n)
 		t.down(n)
 		return
 	}
@@ -196,10 +197,10 @@ func (t *Tree) lost(n *node, in *Input) {
 // condemned deals with a verdict: whatever still lives of the incarnation is
 // killed first, so that nothing runs twice.
 func (t *Tree) condemned(n *node, in *Input) {
-	then, end := ThenFail, EndFailed
+	then := ThenFail
 	switch n.st.Phase {
 	case Starting, Verifying:
-		then, end = ThenStartFailed, EndStartFailed
+		then = ThenStartFailed
 	case Running:
 		t.steady(n, n.st.Since)
 	case Stabilising:
@@ -207,7 +208,7 @@ func (t *Tree) condemned(n *node, in *Input) {
 		return
 	}
 	t.blame(n, in)
-	t.stop(n, then, end, in.Reason, true)
+	t.stop(n, then, in.Reason, true)
 }
 
 // tick deals with every wait that is over.
@@ -223,7 +224,7 @@ func (t *Tree) tick() {
 		case n.op() != nil && n.op().Stage == StageWait:
 			t.startStage(n)
 		case n.st.Phase.delayed() && n.parent != nil && n.parent.stops(n):
-			t.setDown(n, Idle, EndStopped, whyOrdered)
+			t.setPhase(n, Idle, WhyOrdered)
 		case n.st.Phase == Waiting:
 			t.begin(n, n.st.Cause, n.st.Chain, true)
 		case n.st.Phase == Isolated:
@@ -279,9 +280,10 @@ func (t *Tree) unqueue(q queued) {
 	switch {
 	case n.removed:
 	case n.st.Ended == q.seq:
-		n.st.Ended = 0
+		normal := n.st.Normal
+		n.st.Ended, n.st.Normal = 0, false
 		t.touch(n)
-		t.ended(n)
+		t.ended(n, normal)
 	case n.st.Command != nil && n.st.Command.Queued == q.seq:
 		n.st.Command.Queued = 0
 		t.touch(n)

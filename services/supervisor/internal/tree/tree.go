@@ -263,6 +263,15 @@ func (t *Tree) Lookup(id string) (*Spec, State, bool) {
 	return n.spec, *n.st.clone(), true
 }
 
+// Names returns the names of all nodes, in no order.
+func (t *Tree) Names() []string {
+	out := make([]string, 0, len(t.nodes))
+	for id := range t.nodes {
+		out = append(out, id)
+	}
+	return out
+}
+
 // Has tells whether there is a node of that name.
 func (t *Tree) Has(id string) bool { return t.nodes[id] != nil }
 
@@ -314,15 +323,11 @@ func (t *Tree) emit(e Effect) { t.out = append(t.out, e) }
 // settleLater makes the step in progress look at a supervisor before it ends.
 func (t *Tree) settleLater(p *node) { t.settle = append(t.settle, p) }
 
-// setPhase moves a node on and keeps what is derived from phases right. How it
-// ended is forgotten when it is no longer down.
+// setPhase moves a node on and keeps what is derived from phases right.
 func (t *Tree) setPhase(n *node, phase Phase, why string) {
 	was, occupied := n.st.Phase, n.occupies()
-	n.st.Phase, n.st.Why, n.st.Since = phase, why, t.now
-	n.st.Wait = Wait{}
-	if !phase.ends() {
-		n.st.End = ""
-	}
+	n.st.Phase, n.st.Why, n.st.Since, n.st.Due = phase, why, t.now, 0
+	n.st.Ticket, n.st.Ear = 0, EarCovered
 	t.touch(n)
 	if n.parent != nil {
 		t.countPhases(n.parent, was, phase)

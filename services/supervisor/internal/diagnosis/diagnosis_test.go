@@ -1,0 +1,272 @@
+package diagnosis
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/mistersmith/mistersmith/internal/backoff"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+const noon = tree.Instant(1_800_000_000 * time.Second)
+
+// fleet is a tree whose agents do as they are told, unless an input says
+// otherwise.
+type fleet struct {
+	t       *testing.T
+	tree    *tree.Tree
+	now     tree.Instant
+	runners []contracts.RunnerView
+}
+
+func newFleet(t *testing.T, specs ...*tree.Spec) *fleet {
+	f := &fleet{t: t, tree: tree.New(tree.Options{}), now: noon}
+	for i, s := range specs {
+		s.Rank = int64(i + 1)
+	}
+	f.do(tree.Input{Kind: tree.Configure, Specs: specs, Boot: true})
+	return f
+}
+
+// do takes an input, and answers starts and stops.
+func (f *fleet) do(in tree.Input) {
+	for queue := []tree.Input{in}; len(queue) > 0; {
+		var effects []tree.Effect
+		effects, queue = f.raw(queue[0]), queue[1:]
+		for _, e := range effects {
+			switch e.Kind {
+			case tree.DoStart:
+				queue = append(queue, tree.Input{Kind: tree.Started, Node: e.Node, Incarnation: e.Incarnation, PID: 7})
+			case tree.DoStop:
+				queue = append(queue, tree.Input{Kind: tree.Stopped, Node: e.Node, Incarnation: e.Incarnation})
+			}
+		}
+	}
+}
+
+// raw takes an input and answers nothing.
+func (f *fleet) raw(in tree.Input) []tree.Effect { return f.tree.Step(&in, f.now, nil) }
+
+func (f *fleet) order(kind tree.CommandKind, node string) {
+	f.do(tree.Input{Kind: tree.Order, Command: kind, Node: node, Token: "t"})
+}
+
+func (f *fleet) exit(agent string) tree.Input {
+	_, st, _ := f.tree.Lookup(agent)
+	return tree.Input{Kind: tree.Exited, Node: agent, Incarnation: st.Incarnation, Event: "end of " + agent, Reason: "exited with code 3"}
+}
+
+// hear makes runners known to the tree and to the explanation.
+func (f *fleet) hear(views ...contracts.RunnerView) {
+	f.runners = views
+	var all []tree.Runner
+	for _, v := range views {
+		if v.Available {
+			all = append(all, tree.Runner{Name: v.Runner, Capacity: v.Capacity, Named: v.Kind == "goroutine", Labels: v.Labels})
+		}
+	}
+	f.do(tree.Input{Kind: tree.Runners, Runners: all})
+}
+
+func (f *fleet) explain(id string) contracts.Diagnosis {
+	f.t.Helper()
+	d, ok := Of(f.tree, id, f.runners, f.now.Time())
+	if !ok {
+		f.t.Fatalf("there is no %s", id)
+	}
+	return d
+}
+
+// want checks a state, that the reason has some words, and whom it names.
+func (f *fleet) want(id string, s contracts.State, reason, with, because string) {
+	f.t.Helper()
+	d := f.explain(id)
+	if d.State != s || !strings.Contains(d.Reason, reason) || d.With != with || d.Because != because {
+		f.t.Errorf("%s: %s, %q, with %q because %q\nwant %s, %q, with %q because %q", id, d.State, d.Reason, d.With, d.Because, s, reason, with, because)
+	}
+}
+
+func sup(id, parent string, change func(*tree.Supervisor)) *tree.Spec {
+	s := &tree.Supervisor{Strategy: tree.OneForOne, MaxRestarts: 1, Period: time.Minute}
+	if change != nil {
+		change(s)
+	}
+	return &tree.Spec{ID: id, Parent: parent, Supervisor: s}
+}
+
+func agent(id, parent string, change func(*tree.Spec)) *tree.Spec {
+	s := &tree.Spec{ID: id, Parent: parent, Agent: &tree.Agent{}, ShutdownTimeout: time.Second}
+	if change != nil {
+		change(s)
+	}
+	return s
+}
+
+func delayed(s *tree.Spec) { s.Backoff = backoff.Delays{Type: backoff.Fixed, Delay: time.Minute} }
+
+func TestOrders(t *testing.T) {
+	f := newFleet(t, sup("root", "", nil), sup("web", "root", nil), agent("a", "web", nil), agent("b", "web", delayed))
+	f.want("a", contracts.StateRunning, "", "", "")
+	f.want("web", contracts.StateRunning, "", "", "")
+	f.raw(tree.Input{Kind: tree.Order, Command: tree.RestartIt, Node: "a", Token: "t"})
+	f.want("a", contracts.StateStopping, "then it starts again", "", "")
+	f.do(tree.Input{Kind: tree.Stopped, Node: "a", Incarnation: 1})
+	f.order(tree.TerminateIt, "a")
+	f.want("a", contracts.StateTerminated, "operator", "", "")
+	f.order(tree.SuspendIt, "root")
+	f.want("root", contracts.StateSuspended, "operator", "", "")
+	f.do(f.exit("b"))
+	f.want("b", contracts.StateHeld, "supervisor root is suspended: exited with code 3", "root", "")
+	f.order(tree.ResumeIt, "root")
+	f.want("b", contracts.StateBackoff, "exited with code 3", "", "")
+	if d := f.explain("b"); d.Due == nil || !d.Due.Equal(f.now.Add(time.Minute).Time()) || d.Cause != "end of b" {
+		t.Errorf("%+v", d)
+	}
+	f.order(tree.TerminateIt, "root")
+	f.want("b", contracts.StateWithSupervisor, "root: an operator ended it", "root", "")
+	f.want("web", contracts.StateWithSupervisor, "root: an operator ended it", "root", "")
+	f.want("root", contracts.StateTerminated, "operator", "", "")
+}
+
+func TestGroups(t *testing.T) {
+	f := newFleet(t, sup("root", "", nil), sup("all", "root", func(s *tree.Supervisor) { s.Strategy = tree.OneForAll }),
+		agent("a", "all", delayed), agent("b", "all", nil), agent("c", "all", nil))
+	f.do(f.exit("a"))
+	f.want("a", contracts.StateGroup, "it starts with them; it ended by itself: exited with code 3", "all", "")
+	f.want("b", contracts.StateGroup, "because a failed", "all", "a")
+	f.want("all", contracts.StateRestarting, "because a failed", "", "a")
+	if d := f.explain("b"); d.Due == nil || d.Cause != "end of a" {
+		t.Errorf("%+v", d)
+	}
+}
+
+// TestLimits: whoever is down with a supervisor is told what brought that down,
+// through several levels, and nothing of anybody else.
+func TestLimits(t *testing.T) {
+	f := newFleet(t, sup("root", "", nil), agent("stranger", "root", nil),
+		sup("term", "root", func(s *tree.Supervisor) { s.Escalation, s.MaxRestarts = tree.Terminate, 0 }), agent("crasher", "term", nil), agent("sib", "term", nil),
+		sup("below", "term", nil), agent("leaf", "below", nil))
+	f.do(f.exit("crasher"))
+	f.want("term", contracts.StateGaveUp, "restart limit exceeded by child crasher: exited with code 3", "", "crasher")
+	for _, id := range []string{"sib", "leaf", "below", "crasher"} {
+		f.want(id, contracts.StateWithSupervisor, "supervisor term: it gave up: restart limit exceeded by child crasher", "term", "crasher")
+	}
+	f.want("stranger", contracts.StateRunning, "", "", "")
+
+	f = newFleet(t, sup("root", "", func(s *tree.Supervisor) { s.Escalation, s.MaxRestarts = tree.Isolate, 0 }), agent("bad", "root", nil), agent("good", "root", nil))
+	f.do(f.exit("bad"))
+	f.want("bad", contracts.StateIsolated, "more often than root allows, and is tried again later: exited with code 3", "", "")
+	if d := f.explain("bad"); d.Due == nil {
+		t.Error("it is not said when")
+	}
+	f.want("good", contracts.StateRunning, "", "", "")
+}
+
+func TestEnds(t *testing.T) {
+	once := func(r tree.Restart) func(*tree.Spec) { return func(s *tree.Spec) { s.Restart = r } }
+	f := newFleet(t, sup("root", "", nil), agent("temp", "root", once(tree.Temporary)), agent("trans", "root", once(tree.Transient)))
+	f.do(f.exit("temp"))
+	f.want("temp", contracts.StateFinished, "exited with code 3", "", "")
+	in := f.exit("trans")
+	in.Normal = true
+	f.do(in)
+	f.want("trans", contracts.StateFinished, "not to be restarted", "", "")
+}
+
+func TestModes(t *testing.T) {
+	r := tree.RolloutOf(tree.Shadow)
+	root := sup("root", "", nil)
+	root.Mode = &r
+	f := newFleet(t, root, agent("a", "root", nil))
+	f.want("a", contracts.StateWatched, "its mode is shadow", "", "")
+	enforce := tree.RolloutOf(tree.Enforce)
+	f.raw(tree.Input{Kind: tree.Order, Command: tree.ModeIt, Node: "a", Mode: &enforce, Token: "t"})
+	f.want("a", contracts.StateListening, "may run already", "", "")
+	f.raw(tree.Input{Kind: tree.Beat, Node: "a"})
+	f.want("a", contracts.StateForeign, "not started from here", "", "")
+}
+
+func TestStarts(t *testing.T) {
+	f := newFleet(t, sup("root", "", nil), agent("a", "root", func(s *tree.Spec) {
+		s.Agent = &tree.Agent{Runner: tree.AnyRunner, Verify: true, StartDeadline: time.Second, Stabilisation: time.Second}
+	}))
+	f.want("a", contracts.StateUnplaced, "no runner was heard", "", "")
+	up := contracts.RunnerView{Runner: "r1", Available: true, Seen: f.now.Time()}
+	f.runners = []contracts.RunnerView{up}
+	f.raw(tree.Input{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r1"}}})
+	f.want("a", contracts.StateStarting, "runner r1 has not answered yet", "", "")
+	f.runners[0].Available, f.runners[0].Seen = false, f.now.Add(-time.Minute).Time()
+	f.want("a", contracts.StateStarting, "runner r1 is silent since 2027-01-15T07:59:00Z", "", "")
+	f.raw(tree.Input{Kind: tree.Started, Node: "a", Incarnation: 1})
+	f.want("a", contracts.StateVerifying, "first heartbeat", "", "")
+	f.raw(tree.Input{Kind: tree.Beat, Node: "a", Incarnation: 1})
+	f.want("a", contracts.StateVerifying, "stabilisation", "", "")
+}
+
+func TestBudget(t *testing.T) {
+	root := sup("root", "", func(s *tree.Supervisor) {
+		s.MaxRestarts, s.Budget = 9, &tree.Budget{Fleet: tree.Allowance{Restarts: 1, Per: time.Minute}}
+	})
+	f := newFleet(t, root, agent("a", "root", nil), agent("b", "root", nil))
+	f.do(f.exit("a"))
+	f.do(f.exit("b"))
+	f.want("b", contracts.StateBudget, "number 1 in line", "", "")
+	if d := f.explain("b"); d.Due == nil || d.Cause != "end of b" {
+		t.Errorf("%+v", d)
+	}
+}
+
+func TestPlacement(t *testing.T) {
+	labels := map[string]string{"zone": "eu", "gpu": "yes"}
+	view := func(name string, labels map[string]string, change func(*contracts.RunnerView)) contracts.RunnerView {
+		v := contracts.RunnerView{Runner: name, Available: true, Labels: labels, Seen: noon.Time()}
+		if change != nil {
+			change(&v)
+		}
+		return v
+	}
+	silent := func(v *contracts.RunnerView) { v.Available, v.Seen = false, noon.Add(-time.Hour).Time() }
+	back := func(v *contracts.RunnerView) { v.Available = false }
+	for _, c := range []struct {
+		name    string
+		runner  string
+		runners []contracts.RunnerView
+		reason  string
+		want    contracts.Placement
+	}{
+		{"a label that nobody has", tree.AnyRunner, []contracts.RunnerView{view("r1", map[string]string{"zone": "eu"}, nil)}, "no runner has the label gpu=yes", contracts.Placement{Missing: map[string]string{"gpu": "yes"}, Unfit: 1}},
+		{"labels that nobody has together", tree.AnyRunner, []contracts.RunnerView{view("r1", map[string]string{"zone": "eu"}, nil), view("r2", map[string]string{"gpu": "yes"}, nil)}, "no runner has all of gpu=yes and zone=eu", contracts.Placement{Unfit: 2}},
+		{"silent", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, silent), view("r2", nil, nil)}, "no runner with gpu=yes and zone=eu can take it: runner r1 is silent since 2027-01-15T07:00:00Z", contracts.Placement{Silent: map[string]time.Time{"r1": noon.Add(-time.Hour).Time()}, Unfit: 1}},
+		{"not ready", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, back)}, "runner r1 is not ready yet", contracts.Placement{NotReady: []string{"r1"}}},
+		{"full", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, func(v *contracts.RunnerView) { v.Capacity = 1 })}, "runner r1 is full with 1 agents", contracts.Placement{Full: map[string]int{"r1": 1}}},
+		{"goroutines", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, func(v *contracts.RunnerView) { v.Kind = "goroutine" })}, "no runner has all of", contracts.Placement{Unfit: 1}},
+		{"by name, never heard", "r9", []contracts.RunnerView{view("r1", labels, nil)}, "it names runner r9, which was never heard", contracts.Placement{Missing: nil}},
+		{"by name, silent", "r1", []contracts.RunnerView{view("r1", labels, silent)}, "it names runner r1, which is silent since", contracts.Placement{Silent: map[string]time.Time{"r1": noon.Add(-time.Hour).Time()}}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			filler := agent("filler", "root", func(s *tree.Spec) { s.Agent = &tree.Agent{Runner: tree.AnyRunner, Labels: labels} })
+			picky := agent("picky", "root", func(s *tree.Spec) { s.Agent = &tree.Agent{Runner: c.runner, Labels: labels} })
+			f := newFleet(t, sup("root", "", nil), filler, picky)
+			f.hear(c.runners...)
+			d := f.explain("picky")
+			if d.State != contracts.StateUnplaced || !strings.Contains(d.Reason, c.reason) || d.Placement == nil {
+				t.Fatalf("%s, %q, %+v; want %q", d.State, d.Reason, d.Placement, c.reason)
+			}
+			c.want.Runner, c.want.Labels = c.runner, labels
+			if diff := cmp.Diff(c.want, *d.Placement); diff != "" {
+				t.Errorf("placement (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestUnknown(t *testing.T) {
+	f := newFleet(t, sup("root", "", nil))
+	if _, ok := Of(f.tree, "nobody", nil, time.Time{}); ok {
+		t.Error("explained a node that there is not")
+	}
+}

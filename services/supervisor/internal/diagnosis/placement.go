@@ -1,0 +1,122 @@
+package diagnosis
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// placement explains why no runner takes an agent.
+func (e *explainer) placement(a *tree.Agent) contracts.Placement {
+	p := contracts.Placement{Runner: a.Runner, Labels: a.Labels}
+	missing := maps.Clone(a.Labels)
+	for _, v := range e.runners {
+		r := tree.Runner{Name: v.Runner, Capacity: v.Capacity, Named: v.Kind == "goroutine", Labels: v.Labels}
+		maps.DeleteFunc(missing, func(k, want string) bool { have, ok := r.Labels[k]; return ok && have == want })
+		switch e.tree.Misfit(r, a) {
+		case tree.Full:
+			put(&p.Full, r.Name, r.Capacity)
+		case tree.LacksLabels, tree.NamedOnly:
+			p.Unfit++
+		case tree.Fits:
+			switch {
+			case v.Available: // it was not, when the agent was placed last
+			case e.now.Sub(v.Seen) <= contracts.RunnerTimeout:
+				p.NotReady = append(p.NotReady, r.Name)
+			default:
+				put(&p.Silent, r.Name, v.Seen)
+			}
+		}
+	}
+	if len(missing) > 0 {
+		p.Missing = missing
+	}
+	return p
+}
+
+func put[V any](m *map[string]V, k string, v V) {
+	if *m == nil {
+		*m = map[string]V{}
+	}
+	(*m)[k] = v
+}
+
+// unplaced says why there is no runner, the first reason that suffices first.
+func unplaced(p contracts.Placement) string {
+	labels := pairs(p.Labels)
+	switch {
+	case p.Runner != tree.AnyRunner && len(p.NotReady) > 0:
+		return fmt.Sprintf("it names runner %s, which is not ready yet", p.Runner)
+	case p.Runner != tree.AnyRunner && len(p.Silent) == 0:
+		return fmt.Sprintf("it names runner %s, which was never heard", p.Runner)
+	case p.Runner != tree.AnyRunner:
+		return fmt.Sprintf("it names runner %s, which is silent%s", p.Runner, lastSeen(p.Silent[p.Runner]))
+	case len(p.Missing) > 0:
+		return "no runner has the label " + strings.Join(pairs(p.Missing), " nor ")
+	}
+	var why []string
+	for _, r := range names(p.Silent) {
+		why = append(why, "runner "+r+" is silent"+lastSeen(p.Silent[r]))
+	}
+	for _, r := range p.NotReady[:min(len(p.NotReady), maxNames)] {
+		why = append(why, "runner "+r+" is not ready yet")
+	}
+	for _, r := range names(p.Full) {
+		why = append(why, fmt.Sprintf("runner %s is full with %d agents", r, p.Full[r]))
+	}
+	with := ""
+	if len(labels) > 0 {
+		with = " with " + strings.Join(labels, " and ")
+	}
+	switch {
+	case len(why) > 0:
+		return "no runner" + with + " can take it: " + strings.Join(why, "; ")
+	case p.Unfit > 0 && len(labels) > 0:
+		return "no runner has all of " + strings.Join(labels, " and ")
+	case p.Unfit > 0:
+		return "every runner takes only agents that name it"
+	}
+	return "no runner was heard"
+}
+
+// maxNames bounds how many runners a sentence names.
+const maxNames = 4
+
+// names lists some runners in order.
+func names[V any](m map[string]V) []string {
+	all := slices.Sorted(maps.Keys(m))
+	return all[:min(len(all), maxNames)]
+}
+
+func pairs(labels map[string]string) []string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(labels)) {
+		out = append(out, k+"="+labels[k])
+	}
+	return out
+}
+
+// silent reports whether a runner is not heard, and when it last was.
+func (e *explainer) silent(runner string) (time.Time, bool) {
+	i := slices.IndexFunc(e.runners, func(v contracts.RunnerView) bool { return v.Runner == runner })
+	if runner == "" || i >= 0 && (e.runners[i].Available || e.now.Sub(e.runners[i].Seen) <= contracts.RunnerTimeout) {
+		return time.Time{}, false
+	}
+	if i < 0 {
+		return time.Time{}, true
+	}
+	return e.runners[i].Seen, true
+}
+
+// lastSeen says since when a runner is silent, in UTC.
+func lastSeen(at time.Time) string {
+	if at.IsZero() {
+		return ""
+	}
+	return " since " + at.UTC().Format("2006-01-02T15:04:05Z")
+}
