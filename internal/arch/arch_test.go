@@ -98,7 +98,7 @@ func TestRules(t *testing.T) {
 				code(tree, "services/supervisor/internal/journal"),
 			},
 			[]pkg{
-				code(tree, "time", "pkg/contracts", "encoding/json", "internal/backoff"),
+				code(tree, "time", "pkg/contracts", "encoding/json", "internal/backoff", "internal/strategy"),
 				code("services/detector/internal/fleet", "services/detector/internal/wheel"),
 				code("services/supervisor/internal/journal", "context", "log/slog", "os"),
 				tests(tree, "os", "testing"),

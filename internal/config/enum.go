@@ -2,18 +2,17 @@ package config
 
 import (
 	"strings"
+
+	"github.com/mistersmith/mistersmith/internal/strategy"
 )
 
 // Strategy says which siblings a failed child takes along.
-type Strategy string
+type Strategy = strategy.Strategy
 
-// The strategies. Escalate treats every failed child as the node's own
-// failure.
+// The strategies that are named here.
 const (
-	OneForOne        Strategy = "one_for_one"
-	OneForAll        Strategy = "one_for_all"
-	RestForOne       Strategy = "rest_for_one"
-	StrategyEscalate Strategy = "escalate"
+	OneForOne = strategy.OneForOne
+	OneForAll = strategy.OneForAll
 )
 
 // Restart says which ends of a child lead to a restart.
@@ -94,7 +93,7 @@ const (
 )
 
 var (
-	strategies    = []Strategy{OneForOne, OneForAll, RestForOne, StrategyEscalate}
+	strategies    = strategy.Strategies()
 	restarts      = []Restart{Permanent, Transient, Temporary}
 	autoShutdowns = []AutoShutdown{AutoShutdownNever, AnySignificant, AllSignificant}
 	escalations   = []Escalation{EscalationIsolate, EscalationEscalate, EscalationTerminate, EscalationRestart, EscalationIgnore}

@@ -21,7 +21,7 @@ func readTree(top *object, f *File) {
 	readRootPolicy(top, f)
 	root.Mode = top.mode("root_mode")
 	readCoolOff(top, "root_", "root_policy", root)
-	if root.Strategy == StrategyEscalate {
+	if root.Strategy.Escalates() {
 		top.at("root_strategy").fail("the root has no parent to escalate to; use one_for_one, one_for_all or rest_for_one")
 	}
 	if v, ok := top.get("tree"); ok {
@@ -47,11 +47,11 @@ func readRootPolicy(top *object, f *File) {
 // default one_for_one isolates, and a group, none of whose children can be set
 // apart, does as a whole what is given.
 func readEscalation(o *object, key, strategy string, known []Escalation, group Escalation, n *Node) {
-	if n.Escalation = EscalationIsolate; n.Strategy != OneForOne {
+	if n.Escalation = EscalationIsolate; !n.Strategy.Single() {
 		n.Escalation = group
 	}
 	enum(o, key, known, &n.Escalation)
-	if n.Escalation == EscalationIsolate && n.Strategy != OneForOne {
+	if n.Escalation == EscalationIsolate && !n.Strategy.Single() {
 		o.at(key).fail("isolate sets a single child apart, which %s: %s cannot do; use %s, or %s: one_for_one",
 			strategy, n.Strategy, orWords(known[1:]), strategy)
 		n.Escalation = group

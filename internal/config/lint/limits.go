@@ -26,7 +26,7 @@ const (
 func (c *checker) limited() []*sup {
 	var out []*sup
 	for _, s := range c.sups {
-		if s.Strategy != config.StrategyEscalate && s.Escalation != config.EscalationIgnore && s.Policy.MaxRestarts > 0 {
+		if !s.Strategy.Escalates() && s.Escalation != config.EscalationIgnore && s.Policy.MaxRestarts > 0 {
 			out = append(out, s)
 		}
 	}
@@ -141,7 +141,7 @@ func levels(l loop) int {
 // restarts is how many a supervisor allows; one that ignores its limit, or
 // escalates every failure, allows none that multiply.
 func (s *sup) restarts() int {
-	if s.Strategy == config.StrategyEscalate || s.Escalation == config.EscalationIgnore {
+	if s.Strategy.Escalates() || s.Escalation == config.EscalationIgnore {
 		return 0
 	}
 	return s.Policy.MaxRestarts
@@ -211,7 +211,7 @@ const frantic = 200 * time.Millisecond
 
 func (c *checker) endlessRestarts() {
 	for _, s := range c.sups {
-		if s.Strategy == config.StrategyEscalate {
+		if s.Strategy.Escalates() {
 			continue
 		}
 		for _, k := range s.kids {

@@ -191,7 +191,7 @@ func (k kid) agents() int {
 
 // group tells whether a supervisor starts its children one after the other.
 func (s *sup) group() bool {
-	return s.Strategy == config.OneForAll || s.Strategy == config.RestForOne
+	return s.Strategy.Group()
 }
 
 // isolates reports whether a supervisor counts its limit for each child, and sets

@@ -2,6 +2,7 @@ package lint
 
 import (
 	"math"
+	"slices"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
@@ -102,8 +103,8 @@ func (c *checker) crash(s *sup, k kid) loop {
 			return l
 		}
 		switch {
-		case s.Strategy == config.StrategyEscalate && s.Restart != config.Temporary:
-		case s.Strategy == config.StrategyEscalate:
+		case s.Strategy.Escalates() && s.Restart != config.Temporary:
+		case s.Strategy.Escalates():
 			l.fate = vanished
 			return l
 		case s.Escalation == config.EscalationIgnore || s.Escalation == config.EscalationRestart:
@@ -131,7 +132,7 @@ func (c *checker) limitOf(l *loop, s *sup, child kid) bool {
 	reset := child.sup != nil && child.sup.Policy.ResetAfter > 0 && l.took >= child.sup.Policy.ResetAfter
 	l.span = capped(float64(times(n, l.took)) + float64(c.delays(child.policy(), n, reset, middling).sum))
 	least := capped(float64(times(n, l.least)) + float64(c.delays(child.policy(), n, reset, shortest).sum))
-	if s.Escalation == config.EscalationIgnore && s.Strategy != config.StrategyEscalate {
+	if s.Escalation == config.EscalationIgnore && !s.Strategy.Escalates() {
 		return true
 	}
 	if least > s.Policy.TimeWindow && n > 0 {
@@ -153,10 +154,9 @@ func (c *checker) limitOf(l *loop, s *sup, child kid) bool {
 // restartedWith gives the agents beside a child that start with their supervisor,
 // and those that restart with the child.
 func (s *sup) restartedWith(child kid) (siblings, along float64) {
-	after := false
-	for _, k := range s.kids {
-		if k.sup == child.sup && k.agent == child.agent {
-			after = true
+	failed := int64(slices.IndexFunc(s.kids, func(k kid) bool { return k.sup == child.sup && k.agent == child.agent }))
+	for i, k := range s.kids {
+		if int64(i) == failed {
 			siblings += float64(k.agents() - child.agents())
 			if s.group() {
 				along += float64(k.agents() - child.agents())
@@ -164,7 +164,7 @@ func (s *sup) restartedWith(child kid) (siblings, along float64) {
 			continue
 		}
 		siblings += float64(k.agents())
-		if k.restart() != config.Temporary && (s.Strategy == config.OneForAll || s.Strategy == config.RestForOne && after) {
+		if k.restart() != config.Temporary && s.Strategy.Takes(failed, int64(i)) {
 			along += float64(k.agents())
 		}
 	}
@@ -191,7 +191,7 @@ func (c *checker) below(s *sup, k kid) (l loop, ok bool) {
 		return l, false
 	}
 	l.path = append(l.path, s)
-	return l, c.limitOf(&l, s, k) && (s.Strategy == config.StrategyEscalate || s.Escalation != config.EscalationIgnore && !s.isolates())
+	return l, c.limitOf(&l, s, k) && (s.Strategy.Escalates() || s.Escalation != config.EscalationIgnore && !s.isolates())
 }
 
 // failing is how a child of s fails as often as it can in a way that counts.
@@ -208,7 +208,7 @@ func (c *checker) failing(s *sup, k kid) (loop, bool) {
 // counts tells whether a supervisor that exceeds its limit costs its parent a
 // restart.
 func (s *sup) counts() bool {
-	if s.Strategy == config.StrategyEscalate {
+	if s.Strategy.Escalates() {
 		return s.Restart != config.Temporary
 	}
 	return s.Restart == config.Permanent && s.Escalation == config.EscalationEscalate

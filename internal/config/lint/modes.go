@@ -6,6 +6,7 @@ import (
 	"fmt"
 
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/strategy"
 )
 
 // Rules about modes.
@@ -107,7 +108,7 @@ func (c *checker) splitGroup() {
 				if ours == "" {
 					ours = a.Name
 				}
-			case ours == "" && s.Strategy == config.RestForOne: // it starts before those that restart
+			case ours == "" && s.Strategy.Reach() == strategy.Later: // it starts before those that restart
 			default:
 				others = append(others, a.Name)
 			}

@@ -134,7 +134,7 @@ func (c *checker) possible(s *sup, window time.Duration) int {
 
 // limit is how many failures of its children s bears before it fails itself.
 func (s *sup) limit() int {
-	if s.Strategy == config.StrategyEscalate {
+	if s.Strategy.Escalates() {
 		return 0
 	}
 	return s.Policy.MaxRestarts

@@ -48,7 +48,7 @@ func (c *checker) noEffect() {
 // idleEscalation reports what a supervisor that escalates every failure never
 // uses.
 func (c *checker) idleEscalation(s *sup) {
-	if s.Strategy != config.StrategyEscalate {
+	if !s.Strategy.Escalates() {
 		return
 	}
 	if key := s.key("escalation"); c.f.Gives(key) {
@@ -66,7 +66,7 @@ func (c *checker) idleSettings(s *sup, a *config.Agent) {
 	case !c.f.Gives(policy):
 	case a.Restart == config.Temporary:
 		c.warn(policy, "remove it, or make the agent transient or permanent", "it has no effect: %q is temporary, and never restarted", a.Name)
-	case s.Strategy == config.StrategyEscalate:
+	case s.Strategy.Escalates():
 		c.warn(policy, "remove it", "it has no effect: %q has strategy escalate and restarts no child by itself", s.Name)
 	case c.f.Gives(policy + ".max_restarts"):
 		c.warn(policy+".max_restarts", fmt.Sprintf("remove it, or put %q under a supervisor of its own with this limit", a.Name),

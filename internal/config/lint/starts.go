@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/strategy"
 )
 
 // Rules about starts, heartbeats and hosts.
@@ -46,7 +47,7 @@ func (c *checker) slowGroup() {
 	for _, s := range c.limited() {
 		whole := s.starting()
 		// With rest_for_one only those after the one that fails start again.
-		if _, hung := c.hung(s); s.Strategy != config.OneForAll || s.members() < 2 || whole <= s.Policy.TimeWindow || len(hung) > 0 {
+		if _, hung := c.hung(s); s.Strategy.Reach() != strategy.All || s.members() < 2 || whole <= s.Policy.TimeWindow || len(hung) > 0 {
 			continue
 		}
 		c.warn(c.limit(s), fmt.Sprintf("widen time_window to at least %s, lower start_deadline, or make the group smaller", up(whole)),

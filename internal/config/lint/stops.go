@@ -20,7 +20,7 @@ const (
 
 func (c *checker) vanishingSupervisor() {
 	for _, s := range c.sups {
-		byStrategy := s.Strategy == config.StrategyEscalate
+		byStrategy := s.Strategy.Escalates()
 		if s.parent == nil || s.Restart == config.Permanent || s.agents() == 0 ||
 			!byStrategy && s.Escalation != config.EscalationEscalate || byStrategy && s.Restart == config.Transient {
 			continue
@@ -54,7 +54,7 @@ func (c *checker) loopingShutdown() {
 		}
 		n, p := s.parent.restarts(), s.parent
 		then := fmt.Sprintf("; the %s such end within %s is more than %q allows", ordinal(n+1), dur(p.Policy.TimeWindow), p.Name)
-		if p.Strategy == config.StrategyEscalate {
+		if p.Strategy.Escalates() {
 			then = fmt.Sprintf("; %q fails with it", p.Name)
 		} else if p.Escalation == config.EscalationIgnore {
 			then = ""

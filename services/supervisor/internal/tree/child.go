@@ -163,7 +163,7 @@ func (t *Tree) ended(n *node, normal bool) {
 	case n.spec.Restart == Temporary, n.spec.Restart == Transient && normal:
 		t.finish(n)
 		t.autoShutdown(p, n)
-	case p.spec.Supervisor.Strategy == Escalate:
+	case p.spec.Supervisor.Strategy.Escalates():
 		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
 		if t.contained(p, NoteEscalate, "child "+n.spec.ID+" failed: "+n.st.Why) {
 			return
@@ -290,7 +290,7 @@ func (t *Tree) restart(n *node) {
 	}
 	due, why := t.now.Add(delay), n.st.Why
 	t.noteRestart(n, due)
-	if p.spec.Supervisor.Strategy == OneForOne {
+	if !p.spec.Supervisor.Strategy.Group() {
 		if delay == 0 {
 			t.begin(n, n.st.Cause, n.st.Chain, true)
 			return

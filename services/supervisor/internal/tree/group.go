@@ -10,8 +10,7 @@ import (
 // independent reports whether the children of a supervisor have nothing to do
 // with one another, so that none waits for another's start or stop.
 func (t *Tree) independent(p *node) bool {
-	s := p.spec.Supervisor.Strategy
-	return (s == OneForOne || s == Escalate) && !t.opt.StrictBoot
+	return !p.spec.Supervisor.Strategy.Group() && !t.opt.StrictBoot
 }
 
 // together reports whether an operation starts, or stops, all children at once.
@@ -138,11 +137,7 @@ func (n *node) timeToStop() (timeout time.Duration, kill bool) {
 // starts it again. While a group waits, another failure joins it: the wider
 // range and the longer wait apply.
 func (t *Tree) restartGroup(p, n *node, due Instant) {
-	var from int64
-	if p.spec.Supervisor.Strategy == RestForOne {
-		from = n.spec.Rank
-	}
-	op := &Operation{Kind: OpGroup, Stage: StageStop, Again: true, From: from, At: math.MaxInt64, Due: due, Cause: n.st.Cause, Chain: n.st.Chain}
+	op := &Operation{Kind: OpGroup, Stage: StageStop, Again: true, From: p.spec.Supervisor.Strategy.First(n.spec.Rank), At: math.MaxInt64, Due: due, Cause: n.st.Cause, Chain: n.st.Chain}
 	if was := p.op(); was != nil {
 		op.From, op.Due = min(op.From, was.From), max(op.Due, was.Due)
 	}

@@ -30,7 +30,7 @@ type Isolation struct {
 // apart the one that exceeds the limit. A group restarts together, so no member
 // of it can be set apart.
 func (s *Supervisor) isolates() bool {
-	return s.Escalation == Isolate && s.Strategy == OneForOne
+	return s.Escalation == Isolate && s.Strategy.Single()
 }
 
 // coolOff is how long a child is set apart for the nth time in a row, from 0. It

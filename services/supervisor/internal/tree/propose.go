@@ -28,7 +28,7 @@ func (t *Tree) propose(n *node, normal bool, why, cause, chain string) {
 			t.suggest(p, NoteEscalate, 0, why, cause, chain)
 			t.propose(p, true, why, cause, chain)
 		}
-	case p.spec.Supervisor.Strategy == Escalate:
+	case p.spec.Supervisor.Strategy.Escalates():
 		why = "child " + n.spec.ID + " failed: " + why
 		t.suggest(p, NoteEscalate, 0, why, cause, chain)
 		t.propose(p, false, why, cause, chain)
@@ -113,11 +113,8 @@ func (t *Tree) proposeRestart(n *node, why, cause, chain string) {
 func (t *Tree) proposeAlong(n *node, due Instant, all bool, cause, chain string) {
 	p := n.parent
 	s := p.spec.Supervisor.Strategy
-	if s != OneForAll && s != RestForOne {
-		return
-	}
 	for _, c := range p.kids {
-		if c == n || s == RestForOne && c.spec.Rank < n.spec.Rank || c.st.Phase == Idle || c.st.Phase == Gone || t.mode(c) == Off {
+		if c == n || !s.Takes(n.spec.Rank, c.spec.Rank) || c.st.Phase == Idle || c.st.Phase == Gone || t.mode(c) == Off {
 			continue
 		}
 		if all || c.st.Phase == Watched && t.mode(c) == Shadow {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/backoff"
+	"github.com/mistersmith/mistersmith/internal/strategy"
 )
 
 // Instant is a point in time in nanoseconds since 1970 UTC.
@@ -32,16 +33,14 @@ const (
 )
 
 // Strategy says which children a failed child takes along.
-type Strategy string
+type Strategy = strategy.Strategy
 
 // Strategies.
 const (
-	OneForOne  Strategy = "one_for_one"
-	OneForAll  Strategy = "one_for_all"
-	RestForOne Strategy = "rest_for_one"
-	// Escalate restarts nothing: the supervisor stops its children and fails
-	// abnormally towards its parent.
-	Escalate Strategy = "escalate"
+	OneForOne  = strategy.OneForOne
+	OneForAll  = strategy.OneForAll
+	RestForOne = strategy.RestForOne
+	Escalate   = strategy.Escalate
 )
 
 // AutoShutdown says whether the end of significant children ends their
@@ -201,10 +200,8 @@ func (s *Spec) Validate() error {
 func (s *Supervisor) validate() error {
 	var errs []error
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
-	switch s.Strategy {
-	case OneForOne, OneForAll, RestForOne, Escalate:
-	default:
-		add("strategy: %.32q; use one_for_one, one_for_all, rest_for_one or escalate", string(s.Strategy))
+	if !s.Strategy.Known() {
+		add("strategy: %.32q; use one of %v", string(s.Strategy), strategy.Strategies())
 	}
 	switch s.AutoShutdown {
 	case "", Never, AnySignificant, AllSignificant:
@@ -214,7 +211,7 @@ func (s *Supervisor) validate() error {
 	switch s.Escalation {
 	case "", ToParent, Terminate, CoolOff, Ignore:
 	case Isolate:
-		if s.Strategy != OneForOne {
+		if !s.Strategy.Single() {
 			add("escalation: isolate needs strategy one_for_one; children of %s restart together, so none can be set apart; use escalate, terminate, restart or ignore", s.Strategy)
 		}
 	default:
