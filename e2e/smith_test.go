@@ -162,7 +162,7 @@ func TestOperator(t *testing.T) {
 		t.Fatal(err)
 	}
 	contains(smith("events", "get", stored.Event.ID), stored.Event.ID)
-	contains(smith("drain", "--reason", "try"), "drain: decided.")
+	contains(smith("drain", "--reason", "try"), "drain: done")
 	eventually(t, 20*time.Second, "the tree to be down", func() bool { return !strings.Contains(smith("tree", "--json"), `"running"`) })
 	smith("child", "restart", "root")
 	running("crawler-1", 3)

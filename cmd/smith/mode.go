@@ -27,7 +27,7 @@ func (modeSetCmd) Help() string {
 }
 
 func (c *modeSetCmd) Run(a *app) error {
-	return c.change(a, "mode", contracts.ModeRequest{Node: c.Node, Mode: c.Mode, Percent: c.Percent, Otherwise: c.Otherwise, Reason: c.Reason, By: operator()})
+	return c.changeNode(a, "mode", c.Node, &contracts.ModeRequest{Node: c.Node, Mode: c.Mode, Percent: c.Percent, Otherwise: c.Otherwise, Reason: c.Reason})
 }
 
 type modeDiffCmd struct {

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"slices"
-	"strings"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -140,7 +139,7 @@ func (c *childAddCmd) Run(a *app) error {
 	if len(command) == 0 {
 		return usagef("name the agent's program after --")
 	}
-	return c.change(a, "add", contracts.AddRequest{Parent: c.Parent, By: operator(), Child: contracts.ChildSpec{
+	return c.changeNode(a, "add", c.Name, &contracts.AddRequest{Parent: c.Parent, Child: contracts.ChildSpec{
 		Name: c.Name, Type: c.Type, Command: command, Env: c.Env, Dir: c.Dir, Restart: c.Restart,
 		Capabilities: c.Capabilities, Capacity: c.Capacity, HeartbeatInterval: c.Interval,
 		Heartbeats: c.Heartbeats, Runner: c.Runner, RunnerLabels: c.RunnerLabels, Policy: c.Policy, Significant: c.Significant,
@@ -160,7 +159,7 @@ func (childScaleCmd) Help() string {
 }
 
 func (c *childScaleCmd) Run(a *app) error {
-	return c.change(a, "scale", contracts.ScaleRequest{Template: c.Template, Count: c.Count, Reason: c.Reason, By: operator()})
+	return c.changeNode(a, "scale", c.Template, &contracts.ScaleRequest{Template: c.Template, Count: c.Count, Reason: c.Reason})
 }
 
 type childMoveCmd struct {
@@ -175,7 +174,7 @@ func (childMoveCmd) Help() string {
 }
 
 func (c *childMoveCmd) Run(a *app) error {
-	return c.change(a, "move", contracts.MoveRequest{Node: c.Node, Parent: c.Parent, Reason: c.Reason, By: operator()})
+	return c.changeNode(a, "move", c.Node, &contracts.MoveRequest{Node: c.Node, Parent: c.Parent, Reason: c.Reason})
 }
 
 // nodeFlags are those of commands about one node.
@@ -221,20 +220,7 @@ func (c *childSuspendCmd) Run(a *app) error { return c.order(a, "suspend") }
 func (c *childResumeCmd) Run(a *app) error  { return c.order(a, "resume") }
 
 func (f nodeFlags) order(a *app, verb string) error {
-	return f.change(a, verb, contracts.NodeRequest{Node: f.Node, Reason: f.Reason, By: operator()})
-}
-
-// change orders something of the supervisor and says that it was decided.
-func (f clientFlags) change(a *app, verb string, req any) error {
-	ok, err := ask[contracts.OK](a, f, contracts.ServiceSupervisor, verb, req)
-	if err != nil {
-		return err
-	}
-	if f.JSON {
-		return a.printJSON(ok)
-	}
-	_, err = fmt.Fprintln(a.stdout, strings.TrimSpace(verb+": decided. "+ok.Warning))
-	return err
+	return f.changeNode(a, verb, f.Node, &contracts.NodeRequest{Node: f.Node, Reason: f.Reason})
 }
 
 type drainCmd struct {
@@ -247,5 +233,5 @@ func (drainCmd) Help() string {
 }
 
 func (c *drainCmd) Run(a *app) error {
-	return c.change(a, "drain", contracts.NodeRequest{Reason: c.Reason, By: operator()})
+	return c.change(a, "drain", &contracts.NodeRequest{Reason: c.Reason})
 }

@@ -23,7 +23,12 @@ type APIError struct {
 	Message string
 	// kept is what may be stored of the message, which quotes requests.
 	kept error
+	// cause is why there is no answer of the service itself.
+	cause error
 }
+
+// Unwrap returns nats.ErrNoResponders where no service was there to answer.
+func (e *APIError) Unwrap() error { return e.cause }
 
 func (e *APIError) Error() string { return e.Message }
 
@@ -281,7 +286,9 @@ func Call[Resp any](ctx context.Context, nc *nats.Conn, subject string, req any)
 	}
 	msg, err := nc.RequestWithContext(ctx, subject, body)
 	if errors.Is(err, nats.ErrNoResponders) {
-		return resp, Errorf(contracts.CodeNotReady, "nobody answers on %s; is that service running?", subject)
+		absent := Errorf(contracts.CodeNotReady, "nobody answers on %s; is that service running?", subject)
+		absent.cause = err
+		return resp, absent
 	}
 	if err != nil {
 		return resp, fmt.Errorf("ask %s: %w", subject, err)

@@ -34,26 +34,42 @@ supervision_tree:
 		w.runner.slow["d"], w.runner.slow["c"] = 4*time.Second, 4*time.Second
 		w.runner.slow["b"], w.runner.slow["a"] = 4*time.Second, 4*time.Second
 		begin := time.Now()
-		told := make(chan contracts.OK, 1)
-		go func() {
-			ok, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.terminate", contracts.NodeRequest{Node: "sup"})
+		order := contracts.NodeRequest{Node: "sup", OrderOptions: contracts.OrderOptions{Token: "order-1"}}
+		told := make(chan contracts.OrderReply, 1)
+		ask := func() {
+			reply, err := shell.Call[contracts.OrderReply](t.Context(), w.nc, "smith.supervisor.terminate", order)
 			if err != nil {
 				t.Error(err)
 			}
-			told <- ok
-		}()
+			told <- reply
+		}
+		go ask()
 		<-time.After(6 * time.Second)
 		w.want("so far", w.runner.takeLog(), "stop d 1")
+		short := order
+		short.Wait = contracts.Duration(time.Second)
+		if reply, err := shell.Call[contracts.OrderReply](t.Context(), w.nc, "smith.supervisor.terminate", short); err != nil || !reply.UnderWay || reply.Left != 3 || reply.Status != contracts.NodeStopping {
+			t.Errorf("after 7 s: %+v, %v", reply, err)
+		}
 		stop()
+		if reply := <-told; !reply.UnderWay || !strings.Contains(reply.Warning, "s1 ends before it is done") {
+			t.Errorf("answered %+v", reply)
+		}
 		w.supervise("s2")
+		go ask() // the successor knows the order by its token
 		w.want("it is down", w.settled(), "root running, sup stopped, a stopped 1, b stopped 1, c stopped 1, d stopped 1")
 		w.want("in the end", w.runner.takeLog(), "stop c 1, kill b 1, kill a 1")
 		if took := time.Since(begin); took > 15*time.Second {
 			t.Errorf("it took %s", took)
 		}
-		if ok := <-told; !ok.OK || !strings.Contains(ok.Warning, "s1 ends before it is over") {
-			t.Errorf("answered %+v", ok)
+		if reply := <-told; !reply.OK || reply.UnderWay {
+			t.Errorf("the successor answered %+v", reply)
 		}
+		ask()
+		if reply := <-told; !reply.OK || reply.UnderWay {
+			t.Errorf("asked again when it was over: %+v", reply)
+		}
+		w.want("all is done once", w.runner.takeLog(), "")
 	})
 }
 

@@ -219,7 +219,7 @@ func leave(env shell.Env, k *keeper.Keeper, cfg Config, end context.CancelFunc) 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.File.Shutdown.DrainTimeout)
 	defer cancel()
-	if ok, err := k.Drain(ctx, contracts.NodeRequest{Reason: "the supervisor ends"}); err != nil || ok.Warning != "" {
+	if reply, err := k.Drain(ctx, contracts.NodeRequest{Reason: "the supervisor ends"}); err != nil || reply.UnderWay {
 		env.Log.Warn("tree not stopped in time", "tree", cfg.File.Tree.Name, "within", cfg.File.Shutdown.DrainTimeout, "error", err)
 	}
 }

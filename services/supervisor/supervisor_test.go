@@ -226,6 +226,8 @@ func TestAPI(t *testing.T) {
 			{"restart", call("restart", contracts.NodeRequest{Node: "a"}), "ok"},
 			{"terminate", call("terminate", contracts.NodeRequest{Node: "b"}), "ok"},
 			{"restart nobody", call("restart", contracts.NodeRequest{Node: "nobody"}), "404"},
+			{"restart with a bad token", call("restart", contracts.NodeRequest{Node: "a", OrderOptions: contracts.OrderOptions{Token: "a b"}}), "400"},
+			{"restart with too much patience", call("restart", contracts.NodeRequest{Node: "a", OrderOptions: contracts.OrderOptions{Wait: contracts.Duration(time.Minute)}}), "400"},
 			{"restart bad name", call("restart", contracts.NodeRequest{Node: "a.b"}), "400"},
 			{"restart a supervisor", call("restart", contracts.NodeRequest{Node: "all"}), "ok"},
 			{"suspend", call("suspend", contracts.NodeRequest{Node: "rest"}), "ok"},

@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -13,8 +14,8 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// answerWithin is how long an order is waited for before the caller is told
-// that it goes on.
+// answerWithin bounds how long an order is waited for before its caller is told
+// that it is under way.
 const answerWithin = 20 * time.Second
 
 // Serve opens the API; it answers while the keeper runs.
@@ -36,7 +37,14 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		serveOrder(k, api, "terminate", nodeOrder(tree.TerminateIt)),
 		serveOrder(k, api, "suspend", nodeOrder(tree.SuspendIt)),
 		serveOrder(k, api, "resume", nodeOrder(tree.ResumeIt)),
-		shell.Handle(api, "drain", k.Drain),
+		shell.Handle(api, "drain", func(ctx context.Context, req contracts.NodeRequest) (contracts.OrderReply, error) {
+			ctx, cancel, err := patience(ctx, req.OrderOptions)
+			if err != nil {
+				return contracts.OrderReply{}, err
+			}
+			defer cancel()
+			return k.Drain(ctx, req)
+		}),
 		k.opt.Serve(api),
 	} {
 		if err != nil {
@@ -52,24 +60,50 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 }
 
 // serveOrder serves a verb whose requests are orders to the tree.
-func serveOrder[Req any](k *Keeper, api *shell.API, verb string, read func(Req) (tree.Input, error)) error {
-	return shell.Handle(api, verb, func(ctx context.Context, req Req) (contracts.OK, error) {
+func serveOrder[Req any, P interface {
+	*Req
+	Order() *contracts.OrderOptions
+}](k *Keeper, api *shell.API, verb string, read func(Req) (tree.Input, error)) error {
+	return shell.Handle(api, verb, func(ctx context.Context, req Req) (contracts.OrderReply, error) {
+		options := P(&req).Order()
+		ctx, cancel, err := patience(ctx, *options)
+		if err != nil {
+			return contracts.OrderReply{}, err
+		}
+		defer cancel()
 		in, err := read(req)
 		if err != nil {
-			return contracts.OK{}, err
+			return contracts.OrderReply{}, err
 		}
+		in.Token = options.Token
 		return k.order(ctx, in)
 	})
 }
 
-// Drain stops the whole tree; it stays down until its root is restarted or a
-// supervisor starts. The request's node does not matter.
-func (k *Keeper) Drain(ctx context.Context, req contracts.NodeRequest) (contracts.OK, error) {
+// patience bounds how long an order is waited for, as its caller asks.
+func patience(ctx context.Context, o contracts.OrderOptions) (context.Context, context.CancelFunc, error) {
+	if o.Token != "" {
+		if err := contracts.ValidateID(o.Token); err != nil {
+			return nil, nil, shell.Errorf(contracts.CodeBadRequest, "token: %v", err)
+		}
+	}
+	wait := cmp.Or(o.Wait.D(), answerWithin)
+	if wait < 0 || wait > answerWithin {
+		return nil, nil, shell.Errorf(contracts.CodeBadRequest, "wait: %s is outside 0s to %s; ask again with the token to wait longer", wait, answerWithin)
+	}
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	return ctx, cancel, nil
+}
+
+// Drain stops the whole tree, and waits for that until ctx ends; the tree stays
+// down until its root is restarted or a supervisor starts. The request's node does
+// not matter.
+func (k *Keeper) Drain(ctx context.Context, req contracts.NodeRequest) (contracts.OrderReply, error) {
 	var root string
 	if err := k.ask(ctx, func() { root = k.tree.Root() }); err != nil {
-		return contracts.OK{}, err
+		return contracts.OrderReply{}, err
 	}
-	return k.order(ctx, tree.Input{Command: tree.TerminateIt, Node: root, Reason: because("drain", req.Reason), By: operator(req.By)})
+	return k.order(ctx, tree.Input{Command: tree.TerminateIt, Node: root, Token: req.Token, Reason: because("drain", req.Reason), By: operator(req.By)})
 }
 
 // ask runs f in the keeper's loop.
@@ -96,20 +130,20 @@ func (k *Keeper) confirm(ctx context.Context) error {
 	return nil
 }
 
-// order has an operator's command decided and waits for its result.
-func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OK, error) {
-	ctx, cancel := context.WithTimeout(ctx, answerWithin)
-	defer cancel()
+// order has an operator's command decided and waits for its result until ctx
+// ends. A command whose token is known is not decided again.
+func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OrderReply, error) {
+	none := contracts.OrderReply{}
 	if err := k.confirm(ctx); err != nil {
-		return contracts.OK{}, err
+		return none, err
 	}
-	in.Kind, in.Token = tree.Order, newID()
+	in.Kind, in.Token = tree.Order, cmp.Or(in.Token, newID())
 	in.Event, in.Chain = "", in.Token
 	who := &caller{reply: make(chan answer, 1)}
 	select {
 	case k.inbox <- arrival{Input: in, from: who}:
 	case <-ctx.Done():
-		return contracts.OK{}, shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; try again", k.opt.Tree)
+		return none, shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; try again", k.opt.Tree)
 	}
 	select {
 	case a := <-who.reply:
@@ -117,7 +151,7 @@ func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OK, error)
 	case <-ctx.Done():
 	}
 	if !who.decided.Load() {
-		return contracts.OK{}, shell.Errorf(contracts.CodeNotReady,
+		return none, shell.Errorf(contracts.CodeNotReady,
 			"%s of %s: supervisor %s ends or cannot reach its log, and does not know whether it was decided upon; look at the tree before you try again", in.Command, in.Node, k.env.Instance)
 	}
 	select {
@@ -125,11 +159,21 @@ func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OK, error)
 		return verdict(in, a)
 	default:
 	}
-	why := fmt.Sprintf("it takes longer than %s", answerWithin)
+	reply := contracts.OrderReply{OK: true, UnderWay: true, Token: in.Token, Warning: fmt.Sprintf("%s of %s is under way", in.Command, in.Node)}
 	if errors.Is(ctx.Err(), context.Canceled) {
-		why = "supervisor " + k.env.Instance + " ends before it is over"
+		reply.Warning += "; supervisor " + k.env.Instance + " ends before it is done"
+		return reply, nil
 	}
-	return contracts.OK{OK: true, Warning: fmt.Sprintf("%s of %s is under way; %s", in.Command, in.Node, why)}, nil
+	now, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Second)
+	defer cancel()
+	// A loop that is busy tells nothing of it, which is no fault of the order.
+	_ = k.ask(now, func() {
+		reply.Left = k.tree.Left(in.Node, in.Command)
+		if v, ok := k.view(in.Node, false); ok {
+			reply.Status = v.Status
+		}
+	})
+	return reply, nil
 }
 
 // caller waits for the result of an order.
@@ -171,13 +215,13 @@ func (k *Keeper) answer(b *leader.Batch) {
 }
 
 // verdict turns a result into an answer for the operator.
-func verdict(in tree.Input, a answer) (contracts.OK, error) {
-	no := func(code, format string, args ...any) (contracts.OK, error) {
-		return contracts.OK{}, shell.Errorf(code, format, args...)
+func verdict(in tree.Input, a answer) (contracts.OrderReply, error) {
+	no := func(code, format string, args ...any) (contracts.OrderReply, error) {
+		return contracts.OrderReply{}, shell.Errorf(code, format, args...)
 	}
 	switch a.result {
 	case tree.OK:
-		return contracts.OK{OK: true}, nil
+		return contracts.OrderReply{OK: true, Token: in.Token}, nil
 	case tree.NotFound:
 		if in.Command == tree.Add {
 			return no(contracts.CodeNotFound, "parent: %s", a.reason)

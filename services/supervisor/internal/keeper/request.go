@@ -22,27 +22,36 @@ func nodeOrder(kind tree.CommandKind) func(contracts.NodeRequest) (tree.Input, e
 }
 
 // add has an agent added. Its environment is stored before that is decided, so
-// that whoever decides next has it, too.
-func (k *Keeper) add(ctx context.Context, req contracts.AddRequest) (contracts.OK, error) {
+// that a successor has it, too; an order that is asked again stores none.
+func (k *Keeper) add(ctx context.Context, req contracts.AddRequest) (contracts.OrderReply, error) {
+	none := contracts.OrderReply{}
+	ctx, cancel, err := patience(ctx, req.OrderOptions)
+	if err != nil {
+		return none, err
+	}
+	defer cancel()
 	spec, vars, err := k.opt.Child(req)
 	if err != nil {
-		return contracts.OK{}, shell.Errorf(contracts.CodeBadRequest, "add: %v", err)
+		return none, shell.Errorf(contracts.CodeBadRequest, "add: %v", err)
 	}
-	ref := ""
-	if len(vars) > 0 {
+	known, ref := false, ""
+	if err := k.ask(ctx, func() { known = k.tree.Asked(req.Token, spec.ID) }); err != nil {
+		return none, err
+	}
+	if len(vars) > 0 && !known {
 		if ref, err = k.environs.Keep(ctx, vars); err != nil {
-			return contracts.OK{}, shell.Errorf(contracts.CodeNotReady, "add of %s: nothing is changed: %v; try again", spec.ID, err)
+			return none, shell.Errorf(contracts.CodeNotReady, "add of %s: nothing is changed: %v; try again", spec.ID, err)
 		}
 		if spec.Agent.Start, err = environment.Refer(spec.Agent.Start, ref); err != nil {
-			return contracts.OK{}, err
+			return none, err
 		}
 	}
-	ok, err := k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Reason: "add under " + spec.Parent, By: operator(req.By)})
+	reply, err := k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Token: req.Token, Reason: "add under " + spec.Parent, By: operator(req.By)})
 	var refused *shell.APIError
 	if ref != "" && errors.As(err, &refused) && refused.Code != contracts.CodeNotReady { // then it may be decided yet
 		k.environs.Drop(ref)
 	}
-	return ok, err
+	return reply, err
 }
 
 // maxCount bounds the instances of a template, as in the configuration.

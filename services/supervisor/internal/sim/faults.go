@@ -2,6 +2,7 @@ package sim
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
 	"time"
 
@@ -153,7 +154,7 @@ func (w *world) rejoin() {
 
 // operate gives an operator's command to whoever leads.
 func (w *world) operate(f Fault) {
-	in := tree.Input{Kind: tree.Order, Command: f.Command, Node: f.Node, To: f.To, Count: f.Count, Mode: f.Mode, Token: "operator"}
+	in := tree.Input{Kind: tree.Order, Command: f.Command, Node: f.Node, To: f.To, Count: f.Count, Mode: f.Mode, Token: fmt.Sprintf("operator-%d-%s-%s", f.At, f.Command, f.Node)}
 	switch f.Command {
 	case tree.Add:
 		for _, s := range w.Specs {

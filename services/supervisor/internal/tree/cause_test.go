@@ -106,7 +106,8 @@ func ended(kind InputKind, agent, event string) Input {
 }
 
 func command(kind CommandKind, node string) Input {
-	return Input{Kind: Order, Command: kind, Node: node, Token: "t", Chain: "t"}
+	token := string(kind) + "-" + node
+	return Input{Kind: Order, Command: kind, Node: node, Token: token, Chain: token}
 }
 
 // TestOrdersAreCauses: what an order leads to names the decision that recorded

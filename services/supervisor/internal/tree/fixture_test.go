@@ -16,6 +16,8 @@ type bench struct {
 	tree *Tree
 	now  Instant
 	done []string
+	// orders counts those that have a token.
+	orders int
 }
 
 const epoch = Instant(1_700_000_000_000_000_000)

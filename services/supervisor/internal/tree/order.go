@@ -2,6 +2,9 @@ package tree
 
 // order deals with an operator's command.
 func (t *Tree) order(in *Input) {
+	if t.asked(in) {
+		return
+	}
 	if in.Command == Add {
 		t.add(in)
 		return
@@ -117,20 +120,6 @@ func (t *Tree) enqueue(n *node) {
 	t.seq++
 	n.st.Command.Queued = t.seq
 	n.parent.queue = append(n.parent.queue, queued{n, t.seq})
-}
-
-func (t *Tree) refuse(in *Input, r Result, why string) {
-	t.emit(Effect{Kind: DoReply, Node: in.Node, Token: in.Token, Result: r, Reason: why})
-}
-
-// answer ends a node's command, if there is one.
-func (t *Tree) answer(n *node, r Result) {
-	if n.st.Command == nil {
-		return
-	}
-	t.emit(Effect{Kind: DoReply, Node: n.spec.ID, Token: n.st.Command.Token, Incarnation: n.st.Incarnation, Result: r, Reason: n.st.Why})
-	n.st.Command = nil
-	t.touch(n)
 }
 
 // obey carries out a node's command; its supervisor is free.

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -37,6 +38,56 @@ func TestOrders(t *testing.T) {
 		if got := b.took(); got != c.want {
 			t.Errorf("%s %s: %s, want %s", c.cmd, c.node, got, c.want)
 		}
+	}
+}
+
+// TestOrdersAskedAgain: an order that is given again under its token, of a
+// successor too, is carried out once and has one answer.
+func TestOrdersAskedAgain(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}), agent("a", "root"), agent("b", "root"))
+	b.took()
+	restart := Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t1"}
+	remove := Input{Kind: Order, Command: RemoveIt, Node: "b", Token: "t2"}
+	again := func(what, want string) {
+		t.Helper()
+		for range 2 {
+			b.raw(restart)
+			b.raw(remove)
+			if got := b.took(); got != want {
+				t.Errorf("%s: %s, want %s", what, got, want)
+			}
+			b.tree = roundTrip(t, b.tree, Options{})
+		}
+	}
+	b.raw(restart)
+	b.raw(remove)
+	if got := b.took(); got != "stop a, stop b" {
+		t.Error(got)
+	}
+	if a, all := b.tree.Left("a", RestartIt), b.tree.Left("root", TerminateIt); a != 1 || all != 2 {
+		t.Errorf("left are %d and %d", a, all)
+	}
+	again("under way", "")
+	b.do(Input{Kind: Stopped, Node: "a", Incarnation: 1})
+	b.do(Input{Kind: Stopped, Node: "b", Incarnation: 1})
+	if got := b.took(); got != "start a, reply ok, running a, reply ok, remove b" {
+		t.Error(got)
+	}
+	if a, all := b.tree.Left("a", RestartIt), b.tree.Left("root", TerminateIt); a != 0 || all != 1 {
+		t.Errorf("left are %d and %d", a, all)
+	}
+	again("over", "reply ok, reply ok")
+	for i := range maxAnswers {
+		b.do(Input{Kind: Order, Command: RestartIt, Node: "a", Token: fmt.Sprint("more-", i)})
+	}
+	if n := len(b.state("root").Supervisor.Answers); n != maxAnswers {
+		t.Errorf("%d answers are kept", n)
+	}
+	b.took()
+	b.raw(remove)
+	if got := b.took(); got != "reply not_found" {
+		t.Errorf("long after: %s", got)
 	}
 }
 

@@ -43,6 +43,18 @@ type world struct {
 	// plain ones beat without their number, too.
 	foreign, plain map[string]bool
 	causes         causes
+	// tokens are those of the operator's orders; an order may be given again.
+	tokens []string
+}
+
+// token is that of the next order: now and then an earlier one, as of a caller that
+// asks again.
+func (w *world) token() string {
+	if len(w.tokens) > 0 && rapid.IntRange(0, 9).Draw(w.t, "again") == 0 {
+		return rapid.SampledFrom(w.tokens).Draw(w.t, "token")
+	}
+	w.tokens = append(w.tokens, fmt.Sprint("order-", len(w.tokens)))
+	return w.tokens[len(w.tokens)-1]
 }
 
 func (w *world) step(in Input) {
@@ -342,7 +354,7 @@ func (w *world) disturb(specs []*Spec) {
 		}
 		if n.Parent != "" {
 			w.excused[n.ID] = w.excused[n.ID] || cmd == StartChild || cmd == TerminateIt
-			w.step(Input{Kind: Order, Command: cmd, Node: n.ID, Token: "x"})
+			w.step(Input{Kind: Order, Command: cmd, Node: n.ID, Token: w.token()})
 		}
 	case k == 18:
 		w.configure(specs)

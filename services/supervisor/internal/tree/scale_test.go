@@ -26,7 +26,8 @@ func (b *bench) wantChildren(of, want string) {
 
 func (b *bench) order(cmd CommandKind, node string, count int, to string) string {
 	b.took()
-	b.do(Input{Kind: Order, Command: cmd, Node: node, Count: count, To: to, Token: "t"})
+	b.orders++
+	b.do(Input{Kind: Order, Command: cmd, Node: node, Count: count, To: to, Token: fmt.Sprint("t", b.orders)})
 	for _, d := range b.done {
 		if r, ok := strings.CutPrefix(d, "reply "); ok {
 			return r

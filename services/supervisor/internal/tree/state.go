@@ -174,11 +174,12 @@ type Supervised struct {
 	// Scaled holds the templates below it whose count was changed at run time.
 	Scaled map[string]Scale `json:"scaled,omitempty"`
 	// Spent is what was used of the restart budgets, Configured where the
-	// configuration came from and Rolling the rolling restart; only the root
-	// has them.
+	// configuration came from, Rolling the rolling restart, and Answers are the
+	// last answers to orders; only the root has them.
 	Spent      *Spent      `json:"spent,omitempty"`
 	Configured *Configured `json:"configured,omitempty"`
 	Rolling    *Rolling    `json:"rolling,omitempty"`
+	Answers    []Answer    `json:"answers,omitempty"`
 }
 
 // Command is an operator's command about a node.

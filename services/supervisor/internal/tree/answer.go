@@ -1,0 +1,91 @@
+package tree
+
+import "slices"
+
+// Answer is the result of an order that took a while. It is kept, so that a
+// caller that asks again under the same token, perhaps of a successor, is told
+// it, and its order is not carried out twice.
+type Answer struct {
+	Token  string `json:"token"`
+	Result Result `json:"result"`
+	Reason string `json:"reason,omitempty"`
+}
+
+// maxAnswers bounds how many answers are kept: callers ask again at once.
+const maxAnswers = 64
+
+// Asked reports whether an order about a node has been given under a token: it is
+// in progress, or its answer is kept.
+func (t *Tree) Asked(token, node string) bool {
+	_, answered := t.answered(token)
+	n := t.nodes[node]
+	return answered || token != "" && n != nil && n.st.Command != nil && n.st.Command.Token == token
+}
+
+// answered returns the answer that was given to an order.
+func (t *Tree) answered(token string) (Answer, bool) {
+	if token == "" || t.root == nil {
+		return Answer{}, false
+	}
+	answers := t.root.st.Supervisor.Answers
+	i := slices.IndexFunc(answers, func(a Answer) bool { return a.Token == token })
+	if i < 0 {
+		return Answer{}, false
+	}
+	return answers[i], true
+}
+
+// asked reports whether an order is one that was given before. If that is over, it
+// is answered again.
+func (t *Tree) asked(in *Input) bool {
+	if a, ok := t.answered(in.Token); ok {
+		t.refuse(in, a.Result, a.Reason)
+		return true
+	}
+	return t.Asked(in.Token, in.Node)
+}
+
+func (t *Tree) refuse(in *Input, r Result, why string) {
+	t.emit(Effect{Kind: DoReply, Node: in.Node, Token: in.Token, Result: r, Reason: why})
+}
+
+// answer ends a node's command, if there is one.
+func (t *Tree) answer(n *node, r Result) {
+	if n.st.Command == nil {
+		return
+	}
+	a := Answer{Token: n.st.Command.Token, Result: r, Reason: n.st.Why}
+	t.emit(Effect{Kind: DoReply, Node: n.spec.ID, Token: a.Token, Incarnation: n.st.Incarnation, Result: a.Result, Reason: a.Reason})
+	n.st.Command = nil
+	t.touch(n)
+	if a.Token == "" {
+		return
+	}
+	root := t.root.st.Supervisor
+	// Not in place: copies of the state share the slice.
+	root.Answers = append(slices.Clone(root.Answers[max(0, len(root.Answers)-maxAnswers+1):]), a)
+	t.touch(t.root)
+}
+
+// Left counts the agents at and below a node that an order still waits for: those
+// with a process, when it stops the node, otherwise those that are not up.
+func (t *Tree) Left(id string, c CommandKind) int {
+	n := t.nodes[id]
+	if n == nil {
+		return 0
+	}
+	left := 0
+	for _, a := range n.agents(nil) {
+		switch c {
+		case TerminateIt, RemoveIt:
+			if a.st.Phase.live() {
+				left++
+			}
+		default:
+			if a.st.Phase != Running && a.st.Phase != Stabilising {
+				left++
+			}
+		}
+	}
+	return left
+}
