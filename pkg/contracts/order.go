@@ -1,0 +1,93 @@
+package contracts
+
+// OrderOptions are part of every order to the supervisor.
+type OrderOptions struct {
+	// Token names the order. One that is given again under its token, of
+	// another supervisor too, is carried out once and answered when it is done.
+	// Without a token the supervisor chooses one.
+	Token string `json:"token,omitempty"`
+	// Wait is how long to wait for the order's end before the reply says that it
+	// is under way; 20 s at most, which is the default.
+	Wait Duration  `json:"wait,omitempty"`
+	By   *Operator `json:"by,omitempty"`
+}
+
+// Order returns the options of an order.
+func (o *OrderOptions) Order() *OrderOptions { return o }
+
+// OrderReply is the reply to an order. An order that is refused or that fails is
+// answered with an error instead.
+type OrderReply struct {
+	// OK is true: what is ordered is stored, and is carried out or done.
+	OK bool `json:"ok"`
+	// UnderWay is set while it is not done; ask again with the Token to learn of
+	// its end.
+	UnderWay bool   `json:"under_way,omitempty"`
+	Token    string `json:"token,omitempty"`
+	// Status is the node's, and Left counts the agents at and below it that are
+	// waited for, while the order is under way.
+	Status NodeStatus `json:"status,omitempty"`
+	Left   int        `json:"left,omitempty"`
+	// Warning says that it is under way and why the reply does not wait longer.
+	Warning string `json:"warning,omitempty"`
+}
+
+// NodeRequest names a node: supervisor.status, remove, restart, terminate,
+// suspend, resume.
+type NodeRequest struct {
+	Node string `json:"node"`
+	// Reason is recorded with the decision.
+	Reason string `json:"reason,omitempty"`
+	OrderOptions
+}
+
+// Operator is the sender of an order, as it describes itself; nothing vouches
+// for it. It is recorded with the decision. Of each part the first 64 bytes
+// count.
+type Operator struct {
+	User    string `json:"user,omitempty"`
+	Host    string `json:"host,omitempty"`
+	Program string `json:"program,omitempty"`
+}
+
+// ScaleRequest gives a template of the configuration another count, until that
+// of the configuration changes.
+type ScaleRequest struct {
+	Template string `json:"template"`
+	Count    int    `json:"count"`
+	Reason   string `json:"reason,omitempty"`
+	OrderOptions
+}
+
+// MoveRequest puts an agent or supervisor, with all below it, under another
+// supervisor. What runs, runs on.
+type MoveRequest struct {
+	Node string `json:"node"`
+	// Parent is the supervisor that it is to be under.
+	Parent string `json:"parent"`
+	Reason string `json:"reason,omitempty"`
+	OrderOptions
+}
+
+// ModeRequest gives a node, and all below it that has no setting of its own,
+// another mode of supervision: supervisor.mode.
+type ModeRequest struct {
+	Node string `json:"node"`
+	// Mode is off, shadow, enforce, or inherit to take back what was set at
+	// run time.
+	Mode string `json:"mode"`
+	// Percent of the agents are enforced, chosen by their names alone, the
+	// others are in mode Otherwise (shadow, or off). Only with enforce; 0
+	// means 100.
+	Percent   int    `json:"percent,omitempty"`
+	Otherwise string `json:"otherwise,omitempty"`
+	Reason    string `json:"reason,omitempty"`
+	OrderOptions
+}
+
+// AddRequest adds an agent under a supervisor node.
+type AddRequest struct {
+	Parent string    `json:"parent"`
+	Child  ChildSpec `json:"child"`
+	OrderOptions
+}
