@@ -60,7 +60,7 @@ func (e *explainer) withSupervisor(spec *tree.Spec) {
 			return
 		}
 		up := e.above(s)
-		if up.down && st.Why != tree.WhyGaveUp && st.Why != tree.WhyTerminated {
+		if up.down && st.End != tree.EndGaveUp && st.End != tree.EndTerminated {
 			id = s.Parent
 			continue
 		}

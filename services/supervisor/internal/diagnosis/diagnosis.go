@@ -63,7 +63,7 @@ func (e *explainer) agent(spec *tree.Spec, st tree.State) {
 	case tree.Stabilising:
 		e.is(contracts.StateVerifying, "incarnation %d runs on %s and must stay up for its stabilisation period", st.Incarnation, st.Runner)
 	case tree.Stopping:
-		e.stopping(st)
+		e.stopping(spec, st)
 	case tree.Watched:
 		mode := e.tree.Mode(spec.ID)
 		e.is(contracts.StateWatched, "its mode is %s, so nothing is started or stopped", mode)
@@ -88,16 +88,21 @@ func (e *explainer) starting(st tree.State) {
 }
 
 // stopping explains a node whose stop is not confirmed yet.
-func (e *explainer) stopping(st tree.State) {
+func (e *explainer) stopping(spec *tree.Spec, st tree.State) {
 	then := map[tree.Then]string{
 		tree.ThenFail: "; then it is restarted", tree.ThenStartFailed: "; then it is restarted", tree.ThenRestart: "; then it starts again",
-		tree.ThenTerminate: ", by an operator", tree.ThenRemove: ", and removed",
+		tree.ThenRemove: ", and removed",
 	}[st.Then]
-	why := ""
-	if !own(st.Why) {
-		why = ": " + st.Why
+	why, above := ": "+st.Why, e.above(spec)
+	switch {
+	case st.End == tree.EndTerminated:
+		why = " by an operator"
+	case st.End == tree.EndStopped && above.down:
+		why, e.d.With = " with supervisor "+spec.Parent, spec.Parent
+	case st.End == tree.EndStopped && above.op != nil:
+		why, e.d.With = " with its group", spec.Parent
 	}
-	e.is(contracts.StateStopping, "it is being stopped%s%s", then, why)
+	e.is(contracts.StateStopping, "it is being stopped%s%s", why, then)
 	if seen, silent := e.silent(st.Runner); silent {
 		e.d.Reason += fmt.Sprintf("; runner %s, which is to confirm it, is silent%s", st.Runner, lastSeen(seen))
 	}
@@ -121,7 +126,7 @@ func (e *explainer) supervisor(spec *tree.Spec, st tree.State) {
 	case st.Phase == tree.Starting:
 		e.is(contracts.StateStarting, "its children are being started")
 	case st.Phase == tree.Stopping:
-		e.stopping(st)
+		e.stopping(spec, st)
 		e.d.Because = e.culprit(spec.ID, st.Cause)
 	default:
 		e.down(spec, st)
@@ -134,13 +139,13 @@ func (e *explainer) down(spec *tree.Spec, st tree.State) {
 	switch {
 	case st.Phase == tree.Isolated:
 		e.is(contracts.StateIsolated, "it failed more often than %s allows, and is tried again later: %s", spec.Parent, st.Why)
+	case st.End == tree.EndTerminated:
+		e.is(contracts.StateTerminated, "an operator ended it")
 	case st.Phase == tree.Gone:
 		e.is(contracts.StateFinished, "it is temporary and ended: %s", st.Why)
-	case st.Why == tree.WhyTerminated:
-		e.is(contracts.StateTerminated, "an operator ended it")
-	case st.Why == tree.WhyFinished:
+	case st.End == tree.EndFinished:
 		e.is(contracts.StateFinished, "it ended by itself and is not to be restarted")
-	case st.Why == tree.WhyGaveUp:
+	case st.End == tree.EndGaveUp:
 		e.gaveUp(spec, st)
 	case st.Phase == tree.Waiting && above.suspended != "":
 		e.held(above.suspended, st)
@@ -152,21 +157,11 @@ func (e *explainer) down(spec *tree.Spec, st tree.State) {
 		e.withSupervisor(spec)
 	case above.op != nil && above.op.Kind == tree.OpGroup:
 		e.withGroup(spec, st, above)
-	case st.Why == "" || own(st.Why):
+	case st.End == "" || st.End == tree.EndStopped:
 		e.is(contracts.StateStopped, "it was stopped; it starts with the next restart of its group, or by order")
 	default:
 		e.is(contracts.StateFailed, "%s", st.Why)
 	}
-}
-
-// own reports whether a reason is a word of the tree's own, which says nothing
-// to people.
-func own(why string) bool {
-	switch why {
-	case "", tree.WhyTerminated, tree.WhyOrdered, tree.WhyFinished, tree.WhyGaveUp:
-		return true
-	}
-	return false
 }
 
 func instant(i tree.Instant) *time.Time {

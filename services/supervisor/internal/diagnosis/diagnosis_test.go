@@ -113,7 +113,7 @@ func TestOrders(t *testing.T) {
 	f.want("a", contracts.StateRunning, "", "", "")
 	f.want("web", contracts.StateRunning, "", "", "")
 	f.raw(tree.Input{Kind: tree.Order, Command: tree.RestartIt, Node: "a", Token: "t"})
-	f.want("a", contracts.StateStopping, "then it starts again", "", "")
+	f.want("a", contracts.StateStopping, "by an operator; then it starts again", "", "")
 	f.do(tree.Input{Kind: tree.Stopped, Node: "a", Incarnation: 1})
 	f.order(tree.TerminateIt, "a")
 	f.want("a", contracts.StateTerminated, "operator", "", "")

@@ -138,12 +138,12 @@ func status(spec *tree.Spec, st tree.State) contracts.NodeStatus {
 	case tree.Foreign:
 		return contracts.NodeForeign
 	case tree.Watched:
-		if st.Why == "" {
+		if st.End == "" {
 			return contracts.NodeWatched
 		}
 	}
-	switch st.Why {
-	case "", tree.WhyFinished, tree.WhyTerminated, tree.WhyOrdered:
+	switch st.End.Blame() {
+	case tree.BlameNobody, tree.BlameOperator:
 		return contracts.NodeStopped
 	}
 	if st.Phase == tree.Gone && spec.Restart == tree.Temporary {

@@ -176,7 +176,7 @@ func (n *place) agentIs() service {
 		return off // somebody else's
 	case st.Phase == tree.Claiming:
 		return waiting
-	case st.Phase == tree.Gone, dismissed(st), st.Phase == tree.Idle && st.Why == tree.WhyFinished:
+	case st.Phase == tree.Gone, dismissed(st), st.Phase == tree.Idle && st.End == tree.EndFinished:
 		return off
 	case st.Phase == tree.Throttled:
 		return throttled
@@ -201,7 +201,7 @@ func dismissed(st *tree.State) bool {
 			return false
 		}
 	}
-	return st.Why == tree.WhyTerminated && st.Then != tree.ThenRestart
+	return st.End == tree.EndTerminated && st.Then != tree.ThenRestart
 }
 
 // become ends what an agent was.

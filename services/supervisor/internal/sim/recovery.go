@@ -47,7 +47,7 @@ func (w *world) unwellNode(s *supervisor, spec *tree.Spec, st *tree.State) strin
 		}
 	}
 	if spec.Parent == "" {
-		if st.Phase != tree.Running && st.Why != tree.WhyGaveUp && !w.excused[spec.ID] {
+		if st.Phase != tree.Running && st.End != tree.EndGaveUp && !w.excused[spec.ID] {
 			return "is down: " + st.Why
 		}
 		return ""
@@ -58,7 +58,7 @@ func (w *world) unwellNode(s *supervisor, spec *tree.Spec, st *tree.State) strin
 		if st.Phase == tree.Running {
 			return "runs under a supervisor that is " + string(parent.Phase)
 		}
-	case (spec.Restart == tree.Permanent || spec.Restart == "") && st.Phase != tree.Running && st.Why != tree.WhyGaveUp && !w.excused[spec.ID]:
+	case (spec.Restart == tree.Permanent || spec.Restart == "") && st.Phase != tree.Running && st.End != tree.EndGaveUp && !w.excused[spec.ID]:
 		return "is " + string(st.Phase) + " though its supervisor runs: " + st.Why
 	}
 	return ""

@@ -15,7 +15,7 @@ func (t *Tree) begin(n *node, cause, chain string, again bool) {
 		return
 	}
 	if t.mode(n) != Enforce {
-		t.watch(n, "")
+		t.watch(n, "", "")
 		if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
 			t.answer(n, OK)
 		}
@@ -26,11 +26,9 @@ func (t *Tree) begin(n *node, cause, chain string, again bool) {
 		return
 	}
 	t.renewed(n)
-	previous, lost := cmp.Or(n.st.Runner, n.st.From), n.st.Lost
+	previous, lost := cmp.Or(n.st.Runner, n.st.From), n.st.End == EndLost
 	n.st.Incarnation, n.st.Newest = max(n.st.Incarnation, n.st.Newest)+1, 0
-	n.st.Runner, n.st.PID = "", 0
-	n.st.Beat, n.st.Unwell, n.st.Overdue, n.st.Kill, n.st.Then, n.st.Lost = false, false, false, false, "", false
-	n.st.Decision = t.decision
+	n.st.Attempt = Attempt{Decision: t.decision}
 	if again && n.st.Incarnation > 1 && t.budget() != nil {
 		if lost {
 			// No other start on that runner is to be spared for it.
@@ -43,9 +41,9 @@ func (t *Tree) begin(n *node, cause, chain string, again bool) {
 }
 
 // stop ends an agent's process; then says what follows.
-func (t *Tree) stop(n *node, then Then, why string, kill bool) {
-	t.setPhase(n, Stopping, why)
-	n.st.Then, n.st.Kill, n.st.Overdue, n.st.Decision = then, kill, false, t.decision
+func (t *Tree) stop(n *node, then Then, end End, why string, kill bool) {
+	t.setDown(n, Stopping, end, why)
+	n.st.Progress, n.st.Decision = Progress{Then: then, Kill: kill}, t.decision
 	t.emit(n.stopEffect())
 }
 
@@ -102,14 +100,14 @@ func (t *Tree) startFailed(n *node) {
 		return
 	}
 	if !p.awaitsStart(n) {
-		t.ended(n, false)
+		t.ended(n)
 		return
 	}
 	op := p.op()
 	switch {
 	case op.Kind == OpBoot && t.opt.StrictBoot:
 		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
-		t.shutdown(p, BootFailed, WhyFailed)
+		t.shutdown(p, BootFailed, EndStartFailed, whyFailed)
 	case n.spec.Restart == Temporary:
 		t.finish(n)
 		t.advance(p)
@@ -123,7 +121,7 @@ func (t *Tree) startFailed(n *node) {
 			t.up(p)
 		}
 		t.leaveRest(p, n, op)
-		t.ended(n, false)
+		t.ended(n)
 	}
 }
 
@@ -150,17 +148,17 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 }
 
 // ended decides what the end of a child leads to.
-func (t *Tree) ended(n *node, normal bool) {
+func (t *Tree) ended(n *node) {
 	p := n.parent
 	if t.busy(p) || p.suspended() {
 		t.seq++
-		n.st.Ended, n.st.Normal = t.seq, normal
+		n.st.Ended = t.seq
 		p.queue = append(p.queue, queued{n, t.seq})
 		t.touch(n)
 		return
 	}
 	switch {
-	case n.spec.Restart == Temporary, n.spec.Restart == Transient && normal:
+	case n.spec.Restart == Temporary, n.spec.Restart == Transient && n.st.End.normal():
 		t.finish(n)
 		t.autoShutdown(p, n)
 	case p.spec.Supervisor.Strategy.Escalates():
@@ -169,8 +167,8 @@ func (t *Tree) ended(n *node, normal bool) {
 			return
 		}
 		t.emit(Effect{Kind: NoteEscalate, Node: p.spec.ID, Reason: "child " + n.spec.ID + " failed", Event: n.st.Cause, Chain: n.st.Chain})
-		t.shutdown(p, Escalated, "child "+n.spec.ID+" failed: "+n.st.Why)
-	case n.st.Lost:
+		t.shutdown(p, Escalated, EndEscalated, "child "+n.spec.ID+" failed: "+n.st.Why)
+	case n.st.End.Blame() == BlameHost:
 		t.restart(n)
 	case p.spec.Supervisor.isolates():
 		if t.admitted(n, false) {
@@ -192,10 +190,13 @@ func (t *Tree) finish(n *node) {
 		t.retire(n)
 		return
 	}
-	if n.spec.Agent != nil {
-		n.st.Why = WhyFinished
+	end, why := n.st.End, n.st.Why
+	if end == EndCompleted {
+		if end = EndFinished; n.spec.Agent != nil {
+			why = whyFinished
+		}
 	}
-	t.setPhase(n, Idle, n.st.Why)
+	t.setDown(n, Idle, end, why)
 }
 
 // retire takes a temporary child away. One from configuration comes back when
@@ -226,7 +227,7 @@ func (t *Tree) autoShutdown(p, n *node) {
 	}
 	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
 	if !t.contained(p, NoteEscalate, "significant child "+n.spec.ID+" ended") {
-		t.shutdown(p, Shutdown, "significant child "+n.spec.ID+" ended")
+		t.shutdown(p, Shutdown, EndCompleted, "significant child "+n.spec.ID+" ended")
 	}
 }
 
@@ -249,7 +250,7 @@ func (t *Tree) allow(p *node) bool {
 func (t *Tree) exceeded(p, n *node) {
 	why := "restart limit exceeded by child " + n.spec.ID + ": " + n.st.Why
 	note := Effect{Node: p.spec.ID, Reason: why, Event: n.st.Cause, Chain: n.st.Chain}
-	outcome := Shutdown
+	outcome, end := Shutdown, EndShutdown
 	switch p.spec.Supervisor.Escalation {
 	case Ignore:
 		note.Kind = NoteIgnore
@@ -259,7 +260,7 @@ func (t *Tree) exceeded(p, n *node) {
 		t.restart(n)
 		return
 	case Terminate:
-		note.Kind, outcome = NoteTerminate, Terminated
+		note.Kind, outcome, end = NoteTerminate, Terminated, EndGaveUp
 	case CoolOff:
 		note.Kind, outcome = NoteCoolOff, Cooling
 		note.Due = t.now.Add(p.spec.Supervisor.CoolOff)
@@ -276,7 +277,7 @@ func (t *Tree) exceeded(p, n *node) {
 	t.emit(note)
 	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
 	p.history().failures.add(Entry{At: t.now, Reason: why, Event: n.st.Cause})
-	t.shutdown(p, outcome, why)
+	t.shutdown(p, outcome, end, why)
 }
 
 // restart brings a child back after its delay, with the siblings that the
@@ -284,7 +285,7 @@ func (t *Tree) exceeded(p, n *node) {
 func (t *Tree) restart(n *node) {
 	p := n.parent
 	var delay time.Duration
-	if !n.st.Lost {
+	if n.st.End.Blame() != BlameHost {
 		delay = n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
 		n.st.Attempts++
 	}

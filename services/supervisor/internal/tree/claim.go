@@ -119,49 +119,48 @@ func (t *Tree) letGo(n *node) (awaited bool) {
 	awaited = p.awaitsStart(n) || p.awaitsStop(n)
 	forget := n.st.Command != nil && n.st.Command.Kind == RemoveIt
 	t.answer(n, Superseded)
-	why := ""
+	end, why := End(""), ""
 	if dropped {
-		why = cmp.Or(n.st.Why, WhyOrdered)
+		end, why = cmp.Or(n.st.End, EndStopped), cmp.Or(n.st.Why, whyOrdered)
 		if t.mode(n) == Shadow {
 			t.suggest(n, Proposed, t.now, "it was under way: "+why, n.st.Cause, n.st.Chain)
 		}
 	}
 	n.st.Cause, n.st.Chain = t.cause, t.chain
-	t.watch(n, why)
+	t.watch(n, end, why)
 	if forget {
 		t.remove(n)
 	}
 	return awaited
 }
 
-// watch leaves an agent to whoever keeps it.
-func (t *Tree) watch(n *node, why string) {
+// watch leaves an agent to whoever keeps it. The end is empty unless it is known
+// to be down.
+func (t *Tree) watch(n *node, end End, why string) {
 	if n.st.Claim == "" {
 		n.st.Claim = Listen
 	}
-	s := &n.st
-	s.Then, s.Kill, s.Overdue, s.Beat, s.Unwell, s.Lost, s.Hold, s.Ended, s.Normal = "", false, false, false, false, false, false, 0, false
-	t.setPhase(n, Watched, why)
+	n.st.Progress, n.st.Hold, n.st.Ended = Progress{}, false, 0
+	t.setDown(n, Watched, end, why)
 }
 
 // takeUp begins to enforce an agent that was only watched.
 func (t *Tree) takeUp(n *node) {
-	ended := n.st.Why != ""
 	n.st.Cause, n.st.Chain = t.cause, t.chain
 	switch {
 	case !n.parent.up() && n.st.Claim.ours():
 		// With its supervisor down it is to be, too.
-		t.stop(n, "", WhyOrdered, false)
+		t.stop(n, "", EndStopped, whyOrdered, false)
 	case !n.parent.up():
 		// It starts with its supervisor.
-		t.setPhase(n, Idle, WhyOrdered)
-	case ended && n.spec.Restart == Temporary && !n.st.Claim.ours():
+		t.setDown(n, Idle, EndStopped, whyOrdered)
+	case n.st.End != "" && n.spec.Restart == Temporary && !n.st.Claim.ours():
 		t.retire(n)
-	case n.st.Why == WhyFinished && n.st.Claim.ours():
+	case n.st.End == EndFinished && n.st.Claim.ours():
 		// It is not certain that it was this one that finished.
-		t.stop(n, "", WhyFinished, false)
-	case n.st.Why == WhyFinished:
-		t.setPhase(n, Idle, WhyFinished)
+		t.stop(n, "", EndFinished, whyFinished, false)
+	case n.st.End == EndFinished:
+		t.setDown(n, Idle, EndFinished, whyFinished)
 	default:
 		n.fresh()
 		t.claim(n)
@@ -249,7 +248,7 @@ func (t *Tree) resume(n *node) {
 // settleOrder stops the last incarnation, of which it is not known whether it
 // runs: then it is certain that it does not and never will.
 func (t *Tree) settleOrder(n *node) {
-	t.stop(n, ThenRestart, "it was being started or stopped when it was let go, or has failed since", false)
+	t.stop(n, ThenRestart, EndStopped, "it was being started or stopped when it was let go, or has failed since", false)
 }
 
 // heardApart deals with an input about an agent that is in nobody's hands.
@@ -296,23 +295,21 @@ func (t *Tree) heardWatched(n *node, in *Input) {
 	}
 	switch in.Kind {
 	case Seen:
-		if n.st.Why != "" {
-			t.setPhase(n, Watched, "")
+		if n.st.End != "" {
+			t.setDown(n, Watched, "", "")
 		}
 	case Failed, Exited, StartFailed, Lost:
-		if n.st.Why != "" {
+		if n.st.End != "" {
 			return // told already
 		}
 		t.steady(n, n.st.Since)
 		t.blame(n, in)
-		why := cmp.Or(in.Reason, WhyFailed)
-		if in.Normal && n.spec.Restart == Transient {
-			why = WhyFinished
+		end, why := endOf(in), cmp.Or(in.Reason, whyFailed)
+		if end == EndCompleted && n.spec.Restart == Transient {
+			end, why = EndFinished, whyFinished
 		}
-		t.setPhase(n, Watched, why)
-		n.st.Lost = in.Kind == Lost
-		t.propose(n, in.Normal, cmp.Or(in.Reason, WhyFailed), n.st.Cause, n.st.Chain)
-		n.st.Lost = false
+		t.setDown(n, Watched, end, why)
+		t.propose(n, in.Normal, cmp.Or(in.Reason, whyFailed), n.st.Cause, n.st.Chain)
 	}
 }
 

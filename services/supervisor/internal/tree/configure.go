@@ -134,7 +134,7 @@ func (t *Tree) install(specs []*Spec) (fresh []*node) {
 			if t.respecify(n, s); n.st.Phase == Isolated && n.rebuilt(former) {
 				// What it failed of may be mended: it need not wait for its next try.
 				n.fresh()
-				t.setPhase(n, Idle, "")
+				t.setDown(n, Idle, "", "")
 				fresh = append(fresh, n)
 			}
 		}

@@ -50,7 +50,7 @@ func (t *Tree) boot(s *node, again bool) {
 			continue
 		}
 		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Isolation != nil || c.st.Hold || c.st.Ended != 0 {
-			t.setPhase(c, Idle, "")
+			t.setDown(c, Idle, "", "")
 			c.fresh()
 			c.st.Hold, c.st.Ended = false, 0
 		}
@@ -89,13 +89,14 @@ func (t *Tree) up(s *node) {
 // shutdown makes a supervisor stop its children and then end with the outcome.
 // Those of a group stop one after the other, in reverse order; independent ones
 // stop side by side.
-func (t *Tree) shutdown(s *node, outcome Outcome, why string) {
+func (t *Tree) shutdown(s *node, outcome Outcome, end End, why string) {
 	if s.st.Phase != Stopping {
 		if s.st.Phase == Running && outcome != Ordered {
 			t.steady(s, s.st.Since)
 		}
 		t.setPhase(s, Stopping, why)
 	}
+	s.st.End = end
 	op := &Operation{Kind: OpStop, Stage: StageStop, At: math.MaxInt64, Outcome: outcome, Cause: s.st.Cause, Chain: s.st.Chain}
 	if d := s.spec.ShutdownTimeout; d > 0 {
 		op.Due = t.now.Add(d)
@@ -248,7 +249,7 @@ func (n *node) after(rank int64) *node {
 func (t *Tree) stopped(c *node) bool {
 	ended := c.st.Ended > 0
 	if ended {
-		c.st.Ended, c.st.Normal = 0, false
+		c.st.Ended = 0
 		t.touch(c)
 	}
 	switch {
@@ -256,12 +257,12 @@ func (t *Tree) stopped(c *node) bool {
 		return true
 	case c.st.Phase.Apart() && c.st.Claim.ours():
 		c.blameFor(c.parent.op())
-		t.stop(c, "", WhyOrdered, false)
+		t.stop(c, "", EndStopped, whyOrdered, false)
 		return false
 	case !c.st.Phase.live():
 		if c.st.Phase != Idle {
 			ended = true
-			t.setPhase(c, Idle, WhyOrdered)
+			t.setDown(c, Idle, EndStopped, whyOrdered)
 		}
 		if op := c.parent.op(); op.Kind == OpGroup && !ended {
 			// Nothing of its own brought it down just now.
@@ -276,10 +277,10 @@ func (t *Tree) stopped(c *node) bool {
 	case c.spec.Supervisor != nil:
 		c.blameFor(c.parent.op())
 		if op := c.op(); op != nil && op.Kind == OpStop {
-			op.Outcome = Ordered
+			op.Outcome, c.st.End = Ordered, EndStopped
 			t.touch(c)
 		} else {
-			t.shutdown(c, Ordered, WhyOrdered)
+			t.shutdown(c, Ordered, EndStopped, whyOrdered)
 		}
 		return false
 	case c.st.Phase == Stopping:
@@ -290,7 +291,7 @@ func (t *Tree) stopped(c *node) bool {
 		return false
 	default:
 		c.blameFor(c.parent.op())
-		t.stop(c, "", WhyOrdered, false)
+		t.stop(c, "", EndStopped, whyOrdered, false)
 		return false
 	}
 }
@@ -301,7 +302,7 @@ func (n *node) blameFor(op *Operation) { n.st.Cause, n.st.Chain = op.Cause, op.C
 // down deals with an agent, or a supervisor stopped by order, that is now down.
 func (t *Tree) down(n *node) {
 	then := n.st.Then
-	n.st.Then, n.st.Kill = "", false
+	n.st.Progress = Progress{}
 	t.setClaim(n, n.st.Claim.over())
 	t.setPhase(n, Idle, n.st.Why)
 	p := n.parent
@@ -312,7 +313,7 @@ func (t *Tree) down(n *node) {
 	}
 	switch then {
 	case ThenFail:
-		t.ended(n, false)
+		t.ended(n)
 	case ThenStartFailed:
 		t.startFailed(n)
 	case ThenRestart:
@@ -333,7 +334,7 @@ func (t *Tree) afterStop(n *node, then Then) {
 		t.remove(n)
 		return
 	case ThenTerminate:
-		n.st.Why = WhyTerminated
+		n.st.End, n.st.Why = EndTerminated, whyTerminated
 		t.answer(n, OK)
 	}
 	if n.spec.Restart == Temporary {
@@ -385,7 +386,7 @@ func (t *Tree) end(s *node) {
 	case BootFailed:
 		t.startFailed(s)
 	case Terminated:
-		s.st.Why = WhyGaveUp
+		s.st.Why = whyGaveUp
 		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
 		if p.awaitsStart(s) {
 			t.advance(p)
@@ -394,11 +395,12 @@ func (t *Tree) end(s *node) {
 		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
 		switch {
 		case p == nil:
-			s.st.Why = WhyGaveUp
+			s.st.End, s.st.Why = EndGaveUp, whyGaveUp
 		case p.awaitsStart(s):
+			s.st.End = EndStartFailed
 			t.startFailed(s)
 		default:
-			t.ended(s, outcome == Shutdown)
+			t.ended(s)
 		}
 	}
 }

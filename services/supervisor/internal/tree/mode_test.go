@@ -96,7 +96,7 @@ func TestEscalationIsContained(t *testing.T) {
 		b.want("beyond the limit", "propose p, terminate p, down p")
 		b.wantPhase("live", Running)
 		b.wantPhase("b", Watched)
-		if st := b.state("p"); st.Phase != Idle || st.Why != WhyGaveUp {
+		if st := b.state("p"); st.Phase != Idle || st.End != EndGaveUp {
 			t.Errorf("p is %s, %s", st.Phase, st.Why)
 		}
 	}

@@ -35,7 +35,7 @@ func (t *Tree) relocate(n, to *node) (due bool) {
 	from := n.parent
 	if due = !from.up(); n.st.Phase.pending() {
 		due = true
-		t.setPhase(n, Idle, "") // its supervisor no longer counts on it
+		t.setDown(n, Idle, "", "") // its supervisor no longer counts on it
 	}
 	from.abandon(n)
 	spec := *n.spec
@@ -83,7 +83,7 @@ func (t *Tree) relocatable(n *node, name string, listed map[string]*Spec) (why s
 
 // retired tells whether a node that is down is meant to be.
 func (n *node) retired() bool {
-	return n.st.Why == WhyTerminated || n.st.Why == WhyFinished || n.st.Why == WhyGaveUp
+	return n.st.End.final()
 }
 
 // movable tells why a node cannot move.

@@ -168,7 +168,7 @@ func (t *Tree) obey(n *node) {
 // delete takes a child away as OTP's delete_child does.
 func (t *Tree) delete(n *node) {
 	if t.opt.Volatile && !n.spec.Dynamic {
-		t.setPhase(n, Gone, "deleted")
+		t.setDown(n, Gone, EndTerminated, "deleted")
 		return
 	}
 	t.remove(n)
@@ -194,12 +194,12 @@ func (t *Tree) terminate(n *node, then Then) {
 	n.obeys()
 	switch {
 	case n.st.Phase == Claiming && n.st.Claim.ours():
-		t.stop(n, then, WhyTerminated, false)
+		t.stop(n, then, EndTerminated, whyTerminated, false)
 	case !n.st.Phase.live():
 		if n.st.Phase != Gone {
 			// An end that waits to be dealt with is overtaken by the order.
-			n.st.Ended, n.st.Normal = 0, false
-			t.setPhase(n, Idle, WhyTerminated)
+			n.st.Ended = 0
+			t.setDown(n, Idle, EndTerminated, whyTerminated)
 		}
 		if then == ThenRestart {
 			t.launch(n)
@@ -216,12 +216,12 @@ func (t *Tree) terminate(n *node, then Then) {
 			t.touch(n)
 			return
 		}
-		t.shutdown(n, Ordered, WhyTerminated)
+		t.shutdown(n, Ordered, EndTerminated, whyTerminated)
 	case n.st.Phase == Stopping:
 		n.st.Then = then
 		t.touch(n)
 	default:
-		t.stop(n, then, WhyTerminated, false)
+		t.stop(n, then, EndTerminated, whyTerminated, false)
 	}
 }
 

@@ -42,6 +42,14 @@ func (t *Tree) orderStart(n *node) {
 	t.emit(n.startEffect())
 }
 
+// vacate takes an agent off its runner.
+func (t *Tree) vacate(n *node) {
+	if n.occupies() {
+		t.load[n.st.Runner]--
+	}
+	n.st.Runner = ""
+}
+
 // choose gives the runner named, or of those with room and all the labels asked
 // for the one with the fewest agents, the previous one first among equals, or
 // first of all when it is insisted on; empty when there is none.
@@ -158,7 +166,7 @@ func (t *Tree) comeHome(r Runner) {
 		}
 		t.emit(Effect{Kind: NoteReturn, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: r.Name, Reason: "its runner " + r.Name + " is back"})
 		n.st.Cause, n.st.Chain = t.cause, t.chain
-		t.stop(n, ThenRestart, "its runner "+r.Name+" is back", false)
+		t.stop(n, ThenRestart, EndStopped, "its runner "+r.Name+" is back", false)
 	}
 }
 

@@ -32,7 +32,7 @@ func (t *Tree) propose(n *node, normal bool, why, cause, chain string) {
 		why = "child " + n.spec.ID + " failed: " + why
 		t.suggest(p, NoteEscalate, 0, why, cause, chain)
 		t.propose(p, false, why, cause, chain)
-	case n.st.Lost:
+	case n.st.End.Blame() == BlameHost:
 		t.proposeRestart(n, why, cause, chain)
 	case p.spec.Supervisor.isolates():
 		if t.admitted(n, true) {
@@ -96,7 +96,7 @@ func (t *Tree) proposeExceeded(p, n *node, reason, cause, chain string) {
 // proposeRestart tells that a child would be restarted, and who with it.
 func (t *Tree) proposeRestart(n *node, why, cause, chain string) {
 	var delay time.Duration
-	if !n.st.Lost {
+	if n.st.End.Blame() != BlameHost {
 		delay = n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
 		if n.spec.Agent != nil {
 			n.st.Attempts++
@@ -135,6 +135,6 @@ func (t *Tree) contained(p *node, action EffectKind, why string) bool {
 	}
 	t.emit(Effect{Kind: NoteTerminate, Node: p.spec.ID, Reason: why + "; its mode keeps it from failing towards its parent", Event: p.st.Cause, Chain: p.st.Chain})
 	p.history().failures.add(Entry{At: t.now, Reason: why, Event: p.st.Cause})
-	t.shutdown(p, Terminated, why)
+	t.shutdown(p, Terminated, EndGaveUp, why)
 	return true
 }

@@ -162,10 +162,10 @@ func (t *Tree) found(n *node, in *Input) {
 		if expected || t.startsLater(n, phase) {
 			then = ThenRestart
 		}
-		n.st.Ended, n.st.Normal = 0, false
-		t.stop(n, then, cmp.Or(n.st.Why, in.Reason), false)
+		n.st.Ended = 0
+		t.stop(n, then, cmp.Or(n.st.End, EndStopped), cmp.Or(n.st.Why, in.Reason), false)
 	default:
-		n.st.Ended, n.st.Normal, n.st.Hold = 0, false, false
+		n.st.Ended, n.st.Hold = 0, false
 		t.setPhase(n, Starting, "")
 		t.started(n, in)
 	}
@@ -174,12 +174,11 @@ func (t *Tree) found(n *node, in *Input) {
 
 // hold makes an incarnation on a runner the agent's current one.
 func (t *Tree) hold(n *node, in *Input) {
-	if n.occupies() {
-		t.load[n.st.Runner]--
-	}
+	t.vacate(n)
 	s := &n.st
-	s.Incarnation, s.Newest, s.Runner, s.PID = in.Incarnation, 0, in.Runner, in.PID
-	s.Beat, s.Unwell, s.Overdue, s.Lost, s.From = false, false, false, false, ""
+	s.Incarnation, s.Newest, s.From = in.Incarnation, 0, ""
+	s.Runner, s.PID = in.Runner, in.PID
+	s.Beat, s.Unwell, s.Overdue = false, false, false
 	t.touch(n)
 }
 
@@ -206,7 +205,7 @@ func (n *node) adoptable(runner string) bool {
 		return turns
 	case Idle:
 		if n.st.Ended > 0 { // that is still to be dealt with
-			return n.spec.Restart != Temporary && !(n.spec.Restart == Transient && n.st.Normal)
+			return n.spec.Restart != Temporary && !(n.spec.Restart == Transient && n.st.End.normal())
 		}
 		return turns && op != nil && !op.together() && n.spec.Rank > op.At && n.spec.Rank >= op.From && !n.st.Hold
 	}
@@ -249,7 +248,7 @@ func (t *Tree) declined(n *node, in *Input) {
 	}
 	t.load[n.st.Runner]--
 	n.st.Incarnation++ // the refused number is settled
-	n.st.Runner, n.st.PID, n.st.Beat, n.st.Unwell, n.st.Decision = "", 0, false, false, t.decision
+	n.st.Attempt = Attempt{Decision: t.decision}
 	t.touch(n)
 	t.place(n, "")
 }

@@ -132,7 +132,7 @@ func TestFoundAndNotWanted(t *testing.T) {
 	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a", Token: "t"})
 	b.took()
 	b.visit("r1", running("a", 4), running("p", 5))
-	if st := b.state("a"); st.Phase != Idle || st.Why != WhyTerminated || st.Incarnation != 4 {
+	if st := b.state("a"); st.Phase != Idle || st.End != EndTerminated || st.Incarnation != 4 {
 		t.Errorf("a: %+v", st)
 	}
 	b.wantOn("p", "r2", 6) // it is to be on r2 only

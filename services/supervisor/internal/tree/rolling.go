@@ -149,7 +149,7 @@ func (t *Tree) roll() {
 		now = append(now, Replaced{n.spec.ID, n.st.Incarnation})
 		t.renew(n, func(w *Renewal) { w.Roll = 0 })
 		n.st.Cause, n.st.Chain = r.Event, r.Chain
-		t.stop(n, ThenRestart, r.Reason, false)
+		t.stop(n, ThenRestart, EndStopped, r.Reason, false)
 	}
 	if !slices.Equal(now, r.Now) {
 		r.Now = now
@@ -238,7 +238,7 @@ func (t *Tree) replacement(c Replaced) (_ replacement, why string) {
 		return replaced, ""
 	case n.st.Phase == Stopping && (n.st.Then == ThenFail || n.st.Then == ThenStartFailed):
 		return notReplaced, n.lastFailure()
-	case n.st.Phase.live(), n.st.Phase.pending(), n.st.Lost, n.st.Phase == Idle && t.willStart(n.parent, n):
+	case n.st.Phase.live(), n.st.Phase.pending(), n.st.End == EndLost, n.st.Phase == Idle && t.willStart(n.parent, n):
 		return underWay, ""
 	case n.st.Incarnation > c.Incarnation && n.failedLast():
 		return notReplaced, n.lastFailure()

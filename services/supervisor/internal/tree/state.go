@@ -72,13 +72,13 @@ func (p Phase) pending() bool { return p == Throttled || p == Unplaced }
 // coming reports whether a start was decided whose success is not yet known.
 func (p Phase) coming() bool { return p == Starting || p == Verifying || p.pending() }
 
-// Reasons for being in a phase that the tree itself gives.
+// What the tree itself gives people as the reason of being down.
 const (
-	WhyFinished   = "finished"
-	WhyTerminated = "terminated"
-	WhyFailed     = "failed"
-	WhyGaveUp     = "gave_up"
-	WhyOrdered    = "ordered"
+	whyFinished   = "finished"
+	whyTerminated = "terminated"
+	whyFailed     = "failed"
+	whyGaveUp     = "gave_up"
+	whyOrdered    = "ordered"
 )
 
 // Then is what follows a stop that is not part of a group operation.
@@ -98,41 +98,26 @@ const (
 // State is where a node is: everything the tree must remember of it.
 type State struct {
 	Phase Phase `json:"phase"`
-	// Why says in a word or a sentence how it came into the phase.
+	// End is how it came to be down, or why it is to be. Why says to people, in a
+	// word or a sentence, how it came into the phase.
+	End End    `json:"end,omitempty"`
 	Why string `json:"why,omitempty"`
 	// Incarnation is the number of the last start ordered; it only grows.
 	Incarnation uint64 `json:"incarnation,omitempty"`
 	// Newest is a higher one that a runner had and the log does not know; the
 	// next start is newer than both.
 	Newest uint64 `json:"newest,omitempty"`
-	Runner string `json:"runner,omitempty"`
+	Attempt
 	// Home is the runner that was lost and that the agent is to go back to.
 	Home string `json:"home,omitempty"`
-	PID  int    `json:"pid,omitempty"`
-	// Since is when it came into the phase, Due when a wait ends.
+	// From is the runner whose restart budget it needs or needed, until it has a
+	// runner again.
+	From string `json:"from,omitempty"`
+	// Since is when it came into the phase.
 	Since Instant `json:"since,omitempty"`
-	Due   Instant `json:"due,omitempty"`
-	Then  Then    `json:"then,omitempty"`
-	// Beat is set when this incarnation's first heartbeat came before the
-	// start's result, Unwell while its last word was an unhealthy status.
-	Beat   bool `json:"beat,omitempty"`
-	Unwell bool `json:"unwell,omitempty"`
-	// Overdue is set when it is to be reported as unverified.
-	Overdue bool `json:"overdue,omitempty"`
-	// Kill is set when a stop is to be forced.
-	Kill bool `json:"kill,omitempty"`
-	// Lost is set when it ended because its runner was lost: that is no
-	// failure of its own, so it costs nothing of the limit and waits for no
-	// backoff.
-	Lost bool `json:"lost,omitempty"`
+	Wait
 	// Hold keeps it down for the group operation in progress.
 	Hold bool `json:"hold,omitempty"`
-	// Normal is how it ended, until its supervisor has dealt with it.
-	Normal bool `json:"normal,omitempty"`
-	// Ticket orders the restarts that wait for budget; From is the runner
-	// whose budget it needs or needed, until it has a runner again.
-	Ticket uint64 `json:"ticket,omitempty"`
-	From   string `json:"from,omitempty"`
 	// Attempts counts restarts for the backoff, Restarts all of them.
 	Attempts    int     `json:"attempts,omitempty"`
 	Restarts    uint64  `json:"restarts,omitempty"`
@@ -146,18 +131,50 @@ type State struct {
 	// not enforced, and Mode is its setting made at run time.
 	Claim Claim    `json:"claim,omitempty"`
 	Mode  *Setting `json:"mode,omitempty"`
-	// Ear is how far listening for it is while it is claimed.
-	Ear Ear `json:"ear,omitempty"`
 	// Renewal is nil where the process, if there is one, is as specified.
 	Renewal *Renewal `json:"renewal,omitempty"`
 	// Command is the operator's command in progress.
 	Command *Command `json:"command,omitempty"`
-	// Cause is the event that led here, Chain the first event of the story,
-	// Decision the message in which the last start or stop was decided.
+	// Cause is the event that led here, Chain the first event of the story.
 	Cause      string      `json:"cause,omitempty"`
 	Chain      string      `json:"chain,omitempty"`
-	Decision   string      `json:"decision,omitempty"`
 	Supervisor *Supervised `json:"supervisor,omitempty"`
+	Former
+}
+
+// Attempt is what is known of the present incarnation; the next begins with an
+// empty one.
+type Attempt struct {
+	// Runner is where it was ordered to start.
+	Runner string `json:"runner,omitempty"`
+	PID    int    `json:"pid,omitempty"`
+	// Decision is the message in which its start or stop was decided.
+	Decision string `json:"decision,omitempty"`
+	Progress
+}
+
+// Progress is how far the start or the stop of an incarnation is; also a stop
+// begins with an empty one. Of a supervisor only Then is used.
+type Progress struct {
+	// Beat is set when the first heartbeat came before the start's result, Unwell
+	// while the latest heartbeat gave an unhealthy status.
+	Beat   bool `json:"beat,omitempty"`
+	Unwell bool `json:"unwell,omitempty"`
+	// Overdue is set when it is to be reported as unverified.
+	Overdue bool `json:"overdue,omitempty"`
+	// Then is what follows the stop, and Kill is set when that is to be forced.
+	Then Then `json:"then,omitempty"`
+	Kill bool `json:"kill,omitempty"`
+}
+
+// Wait is what a phase waits for; each phase begins with an empty one.
+type Wait struct {
+	// Due is when it ends by itself.
+	Due Instant `json:"due,omitempty"`
+	// Ticket orders the restarts that wait for budget.
+	Ticket uint64 `json:"ticket,omitempty"`
+	// Ear is how far listening for it is while it is claimed.
+	Ear Ear `json:"ear,omitempty"`
 }
 
 // Supervised is the part of a state that only supervisors have.

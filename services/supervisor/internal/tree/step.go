@@ -63,7 +63,7 @@ func (t *Tree) heard(n *node, in *Input) {
 	case StartFailed:
 		if n.st.Phase == Starting {
 			t.blame(n, in)
-			t.setPhase(n, Idle, in.Reason)
+			t.setDown(n, Idle, EndStartFailed, in.Reason)
 			t.startFailed(n)
 		}
 	case Stopped:
@@ -155,7 +155,7 @@ func (t *Tree) exited(n *node, in *Input) {
 		t.steady(n, n.st.Since)
 	}
 	t.blame(n, in)
-	t.setPhase(n, Idle, in.Reason)
+	t.setDown(n, Idle, endOf(in), in.Reason)
 	finished := in.Normal && n.spec.Restart != Permanent && n.spec.Restart != ""
 	if phase.coming() && !finished {
 		t.startFailed(n)
@@ -169,7 +169,7 @@ func (t *Tree) exited(n *node, in *Input) {
 			return
 		}
 	}
-	t.ended(n, in.Normal)
+	t.ended(n)
 }
 
 // lost deals with an agent whose runner is gone: it is down without anybody to
@@ -178,7 +178,6 @@ func (t *Tree) lost(n *node, in *Input) {
 	if !n.st.Phase.live() {
 		return
 	}
-	n.st.Lost = true
 	if n.spec.Agent.Return && n.spec.Agent.Runner == AnyRunner && n.st.Home == "" {
 		n.st.Home = n.st.Runner
 	}
@@ -186,8 +185,10 @@ func (t *Tree) lost(n *node, in *Input) {
 	if n.st.Phase == Stopping {
 		if n.st.Then == ThenFail || n.st.Then == ThenStartFailed {
 			t.blame(n, in)
-			n.st.Why = in.Reason
+			n.st.End, n.st.Why = EndLost, in.Reason
 		}
+		// Nothing is to be spared for that runner, and nothing of it is preferred.
+		t.vacate(n)
 		t.down(n)
 		return
 	}
@@ -197,10 +198,10 @@ func (t *Tree) lost(n *node, in *Input) {
 // condemned deals with a verdict: whatever still lives of the incarnation is
 // killed first, so that nothing runs twice.
 func (t *Tree) condemned(n *node, in *Input) {
-	then := ThenFail
+	then, end := ThenFail, EndFailed
 	switch n.st.Phase {
 	case Starting, Verifying:
-		then = ThenStartFailed
+		then, end = ThenStartFailed, EndStartFailed
 	case Running:
 		t.steady(n, n.st.Since)
 	case Stabilising:
@@ -208,7 +209,7 @@ func (t *Tree) condemned(n *node, in *Input) {
 		return
 	}
 	t.blame(n, in)
-	t.stop(n, then, in.Reason, true)
+	t.stop(n, then, end, in.Reason, true)
 }
 
 // tick deals with every wait that is over.
@@ -224,7 +225,7 @@ func (t *Tree) tick() {
 		case n.op() != nil && n.op().Stage == StageWait:
 			t.startStage(n)
 		case n.st.Phase.delayed() && n.parent != nil && n.parent.stops(n):
-			t.setPhase(n, Idle, WhyOrdered)
+			t.setDown(n, Idle, EndStopped, whyOrdered)
 		case n.st.Phase == Waiting:
 			t.begin(n, n.st.Cause, n.st.Chain, true)
 		case n.st.Phase == Isolated:
@@ -280,10 +281,9 @@ func (t *Tree) unqueue(q queued) {
 	switch {
 	case n.removed:
 	case n.st.Ended == q.seq:
-		normal := n.st.Normal
-		n.st.Ended, n.st.Normal = 0, false
+		n.st.Ended = 0
 		t.touch(n)
-		t.ended(n, normal)
+		t.ended(n)
 	case n.st.Command != nil && n.st.Command.Queued == q.seq:
 		n.st.Command.Queued = 0
 		t.touch(n)

@@ -10,7 +10,8 @@ import (
 // reads what was stored in an older one:
 //
 //	1  An agent whose start waits for budget or for a runner is "starting".
-//	2  It is "throttled" or "unplaced".
+//	   How a node ended is told by its words and by [Former].
+//	2  It is "throttled" or "unplaced". How a node ended is its [End].
 const Version = 2
 
 // ErrVersion tells that something was stored in a form that this program does
@@ -60,7 +61,17 @@ func (s *Snapshot) Migrate(version int) error {
 func (s *State) migrate(version int) {
 	if version < 2 {
 		s.migrateStarting()
+		s.migrateEnd()
 	}
+	s.Former = Former{}
+}
+
+// Former is what only older forms say of a state.
+type Former struct {
+	// Lost: it ended with its host. Normal: it ended without a failure, and its
+	// supervisor has not dealt with that yet.
+	Lost   bool `json:"lost,omitempty"`
+	Normal bool `json:"normal,omitempty"`
 }
 
 // migrateStarting names what an agent's start waits for.
@@ -71,5 +82,36 @@ func (s *State) migrateStarting() {
 		s.Phase, s.Why = Throttled, ""
 	case s.Runner == "":
 		s.Phase, s.Why = Unplaced, ""
+	}
+}
+
+// migrateEnd reads how a node ended from what the first form says.
+func (s *State) migrateEnd() {
+	if !s.Phase.ends() || s.Why == "" {
+		return
+	}
+	switch {
+	case s.Lost:
+		s.End = EndLost
+	case s.Phase == Stopping && s.Then == ThenFail:
+		s.End = EndFailed
+	case s.Phase == Stopping && s.Then == ThenStartFailed:
+		s.End = EndStartFailed
+	case s.Why == whyTerminated:
+		s.End = EndTerminated
+	case s.Why == whyGaveUp:
+		s.End = EndGaveUp
+	case s.Why == whyOrdered, s.Phase == Stopping && s.Supervisor == nil:
+		s.End = EndStopped
+	case s.Supervisor != nil && s.Ended > 0 && !s.Normal:
+		s.End = EndEscalated
+	case s.Supervisor != nil:
+		s.End = EndShutdown
+	case s.Why == whyFinished:
+		s.End = EndFinished
+	case s.Normal:
+		s.End = EndCompleted
+	default:
+		s.End = EndExited
 	}
 }

@@ -40,6 +40,20 @@ func TestFirstForm(t *testing.T) {
 			t.Errorf("%s is %s, want %s", id, got, want)
 		}
 	}
+	for id, want := range map[string]End{
+		"unplaced": "", "throttled": "", "running": "", "shadow": "", "suspended": "",
+		"finished": EndFinished, "terminated": EndTerminated, "sibling": EndStopped, "gave-up": EndGaveUp,
+		"gone": EndExited, "waiting": EndExited, "of-gave-up": EndExited, "start-failed": EndExited, "shadow-failed": EndExited, "isolated": EndExited,
+		"queued": EndExited, "queued-normal": EndCompleted, "queued-lost": EndLost, "stopping": EndFailed,
+		"cooling": EndShutdown, "transient": EndShutdown,
+	} {
+		if got := s.Nodes[id].State.End; got != want {
+			t.Errorf("%s ended as %q, want %q", id, got, want)
+		}
+		if got := s.Nodes[id].State.Former; got != (Former{}) {
+			t.Errorf("%s: left over: %+v", id, got)
+		}
+	}
 	tree, err := Load(Options{}, s)
 	if err != nil {
 		t.Fatal(err)

@@ -323,11 +323,15 @@ func (t *Tree) emit(e Effect) { t.out = append(t.out, e) }
 // settleLater makes the step in progress look at a supervisor before it ends.
 func (t *Tree) settleLater(p *node) { t.settle = append(t.settle, p) }
 
-// setPhase moves a node on and keeps what is derived from phases right.
+// setPhase moves a node on and keeps what is derived from phases right. How it
+// ended is forgotten when it is no longer down.
 func (t *Tree) setPhase(n *node, phase Phase, why string) {
 	was, occupied := n.st.Phase, n.occupies()
-	n.st.Phase, n.st.Why, n.st.Since, n.st.Due = phase, why, t.now, 0
-	n.st.Ticket, n.st.Ear = 0, EarCovered
+	n.st.Phase, n.st.Why, n.st.Since = phase, why, t.now
+	n.st.Wait = Wait{}
+	if !phase.ends() {
+		n.st.End = ""
+	}
 	t.touch(n)
 	if n.parent != nil {
 		t.countPhases(n.parent, was, phase)
