@@ -54,6 +54,7 @@ func TestSupervisionCommands(t *testing.T) {
 		"smith tree --at":                func(out string) bool { return regexp.MustCompile(`crawler-2 +worker +running +1`).MatchString(out) },
 		"smith tree research":            func(out string) bool { return strings.Contains(out, "1 nodes differ") },
 		"smith events query":             func(out string) bool { return strings.Contains(out, "crawler-2") },
+		"smith config check":             func(out string) bool { return strings.Contains(out, "crawler-1 (or 1 other): it is restarted") },
 		"smith rehearse":                 func(out string) bool { return strings.Contains(out, "crawler-1") },
 		"smith child add":                func(string) bool { return is("extra", contracts.NodeRunning) },
 		"smith child terminate":          func(string) bool { return is("extra", contracts.NodeStopped) },

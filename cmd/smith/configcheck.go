@@ -20,7 +20,8 @@ type configCheckCmd struct {
 
 func (configCheckCmd) Help() string {
 	return "Errors are what no service would accept: exit code 1. Warnings are what services accept, and what will\n" +
-		"not work out as the file makes one think: exit code 0, or 1 with --strict.\n\nExamples:\n" +
+		"not work out as the file makes one think: exit code 0, or 1 with --strict. It also says what becomes of\n" +
+		"an agent that crashes again and again: when its supervisor gives up on it, and who else stops then.\n\nExamples:\n" +
 		"  smith config check supervision-config.yaml\n" +
 		"  smith config check --strict supervision-config.yaml"
 }
@@ -28,14 +29,15 @@ func (configCheckCmd) Help() string {
 func (c *configCheckCmd) Run(a *app) error {
 	f, err := config.Load(c.File)
 	var warnings []lint.Finding
+	var outlooks []lint.Outlook
 	if err == nil {
-		warnings = lint.Check(f)
+		warnings, outlooks = lint.Check(f), lint.Outlooks(f)
 	}
 	if c.JSON {
-		if err := a.printJSON(c.result(err, warnings)); err != nil {
+		if err := a.printJSON(c.result(err, warnings, outlooks)); err != nil {
 			return err
 		}
-	} else if err := c.print(a, f, err, warnings); err != nil {
+	} else if err := c.print(a, f, err, warnings, outlooks); err != nil {
 		return err
 	}
 	if err != nil || c.Strict && len(warnings) > 0 {
@@ -44,7 +46,7 @@ func (c *configCheckCmd) Run(a *app) error {
 	return nil
 }
 
-func (c *configCheckCmd) print(a *app, f *config.File, err error, warnings []lint.Finding) error {
+func (c *configCheckCmd) print(a *app, f *config.File, err error, warnings []lint.Finding, outlooks []lint.Outlook) error {
 	if err != nil {
 		fmt.Fprintln(a.stderr, err)
 		return nil
@@ -61,8 +63,10 @@ func (c *configCheckCmd) print(a *app, f *config.File, err error, warnings []lin
 	default:
 		verdict = fmt.Sprintf("valid, with %d warnings", len(warnings))
 	}
-	_, err = fmt.Fprintf(a.stdout, "%s is %s: tree %s with %d supervisors and %d agents\n", c.File, verdict, f.Tree.Name, supervisors, agents)
-	return err
+	if _, err = fmt.Fprintf(a.stdout, "%s is %s: tree %s with %d supervisors and %d agents\n", c.File, verdict, f.Tree.Name, supervisors, agents); err != nil {
+		return err
+	}
+	return printOutlooks(a, outlooks)
 }
 
 // checkResult is the JSON form of a check. OK tells that services accept the
@@ -71,6 +75,7 @@ type checkResult struct {
 	File     string         `json:"file"`
 	OK       bool           `json:"ok"`
 	Problems []checkProblem `json:"problems"`
+	Outlooks []outlook      `json:"outlooks,omitempty"`
 }
 
 // checkProblem is an error or a warning; a warning has a rule and an advice.
@@ -84,7 +89,7 @@ type checkProblem struct {
 	Advice   string    `json:"advice,omitempty"`
 }
 
-func (c *configCheckCmd) result(err error, warnings []lint.Finding) checkResult {
+func (c *configCheckCmd) result(err error, warnings []lint.Finding, outlooks []lint.Outlook) checkResult {
 	result := checkResult{File: c.File, OK: err == nil, Problems: []checkProblem{}}
 	var problems config.Errors
 	if errors.As(err, &problems) {
@@ -97,6 +102,7 @@ func (c *configCheckCmd) result(err error, warnings []lint.Finding) checkResult 
 	for _, w := range warnings {
 		result.Problems = append(result.Problems, checkProblem{"warning", w.Line, w.Column, w.Setting, w.Rule, w.Message, w.Advice})
 	}
+	result.Outlooks = outlooksOf(outlooks)
 	return result
 }
 

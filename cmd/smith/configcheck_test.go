@@ -42,6 +42,12 @@ func TestConfigCheck(t *testing.T) {
 			t.Errorf("%v: exit code %d\n%s%s", c.args, code, out.String(), errOut.String())
 		}
 	}
+	var out, errOut bytes.Buffer
+	run([]string{"config", "check", fine}, &out, &errOut)
+	if want := "\nIf an agent crashes whenever it has come up:\n" +
+		"  a: it is restarted 5 times within 3.1s, and then \"root\" sets it apart and\n    tries again after 1m, later after 10m at most.\n"; !strings.HasSuffix(out.String(), want) {
+		t.Errorf("no outlook: %q", out.String())
+	}
 	for _, c := range []struct {
 		args     []string
 		code     int

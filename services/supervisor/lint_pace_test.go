@@ -11,6 +11,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/backoff"
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/config/lint"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // stabilisation is how long a run of the agents of these tests must last before
@@ -162,5 +163,38 @@ func TestLintPaces(t *testing.T) {
 	t.Logf("%d limits exceeded, %d never", reached, not)
 	if !t.Failed() && (reached == 0 || not == 0) {
 		t.Error("one of the two never happened")
+	}
+}
+
+// TestLintBystanders: those who are said to stop do, when said, and those of the
+// neighbour run on.
+func TestLintBystanders(t *testing.T) {
+	f, words := linted(t, "bystanders")
+	says(t, words, `others stop that do not depend on it (22 agents): it is restarted 35 times within 31.8s, and then "root" gives up: all 23 agents below it stop until somebody starts them (likewise with "api")`)
+	says(t, words, `it is restarted 5 times within 3.1s, and then all 2 agents of "batch" stop for 30s, over and over`)
+	p := newPlay(t, f, only(manner{crashes: true}, "page-1"))
+	if over := p.run(time.Hour); !over || p.starts["page-1"] != 36 || p.took().Round(100*time.Millisecond) != 31800*time.Millisecond {
+		t.Errorf("over: %v after %d starts in %s", over, p.starts["page-1"], p.took())
+	}
+	for _, bystander := range []string{"page-2", "page-20", "api", "import"} {
+		if phase := p.phase(bystander); phase != tree.Idle {
+			t.Errorf("%s is %s", bystander, phase)
+		}
+	}
+	p = newPlay(t, f, only(manner{crashes: true}, "import"))
+	if p.run(time.Hour); p.notes[tree.NoteCoolOff]["batch"] < 100 || p.starts["report"] < 100 {
+		t.Errorf("batch stopped %d times, report was started %d times", p.notes[tree.NoteCoolOff]["batch"], p.starts["report"])
+	}
+	f, _ = linted(t, "bystanders.ok")
+	agents := []string{"page-1", "page-2", "page-20", "api", "extract", "load", "import", "poll-1", "poll-2"}
+	for _, bad := range []string{"page-1", "extract", "import", "poll-1"} {
+		p := newPlay(t, f, only(manner{crashes: true}, bad))
+		p.run(time.Hour)
+		for _, agent := range agents {
+			alone := agent != bad && !(bad == "extract" && agent == "load")
+			if alone && (p.starts[agent] != 1 || p.phase(agent) != tree.Running) {
+				t.Errorf("%s crashed, and %s is %s after %d starts", bad, agent, p.phase(agent), p.starts[agent])
+			}
+		}
 	}
 }

@@ -192,7 +192,7 @@ var (
 // an agent in a crash loop is restarted and who gives up or sets it apart, or whose
 // limit is out of reach; and that is what happens.
 func TestLintAgreesWithPlay(t *testing.T) {
-	exact, apart, endless := 0, 0, 0
+	exact, apart, endless, outlooks := 0, 0, 0, 0
 	rapid.Check(t, func(rt *rapid.T) {
 		text := nested(rt)
 		f, err := config.Parse("random", []byte(text))
@@ -236,13 +236,23 @@ func TestLintAgreesWithPlay(t *testing.T) {
 				}
 			}
 		}
+		for _, o := range lint.Outlooks(f) {
+			if o.Agent != "agent" || !o.Endless && o.After > 4*time.Minute {
+				continue
+			}
+			outlooks++
+			p, over := crash("agent")
+			if over == o.Endless || over && (float64(p.starts["agent"]-1) != o.Restarts || p.took() != o.After || p.gaveUp(o.Supervisor) == 0 && p.phase(o.Supervisor) == tree.Running) {
+				rt.Fatalf("%+v\nbut over: %v after %d restarts in %s; %s is %s\n%s", o, over, p.starts["agent"]-1, p.took(), o.Supervisor, p.phase(o.Supervisor), text)
+			}
+		}
 		if p, over := crash("agent"); over == stuck || over && p.starts["agent"] > most {
 			rt.Fatalf("over: %v after %d starts; the lint says it goes on: %v, and has at most %d\n%s", over, p.starts["agent"], stuck, most, text)
 		}
 	})
-	t.Logf("%d exact counts, %d of them of children set apart, %d limits out of reach", exact, apart, endless)
-	if !t.Failed() && (exact == 0 || endless == 0) {
-		t.Error("one of the two never happened")
+	t.Logf("%d exact counts, %d of them of children set apart, %d limits out of reach, %d outlooks", exact, apart, endless, outlooks)
+	if !t.Failed() && (exact == 0 || endless == 0 || outlooks == 0) {
+		t.Error("one of them never happened")
 	}
 }
 

@@ -54,6 +54,7 @@ var rules = []struct {
 	{LimitsMultiply, (*checker).limitsMultiply},
 	{SharedLimit, (*checker).sharedLimit},
 	{EndlessRestarts, (*checker).endlessRestarts},
+	{Bystanders, (*checker).bystanders},
 	{VanishingSupervisor, (*checker).vanishingSupervisor},
 	{LoopingShutdown, (*checker).loopingShutdown},
 	{ShortShutdown, (*checker).shortShutdown},

@@ -44,7 +44,7 @@ func (c *checker) limitOutOfReach() {
 			slow = fmt.Sprintf("%q gives up %s after it came up and is restarted after a delay, so that %d times take %s", k.name(), dur(l.took), n+1, dur(l.span))
 		}
 		c.warn(c.limit(s), c.reach(s, k, l), "the limit of %q is %s, and %q alone does not exceed it: if %q crashes whenever it has come up, %s; it is restarted for ever, %s%s",
-			s.Name, limitWords(s.Policy), k.name(), l.agent.Name, slow, c.pace(k, l), others(names))
+			s.Name, limitWords(s.Policy), k.name(), l.agent.Name, slow, c.pace(l), others(names))
 	}
 }
 
@@ -91,11 +91,18 @@ func others(names []string) string {
 	return " (the same holds for " + list(names[1:]) + ")"
 }
 
-// pace is how often an agent is restarted in the long run under a limit that is
-// out of reach.
-func (c *checker) pace(k kid, l loop) string {
+// cycle is the time from one failure of the last supervisor's child to the next
+// in the long run, when nothing ends them.
+func (c *checker) cycle(l loop) time.Duration {
+	k := l.last()
 	d := c.delays(k.policy(), 1000, k.sup != nil && k.sup.Policy.ResetAfter > 0 && l.took >= k.sup.Policy.ResetAfter, middling)
-	each := l.took + d.last
+	return l.took + d.last
+}
+
+// pace words how often an agent is restarted in the long run, when nothing ends
+// that.
+func (c *checker) pace(l loop) string {
+	each := c.cycle(l)
 	if each <= 0 {
 		return "without a pause"
 	}

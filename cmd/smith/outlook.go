@@ -1,0 +1,75 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/mistersmith/mistersmith/internal/config/lint"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// outlook is what becomes of an agent that crashes whenever it has come up.
+type outlook struct {
+	Agent      string             `json:"agent"`
+	Alike      int                `json:"alike"`
+	Supervisor string             `json:"supervisor"`
+	Restarts   float64            `json:"restarts"`
+	Endless    bool               `json:"endless"`
+	After      contracts.Duration `json:"after"`
+	Message    string             `json:"message"`
+}
+
+func outlooksOf(all []lint.Outlook) []outlook {
+	out := make([]outlook, len(all))
+	for i, o := range all {
+		out[i] = outlook{o.Agent, o.Alike, o.Supervisor, o.Restarts, o.Endless, contracts.Duration(o.After), o.Message}
+	}
+	return out
+}
+
+// mostOutlooks is how many are printed.
+const mostOutlooks = 10
+
+// printOutlooks prints what becomes of agents that crash again and again.
+func printOutlooks(a *app, outlooks []lint.Outlook) error {
+	if len(outlooks) == 0 {
+		return nil
+	}
+	var b strings.Builder
+	b.WriteString("If an agent crashes whenever it has come up:\n")
+	for _, o := range outlooks[:min(len(outlooks), mostOutlooks)] {
+		name := o.Agent
+		switch o.Alike {
+		case 1:
+		case 2:
+			name += " (or 1 other)"
+		default:
+			name += fmt.Sprintf(" (or any of %d others)", o.Alike-1)
+		}
+		b.WriteString(hanging(name+": "+o.Message+".", 80))
+	}
+	if more := len(outlooks) - mostOutlooks; more > 0 {
+		fmt.Fprintf(&b, "  … and %d more; --json has all\n", more)
+	}
+	_, err := a.stdout.Write([]byte(b.String()))
+	return err
+}
+
+// hanging breaks a text into lines of a width, indented by 2, from the second by 4.
+func hanging(text string, width int) string {
+	var b strings.Builder
+	line := "  "
+	for word := range strings.FieldsSeq(text) {
+		if strings.TrimSpace(line) != "" && utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) > width {
+			b.WriteString(line + "\n")
+			line = "    "
+		}
+		if strings.TrimSpace(line) != "" {
+			line += " "
+		}
+		line += word
+	}
+	b.WriteString(line + "\n")
+	return b.String()
+}
