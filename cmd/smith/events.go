@@ -308,7 +308,7 @@ func (c *watchCmd) subjects() ([]string, error) {
 	}
 	types := []contracts.EventType{
 		contracts.AgentFailed, contracts.AgentRecovered, contracts.AgentStarted, contracts.AgentStopped,
-		contracts.TreeProposed, contracts.TreeDecided, contracts.TreeIsolated, contracts.TreeEscalated, contracts.TreeGaveUp,
+		contracts.TreeProposed, contracts.TreeDecided, contracts.TreeRollingStopped, contracts.TreeIsolated, contracts.TreeEscalated, contracts.TreeGaveUp,
 		contracts.AgentConflict, contracts.SystemCorrelatedSilence, contracts.SystemCorrelatedSilenceOver,
 		contracts.SystemHealthCheckFailed, contracts.SystemBreakerOpen, contracts.SystemBreakerClosed, contracts.SystemMessageRejected,
 		contracts.TaskDeadLettered,

@@ -45,7 +45,7 @@ const (
 
 // TreeTypes are the types whose data is contracts.DecisionsData.
 var TreeTypes = []contracts.EventType{
-	contracts.TreeDecided, contracts.TreeIsolated, contracts.TreeEscalated, contracts.TreeGaveUp, contracts.TreeProposed,
+	contracts.TreeDecided, contracts.TreeRollingStopped, contracts.TreeIsolated, contracts.TreeEscalated, contracts.TreeGaveUp, contracts.TreeProposed,
 }
 
 // Question asks about an agent or a supervisor node. Only the name is needed;

@@ -47,8 +47,7 @@ type File struct {
 	Shutdown Shutdown
 	// Limits bound what the services hold in memory.
 	Limits Limits
-	// places are where the settings stand that the file gives.
-	places map[string]Position
+	source
 }
 
 // Tree is the whole supervision tree. Its root is a supervisor named "root".

@@ -55,3 +55,13 @@ func (o *overrides) unused(d *decoder) {
 		}
 	}
 }
+
+// inUse lists the variables that override something.
+func (o *overrides) inUse() []string {
+	var out []string
+	for name := range o.used {
+		out = append(out, name+"="+o.vars[name])
+	}
+	slices.Sort(out)
+	return out
+}

@@ -42,7 +42,7 @@ func ParseEnv(name string, data []byte, environ []string) (*File, error) {
 func parse(name string, data []byte, environ []string) (*File, *decoder) {
 	d := &decoder{file: name, env: newOverrides(environ), seen: map[string]bool{}, places: map[string]Position{}}
 	f := Default()
-	f.Path, f.places = name, d.places
+	f.Path, f.places, f.text = name, d.places, string(data)
 	root := d.parse(data)
 	if len(d.problems) > 0 {
 		return f, d
@@ -52,6 +52,7 @@ func parse(name string, data []byte, environ []string) (*File, *decoder) {
 	}
 	d.read(root, f)
 	d.env.unused(d)
+	f.overrides = d.env.inUse()
 	return f, d
 }
 

@@ -157,6 +157,8 @@ type TreeReply struct {
 	At      *time.Time   `json:"at,omitempty"`
 	Root    NodeView     `json:"root"`
 	Runners []RunnerView `json:"runners,omitempty"`
+	// Rolling is a rolling restart that is under way or was stopped.
+	Rolling *RollingView `json:"rolling,omitempty"`
 }
 
 // NodeView is a node as operators see it.
@@ -183,6 +185,9 @@ type NodeView struct {
 	PID         int        `json:"pid,omitempty"`
 	Restarts    int        `json:"restarts"`
 	LastRestart *time.Time `json:"last_restart,omitempty"`
+	// Outdated is set for an agent that runs what its specification no longer
+	// says: a restart makes it run that.
+	Outdated bool `json:"outdated,omitempty"`
 	// Until is when a wait (backoff, cool-off) ends.
 	Until *time.Time `json:"until,omitempty"`
 	// Dynamic is set for what was added at run time.

@@ -61,11 +61,12 @@ const (
 	TaskFailed       EventType = "smith.task.failed"
 	TaskDeadLettered EventType = "smith.task.dead_lettered"
 
-	TreeProposed  EventType = "smith.tree.proposed"
-	TreeDecided   EventType = "smith.tree.decided"
-	TreeIsolated  EventType = "smith.tree.isolated"
-	TreeEscalated EventType = "smith.tree.escalated"
-	TreeGaveUp    EventType = "smith.tree.gave_up"
+	TreeProposed       EventType = "smith.tree.proposed"
+	TreeDecided        EventType = "smith.tree.decided"
+	TreeIsolated       EventType = "smith.tree.isolated"
+	TreeRollingStopped EventType = "smith.tree.rolling_stopped"
+	TreeEscalated      EventType = "smith.tree.escalated"
+	TreeGaveUp         EventType = "smith.tree.gave_up"
 )
 
 // ErrEventType tells that a type is not one MisterSmith knows.
@@ -81,7 +82,7 @@ func EventTypes() []EventType {
 		AgentMessageReceived, AgentMessageProcessed, AgentStateChanged, AgentConflict,
 		ToolRegistered, ToolUnregistered, ToolExecutionStarted, ToolExecutionCompleted, ToolExecutionFailed, ToolPermissionDenied,
 		TaskSubmitted, TaskAssigned, TaskReassigned, TaskCompleted, TaskFailed, TaskDeadLettered,
-		TreeProposed, TreeDecided, TreeIsolated, TreeEscalated, TreeGaveUp,
+		TreeProposed, TreeDecided, TreeRollingStopped, TreeIsolated, TreeEscalated, TreeGaveUp,
 	}
 }
 

@@ -40,11 +40,12 @@ var dataOf = map[EventType]any{
 	TaskFailed:       TaskResultData{},
 	TaskDeadLettered: TaskDeadData{},
 
-	TreeProposed:  DecisionsData{},
-	TreeDecided:   DecisionsData{},
-	TreeIsolated:  DecisionsData{},
-	TreeEscalated: DecisionsData{},
-	TreeGaveUp:    DecisionsData{},
+	TreeProposed:       DecisionsData{},
+	TreeDecided:        DecisionsData{},
+	TreeIsolated:       DecisionsData{},
+	TreeRollingStopped: DecisionsData{},
+	TreeEscalated:      DecisionsData{},
+	TreeGaveUp:         DecisionsData{},
 }
 
 // message is what goes over a subject, and the reply to it, if any.
@@ -80,6 +81,10 @@ var messages = []message{
 
 	{"smith.supervisor.tree", TreeRequest{}, TreeReply{}},
 	{"smith.supervisor.diff", DiffRequest{}, DiffReply{}},
+	{"smith.supervisor.plan", ConfigRequest{}, ConfigPlan{}},
+	{"smith.supervisor.apply", ConfigRequest{}, ConfigPlan{}},
+	{"smith.supervisor.roll", RollRequest{}, RollingView{}},
+	{"smith.supervisor.rolling", RollingRequest{}, RollingView{}},
 	{"smith.supervisor.rehearse", RehearseRequest{}, RehearseReply{}},
 	{"smith.supervisor.status", NodeRequest{}, NodeView{}},
 	{"smith.supervisor.why", NodeRequest{}, Diagnosis{}},

@@ -23,7 +23,7 @@ const (
 	NodeForeign NodeStatus = "foreign"
 )
 
-// DecisionsData is the data of tree.proposed, tree.decided, tree.isolated,
+// DecisionsData is the data of tree.proposed, tree.decided, tree.rolling_stopped, tree.isolated,
 // tree.escalated and tree.gave_up: what a supervisor concluded from one or several inputs, stored
 // before it acts. The types differ only in the gravest thing that was decided;
 // of a tree.proposed nothing comes.

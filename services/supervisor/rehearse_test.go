@@ -99,8 +99,8 @@ func TestRehearsalRefused(t *testing.T) {
 		}{
 			{"no YAML", contracts.CodeBadRequest, "new.yaml:2:1", contracts.RehearseRequest{Config: "supervision_tree: [", Name: "new.yaml"}},
 			{"unknown key", contracts.CodeBadRequest, "tre", contracts.RehearseRequest{Config: "supervision_tree:\n  tre: []\n"}},
-			{"an agent that moved", contracts.CodeBadRequest, "cannot move", contracts.RehearseRequest{
-				Config: strings.Replace(strings.Replace(threeGroups, "- {name: a,", "- {name: c,", 1), "- {name: c, command: [x]}\n        - {name: d", "- {name: a, command: [x]}\n        - {name: d", 1),
+			{"an agent that is a supervisor", contracts.CodeBadRequest, "cannot become", contracts.RehearseRequest{
+				Config: strings.Replace(threeGroups, "- {name: a, command: [x]}", "- {name: a, strategy: one_for_one}", 1),
 				From:   contracts.Moment{Sequence: w.tree().Sequence - 2},
 			}},
 			{"what follows", contracts.CodeBadRequest, "use run or repeat", contracts.RehearseRequest{Config: threeGroups, Beyond: "hope"}},

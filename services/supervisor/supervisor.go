@@ -37,6 +37,9 @@ type Config struct {
 	// DrainOnStop stops the tree when the supervisor is told to end. Without
 	// it agents go on: a restart of the supervisor does not disturb the fleet.
 	DrainOnStop bool
+	// Reload makes the supervisor read its file again, and has it applied, each
+	// time that it gives something. Nil is for a file that is read once.
+	Reload <-chan struct{}
 	// SnapshotEvery is after how many decisions a snapshot is stored, which
 	// bounds what a successor reads; 0 means 1,000. In a tree of more than
 	// 8,000 nodes it is stored later, when one change for every eight nodes
@@ -63,7 +66,7 @@ func (c Config) Validate() error {
 	if c.SnapshotEvery < 0 {
 		return fmt.Errorf("supervisor: SnapshotEvery is %d; use at least 1", c.SnapshotEvery)
 	}
-	if _, err := specs(c.File); err != nil {
+	if _, err := configuration(c.File); err != nil {
 		return fmt.Errorf("supervisor: %w", err)
 	}
 	return nil
@@ -80,11 +83,14 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		Log:   shell.NewGuard(env, f, contracts.ServiceEventStore),
 		State: shell.NewGuard(env, f, stateStore),
 	}
+	own, err := configuration(f)
+	if err != nil {
+		return err
+	}
 	before := past{env: env, tree: f.Tree.Name, state: guards.State}
 	opt := keeper.Options{
 		Past: before.at, Serve: before.serve,
-		Tree: f.Tree.Name, Specs: func() ([]*tree.Spec, error) { return specs(f) }, Boot: !cfg.KeepDown, File: f, Environments: environments(f),
-		Child:         func(req contracts.AddRequest) (*tree.Spec, map[string]string, error) { return child(f, req) },
+		Tree: f.Tree.Name, Boot: !cfg.KeepDown, Own: own, Standing: tree.StartsUp, Read: readConfiguration, Child: child,
 		SnapshotEvery: uint64(cfg.SnapshotEvery), LostAfter: f.Placement.LostAfter, DegradedFails: !f.Verification.AllowDegraded,
 		Guards: guards, Reports: shell.NewNamedGuard(env, f, contracts.ServiceEventStore, contracts.ServiceEventStore+"/reports"),
 		Rejects: shell.NewRejects(env),
@@ -94,8 +100,16 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 	if err != nil {
 		return ended(ctx, err)
 	}
+	files := &reader{env: env, tree: f.Tree.Name}
+	files.own.Store(&own)
+	var reading sync.WaitGroup
+	defer reading.Wait()
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	reading.Go(func() { files.follow(ctx, cfg.Reload) })
 	for {
-		err := reign(ctx, env, l, &opt, cfg)
+		opt.Own = *files.own.Load()
+		err := reign(ctx, env, l, &opt, cfg, files, &reading)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -124,13 +138,17 @@ func ended(ctx context.Context, err error) error {
 
 // reign stands by until the lease is this supervisor's, and decides about the tree
 // until ctx ends or another does.
-func reign(ctx context.Context, env shell.Env, l *lease.Lease, opt *keeper.Options, cfg Config) error {
+func reign(ctx context.Context, env shell.Env, l *lease.Lease, opt *keeper.Options, cfg Config, files *reader, reading *sync.WaitGroup) error {
 	opt.Metrics.StandsBy()
 	defer opt.Metrics.StandsBy()
 	term, err := l.Acquire(ctx, func(holder string) {
 		// Whoever takes over from another goes on with what it finds: a tree that
 		// was stopped stays so.
 		opt.Boot = false
+		if opt.Standing == tree.StartsUp {
+			opt.Standing = tree.TakesOver
+			reading.Go(func() { files.join(ctx) })
+		}
 		env.Log.Info("standing by", "tree", opt.Tree, "supervisor", holder)
 		env.Ready()
 	})
@@ -152,8 +170,10 @@ func reign(ctx context.Context, env shell.Env, l *lease.Lease, opt *keeper.Optio
 		term.Release(last)
 	}()
 	for try := 1; ; try++ {
-		served, err := keep(ctx, env, *opt, cfg, &kept)
-		opt.Boot = opt.Boot && !served
+		served, err := keep(ctx, env, *opt, cfg, &kept, files)
+		if served {
+			opt.Boot, opt.Standing = false, tree.TakesOver
+		}
 		if served || !errors.Is(err, journal.ErrSuperseded) || !term.Held() || try == maxTries {
 			return err
 		}
@@ -173,7 +193,7 @@ const stateStore = "state_store"
 
 // keep decides about the tree until ctx ends or another does, and tells whether it
 // came to serve.
-func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config, kept *atomic.Pointer[keeper.Keeper]) (served bool, err error) {
+func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config, kept *atomic.Pointer[keeper.Keeper], files *reader) (served bool, err error) {
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	opening := context.AfterFunc(ctx, end)
@@ -186,6 +206,7 @@ func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config, ke
 	defer k.Close()
 	var api *shell.API
 	defer func() {
+		files.leads.Store(nil)
 		end() // whoever waits for an answer is told
 		if api == nil {
 			return
@@ -201,6 +222,7 @@ func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config, ke
 			return err
 		}
 		served = true
+		files.leads.Store(k)
 		opt.Metrics.Decides()
 		if opening() {
 			context.AfterFunc(ctx, func() { leave(env, k, cfg, end) })

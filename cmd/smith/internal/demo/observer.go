@@ -84,7 +84,7 @@ func (o *observer) take(ev contracts.Event) {
 		if d, err := contracts.DecodeData[contracts.AgentStartedData](ev); err == nil {
 			o.pids[d.Agent] = process{d.Incarnation, d.PID}
 		}
-	case contracts.TreeDecided, contracts.TreeIsolated, contracts.TreeEscalated, contracts.TreeGaveUp:
+	case contracts.TreeDecided, contracts.TreeRollingStopped, contracts.TreeIsolated, contracts.TreeEscalated, contracts.TreeGaveUp:
 		d, err := contracts.DecodeData[contracts.DecisionsData](ev)
 		if err != nil {
 			return

@@ -43,7 +43,7 @@ func What(e contracts.Event) string {
 		})
 	case contracts.AgentConflict:
 		return as(e, func(d contracts.AgentConflictData) string { return d.Detail })
-	case contracts.TreeProposed, contracts.TreeDecided, contracts.TreeIsolated, contracts.TreeEscalated, contracts.TreeGaveUp:
+	case contracts.TreeProposed, contracts.TreeDecided, contracts.TreeRollingStopped, contracts.TreeIsolated, contracts.TreeEscalated, contracts.TreeGaveUp:
 		return as(e, decisions)
 	}
 	return other(e)

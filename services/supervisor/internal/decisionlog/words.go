@@ -93,6 +93,10 @@ func graver(t contracts.EventType, k tree.EffectKind) contracts.EventType {
 		return t
 	case k == tree.NoteIsolate:
 		return contracts.TreeIsolated
+	case t == contracts.TreeIsolated:
+		return t
+	case k == tree.NoteRollingStopped:
+		return contracts.TreeRollingStopped
 	case t == "", t == contracts.TreeProposed:
 		return contracts.TreeDecided
 	}

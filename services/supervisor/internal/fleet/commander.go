@@ -51,9 +51,7 @@ type Commander struct {
 	file    *config.File
 	post    func(tree.Input)
 	reports *guard.Guard
-	// envs hold environments of agents beyond what their specs say, and kept
-	// gives those that specs refer to.
-	envs map[string]map[string]string
+	// kept gives the environments that specs refer to.
 	kept func(ref string) (map[string]string, error)
 	ctx  context.Context
 	done sync.WaitGroup
@@ -73,9 +71,9 @@ type Commander struct {
 
 // NewCommander makes a commander that works until ctx ends. What it reports to
 // the log goes through the guard. Post must not block for long after that.
-func NewCommander(ctx context.Context, env shell.Env, f *config.File, envs map[string]map[string]string, kept func(ref string) (map[string]string, error), reports *guard.Guard, post func(tree.Input)) *Commander {
+func NewCommander(ctx context.Context, env shell.Env, f *config.File, kept func(ref string) (map[string]string, error), reports *guard.Guard, post func(tree.Input)) *Commander {
 	return &Commander{
-		env: env, file: f, envs: envs, kept: kept, reports: reports, post: post, ctx: ctx,
+		env: env, file: f, kept: kept, reports: reports, post: post, ctx: ctx,
 		lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]specified{},
 	}
 }

@@ -52,7 +52,7 @@ func TestStartDoesNotWaitForTheAnswerToAStop(t *testing.T) {
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan tree.Input, 16)
-		c := NewCommander(ctx, env, config.Default(), nil, nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(in tree.Input) { results <- in })
+		c := NewCommander(ctx, env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(in tree.Input) { results <- in })
 		defer c.Wait()
 		defer cancel()
 		spec := &tree.Spec{ID: "a", Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}
@@ -99,7 +99,7 @@ func TestStartsStandInLine(t *testing.T) {
 		f.Bulkheads = map[string]config.Bulkhead{contracts.ServiceRunner: {MaxConcurrentCalls: places, MaxWaitDuration: time.Second, MaxWaiting: 2}}
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan tree.Input, 2*agents)
-		c := NewCommander(ctx, env, f, nil, nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(in tree.Input) { results <- in })
+		c := NewCommander(ctx, env, f, nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(in tree.Input) { results <- in })
 		defer c.Wait()
 		defer cancel()
 		spec := &tree.Spec{Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}

@@ -54,7 +54,7 @@ func newLab(t *testing.T, reply contracts.RunnerCode) *lab {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(t.Context())
-	l.Commander = NewCommander(ctx, env, config.Default(), nil, nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(tree.Input) {})
+	l.Commander = NewCommander(ctx, env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(tree.Input) {})
 	t.Cleanup(func() {
 		cancel()
 		l.Wait()

@@ -10,7 +10,7 @@ import (
 	encoding "github.com/segmentio/encoding/json"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/environment"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/reference"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -55,7 +55,7 @@ func specify(start json.RawMessage) (specified, error) {
 	if err := json.Unmarshal(start, &cmd); err != nil {
 		return specified{}, fmt.Errorf("its specification cannot be read: %w", err)
 	}
-	s := specified{env: cmd.Env, ref: environment.Referred(start)}
+	s := specified{env: cmd.Env, ref: reference.Of(start)}
 	cmd.Agent, cmd.Incarnation, cmd.Env, cmd.BootID, cmd.Decision, cmd.CausationID, cmd.CorrelationID = "", 0, nil, "", 0, "", ""
 	raw, err := json.Marshal(cmd)
 	if err != nil {
@@ -77,7 +77,7 @@ func (c *Commander) order(cmd *Command) (*order, error) {
 	if err != nil {
 		return nil, err
 	}
-	env, err := c.environment(cmd, spec)
+	env, err := c.environment(spec)
 	if err != nil {
 		return nil, err
 	}
@@ -104,20 +104,13 @@ func (c *Commander) Prepare(cmds []Command) (wait func()) {
 	return preparing.Wait
 }
 
-// environment gives that of a start: from the specification itself where an older
-// version put it there, from where the specification refers to, or from the
-// configuration.
-func (c *Commander) environment(cmd *Command, spec specified) (map[string]string, error) {
-	if spec.env != nil {
+// environment returns that of a start: from the specification itself where an
+// older version put it there, or from where the specification refers to.
+func (c *Commander) environment(spec specified) (map[string]string, error) {
+	if spec.env != nil || spec.ref == "" {
 		return spec.env, nil
 	}
-	if spec.ref != "" {
-		return c.kept(spec.ref)
-	}
-	if env, ok := c.envs[cmd.Node]; ok || cmd.Spec.Template == "" {
-		return env, nil
-	}
-	return c.envs[cmd.Spec.Template], nil
+	return c.kept(spec.ref)
 }
 
 func (c *Commander) specified(start json.RawMessage) (specified, error) {

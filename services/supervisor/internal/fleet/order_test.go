@@ -25,7 +25,7 @@ func TestOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &Commander{envs: map[string]map[string]string{"tmpl": {"B": "2"}}, orders: map[string]specified{}}
+		c := &Commander{orders: map[string]specified{}}
 		for incarnation := uint64(7); incarnation < 9; incarnation++ { // the second time from what is kept
 			o, err := c.order(&Command{Order: leader.Order{
 				Effect: tree.Effect{Node: "tmpl-1", Incarnation: incarnation, Chain: "story"}, Decision: "cause",
@@ -41,9 +41,6 @@ func TestOrder(t *testing.T) {
 			}
 			want := spec
 			want.Agent, want.Incarnation, want.BootID, want.Decision, want.CausationID, want.CorrelationID = "tmpl-1", incarnation, "boot", 42, "cause", "story"
-			if want.Env == nil {
-				want.Env = map[string]string{"B": "2"}
-			}
 			var got contracts.StartCommand
 			if err := json.Unmarshal(raw, &got); err != nil {
 				t.Fatalf("%s: %v", raw, err)

@@ -32,7 +32,7 @@ func TestReportsAreGuarded(t *testing.T) {
 		log := s.Mutable(t, nc)
 		reports := shell.NewGuard(env, nil, contracts.ServiceEventStore)
 		env.JS = log
-		c := NewCommander(t.Context(), env, config.Default(), nil, nil, reports, func(tree.Input) {})
+		c := NewCommander(t.Context(), env, config.Default(), nil, reports, func(tree.Input) {})
 		report := func() error {
 			return c.report(Command{Order: leader.Order{Effect: tree.Effect{Node: "a", Incarnation: 1}}}, contracts.ReasonUnverified, "silent")
 		}
@@ -86,7 +86,7 @@ func TestFailedStartIsAskedForOnce(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := NewCommander(t.Context(), env, config.Default(), nil, nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(tree.Input) {})
+		c := NewCommander(t.Context(), env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(tree.Input) {})
 		c.Do(Command{Order: leader.Order{
 			Effect: tree.Effect{Kind: tree.DoStart, Node: "a", Incarnation: 1, Runner: "r"},
 			Spec:   &tree.Spec{Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}},

@@ -45,6 +45,10 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 			defer cancel()
 			return k.Drain(ctx, req)
 		}),
+		shell.Handle(api, "plan", k.Plan),
+		shell.Handle(api, "apply", k.Apply),
+		shell.Handle(api, "roll", k.roll),
+		shell.Handle(api, "rolling", k.rolling),
 		k.opt.Serve(api),
 	} {
 		if err != nil {
@@ -270,6 +274,7 @@ func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (cont
 			Sequence: k.journal.Sequence(), Runners: k.registry.Views(),
 		}
 		reply.Root, found = k.view(node, true)
+		reply.Rolling = rollingView(k.tree)
 	})
 	if err == nil && !found {
 		err = shell.Errorf(contracts.CodeNotFound, "tree %s has no node %.80q", k.opt.Tree, req.Node)

@@ -33,6 +33,12 @@ func (k *Keeper) tell(b *leader.Batch, e tree.Effect) {
 		say(slog.LevelInfo, "mode changed", "node", e.Node, "change", e.Reason)
 	case tree.NoteForeign:
 		say(slog.LevelWarn, "not started, as it runs already", "agent", e.Node, "reason", e.Reason)
+	case tree.NoteConfigure:
+		say(slog.LevelInfo, "configuration in force", "source", e.Reason)
+	case tree.NoteRolling, tree.NoteRolled:
+		say(slog.LevelInfo, e.Reason)
+	case tree.NoteRollingStopped:
+		say(slog.LevelWarn, e.Reason, "agent", e.Node, "incarnation", e.Incarnation)
 	case tree.NoteGiveUp:
 		say(slog.LevelError, "giving up the tree", "node", e.Node, "reason", e.Reason)
 	}

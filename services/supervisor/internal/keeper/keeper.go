@@ -32,21 +32,20 @@ type Options struct {
 	Tree string
 	// Term is the lease, which the keeper has for as long as it keeps.
 	Term *lease.Term
-	// Specs gives the configured tree, parents first.
-	Specs func() ([]*tree.Spec, error)
+	// Own is the file that the process was started with, and Standing how it
+	// comes to offer it. Read reads another one.
+	Own      Configuration
+	Standing tree.Standing
+	Read     func(name, text string) (Configuration, error)
 	// Boot starts a tree that is down when the keeper takes over; a new one is
 	// started anyway.
 	Boot bool
-	// File gives guards and the specs of added children their settings.
-	File *config.File
-	// Environments hold the configured agents' environments, which are not in
-	// the log.
-	Environments map[string]map[string]string
 	// DegradedFails makes a start fail whose agent reports itself degraded.
 	DegradedFails bool
 	// Child makes the spec of a child that is added at run time.
 	// Its environment is given apart from the spec, as it is not to be in the log.
-	Child func(contracts.AddRequest) (*tree.Spec, map[string]string, error)
+	// The file in force gives it what it leaves out.
+	Child func(*config.File, contracts.AddRequest) (*tree.Spec, map[string]string, error)
 	// Past gives the tree as it was, and Serve opens further endpoints.
 	Past  func(context.Context, contracts.TreeRequest) (contracts.TreeReply, error)
 	Serve func(*shell.API) error
@@ -87,6 +86,11 @@ type Keeper struct {
 	journal  *journal.Journal
 	commands *fleet.Commander
 	environs *environment.Store
+	// file is the one in force, offer what became of the own one.
+	file  atomic.Pointer[config.File]
+	offer tree.Offer
+	// opening is what taking over ends with.
+	opening  tree.Input
 	registry fleet.Registry
 	pulse    *pulse
 	// vital hears what lives where the runner is silent.
@@ -140,19 +144,15 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	if k.tree, err = tree.Load(tree.Options{}, st.Tree); err != nil {
 		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)
 	}
-	configured, err := opt.Specs()
-	if err != nil {
-		return nil, err
-	}
-	k.leader = leader.New(leader.Options{MaxInputs: maxBatch, MaxChanged: maxChanged}, leader.State{Tree: k.tree, Number: k.journal.Number(), Cursor: st.Cursor}, tree.Input{
-		Kind: tree.Configure, Specs: configured, Reason: "configuration read",
-		Boot: opt.Boot || k.tree.Root() == "", // nobody has stopped what never was
-	})
-	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", st.Cursor)
 	if k.environs, err = environment.Open(ctx, env, opt.Tree, opt.Guards.State); err != nil {
 		return nil, err
 	}
-	k.commands = fleet.NewCommander(ctx, env, opt.File, opt.Environments, k.environs.Get, opt.Reports, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
+	if k.opening, err = k.open(ctx); err != nil {
+		return nil, fmt.Errorf("configuration of tree %s: %w", opt.Tree, err)
+	}
+	k.leader = leader.New(leader.Options{MaxInputs: maxBatch, MaxChanged: maxChanged}, leader.State{Tree: k.tree, Number: k.journal.Number(), Cursor: st.Cursor}, k.opening)
+	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", st.Cursor, "own_file", string(k.offer))
+	k.commands = fleet.NewCommander(ctx, env, opt.Own.File, k.environs.Get, opt.Reports, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
 	k.pulse, k.vital = newPulse(env), newPulse(env)
 	return k, nil
 }
@@ -192,7 +192,7 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 		return err
 	}
 	before := k.specs()
-	k.environs.Begin(before)
+	k.environs.Begin(before, k.tree.Configured())
 	// Not before: what a predecessor reports lost, it can until then.
 	until, err := events.lastEvidence(ctx)
 	if err != nil {
@@ -221,16 +221,19 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 // configured reports what became of the configuration that was applied, by its
 // conclusions.
 func (k *Keeper) configured(ctx context.Context, before map[string]*tree.Spec, out []tree.Effect) error {
+	k.release(k.opening.Specs, k.opening.Configuration)
 	for _, e := range out {
-		if e.Kind == tree.DoReply && e.Token == "" && e.Result != tree.OK { // orders have a token
+		switch {
+		case e.Kind != tree.DoReply || e.Token != "" || e.Result == tree.OK: // orders have a token
+		case e.Result == tree.Busy:
+			return k.postpone(ctx, e.Reason)
+		default:
 			return fmt.Errorf("%w of tree %s: %s", ErrConfig, k.opt.Tree, e.Reason)
 		}
 	}
-	configured, err := k.opt.Specs()
-	if err != nil {
-		return err
+	if !k.opening.Keep {
+		k.tellConfiguration(ctx, before, k.opening.Specs)
 	}
-	k.tellConfiguration(ctx, before, configured)
 	return nil
 }
 

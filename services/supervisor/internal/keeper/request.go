@@ -7,7 +7,6 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/environment"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -30,26 +29,17 @@ func (k *Keeper) add(ctx context.Context, req contracts.AddRequest) (contracts.O
 		return none, err
 	}
 	defer cancel()
-	spec, vars, err := k.opt.Child(req)
+	spec, vars, err := k.opt.Child(k.file.Load(), req)
 	if err != nil {
 		return none, shell.Errorf(contracts.CodeBadRequest, "add: %v", err)
 	}
-	known, ref := false, ""
-	if err := k.ask(ctx, func() { known = k.tree.Asked(req.Token, spec.ID) }); err != nil {
-		return none, err
-	}
-	if len(vars) > 0 && !known {
-		if ref, err = k.environs.Keep(ctx, vars); err != nil {
-			return none, shell.Errorf(contracts.CodeNotReady, "add of %s: nothing is changed: %v; try again", spec.ID, err)
-		}
-		if spec.Agent.Start, err = environment.Refer(spec.Agent.Start, ref); err != nil {
-			return none, err
-		}
+	if spec, err = sealAgent(spec, vars, k.keepEnvironment(ctx), map[string]string{}); err != nil {
+		return none, shell.Errorf(contracts.CodeNotReady, "add of %s: nothing is changed: %v; try again", req.Child.Name, err)
 	}
 	reply, err := k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Token: req.Token, Reason: "add under " + spec.Parent, By: operator(req.By)})
 	var refused *shell.APIError
-	if ref != "" && errors.As(err, &refused) && refused.Code != contracts.CodeNotReady { // then it may be decided yet
-		k.environs.Drop(ref)
+	if err == nil || errors.As(err, &refused) && refused.Code != contracts.CodeNotReady { // then it may be decided yet
+		k.release([]*tree.Spec{spec}, nil)
 	}
 	return reply, err
 }

@@ -98,6 +98,7 @@ func View(t *tree.Tree, id string, deep bool) (contracts.NodeView, bool) {
 	if !st.Phase.Up() {
 		v.PID = 0
 	}
+	v.Outdated = t.Outdated(id)
 	viewMode(t, &v, st)
 	if !deep {
 		_, restarts := t.History(id)

@@ -187,6 +187,9 @@ func (l *Leader) step(b *Batch, in Input) {
 		}
 		return
 	}
+	if l.tree.Touches() == touches && refused(b.Effects[before:]) {
+		return // to decide on it again could come out otherwise, and nothing came of it
+	}
 	switch {
 	case in.Kind == tree.Runners:
 		l.runners = nil
@@ -198,6 +201,16 @@ func (l *Leader) step(b *Batch, in Input) {
 		b.Oldest = in.At
 	}
 	b.Steps = append(b.Steps, Step{Input: in, from: before, to: len(b.Effects)})
+}
+
+// refused reports whether effects are nothing but refusals.
+func refused(effects []tree.Effect) bool {
+	for _, e := range effects {
+		if e.Kind != tree.DoReply || e.Result == tree.OK {
+			return false
+		}
+	}
+	return true
 }
 
 // keepRunners keeps the news of runners for a later decision when this one will

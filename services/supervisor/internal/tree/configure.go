@@ -57,6 +57,10 @@ func (t *Tree) configure(in *Input) {
 		t.keep(in)
 		return
 	}
+	if in.Revision > 0 && in.Revision != t.Revision() {
+		t.refuse(in, Stale, "it has changed meanwhile")
+		return
+	}
 	specs, scales := t.scaled(in.Specs)
 	if err := t.configurable(specs); err != nil {
 		r := Invalid
@@ -150,37 +154,83 @@ func (t *Tree) install(specs []*Spec) (fresh []*node) {
 	return fresh
 }
 
+// Objection says why the tree cannot be configured as asked, because of one node.
+type Objection struct {
+	Node, Why string
+	// Later is set where it can be when what is under way is done.
+	Later bool
+}
+
+// Error gives it as a sentence.
+func (o Objection) Error() string {
+	if o.Later {
+		return fmt.Sprintf("%q: %s; %s", o.Node, o.Why, errBusy)
+	}
+	return fmt.Sprintf("%s %q: %s", ErrSpec, o.Node, o.Why)
+}
+
+// Unwrap tells objections apart.
+func (o Objection) Unwrap() error {
+	if o.Later {
+		return errBusy
+	}
+	return ErrSpec
+}
+
 // configurable reports why the tree cannot become the configured one.
 func (t *Tree) configurable(specs []*Spec) error {
 	if err := ValidateTree(specs); err != nil {
 		return err
 	}
 	var errs, busy []error
-	listed := make(map[string]*Spec, len(specs))
-	for _, s := range specs {
-		listed[s.ID] = s
-	}
-	for _, s := range specs {
-		n := t.nodes[s.ID]
-		switch {
-		case n == nil && s.Parent == "" && t.root != nil:
-			errs = append(errs, fmt.Errorf("%w %q: the tree's root is %q", ErrSpec, s.ID, t.root.spec.ID))
-		case n != nil && (n.spec.Supervisor == nil) != (s.Supervisor == nil):
-			errs = append(errs, fmt.Errorf("%w %q: an agent cannot become a supervisor nor the reverse; use another name", ErrSpec, s.ID))
-		case n != nil && n.leaves(s):
-			if why, r := t.relocatable(n, s.Parent, listed); r == Busy {
-				busy = append(busy, fmt.Errorf("%q cannot move to %q now: %s; %w", s.ID, s.Parent, why, errBusy))
-			} else if r != OK {
-				errs = append(errs, fmt.Errorf("%w %q: it cannot move to %q: %s", ErrSpec, s.ID, s.Parent, why))
-			}
-		case n != nil && n.spec.Origin != "" && listed[n.spec.Parent] == nil && !n.parent.spec.Dynamic:
-			errs = append(errs, fmt.Errorf("%w %q: it was moved under %q, which is to be removed; move it elsewhere first", ErrSpec, s.ID, n.spec.Parent))
+	for _, o := range t.objections(specs) {
+		if o.Later {
+			busy = append(busy, o)
+		} else {
+			errs = append(errs, o)
 		}
 	}
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
 	return errors.Join(busy...)
+}
+
+// Objections lists what keeps the tree from becoming the one configured by
+// valid specifications.
+func (t *Tree) Objections(specs []*Spec) []Objection {
+	specs, _ = t.scaled(specs)
+	return t.objections(specs)
+}
+
+func (t *Tree) objections(specs []*Spec) []Objection {
+	var out []Objection
+	listed := make(map[string]*Spec, len(specs))
+	for _, s := range specs {
+		listed[s.ID] = s
+	}
+	for _, s := range specs {
+		no := func(format string, args ...any) {
+			out = append(out, Objection{Node: s.ID, Why: fmt.Sprintf(format, args...)})
+		}
+		n := t.nodes[s.ID]
+		switch {
+		case n == nil && s.Parent == "" && t.root != nil:
+			no("the tree's root is %q", t.root.spec.ID)
+		case n == nil:
+		case (n.spec.Supervisor == nil) != (s.Supervisor == nil):
+			no("an agent cannot become a supervisor nor the reverse; use another name")
+		case n.leaves(s):
+			if why, r := t.relocatable(n, s.Parent, listed); r == Busy {
+				out = append(out, Objection{s.ID, fmt.Sprintf("it cannot move to %q now: %s", s.Parent, why), true})
+			} else if r != OK {
+				no("it cannot move to %q: %s", s.Parent, why)
+			}
+		case n.spec.Origin != "" && listed[n.spec.Parent] == nil && !n.parent.spec.Dynamic:
+			no("it was moved under %q, which is to be removed; move it elsewhere first", n.spec.Parent)
+		}
+	}
+	return out
 }
 
 // respecify gives a node its configured spec, if that is another.

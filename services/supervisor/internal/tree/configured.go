@@ -12,6 +12,9 @@ type Configuration struct {
 	// stands for its content.
 	Source string `json:"source,omitempty"`
 	Digest string `json:"digest,omitempty"`
+	// Text refers to the file's content, which is not in the log; empty where it
+	// is not kept.
+	Text string `json:"text,omitempty"`
 	// Sections are digests of the parts that other services read, by name.
 	Sections map[string]string `json:"sections,omitempty"`
 	// MaxUnavailable makes a rolling restart of the agents that are outdated,
@@ -25,6 +28,7 @@ type Configuration struct {
 type Configured struct {
 	Source   string            `json:"source,omitempty"`
 	Digest   string            `json:"digest,omitempty"`
+	Text     string            `json:"text,omitempty"`
 	Sections map[string]string `json:"sections,omitempty"`
 	// Seen are the files that were read, the latest last, at most [maxSeen].
 	Seen []Reading `json:"seen,omitempty"`
@@ -130,10 +134,10 @@ func (t *Tree) configuredBy(c *Configuration, applied bool) {
 		d = &Configured{}
 	}
 	if applied && d.Digest != c.Digest {
-		t.emit(Effect{Kind: NoteConfigure, Node: t.root.spec.ID, Reason: cmp.Or(c.Source, "no file")})
+		t.emit(Effect{Kind: NoteConfigure, Node: t.root.spec.ID, Reason: cmp.Or(c.Source, "no file"), Event: t.cause, Chain: t.chain})
 	}
 	if applied {
-		d.Source, d.Digest, d.Sections = c.Source, c.Digest, maps.Clone(c.Sections)
+		d.Source, d.Digest, d.Text, d.Sections = c.Source, c.Digest, c.Text, maps.Clone(c.Sections)
 	}
 	if c.Source != "" {
 		d.Seen = slices.DeleteFunc(d.Seen, func(r Reading) bool { return r.Source == c.Source })
@@ -148,6 +152,6 @@ func (t *Tree) configuredBy(c *Configuration, applied bool) {
 }
 
 func sameConfigured(a, b *Configured) bool {
-	return cmp.Or(cmp.Compare(a.Source, b.Source), cmp.Compare(a.Digest, b.Digest)) == 0 &&
+	return a.Source == b.Source && a.Digest == b.Digest && a.Text == b.Text &&
 		maps.Equal(a.Sections, b.Sections) && slices.Equal(a.Seen, b.Seen)
 }

@@ -114,6 +114,9 @@ type Input struct {
 	Specs []*Spec
 	Keep  bool
 	Boot  bool
+	// Revision, if it is not 0, is what [Tree.Revision] must be: else the
+	// configuration is refused as Stale.
+	Revision uint64
 	// Configuration says where Specs come from and what becomes of agents that
 	// they change; nil says nothing and leaves those agents running.
 	Configuration *Configuration
@@ -209,6 +212,8 @@ const (
 	Invalid        Result = "invalid"
 	Busy           Result = "busy"
 	Superseded     Result = "superseded"
+	// Stale: the tree is no longer what a configuration was meant for.
+	Stale Result = "stale"
 	// NotEnforced: the agent's mode, or whoever else keeps it, forbids it.
 	NotEnforced Result = "not_enforced"
 )

@@ -310,6 +310,9 @@ func (t *Tree) touch(n *node) { t.mark(n, dirtyState) }
 // Touches counts changes, so that a caller can tell whether a step made any.
 func (t *Tree) Touches() uint64 { return t.touches }
 
+// Revision is another one after each change. It is never 0.
+func (t *Tree) Revision() uint64 { return t.touches + 1 }
+
 func (t *Tree) mark(n *node, d dirt) {
 	t.touches++
 	if n.dirty == 0 {

@@ -1,4 +1,4 @@
-package environment
+package reference
 
 import (
 	"encoding/json"
@@ -9,13 +9,13 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-// FuzzReferred: what refers to an environment says so, and else says what it did.
-func FuzzReferred(f *testing.F) {
+// FuzzOf: what refers to an environment says so, and else says what it did.
+func FuzzOf(f *testing.F) {
 	for _, s := range []string{`{"agent":"","incarnation":0,"command":["x"]}`, `{"type":"a"}`, `{}`, `[]`, ``, `{"environment":"y"}`, `{"environment":7,"dir":"d"}`} {
 		f.Add(s, "0b6f")
 	}
 	f.Fuzz(func(t *testing.T, start, ref string) {
-		_ = Referred(json.RawMessage(start)) // does not fail on anything
+		_ = Of(json.RawMessage(start)) // does not fail on anything
 		var cmd, again contracts.StartCommand
 		if json.Unmarshal([]byte(start), &cmd) != nil || contracts.ValidateID(ref) != nil {
 			return
@@ -24,11 +24,11 @@ func FuzzReferred(f *testing.F) {
 		if err != nil {
 			return
 		}
-		refers, err := Refer(raw, ref)
+		refers, err := Put(raw, ref)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if got := Referred(refers); got != ref {
+		if got := Of(refers); got != ref {
 			t.Errorf("%s refers to %q, want %q", refers, got, ref)
 		}
 		if err := json.Unmarshal(refers, &again); err != nil {
@@ -38,7 +38,7 @@ func FuzzReferred(f *testing.F) {
 		if diff := cmp.Diff(cmd, again); diff != "" {
 			t.Error(diff)
 		}
-		if Referred(raw) != "" {
+		if Of(raw) != "" {
 			t.Errorf("%s refers to something", raw)
 		}
 	})
@@ -46,7 +46,7 @@ func FuzzReferred(f *testing.F) {
 
 func TestReferToNothing(t *testing.T) {
 	for _, start := range []string{"", "{}", "[]", "null"} {
-		if got, err := Refer(json.RawMessage(start), "x"); err == nil {
+		if got, err := Put(json.RawMessage(start), "x"); err == nil {
 			t.Errorf("%q became %s", start, got)
 		}
 	}

@@ -1,0 +1,168 @@
+package contracts
+
+import (
+	"fmt"
+	"time"
+)
+
+// ConfigRequest offers a configuration: supervisor.plan shows what it would
+// change, supervisor.apply applies it.
+type ConfigRequest struct {
+	// Config is the text of the file, Name what messages call it.
+	Config string `json:"config"`
+	Name   string `json:"name,omitempty"`
+	// Source says where the file is, as HOST:PATH. What was last read from it is
+	// remembered.
+	Source string `json:"source,omitempty"`
+	// Plan is that of an earlier answer: the configuration is applied only if
+	// it still changes exactly what that plan says.
+	Plan string `json:"plan,omitempty"`
+	// MaxUnavailable is how many agents may be restarted at once, 1 if left
+	// out; Keep restarts none.
+	MaxUnavailable int  `json:"max_unavailable,omitempty"`
+	Keep           bool `json:"keep,omitempty"`
+	// Joining is set by a supervisor that starts while another decides: its file
+	// is applied only if it was edited since it was last read.
+	Joining bool      `json:"joining,omitempty"`
+	Reason  string    `json:"reason,omitempty"`
+	By      *Operator `json:"by,omitempty"`
+}
+
+// ConfigPlan is what a configuration changes, and whether it was applied.
+type ConfigPlan struct {
+	Tree string `json:"tree"`
+	// Decision is the number of the decision that it was made against; Plan
+	// stands for its content.
+	Decision uint64 `json:"decision"`
+	Plan     string `json:"plan,omitempty"`
+	// Applied is set when the configuration is in force now. Note says why it
+	// is not, where nothing is wrong with it.
+	Applied bool   `json:"applied"`
+	Note    string `json:"note,omitempty"`
+	// Problems say what is wrong with the configuration; nothing is changed
+	// then.
+	Problems []ConfigProblem `json:"problems,omitempty"`
+	// Changes are at most [MaxPlannedChanges], Others counts the rest and Same
+	// the nodes that do not change.
+	Changes []PlannedChange `json:"changes"`
+	Others  int             `json:"others,omitempty"`
+	Same    int             `json:"same"`
+	// Elsewhere are the sections that differ and that other services read when
+	// they start.
+	Elsewhere []string `json:"elsewhere,omitempty"`
+	// Rolling is the rolling restart that it began.
+	Rolling *RollingView `json:"rolling,omitempty"`
+}
+
+// MaxPlannedChanges bounds the changes that a plan lists.
+const MaxPlannedChanges = 500
+
+// PlanChange is how a node differs from what it is.
+type PlanChange string
+
+// Changes of nodes.
+const (
+	PlanAdded   PlanChange = "added"
+	PlanRemoved PlanChange = "removed"
+	PlanMoved   PlanChange = "moved"
+	PlanChanged PlanChange = "changed"
+	// PlanOutdated: the node is as it was, and its agent still runs what an
+	// earlier configuration said.
+	PlanOutdated PlanChange = "outdated"
+)
+
+// Consequence is what comes of a change.
+type Consequence string
+
+// Consequences.
+const (
+	// WillStart, WillStop and WillRestart: the agent or subtree is started,
+	// stopped, or restarted when its turn comes.
+	WillStart   Consequence = "started"
+	WillStop    Consequence = "stopped"
+	WillRestart Consequence = "restarted"
+	// AtOnce: it takes effect without a restart. AtNextStart: it takes effect
+	// when the agent is started the next time.
+	AtOnce      Consequence = "at once"
+	AtNextStart Consequence = "at its next start"
+	// StaysOutdated: the agent is left running what it runs.
+	StaysOutdated Consequence = "left running, outdated"
+	// WithItsSupervisor: it starts when its supervisor does.
+	WithItsSupervisor Consequence = "starts with its supervisor"
+	// NothingRuns: there is nothing to stop.
+	NothingRuns Consequence = "forgotten"
+)
+
+// PlannedChange is what a configuration changes of one node.
+type PlannedChange struct {
+	Node string `json:"node"`
+	// Kind is supervisor or agent.
+	Kind   string      `json:"kind"`
+	Change PlanChange  `json:"change"`
+	Then   Consequence `json:"then"`
+	// From and To are the supervisors that a moved node leaves and comes to.
+	From string `json:"from,omitempty"`
+	To   string `json:"to,omitempty"`
+	// Fields are the settings that differ. Environments are not shown.
+	Fields []FieldDiff `json:"fields,omitempty"`
+}
+
+// ConfigProblem is one thing that is wrong with a configuration. Line and
+// Column count from 1, and are 0 where no place is to blame.
+type ConfigProblem struct {
+	File    string `json:"file,omitempty"`
+	Line    int    `json:"line,omitempty"`
+	Column  int    `json:"column,omitempty"`
+	Setting string `json:"setting,omitempty"`
+	Message string `json:"message"`
+	// Later is set where nothing is wrong but that something is under way.
+	Later bool `json:"later,omitempty"`
+}
+
+// Place is where the problem is: file:line:column, as far as known.
+func (p ConfigProblem) Place() string {
+	if p.Line == 0 {
+		return p.File
+	}
+	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
+}
+
+// RollRequest restarts the agents at and below a node, or the outdated ones
+// among them, a few at a time: supervisor.roll. No node means the root.
+type RollRequest struct {
+	Node           string    `json:"node,omitempty"`
+	Outdated       bool      `json:"outdated,omitempty"`
+	MaxUnavailable int       `json:"max_unavailable,omitempty"`
+	Reason         string    `json:"reason,omitempty"`
+	By             *Operator `json:"by,omitempty"`
+}
+
+// RollingRequest asks how far a rolling restart is: supervisor.rolling.
+type RollingRequest struct{}
+
+// RollingState is how far a rolling restart is.
+type RollingState string
+
+// States of rolling restarts.
+const (
+	// RollingNone: none is under way, the last one is done.
+	RollingNone    RollingState = "none"
+	RollingOn      RollingState = "under_way"
+	RollingStopped RollingState = "stopped"
+)
+
+// RollingView is a rolling restart as operators see it.
+type RollingView struct {
+	State RollingState `json:"state"`
+	// ID names it.
+	ID             string `json:"id,omitempty"`
+	MaxUnavailable int    `json:"max_unavailable,omitempty"`
+	// Total counts the agents that it is for, Done those that are restarted or
+	// need it no longer, and Now are those that are being restarted.
+	Total int      `json:"total,omitempty"`
+	Done  int      `json:"done,omitempty"`
+	Now   []string `json:"now,omitempty"`
+	// Reason says why it was stopped.
+	Reason string     `json:"reason,omitempty"`
+	Since  *time.Time `json:"since,omitempty"`
+}

@@ -1,0 +1,506 @@
+package supervisor
+
+import (
+	"encoding/json"
+	"errors"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// fleet is a configuration of four agents of a command, and others with an
+// environment.
+func fleet(command, env string) string {
+	return `
+supervision_tree:
+  verification: {stabilisation: 100ms}
+  tree:
+    - {name: a, command: [` + command + `]}
+    - {name: b, command: [` + command + `]}
+    - {name: same, command: [x]}
+    - name: group
+      strategy: one_for_one
+      children:
+        - {name: e, command: [x], env: {TOKEN: ` + env + `}}
+`
+}
+
+// configure asks for a configuration to be planned or applied.
+func (w *world) configure(verb string, req contracts.ConfigRequest) (contracts.ConfigPlan, error) {
+	w.t.Helper()
+	return shell.Call[contracts.ConfigPlan](w.t.Context(), w.nc, "smith.supervisor."+verb, req)
+}
+
+// apply applies a configuration and waits until what it began is over.
+func (w *world) apply(text string) contracts.ConfigPlan {
+	w.t.Helper()
+	p, err := w.configure("apply", contracts.ConfigRequest{Config: text, Name: "new.yaml", Source: "laptop:/new.yaml"})
+	if err != nil || !p.Applied {
+		w.t.Fatalf("apply: %+v, %v", p, err)
+	}
+	w.rolled()
+	return p
+}
+
+// rolled waits until no rolling restart is under way.
+func (w *world) rolled() contracts.RollingView {
+	w.t.Helper()
+	for range 600 {
+		<-time.After(100 * time.Millisecond)
+		v, err := shell.Call[contracts.RollingView](w.t.Context(), w.nc, "smith.supervisor.rolling", contracts.RollingRequest{})
+		if err == nil && v.State != contracts.RollingOn {
+			w.settled()
+			return v
+		}
+	}
+	w.t.Fatal("the rolling restart never ends")
+	return contracts.RollingView{}
+}
+
+// summary is a plan in a line.
+func summary(p contracts.ConfigPlan) string {
+	var out []string
+	for _, c := range p.Changes {
+		s := c.Node + " " + string(c.Change)
+		for _, f := range c.Fields {
+			s += " " + f.Field
+		}
+		out = append(out, s+": "+string(c.Then))
+	}
+	return strings.Join(out, ", ")
+}
+
+// fileOf writes a configuration into a file of its own, and loads it.
+func fileOf(t *testing.T, path, text string) *config.File {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	f, err := config.Load(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func (w *world) env(agent string) string {
+	w.runner.mu.Lock()
+	defer w.runner.mu.Unlock()
+	return w.runner.envs[agent]["TOKEN"]
+}
+
+// TestApply plans and applies an edited file: the plan says what happens, and
+// only what changed is restarted, one after the other.
+func TestApply(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", secret))
+		w.supervise("s1")
+		w.settled()
+		w.runner.takeLog()
+		edited := strings.Replace(fleet("y", "other"), "- {name: same, command: [x]}", "- {name: same, command: [x]}\n    - {name: new, command: [x]}", 1)
+		plan, err := w.configure("plan", contracts.ConfigRequest{Config: edited, Name: "new.yaml"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		const want = "a changed command: restarted, b changed command: restarted, new added: started, e changed env: restarted"
+		w.want("plan", summary(plan), want)
+		w.want("done by planning", w.runner.takeLog(), "")
+		if raw, err := json.Marshal(plan); err != nil || strings.Contains(string(raw), secret) || plan.Applied || plan.Plan == "" || plan.Same != 3 {
+			t.Errorf("plan: %s, %v", raw, err)
+		}
+		w.want("applied", summary(w.apply(edited)), want)
+		// The new one starts alongside the first.
+		w.want("done", strings.Replace(w.runner.takeLog(), "start new 1, ", "", 1), "stop a 1, start a 2, stop b 1, start b 2, stop e 1, start e 2")
+		w.want("environment", w.env("e"), "other")
+		w.want("once more", summary(w.apply(edited)), "")
+		w.want("done by that", w.runner.takeLog(), "")
+		if in := w.logged(); len(in) > 0 {
+			t.Errorf("the secret is in the log: %v", in)
+		}
+		w.gapless()
+	})
+}
+
+// TestApplyKeeps leaves what runs, and shows it, until an operator has it
+// restarted.
+func TestApplyKeeps(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		w.supervise("s1")
+		w.settled()
+		w.runner.takeLog()
+		p, err := w.configure("apply", contracts.ConfigRequest{Config: fleet("y", "one"), Keep: true})
+		if err != nil || !p.Applied {
+			t.Fatal(p, err)
+		}
+		w.want("plan", summary(p), "a changed command: left running, outdated, b changed command: left running, outdated")
+		w.want("done", w.runner.takeLog(), "")
+		outdated := func() (names string) {
+			for _, n := range w.tree().Root.Children {
+				if n.Outdated {
+					names += n.Name
+				}
+			}
+			return names
+		}
+		w.want("outdated", outdated(), "ab")
+		plan, err := w.configure("plan", contracts.ConfigRequest{Config: fleet("y", "one")})
+		w.want("planned again", summary(plan), "a outdated: restarted, b outdated: restarted")
+		if err != nil {
+			t.Error(err)
+		}
+		v, err := shell.Call[contracts.RollingView](t.Context(), w.nc, "smith.supervisor.roll", contracts.RollRequest{Outdated: true, MaxUnavailable: 2})
+		if err != nil || v.State != contracts.RollingOn || v.Total != 2 {
+			t.Errorf("roll: %+v, %v", v, err)
+		}
+		w.rolled()
+		w.want("outdated", outdated(), "")
+		for _, bad := range []contracts.RollRequest{{Node: "nobody"}, {Node: "*"}, {MaxUnavailable: -1}} {
+			if v, err := shell.Call[contracts.RollingView](t.Context(), w.nc, "smith.supervisor.roll", bad); err == nil {
+				t.Errorf("%+v: %+v", bad, v)
+			}
+		}
+	})
+}
+
+// TestRollingRestartStops with the first agent that does not come up, and says
+// so; the rest runs on as it was.
+func TestRollingRestartStops(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		w.supervise("s1")
+		w.settled()
+		w.runner.mu.Lock()
+		w.runner.broken["a"] = true
+		w.runner.mu.Unlock()
+		p, err := w.configure("apply", contracts.ConfigRequest{Config: fleet("y", "one")})
+		if err != nil || !p.Applied {
+			t.Fatal(p, err)
+		}
+		var v contracts.RollingView
+		for range 100 {
+			<-time.After(100 * time.Millisecond)
+			if v, err = shell.Call[contracts.RollingView](t.Context(), w.nc, "smith.supervisor.rolling", contracts.RollingRequest{}); err != nil || v.State != contracts.RollingOn {
+				break
+			}
+		}
+		if err != nil || v.State != contracts.RollingStopped || !strings.Contains(v.Reason, "a did not come up") {
+			t.Errorf("rolling: %+v, %v", v, err)
+		}
+		if n := len(stored[contracts.DecisionsData](w, contracts.TreeRollingStopped)); n != 1 {
+			t.Errorf("%d events", n)
+		}
+		for _, n := range w.tree().Root.Children {
+			if n.Name == "b" && (!n.Outdated || n.Incarnation != 1) {
+				t.Errorf("b: %+v", n)
+			}
+		}
+		// The former file makes it well again.
+		w.runner.mu.Lock()
+		w.runner.broken["a"] = false
+		w.runner.mu.Unlock()
+		w.apply(fleet("x", "one"))
+		if s := w.settled(); !strings.Contains(s, "a running") || !strings.Contains(s, "b running 1") {
+			t.Error(s)
+		}
+	})
+}
+
+// TestStalePlan: a plan that no longer holds is refused; one that others' orders
+// did not touch is not.
+func TestStalePlan(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		w.supervise("s1")
+		w.settled()
+		plan, err := w.configure("plan", contracts.ConfigRequest{Config: fleet("y", "one")})
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.want("restart", w.refusal("restart", contracts.NodeRequest{Node: "same"}), "ok")
+		w.want("terminate", w.refusal("terminate", contracts.NodeRequest{Node: "a"}), "ok")
+		_, err = w.configure("apply", contracts.ConfigRequest{Config: fleet("y", "one"), Plan: plan.Plan})
+		var refused *shell.APIError
+		if !errors.As(err, &refused) || refused.Code != contracts.CodeConflict || !strings.Contains(refused.Message, "nothing is changed") {
+			t.Errorf("a stale plan: %v", err)
+		}
+		again, err := w.configure("plan", contracts.ConfigRequest{Config: fleet("y", "one")})
+		w.want("plan", summary(again), "a changed command: at its next start, b changed command: restarted")
+		if err != nil || again.Decision <= plan.Decision {
+			t.Errorf("made against decision %d, then %d, %v", plan.Decision, again.Decision, err)
+		}
+		w.want("restart", w.refusal("restart", contracts.NodeRequest{Node: "same"}), "ok")
+		if p, err := w.configure("apply", contracts.ConfigRequest{Config: fleet("y", "one"), Plan: again.Plan}); err != nil || !p.Applied {
+			t.Errorf("a plan that holds: %+v, %v", p, err)
+		}
+	})
+}
+
+// TestTwoApplies at once are two decisions; the second starts from what the first
+// made.
+func TestTwoApplies(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		w.supervise("s1")
+		w.settled()
+		done := make(chan error)
+		for i := range 8 {
+			go func() {
+				p, err := w.configure("apply", contracts.ConfigRequest{Config: fleet("c"+strconv.Itoa(i%2), "one")})
+				if err == nil && !p.Applied {
+					err = errors.New(summary(p))
+				}
+				done <- err
+			}()
+		}
+		for range 8 {
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+		w.rolled()
+		w.settled()
+		for _, n := range w.tree().Root.Children {
+			if n.Outdated || n.Status != contracts.NodeRunning {
+				t.Errorf("%+v", n)
+			}
+		}
+		w.gapless()
+	})
+}
+
+// TestRefusedConfigurations change nothing and say what is wrong, where.
+func TestRefusedConfigurations(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		w.supervise("s1")
+		up := w.settled()
+		before := w.tree().Decision
+		for name, c := range map[string]struct {
+			text string
+			want []string
+		}{
+			"mistakes":         {"supervision_tree:\n  tree:\n    - {name: a, comand: [x]}\n    - {name: b, command: x}\n", []string{"new.yaml:3:17", "new.yaml:4:26"}},
+			"another tree":     {"supervision_tree: {name: other}", []string{"tree other, and this is tree main"}},
+			"another kind":     {strings.Replace(fleet("x", "one"), "{name: b, command: [x]}", "{name: b, strategy: one_for_one}", 1), []string{"new.yaml:6:7", `"b": an agent cannot become a supervisor`}},
+			"no document":      {"]", []string{"new.yaml:1:1"}},
+			"control commands": {"supervision_tree: \x1b[2J", []string{"new.yaml"}},
+		} {
+			for _, verb := range []string{"plan", "apply"} {
+				p, err := w.configure(verb, contracts.ConfigRequest{Config: c.text, Name: "new.yaml"})
+				all := ""
+				for _, problem := range p.Problems {
+					all += problem.Place() + ": " + problem.Message + "\n"
+				}
+				for _, part := range c.want {
+					if !strings.Contains(all, part) {
+						t.Errorf("%s: %s: %q lacks %q", verb, name, all, part)
+					}
+				}
+				if err != nil || p.Applied || len(p.Problems) == 0 {
+					t.Errorf("%s: %s: %+v, %v", verb, name, p, err)
+				}
+			}
+		}
+		for name, req := range map[string]contracts.ConfigRequest{
+			"too large":    {Config: strings.Repeat("#", contracts.MaxRequestBytes)},
+			"both":         {Config: fleet("y", "one"), Keep: true, MaxUnavailable: 1},
+			"less than no": {Config: fleet("y", "one"), MaxUnavailable: -1},
+		} {
+			if p, err := w.configure("apply", req); err == nil {
+				t.Errorf("%s: %+v", name, p)
+			}
+		}
+		w.want("tree", w.settled(), up)
+		if after := w.tree().Decision; after != before {
+			t.Errorf("decision %d after %d", after, before)
+		}
+	})
+}
+
+// TestFilesAndTheLog: what was applied outlives the supervisor; a file counts
+// when it was edited and its process started, and when its supervisor is told to
+// read it again.
+func TestFilesAndTheLog(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		path := filepath.Join(t.TempDir(), "own.yaml")
+		w.file = fileOf(t, path, fleet("x", "one"))
+		stop, _ := w.supervise("s1")
+		w.settled()
+		w.apply(fleet("y", "two"))
+		w.runner.takeLog()
+		restart := func(what, want string) {
+			t.Helper()
+			stop()
+			stop, _ = w.supervise("s")
+			w.rolled()
+			w.want(what, w.runner.takeLog(), want)
+		}
+		restart("its own file was not edited", "")
+		w.runner.exit("e", 1)
+		w.settled()
+		w.want("environment by a successor", w.env("e"), "two")
+		w.runner.takeLog()
+
+		w.file = fileOf(t, path, fleet("z", "two"))
+		restart("its own file was edited", "stop a 2, start a 3, stop b 2, start b 3")
+		restart("and was read", "")
+
+		reload := make(chan struct{})
+		w.apply(fleet("y", "two"))
+		w.runner.takeLog()
+		stop()
+		stop, _ = w.supervise("s", func(c *Config) { c.Reload = reload })
+		w.settled()
+		if err := os.WriteFile(path, []byte("supervision_tree: {tree: [{name: a}]}"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		reload <- struct{}{}
+		w.settled()
+		w.want("read again with a mistake", w.runner.takeLog(), "")
+		fileOf(t, path, fleet("z", "two"))
+		reload <- struct{}{}
+		<-time.After(time.Second)
+		w.rolled()
+		w.want("read again", w.runner.takeLog(), "stop a 4, start a 5, stop b 4, start b 5")
+		stop()
+		w.gapless()
+	})
+}
+
+// TestTwoSupervisorsWithDifferentFiles: who takes over changes nothing, and who
+// joins changes something only when its file was edited since it was last read.
+func TestTwoSupervisorsWithDifferentFiles(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		dir := t.TempDir()
+		one, other := filepath.Join(dir, "one.yaml"), filepath.Join(dir, "other.yaml")
+		first, strange := fileOf(t, one, fleet("x", "one")), fileOf(t, other, fleet("strange", "three"))
+		w.file = first
+		stopFirst, _ := w.supervise("s1")
+		w.settled()
+		w.runner.takeLog()
+
+		w.file = strange
+		reload := make(chan struct{})
+		stopOther, _ := w.supervise("s2", func(c *Config) { c.Reload = reload })
+		<-time.After(5 * time.Second)
+		w.want("it joins with a file of its own", w.runner.takeLog(), "")
+		stopFirst()
+		w.settled()
+		if s := w.tree().Supervisor; s != "s2" {
+			t.Fatalf("%s decides", s)
+		}
+		w.want("it takes over", w.runner.takeLog(), "")
+		w.runner.exit("e", 1)
+		w.settled()
+		w.want("environment", w.env("e"), "one")
+		w.runner.takeLog()
+
+		// The first one comes back, with its file edited: it is an operator's wish.
+		w.file = fileOf(t, one, fleet("y", "one"))
+		stopFirst, _ = w.supervise("s1")
+		<-time.After(5 * time.Second)
+		w.rolled()
+		w.want("it joins with an edited file", w.runner.takeLog(), "stop a 1, start a 2, stop b 1, start b 2")
+		stopOther()
+		w.settled()
+		w.want("and takes over", w.runner.takeLog(), "")
+
+		// The other one stands by and is told to read its file again.
+		w.file = strange
+		stopOther, _ = w.supervise("s2", func(c *Config) { c.Reload = reload })
+		<-time.After(5 * time.Second)
+		w.want("the strange file again", w.runner.takeLog(), "")
+		reload <- struct{}{}
+		<-time.After(5 * time.Second)
+		w.rolled()
+		w.want("by order", w.runner.takeLog(), "stop a 2, start a 3, stop b 2, start b 3, stop e 2, start e 3")
+		stopFirst()
+		stopOther()
+		w.gapless()
+	})
+}
+
+// TestNoFileIsNoOpinion: a supervisor without a file keeps what is in force.
+func TestNoFileIsNoOpinion(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		stop, _ := w.supervise("s1")
+		up := w.settled()
+		stop()
+		w.file = config.Default()
+		w.runner.takeLog()
+		w.supervise("s2")
+		w.want("tree", w.settled(), up)
+		w.want("done", w.runner.takeLog(), "")
+	})
+}
+
+// TestMovedInTheFile: an agent moves to another supervisor as it runs.
+func TestMovedInTheFile(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		w.supervise("s1")
+		w.settled()
+		w.runner.takeLog()
+		text := fleet("x", "one")
+		text = strings.Replace(text, "    - {name: a, command: [x]}\n", "", 1) + "        - {name: a, command: [x]}\n"
+		p := w.apply(text)
+		w.want("plan", summary(p), "a moved: at once")
+		w.want("done", w.runner.takeLog(), "")
+		w.want("tree", w.settled(), "root running, b running 1, same running 1, group running, e running 1, a running 1")
+	})
+}
+
+// TestElsewhere: a plan names what other services have to be restarted for.
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		w.supervise("s1")
+		w.settled()
+		p := w.apply(fleet("x", "one") + "  routing: {max_attempts: 7}\n  limits: {max_agents: 7}\n")
+		w.want("elsewhere", strings.Join(p.Elsewhere, ", "), "limits, routing")
+	})
+}
+
+// FuzzConfigRequest: whatever a request says, it is read or refused.
+func FuzzConfigRequest(f *testing.F) {
+	for _, s := range []string{fleet("x", "one"), "", "]", "supervision_tree: {name: other}", "\xff"} {
+		f.Add(s, "new.yaml")
+	}
+	f.Fuzz(func(t *testing.T, text, name string) {
+		raw, err := json.Marshal(contracts.ConfigRequest{Config: text, Name: name})
+		if err != nil {
+			t.Fatal(err)
+		}
+		var req contracts.ConfigRequest
+		if err := json.Unmarshal(raw, &req); err != nil {
+			t.Fatal(err)
+		}
+		c, err := readConfiguration(req.Name, req.Config)
+		if err == nil && (len(c.Specs) == 0 || c.File == nil) {
+			t.Errorf("%q is read as %+v", text, c)
+		}
+	})
+}

@@ -1,0 +1,262 @@
+package keeper
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/plan"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Plan says what a configuration would change. Nothing is changed.
+func (k *Keeper) Plan(ctx context.Context, req contracts.ConfigRequest) (contracts.ConfigPlan, error) {
+	c, in, refused, err := k.readConfig(ctx, req, k.findEnvironment)
+	if err != nil || refused != nil {
+		return k.problem(refused), err
+	}
+	p, _, err := k.planNow(ctx, c, in)
+	return p, err
+}
+
+// Apply has a configuration decided upon, as one decision. On any mistake, and
+// when it would change other things than the caller expects, nothing is changed.
+func (k *Keeper) Apply(ctx context.Context, req contracts.ConfigRequest) (contracts.ConfigPlan, error) {
+	c, in, refused, err := k.readConfig(ctx, req, k.keepEnvironment(ctx))
+	if err != nil || refused != nil {
+		return k.problem(refused), err
+	}
+	known := true
+	defer func() {
+		if known { // else it may be decided yet, and needs them
+			k.release(in.Specs, in.Configuration)
+		}
+	}()
+	if p, done, err := k.offered(ctx, req, in); done || err != nil {
+		return p, err
+	}
+	for range maxTries {
+		p, revision, err := k.planNow(ctx, c, in)
+		if err != nil || len(p.Problems) > 0 {
+			return p, err
+		}
+		if req.Plan != "" && req.Plan != p.Plan {
+			return p, shell.Errorf(contracts.CodeConflict, "apply: the tree has changed, and with it what the configuration would change; nothing is changed. Look at the plan against decision %d", p.Decision)
+		}
+		in.Revision = revision
+		a, err := k.send(ctx, in)
+		switch {
+		case err != nil:
+			known = false
+			return p, err
+		case a.result == tree.Stale:
+			continue
+		case a.result != tree.OK:
+			return k.problem([]contracts.ConfigProblem{{Message: a.reason}}), nil
+		}
+		p.Applied = true
+		return p, k.ask(ctx, func() {
+			k.useFile(c.File)
+			p.Rolling = rollingView(k.tree)
+		})
+	}
+	return contracts.ConfigPlan{}, shell.Errorf(contracts.CodeNotReady, "apply: the tree changes all the time; nothing is changed; try again")
+}
+
+// maxTries bounds the attempts to plan and apply between two other decisions.
+const maxTries = 20
+
+// readConfig reads a request: what is wrong with its file is not an error.
+func (k *Keeper) readConfig(ctx context.Context, req contracts.ConfigRequest, ref refer) (c Configuration, in tree.Input, refused []contracts.ConfigProblem, err error) {
+	if req.MaxUnavailable < 0 || req.Keep && req.MaxUnavailable > 0 {
+		return c, in, nil, shell.Errorf(contracts.CodeBadRequest, "max_unavailable: %d; use at least 1, and none with keep", req.MaxUnavailable)
+	}
+	name := contracts.Clip(shell.OneLine(cmp.Or(req.Name, "configuration")), maxReason)
+	c, err = k.opt.Read(name, req.Config)
+	if err != nil {
+		return c, in, problems(err), nil
+	}
+	if c.File.Tree.Name != k.opt.Tree {
+		return c, in, []contracts.ConfigProblem{{
+			File: name, Setting: "supervision_tree.name",
+			Message: "the file configures tree " + c.File.Tree.Name + ", and this is tree " + k.opt.Tree + "; a tree keeps its name: to have another one, drain this one and start a supervisor with the other file",
+		}}, nil
+	}
+	c.Source = contracts.Clip(shell.OneLine(req.Source), maxReason)
+	in = tree.Input{Kind: tree.Configure, Reason: because("apply "+name, req.Reason), By: operator(req.By)}
+	if in.Specs, in.Configuration, err = k.seal(ctx, c, ref); err != nil {
+		return c, in, nil, shell.Errorf(contracts.CodeNotReady, "apply: nothing is changed: %v; try again", err)
+	}
+	if !req.Keep {
+		in.Configuration.MaxUnavailable = cmp.Or(req.MaxUnavailable, 1)
+	}
+	return c, in, nil, nil
+}
+
+// offered handles a file that a supervisor comes with which joins: unless it was
+// edited since it was last read, it is only remembered.
+func (k *Keeper) offered(ctx context.Context, req contracts.ConfigRequest, in tree.Input) (p contracts.ConfigPlan, done bool, err error) {
+	if !req.Joining {
+		return p, false, nil
+	}
+	var offer tree.Offer
+	var number uint64
+	if err := k.ask(ctx, func() {
+		offer, number = k.tree.Configured().Consider(in.Configuration.Source, in.Configuration.Digest, tree.Joins), k.journal.Number()
+	}); err != nil {
+		return p, true, err
+	}
+	p = contracts.ConfigPlan{Tree: k.opt.Tree, Decision: number, Changes: []contracts.PlannedChange{}}
+	switch offer {
+	case tree.Take:
+		return p, false, nil
+	case tree.Same:
+		p.Applied = true
+	case tree.Known:
+		p.Note = "it was not edited since it was last read; another configuration was applied meanwhile and stays in force"
+	case tree.Strange:
+		p.Note = "it differs from the configuration in force and was never read before; it is not applied: have it read with smith config apply, or with SIGHUP to the supervisor that has it"
+	}
+	seen := *in.Configuration
+	seen.MaxUnavailable, seen.Text = 0, ""
+	_, err = k.send(ctx, tree.Input{Kind: tree.Configure, Keep: true, Reason: "a supervisor joins with its file", Configuration: &seen})
+	return p, true, err
+}
+
+// planNow plans against the tree as it is, and returns the revision that the plan
+// holds for.
+func (k *Keeper) planNow(ctx context.Context, c Configuration, in tree.Input) (p contracts.ConfigPlan, revision uint64, err error) {
+	var snapshot tree.Snapshot
+	var number uint64
+	if err := k.ask(ctx, func() {
+		snapshot, number, revision = k.tree.Snapshot(), k.journal.Number(), k.tree.Revision()
+	}); err != nil {
+		return p, 0, err
+	}
+	p, objections, err := plan.Of(snapshot, in, tree.Instant(time.Now().UnixNano()))
+	if err != nil {
+		return p, 0, err
+	}
+	p.Tree, p.Decision = k.opt.Tree, number
+	if len(objections) > 0 {
+		p = k.problem(objected(c.File, objections))
+	}
+	return p, revision, nil
+}
+
+// objected gives what the tree objects to its place in the file.
+func objected(f *config.File, objections []tree.Objection) []contracts.ConfigProblem {
+	places := map[string]config.Position{}
+	settings := map[string]string{}
+	for _, n := range f.Tree.Nodes() {
+		places[n.Name], settings[n.Name] = n.Pos, n.Setting
+	}
+	for _, a := range f.Tree.Agents() {
+		places[a.Name], settings[a.Name] = a.Pos, a.Setting
+	}
+	out := make([]contracts.ConfigProblem, 0, len(objections))
+	for _, o := range objections {
+		p := contracts.ConfigProblem{File: f.Path, Message: o.Error(), Setting: settings[o.Node], Later: o.Later}
+		p.Line, p.Column = int(places[o.Node].Line), int(places[o.Node].Column)
+		out = append(out, p)
+	}
+	return out[:min(len(out), contracts.MaxPlannedChanges)]
+}
+
+func (k *Keeper) problem(p []contracts.ConfigProblem) contracts.ConfigPlan {
+	return contracts.ConfigPlan{Tree: k.opt.Tree, Problems: p, Changes: []contracts.PlannedChange{}}
+}
+
+// useFile goes by the settings of a file that is in force now.
+func (k *Keeper) useFile(f *config.File) {
+	k.file.Store(f)
+	k.opt.LostAfter, k.opt.DegradedFails = f.Placement.LostAfter, !f.Verification.AllowDegraded
+}
+
+// send has an input decided and returns the tree's answer. It is for what the
+// tree answers in the same step.
+func (k *Keeper) send(ctx context.Context, in tree.Input) (answer, error) {
+	busy := shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; look at the tree before you try again", k.opt.Tree)
+	if err := k.confirm(ctx); err != nil {
+		return answer{}, err
+	}
+	in.Token = newID()
+	in.Event, in.Chain = "", in.Token
+	who := &caller{reply: make(chan answer, 1), decided: atomic.Bool{}}
+	select {
+	case k.inbox <- arrival{Input: in, from: who}:
+	case <-ctx.Done():
+		return answer{}, busy
+	}
+	select {
+	case a := <-who.reply:
+		return a, nil
+	case <-ctx.Done():
+		return answer{}, busy
+	}
+}
+
+// roll begins a rolling restart.
+func (k *Keeper) roll(ctx context.Context, req contracts.RollRequest) (contracts.RollingView, error) {
+	none := contracts.RollingView{State: contracts.RollingNone}
+	if req.MaxUnavailable < 0 {
+		return none, shell.Errorf(contracts.CodeBadRequest, "max_unavailable: %d; use at least 1", req.MaxUnavailable)
+	}
+	if req.Node != "" {
+		if err := contracts.ValidateID(req.Node); err != nil {
+			return none, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
+		}
+	}
+	if req.Node == "" {
+		if err := k.ask(ctx, func() { req.Node = k.tree.Root() }); err != nil {
+			return none, err
+		}
+	}
+	in := tree.Input{
+		Kind: tree.Order, Command: tree.RollIt, Node: req.Node, Outdated: req.Outdated, Count: cmp.Or(req.MaxUnavailable, 1),
+		Reason: because("rolling restart", req.Reason), By: operator(req.By),
+	}
+	a, err := k.send(ctx, in)
+	if err != nil {
+		return none, err
+	}
+	if _, err := verdict(in, a); err != nil {
+		return none, err
+	}
+	return k.rolling(ctx, contracts.RollingRequest{})
+}
+
+// rolling tells how far the rolling restart is.
+func (k *Keeper) rolling(ctx context.Context, _ contracts.RollingRequest) (contracts.RollingView, error) {
+	v := contracts.RollingView{State: contracts.RollingNone}
+	err := k.ask(ctx, func() {
+		if r := rollingView(k.tree); r != nil {
+			v = *r
+		}
+	})
+	return v, err
+}
+
+// rollingView describes the rolling restart of a tree; nil where there is none.
+func rollingView(t *tree.Tree) *contracts.RollingView {
+	r := t.Rolling()
+	if r == nil {
+		return nil
+	}
+	v := &contracts.RollingView{
+		State: contracts.RollingOn, ID: r.ID, MaxUnavailable: r.Max, Total: r.Total, Done: r.Done, Reason: r.Stopped, Since: instant(r.Since),
+	}
+	if r.Stopped != "" {
+		v.State = contracts.RollingStopped
+	}
+	for _, n := range r.Now {
+		v.Now = append(v.Now, n.Node)
+	}
+	slices.Sort(v.Now)
+	return v
+}

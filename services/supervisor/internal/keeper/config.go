@@ -1,0 +1,256 @@
+package keeper
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/reference"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Configuration is a file as the supervisor uses it.
+type Configuration struct {
+	File *config.File
+	// Source names the file, as HOST:PATH; empty for no file.
+	Source string
+	// Specs are the configured tree, parents first.
+	Specs []*tree.Spec
+	// Environments are those of the configured agents, by agent.
+	Environments map[string]map[string]string
+	// Sections are digests of the parts that other services read, by name.
+	Sections map[string]string
+}
+
+// digest stands for the content of a file, with what overrides it.
+func (k *Keeper) digest(c Configuration) string {
+	return k.environs.Digest([]byte(c.File.Text() + "\x00" + strings.Join(c.File.Overrides(), "\x00")))
+}
+
+// open returns the input that taking over ends with: the own file where it is to
+// be applied, else what the log says is kept.
+func (k *Keeper) open(ctx context.Context) (tree.Input, error) {
+	own := k.opt.Own
+	in := tree.Input{Kind: tree.Configure, Boot: k.opt.Boot || k.tree.Root() == "", Reason: "configuration read"} // nobody has stopped what never was
+	c, digest := k.tree.Configured(), k.digest(own)
+	offer := tree.Take
+	if k.tree.Root() != "" {
+		if offer = c.Consider(own.Source, digest, k.opt.Standing); own.Source == "" && c != nil {
+			offer = tree.Known // no file is no opinion
+		}
+	}
+	k.offer = offer
+	switch offer {
+	case tree.Take, tree.Same:
+		k.file.Store(own.File)
+		var err error
+		if in.Specs, in.Configuration, err = k.seal(ctx, own, k.keepEnvironment(ctx)); err != nil {
+			return in, err
+		}
+		if offer == tree.Take {
+			in.Configuration.MaxUnavailable = 1
+		}
+		return in, nil
+	}
+	in.Keep, in.Reason = true, "the configuration in force is kept"
+	if k.opt.Standing == tree.StartsUp {
+		in.Configuration = &tree.Configuration{Source: own.Source, Digest: digest}
+	}
+	k.file.Store(k.fileInForce(c))
+	return in, nil
+}
+
+// postpone keeps the configuration of the log for now: the own one cannot be
+// applied until what is under way in the tree is done.
+func (k *Keeper) postpone(ctx context.Context, why string) error {
+	k.env.Log.Warn("the configuration is applied later", "tree", k.opt.Tree, "reason", why)
+	k.submit([]arrival{{Input: tree.Input{Kind: tree.Configure, Keep: true, Boot: k.opening.Boot, Reason: "the configuration in force is kept for now"}}})
+	if _, err := k.decide(ctx); err != nil {
+		return err
+	}
+	own := k.opt.Own
+	k.visits.Go(func() {
+		for shell.Pause(ctx, postponedFor) == nil {
+			p, err := k.Apply(ctx, contracts.ConfigRequest{Config: own.File.Text(), Name: own.File.Path, Source: own.Source})
+			if err == nil && (p.Applied || !k.later(p)) {
+				ReportPlan(k.env.Log, p)
+				return
+			}
+		}
+	})
+	return nil
+}
+
+// postponedFor is how long a configuration waits for its next try.
+const postponedFor = time.Second
+
+// later reports whether a refused configuration can be applied when what is
+// under way is done.
+func (k *Keeper) later(p contracts.ConfigPlan) bool {
+	return !slices.ContainsFunc(p.Problems, func(p contracts.ConfigProblem) bool { return !p.Later })
+}
+
+// ReportPlan logs what became of a configuration that nobody at a terminal waits
+// for.
+func ReportPlan(log *slog.Logger, p contracts.ConfigPlan) {
+	for _, problem := range p.Problems {
+		log.Error("configuration refused; the one in force stays", "tree", p.Tree, "place", problem.Place(), "error", problem.Message)
+	}
+	for _, c := range p.Changes {
+		log.Info("configuration", "tree", p.Tree, "node", c.Node, "change", string(c.Change), "then", string(c.Then))
+	}
+	if len(p.Problems) > 0 {
+		return
+	}
+	log.Info("configuration read", "tree", p.Tree, "applied", p.Applied, "changes", len(p.Changes)+p.Others, "same", p.Same)
+	if p.Note != "" {
+		log.Warn("configuration not applied", "tree", p.Tree, "reason", p.Note)
+	}
+	if len(p.Elsewhere) > 0 {
+		log.Warn("other services read these sections only when they start; restart them", "tree", p.Tree, "sections", strings.Join(p.Elsewhere, ", "))
+	}
+}
+
+// fileInForce is the file that the configuration in force came from, as far as
+// it is kept; else the own one.
+func (k *Keeper) fileInForce(c *tree.Configured) *config.File {
+	if c == nil || c.Text == "" {
+		return k.opt.Own.File
+	}
+	vars, err := k.environs.Get(c.Text)
+	if err == nil {
+		var read Configuration
+		if read, err = k.opt.Read("the configuration in force", vars[textVariable]); err == nil {
+			return read.File
+		}
+	}
+	k.env.Log.Warn("the configuration in force cannot be read; defaults of added agents are those of the own file", "tree", k.opt.Tree, "error", err)
+	return k.opt.Own.File
+}
+
+// textVariable is what a file's text is kept as.
+const textVariable = "text"
+
+// refer returns the reference to an agent's environment.
+type refer func(agent string, vars map[string]string) (ref string, err error)
+
+// keepEnvironment refers to environments that it stores, to be held until the
+// decision that needs them.
+func (k *Keeper) keepEnvironment(ctx context.Context) refer {
+	return func(agent string, vars map[string]string) (string, error) {
+		return k.environs.Keep(ctx, agent, vars)
+	}
+}
+
+// findEnvironment refers to environments for comparison alone.
+func (k *Keeper) findEnvironment(agent string, vars map[string]string) (string, error) {
+	ref, _, err := k.environs.Find(agent, vars)
+	return ref, err
+}
+
+// seal returns the specifications of a configuration as the log holds them: they
+// refer to environments, and say what a running process cannot take on.
+func (k *Keeper) seal(_ context.Context, c Configuration, ref refer) ([]*tree.Spec, *tree.Configuration, error) {
+	specs := make([]*tree.Spec, 0, len(c.Specs))
+	var shared tree.Shared
+	known := map[string]string{}
+	for _, s := range c.Specs {
+		if s.Agent != nil {
+			sealed, err := sealAgent(s, c.Environments[s.ID], ref, known)
+			if err != nil {
+				return nil, nil, fmt.Errorf("agent %s: %w", s.ID, err)
+			}
+			s = sealed
+			shared.Spec(s)
+		}
+		specs = append(specs, s)
+	}
+	out := &tree.Configuration{Source: c.Source, Digest: k.digest(c), Sections: c.Sections}
+	if text := c.File.Text(); text != "" && len(text) <= contracts.MaxRequestBytes {
+		var err error
+		if out.Text, err = ref("", map[string]string{textVariable: text}); err != nil {
+			return nil, nil, err
+		}
+	}
+	return specs, out, nil
+}
+
+// release lets go of what sealing has kept, once it is decided or refused.
+func (k *Keeper) release(specs []*tree.Spec, c *tree.Configuration) {
+	for _, s := range specs {
+		if s.Agent == nil {
+			continue
+		}
+		if ref := reference.Of(s.Agent.Start); ref != "" {
+			k.environs.Drop(ref)
+		}
+	}
+	if c != nil && c.Text != "" {
+		k.environs.Drop(c.Text)
+	}
+}
+
+func sealAgent(s *tree.Spec, vars map[string]string, ref refer, known map[string]string) (*tree.Spec, error) {
+	sealed, a := *s, *s.Agent
+	where := ""
+	if len(vars) > 0 {
+		var err error
+		if where, err = ref(s.ID, vars); err != nil {
+			return nil, err
+		}
+		if a.Start, err = reference.Put(a.Start, where); err != nil {
+			return nil, err
+		}
+	}
+	b, ok := known[string(a.Start)]
+	if !ok {
+		var err error
+		if b, err = build(s.Agent.Start, where); err != nil {
+			return nil, err
+		}
+		known[string(a.Start)] = b
+	}
+	a.Build = b
+	sealed.Agent = &a
+	return &sealed, nil
+}
+
+// build stands for all of a start that a running process cannot take on. What a
+// supervisor heeds without the process, such as deadlines, is not part of it.
+func build(start json.RawMessage, env string) (string, error) {
+	var c contracts.StartCommand
+	if err := json.Unmarshal(start, &c); err != nil {
+		return "", fmt.Errorf("its start cannot be read: %w", err)
+	}
+	c.StartDeadline, c.ShutdownTimeout = 0, 0
+	raw, err := json.Marshal(c)
+	if err != nil {
+		return "", fmt.Errorf("its start cannot be written: %w", err)
+	}
+	content, _, _ := strings.Cut(env, "-") // where it is kept does not matter
+	sum := sha256.Sum256(append(raw, content...))
+	return hex.EncodeToString(sum[:8]), nil
+}
+
+// problems lists what is wrong with a configuration that was refused.
+func problems(err error) []contracts.ConfigProblem {
+	var all config.Errors
+	if !errors.As(err, &all) {
+		return []contracts.ConfigProblem{{Message: err.Error()}}
+	}
+	out := make([]contracts.ConfigProblem, 0, len(all))
+	for _, p := range all {
+		out = append(out, contracts.ConfigProblem{File: p.File, Line: p.Line, Column: p.Column, Setting: p.Path, Message: p.Message})
+	}
+	return out
+}

@@ -1,0 +1,219 @@
+// Package plan tells what a configuration would change of a tree. It decides
+// upon it, with the tree's own code, on a copy: what a plan says is what the
+// tree would do.
+package plan
+
+import (
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+// Of returns what a Configure input changes of the tree of a snapshot, which it
+// may keep parts of. What the tree objects to is returned apart; nothing is
+// planned then.
+func Of(s tree.Snapshot, in tree.Input, now tree.Instant) (p contracts.ConfigPlan, objections []tree.Objection, err error) {
+	t, err := tree.Load(tree.Options{}, s)
+	if err != nil {
+		return p, nil, fmt.Errorf("plan: %w", err)
+	}
+	if objections = t.Objections(in.Specs); len(objections) > 0 {
+		return p, objections, nil
+	}
+	var before *tree.Configured
+	if root := t.Root(); root != "" {
+		before = t.Configured()
+	}
+	order := children(t)
+	in.Revision = 0
+	for _, e := range t.Step(&in, now, nil) {
+		if e.Kind == tree.DoReply && e.Result != tree.OK {
+			return p, []tree.Objection{{Node: t.Root(), Why: e.Reason}}, nil
+		}
+	}
+	c := comparison{tree: t, before: s.Nodes, order: order}
+	all := c.changes()
+	p.Same = c.same
+	p.Plan = digest(all)
+	if p.Changes = all; len(all) > contracts.MaxPlannedChanges {
+		p.Changes, p.Others = all[:contracts.MaxPlannedChanges], len(all)-contracts.MaxPlannedChanges
+	}
+	p.Elsewhere = elsewhere(before, in.Configuration)
+	return p, nil, nil
+}
+
+// digest stands for a plan.
+func digest(changes []contracts.PlannedChange) string {
+	raw, err := json.Marshal(changes)
+	if err != nil {
+		return "" // of strings and numbers there is always JSON
+	}
+	sum := sha256.Sum256(raw)
+	return hex.EncodeToString(sum[:8])
+}
+
+// elsewhere lists the sections that differ from those of the configuration in
+// force.
+func elsewhere(before *tree.Configured, after *tree.Configuration) []string {
+	if before == nil || after == nil || before.Sections == nil {
+		return nil
+	}
+	var out []string
+	for name := range maps.Keys(after.Sections) {
+		if before.Sections[name] != after.Sections[name] {
+			out = append(out, name)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
+
+func children(t *tree.Tree) map[string][]string {
+	out := map[string][]string{}
+	var walk func(id string)
+	walk = func(id string) {
+		kids := t.Children(id)
+		if len(kids) > 0 {
+			out[id] = kids
+		}
+		for _, c := range kids {
+			walk(c)
+		}
+	}
+	if root := t.Root(); root != "" {
+		walk(root)
+	}
+	return out
+}
+
+// comparison is a tree before and after.
+type comparison struct {
+	tree   *tree.Tree
+	before map[string]*tree.Record
+	// order are the children that supervisors had.
+	order map[string][]string
+	same  int
+}
+
+// changes lists what differs: what is there in the tree's order, then what goes.
+func (c *comparison) changes() []contracts.PlannedChange {
+	out := []contracts.PlannedChange{}
+	var walk func(id string)
+	walk = func(id string) {
+		if change, ok := c.of(id); ok {
+			out = append(out, change)
+		}
+		for _, child := range c.tree.Children(id) {
+			walk(child)
+		}
+	}
+	walk(c.tree.Root())
+	for _, id := range slices.Sorted(maps.Keys(c.before)) {
+		if !c.tree.Has(id) {
+			out = append(out, c.removed(id))
+		}
+	}
+	return out
+}
+
+func (c *comparison) removed(id string) contracts.PlannedChange {
+	r := c.before[id]
+	p := contracts.PlannedChange{Node: id, Kind: kind(r.Spec), Change: contracts.PlanRemoved, Then: contracts.NothingRuns}
+	if !r.State.Phase.Down() && !r.State.Phase.Apart() {
+		p.Then = contracts.WillStop
+	}
+	return p
+}
+
+// of compares a node that there is after the change.
+func (c *comparison) of(id string) (p contracts.PlannedChange, differs bool) {
+	spec, st, _ := c.tree.Lookup(id)
+	was := c.before[id]
+	switch {
+	case was == nil:
+		return c.added(spec, st), true
+	case going(&st) && !going(was.State):
+		return c.removed(id), true
+	case going(&st):
+		return p, false // as decided before
+	}
+	p = contracts.PlannedChange{Node: id, Kind: kind(spec), Change: contracts.PlanChanged, Fields: fields(was.Spec, spec)}
+	if reordered(c.order[id], c.tree.Children(id)) {
+		p.Fields = append(p.Fields, contracts.FieldDiff{Field: "order of children"})
+	}
+	rolls := st.Renewal != nil && st.Renewal.Roll > 0 && (was.State.Renewal == nil || was.State.Renewal.Roll == 0) || c.restarting(id, was.State)
+	outdated := c.tree.Outdated(id)
+	switch {
+	case was.Spec.Parent != spec.Parent:
+		p.Change, p.From, p.To = contracts.PlanMoved, was.Spec.Parent, spec.Parent
+	case len(p.Fields) > 0:
+	case rolls:
+		p.Change = contracts.PlanOutdated
+	default:
+		c.same++
+		return p, false
+	}
+	p.Then = c.then(id, was, &st, p, rolls, outdated)
+	return p, true
+}
+
+// restarting reports whether the rolling restart has begun with an agent.
+func (c *comparison) restarting(id string, was *tree.State) bool {
+	r := c.tree.Rolling()
+	return r != nil && slices.Contains(r.Now, tree.Replaced{Node: id, Incarnation: was.Incarnation})
+}
+
+func (c *comparison) then(id string, was *tree.Record, st *tree.State, p contracts.PlannedChange, rolls, outdated bool) contracts.Consequence {
+	switch {
+	case rolls:
+		return contracts.WillRestart
+	case outdated:
+		return contracts.StaysOutdated
+	case was.State.Phase.Down() && !st.Phase.Down() && !st.Phase.Apart():
+		return contracts.WillStart
+	case p.Kind == "supervisor":
+		return contracts.AtOnce
+	case was.State.Phase.Down(), slices.ContainsFunc(p.Fields, func(f contracts.FieldDiff) bool { return !current[f.Field] }):
+		return contracts.AtNextStart
+	}
+	return contracts.AtOnce
+}
+
+func (c *comparison) added(spec *tree.Spec, st tree.State) contracts.PlannedChange {
+	p := contracts.PlannedChange{Node: spec.ID, Kind: kind(spec), Change: contracts.PlanAdded, To: spec.Parent, Then: contracts.WithItsSupervisor}
+	if !st.Phase.Down() {
+		p.Then = contracts.WillStart
+	}
+	return p
+}
+
+// going reports whether a node is being removed because it is no longer
+// configured.
+func going(st *tree.State) bool {
+	return st.Command != nil && st.Command.Kind == tree.RemoveIt && st.Command.Token == ""
+}
+
+// reordered reports whether the children that are in both lists changed places.
+func reordered(before, after []string) bool {
+	both := func(a, b []string) []string {
+		in := make(map[string]bool, len(b))
+		for _, s := range b {
+			in[s] = true
+		}
+		return slices.DeleteFunc(slices.Clone(a), func(s string) bool { return !in[s] })
+	}
+	return len(before) > 1 && !slices.Equal(both(before, after), both(after, before))
+}
+
+func kind(s *tree.Spec) string {
+	if s.Supervisor != nil {
+		return "supervisor"
+	}
+	return "agent"
+}
