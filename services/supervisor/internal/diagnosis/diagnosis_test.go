@@ -52,7 +52,7 @@ func (f *fleet) do(in tree.Input) {
 func (f *fleet) raw(in tree.Input) []tree.Effect { return f.tree.Step(&in, f.now, nil) }
 
 func (f *fleet) order(kind tree.CommandKind, node string) {
-	f.do(tree.Input{Kind: tree.Order, Command: kind, Node: node, Token: "t"})
+	f.do(tree.Input{Kind: tree.Order, Command: kind, Node: node, Token: string(kind) + " " + node})
 }
 
 func (f *fleet) exit(agent string) tree.Input {

@@ -136,7 +136,7 @@ func TestFoundAndNotWanted(t *testing.T) {
 		t.Errorf("a: %+v", st)
 	}
 	b.wantOn("p", "r2", 6) // it is to be on r2 only
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t"})
+	b.do(Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t2"})
 	if st := b.state("a"); st.Incarnation != 5 || st.Phase != Running {
 		t.Errorf("a: %+v", st)
 	}
