@@ -55,6 +55,8 @@ func TestSupervisionCommands(t *testing.T) {
 		"smith tree research":            func(out string) bool { return strings.Contains(out, "1 nodes differ") },
 		"smith events query":             func(out string) bool { return strings.Contains(out, "crawler-2") },
 		"smith config check":             func(out string) bool { return strings.Contains(out, "crawler-1 (or 1 other): it is restarted") },
+		"smith why crawler-1":            func(out string) bool { return strings.HasPrefix(out, "crawler-1 ") },
+		"smith why research":             func(out string) bool { return strings.HasPrefix(out, "research ") },
 		"smith rehearse":                 func(out string) bool { return strings.Contains(out, "crawler-1") },
 		"smith child add":                func(string) bool { return is("extra", contracts.NodeRunning) },
 		"smith child terminate":          func(string) bool { return is("extra", contracts.NodeStopped) },
