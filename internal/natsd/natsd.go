@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
@@ -27,8 +28,14 @@ type Options struct {
 
 // Server is a running nats-server.
 type Server struct {
-	srv  *server.Server
+	log  *slog.Logger
 	host string
+	// opts are those of the next start: its port is the one that clients know.
+	opts server.Options
+
+	mu    sync.Mutex
+	srv   *server.Server
+	ended bool
 }
 
 const startTimeout = 15 * time.Second
@@ -51,30 +58,38 @@ func Start(o Options) (*Server, error) {
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	srv, err := server.NewServer(&server.Options{
+	s := &Server{log: o.Log.With("service", "nats"), host: host, opts: server.Options{
 		ServerName: "smith", Host: host, Port: port, NoSigs: true,
 		JetStream: true, StoreDir: o.StoreDir,
 		MaxPayload: 1 << 20, WriteDeadline: 10 * time.Second,
 		// A laptop's own disk: fsync often enough that a power cut costs
 		// seconds, not minutes.
 		SyncInterval: 5 * time.Second,
-	})
+	}}
+	if s.srv, err = run(s.opts, s.log); err != nil {
+		return nil, err
+	}
+	s.opts.Port = s.srv.Addr().(*net.TCPAddr).Port
+	return s, nil
+}
+
+// run starts a server and waits until it is ready.
+func run(opts server.Options, log *slog.Logger) (*server.Server, error) {
+	srv, err := server.NewServer(&opts)
 	if err != nil {
 		return nil, fmt.Errorf("embedded nats-server: %w", err)
 	}
-	srv.SetLoggerV2(logAdapter{o.Log.With("service", "nats")}, false, false, false)
+	srv.SetLoggerV2(logAdapter{log}, false, false, false)
 	srv.Start()
 	if !srv.ReadyForConnections(startTimeout) || !srv.JetStreamEnabled() {
-		srv.Shutdown()
-		srv.WaitForShutdown()
-		return nil, fmt.Errorf("embedded nats-server on %s with store %s: not ready after %s; see its log lines above", o.Listen, o.StoreDir, startTimeout)
+		stop(srv)
+		return nil, fmt.Errorf("embedded nats-server on %s:%d with store %s: not ready after %s; see its log lines above", opts.Host, opts.Port, opts.StoreDir, startTimeout)
 	}
 	if err := ShareAdvisories(srv); err != nil {
-		srv.Shutdown()
-		srv.WaitForShutdown()
+		stop(srv)
 		return nil, fmt.Errorf("embedded nats-server: %w", err)
 	}
-	return &Server{srv: srv, host: host}, nil
+	return srv, nil
 }
 
 // ShareAdvisories lets the clients of a server without accounts of its own hear
@@ -100,14 +115,7 @@ func (s *Server) URL() string {
 	if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
 		host = "127.0.0.1"
 	}
-	port := s.srv.Addr().(*net.TCPAddr).Port
-	return "nats://" + net.JoinHostPort(host, strconv.Itoa(port))
-}
-
-// Shutdown stops the server and waits for its end.
-func (s *Server) Shutdown() {
-	s.srv.Shutdown()
-	s.srv.WaitForShutdown()
+	return "nats://" + net.JoinHostPort(host, strconv.Itoa(s.opts.Port))
 }
 
 func splitListen(listen string) (host string, port int, err error) {

@@ -76,7 +76,16 @@ func Run(ctx context.Context, o Options, ready func(url string)) (err error) {
 		down.Add("http", 2*time.Second, web.Close)
 		o.Log.Info("health and metrics", "address", "http://"+web.Addr())
 	}
-	failed := make(chan error, len(services))
+	failed := make(chan error, len(services)+1)
+	watching, enough := context.WithCancel(ctx)
+	watched := make(chan struct{})
+	go func() {
+		defer close(watched)
+		if err := srv.Watch(watching); err != nil {
+			failed <- err
+		}
+	}()
+	down.Add("watch over nats-server", stopWithin, func(context.Context) error { enough(); <-watched; return nil })
 	for _, s := range services {
 		stop, err := s.start(srv.URL(), o.Log, metrics, health, failed)
 		if err != nil {
