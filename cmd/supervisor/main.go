@@ -20,7 +20,9 @@ func main() {
 		},
 		HTTP: "127.0.0.1:9103",
 		Run: func(ctx context.Context, env shell.Env, f *config.File) error {
-			return supervisor.Run(ctx, env, supervisor.FromFile(f))
+			cfg := supervisor.FromFile(f)
+			cfg.EndWhenStuck = true
+			return supervisor.Run(ctx, env, cfg)
 		},
 	}
 	os.Exit(program.Main(os.Args[1:], os.Stdout, os.Stderr))

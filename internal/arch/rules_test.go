@@ -27,6 +27,7 @@ var cores = []string{
 	"services/supervisor/internal/leader",
 	"services/supervisor/internal/plan",
 	"services/supervisor/internal/proposals",
+	"services/supervisor/internal/storage",
 	"services/supervisor/internal/decisionlog",
 	"services/supervisor/internal/reference",
 	"services/supervisor/internal/rehearsal",

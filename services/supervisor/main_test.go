@@ -30,6 +30,8 @@ type world struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	reg    *prometheus.Registry
+	// health is that of the latest supervisor.
+	health *shell.Health
 }
 
 func newWorld(t *testing.T, yaml string) *world {
@@ -58,6 +60,7 @@ func (w *world) supervise(name string, change ...func(*Config)) (stop func(), en
 	w.t.Helper()
 	nc := w.server.Connect(w.t)
 	health := shell.NewHealth("supervisor")
+	w.health = health
 	env, err := shell.NewEnv(w.t.Context(), "supervisor", name, nc, testLog(w.t), w.reg, health)
 	if err != nil {
 		w.t.Fatal(err)

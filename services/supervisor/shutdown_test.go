@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
@@ -70,40 +69,5 @@ supervision_tree:
 			t.Errorf("asked again when it was over: %+v", reply)
 		}
 		w.want("all is done once", w.runner.takeLog(), "")
-	})
-}
-
-// TestOrderWithoutLog: who orders something that cannot be stored is not told
-// that it will be done, and nothing remembers it.
-func TestOrderWithoutLog(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		stop, _ := w.supervise("s1")
-		before := w.settled()
-		take := func(most int32) {
-			t.Helper()
-			stream, err := w.js.Stream(t.Context(), contracts.EventStream)
-			if err != nil {
-				t.Fatal(err)
-			}
-			cfg := stream.CachedInfo().Config
-			cfg.MaxMsgSize, cfg.MaxAge = most, 0 // ages are not in virtual time
-			if _, err := w.js.UpdateStream(t.Context(), cfg); err != nil {
-				t.Fatal(err)
-			}
-		}
-		take(1)
-		_, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.restart", contracts.NodeRequest{Node: "a"})
-		var refused *shell.APIError
-		if !errors.As(err, &refused) || refused.Code != contracts.CodeNotReady || !strings.Contains(refused.Message, "look at the tree") {
-			t.Errorf("answered %v", err)
-		}
-		stop()
-		take(-1)
-		w.runner.takeLog()
-		w.supervise("s2")
-		w.want("after that", w.settled(), before)
-		w.want("done", w.runner.takeLog(), "")
 	})
 }

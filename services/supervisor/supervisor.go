@@ -9,6 +9,7 @@
 package supervisor
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -22,6 +23,7 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/keeper"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/lease"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/storage"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -45,6 +47,10 @@ type Config struct {
 	// 8,000 nodes it is stored later, when one change for every eight nodes
 	// has been decided upon.
 	SnapshotEvery int
+	// EndWhenStuck ends with ErrStuck when nothing could be stored for a minute
+	// although the NATS server can be reached, so that whoever manages the
+	// process starts it again.
+	EndWhenStuck bool
 }
 
 // FromFile gives the service's part of a configuration.
@@ -194,8 +200,12 @@ const stateStore = "state_store"
 // keep decides about the tree until ctx ends or another does, and tells whether it
 // came to serve.
 func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config, kept *atomic.Pointer[keeper.Keeper], files *reader) (served bool, err error) {
+	opt.Watch = &storage.Watch{}
 	life, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
+	ready := &readiness{env: env, tree: opt.Tree, watch: opt.Watch, term: opt.Term, mayEnd: cfg.EndWhenStuck, serves: make(chan struct{})}
+	stuck := ready.begin(life, end)
+	defer func() { err = cmp.Or(stuck(), err) }()
 	opening := context.AfterFunc(ctx, end)
 	k, err := keeper.Open(life, env, opt)
 	if err != nil {
@@ -227,7 +237,7 @@ func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config, ke
 		if opening() {
 			context.AfterFunc(ctx, func() { leave(env, k, cfg, end) })
 		}
-		env.Ready()
+		close(ready.serves)
 		return nil
 	})
 	return served, err

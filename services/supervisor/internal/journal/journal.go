@@ -17,6 +17,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/storage"
 )
 
 // ErrSuperseded tells that another supervisor has decided about the tree since
@@ -33,6 +34,8 @@ type Journal struct {
 	// Rejects takes what is on the tree's subjects and is no decision; nil only
 	// logs it.
 	Rejects *shell.Rejects
+	// Watch learns what cannot be stored or read.
+	Watch *storage.Watch
 
 	// number is that of the last decision, last its place in the stream.
 	number, last uint64
@@ -55,7 +58,7 @@ func Open(ctx context.Context, env shell.Env, treeName string, g Guards) (*Journ
 	if err != nil {
 		return nil, err
 	}
-	return &Journal{env: env, tree: treeName, stream: stream, bucket: bucket{kv, g.State}, guard: g.Log}, nil
+	return &Journal{env: env, tree: treeName, stream: stream, bucket: bucket{kv, g.State}, guard: g.Log, Watch: &storage.Watch{}}, nil
 }
 
 // Number is that of the last decision, Sequence its place in the stream.
@@ -115,6 +118,8 @@ func (j *Journal) message(d *decisionlog.Decision, parts []decisionlog.Part, i i
 // store publishes one message of a decision until it is in the stream.
 func (j *Journal) store(ctx context.Context, a *leader.Append, part int, m message) error {
 	const first, most = 10 * time.Millisecond, time.Second
+	j.Watch.Begin(storage.Append, time.Now())
+	defer j.Watch.Done(storage.Append)
 	for wait := first; ; wait = min(2*wait, most) {
 		next, more := a.Next()
 		if !more || next.Part != part {
@@ -196,6 +201,8 @@ func Refused(err error) bool {
 // lastMessage gives the tree's last message, nil when there is none. It tries
 // until it knows.
 func (j *Journal) lastMessage(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+	j.Watch.Begin(storage.Read, time.Now())
+	defer j.Watch.Done(storage.Read)
 	for {
 		if err := j.connected(ctx); err != nil {
 			return nil, err

@@ -23,6 +23,7 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/lease"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/storage"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -59,6 +60,8 @@ type Options struct {
 	Guards  journal.Guards
 	Reports *guard.Guard
 	Rejects *shell.Rejects
+	// Watch learns what cannot be stored or read.
+	Watch   *storage.Watch
 	Metrics *Metrics
 }
 
@@ -136,7 +139,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	if k.journal, err = journal.Open(ctx, env, opt.Tree, opt.Guards); err != nil {
 		return nil, err
 	}
-	k.journal.Rejects = opt.Rejects
+	k.journal.Rejects, k.journal.Watch = opt.Rejects, opt.Watch
 	st, err := k.journal.Load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)

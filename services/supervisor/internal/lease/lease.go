@@ -253,6 +253,13 @@ func (t *Term) Held() bool {
 	return time.Now().Before(t.until)
 }
 
+// Renewed is when the lease was last written.
+func (t *Term) Renewed() time.Time {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.until.Add(-TTL)
+}
+
 // Confirm waits until it is certain that the lease is held: at once in ordinary
 // times, and after this process stood still until it has asked. The error is
 // ErrLost or that of ctx.

@@ -1,0 +1,121 @@
+package supervisor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// take makes the log take no messages larger than some bytes; -1 ends that.
+func (w *world) take(most int32) {
+	w.t.Helper()
+	stream, err := w.js.Stream(w.t.Context(), contracts.EventStream)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	cfg := stream.CachedInfo().Config
+	cfg.MaxMsgSize, cfg.MaxAge = most, 0 // ages are not in virtual time
+	if _, err := w.js.UpdateStream(w.t.Context(), cfg); err != nil {
+		w.t.Fatal(err)
+	}
+}
+
+// cannotOrder orders a restart of a, which cannot be stored.
+func (w *world) cannotOrder() {
+	w.t.Helper()
+	order := contracts.NodeRequest{Node: "a", OrderOptions: contracts.OrderOptions{Wait: contracts.Duration(time.Second)}}
+	_, err := shell.Call[contracts.OrderReply](w.t.Context(), w.nc, "smith.supervisor.restart", order)
+	var refused *shell.APIError
+	if !errors.As(err, &refused) || refused.Code != contracts.CodeNotReady {
+		w.t.Errorf("answered %v", err)
+	}
+}
+
+// becomes waits until the supervisor is ready, or not, and returns how long that
+// took.
+func (w *world) becomes(want bool, within time.Duration) time.Duration {
+	w.t.Helper()
+	begin, limit := time.Now(), time.After(within)
+	for {
+		ready, changed := w.health.IsReady("supervisor")
+		if ready == want {
+			return time.Since(begin)
+		}
+		select {
+		case <-changed:
+		case <-limit:
+			w.t.Fatalf("after %s it is ready: %v", within, ready)
+		}
+	}
+}
+
+// TestReadiness: a supervisor that cannot store its decisions says within seconds
+// that it is not ready, and is again when it can.
+func TestReadiness(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.settled()
+		w.take(1)
+		<-time.After(10 * time.Second)
+		if ready, _ := w.health.IsReady("supervisor"); !ready {
+			t.Fatal("not ready though there is nothing to store")
+		}
+		w.cannotOrder()
+		if took := w.becomes(false, 4*time.Second); took == 0 {
+			t.Errorf("not ready after %s already", took)
+		}
+		<-time.After(3 * time.Minute) // it waits as long as it takes
+		w.take(-1)
+		w.becomes(true, 10*time.Second)
+		w.want("after that", w.settled(), strings.Replace(threeGroupsUp, "a running 1", "a running 2", 1))
+	})
+}
+
+// TestStuck: one that should end when it is stuck does so, with an error.
+func TestStuck(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		_, ended := w.supervise("s1", func(c *Config) { c.EndWhenStuck = true })
+		w.settled()
+		w.take(1)
+		begin := time.Now()
+		w.cannotOrder()
+		if err := <-ended; !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "could not store decisions of tree main") {
+			t.Errorf("it ended with %v", err)
+		}
+		if took := time.Since(begin); took < time.Minute || took > 70*time.Second {
+			t.Errorf("it ended after %s", took)
+		}
+	})
+}
+
+// TestOrderWithoutLog: who orders something that cannot be stored is not told
+// that it will be done, and nothing remembers it.
+func TestOrderWithoutLog(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		stop, _ := w.supervise("s1")
+		before := w.settled()
+		w.take(1)
+		_, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.restart", contracts.NodeRequest{Node: "a"})
+		var refused *shell.APIError
+		if !errors.As(err, &refused) || refused.Code != contracts.CodeNotReady || !strings.Contains(refused.Message, "look at the tree") {
+			t.Errorf("answered %v", err)
+		}
+		stop()
+		w.take(-1)
+		w.runner.takeLog()
+		w.supervise("s2")
+		w.want("after that", w.settled(), before)
+		w.want("done", w.runner.takeLog(), "")
+	})
+}
