@@ -168,6 +168,24 @@ func TestEndsBeforeTheStopAreTheirOwn(t *testing.T) {
 	b.wantBecause("d7", ended(Exited, "free", "free ended"), "start free: d6")
 }
 
+// TestAStopIsTheCauseOfAWaitThatIsOver: an agent that waits for its restart when
+// its supervisor is stopped is down because of that; one that an operator had
+// ended before is down because of the operator.
+func TestAStopIsTheCauseOfAWaitThatIsOver(t *testing.T) {
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("waits", "root", delayed), agent("idle", "root"), agent("runs", "root"))
+	b.because("d1", ended(Exited, "waits", "waits ended"))
+	b.because("d2", command(TerminateIt, "idle"))
+	b.because("d3", Input{Kind: Stopped, Node: "idle", Incarnation: 1})
+	b.because("d4", command(TerminateIt, "root"))
+	for id, want := range map[string]string{"waits": "d4", "idle": "d2", "runs": "d4"} {
+		if got := b.state(id).Cause; got != want {
+			t.Errorf("%s is down because of %s, want %s", id, got, want)
+		}
+	}
+}
+
+func delayed(s *Spec) { s.Backoff.Delay = time.Minute }
+
 // TestSignificantEndsAreCauses: siblings stop because of the significant child.
 func TestSignificantEndsAreCauses(t *testing.T) {
 	job := agent("job", "some", func(s *Spec) { s.Significant, s.Restart = true, Temporary })

@@ -264,8 +264,9 @@ func (t *Tree) stopped(c *node) bool {
 			ended = true
 			t.setDown(c, Idle, EndStopped, whyOrdered)
 		}
-		if op := c.parent.op(); op.Kind == OpGroup && !ended {
-			// Nothing of its own brought it down just now.
+		if op := c.parent.op(); (op.Kind == OpGroup) != ended {
+			// Nothing of its own brought it down just now, or it would have come
+			// up again but for this.
 			c.blameFor(op)
 			t.touch(c)
 		}
