@@ -46,7 +46,8 @@ func (x *extra) encode() ([]byte, error) {
 }
 
 // WriteInput returns what a decision records of an input. The caller adds the
-// sequence, and the time where the input has none.
+// sequence, and the time where the input has none. One that is not valid is
+// recorded as far as it can be, with an error.
 func WriteInput(in tree.Input) (contracts.DecisionInput, error) {
 	x := extra{
 		Failed: in.Kind == tree.StartFailed, Normal: in.Normal, Unwell: in.Unwell, PID: in.PID, Command: in.Command,
@@ -67,6 +68,9 @@ func WriteInput(in tree.Input) (contracts.DecisionInput, error) {
 	}
 	if in.At > 0 {
 		out.At = in.At.Time()
+	}
+	if err := in.Validate(); err != nil {
+		return out, fmt.Errorf("record %s of %s: %w", in.Kind, in.Node, err)
 	}
 	return out, nil
 }
@@ -91,6 +95,9 @@ func ReadInput(r contracts.DecisionInput) (tree.Input, error) {
 	in.Outdated, in.Keep, in.Configuration = x.Outdated, x.Keep, x.Configuration
 	if in.Chain == "" {
 		in.Chain = in.Event
+	}
+	if err := in.Validate(); err != nil {
+		return in, fmt.Errorf("%.40q of %s: %w", r.Kind, r.Node, err)
 	}
 	return in, nil
 }
