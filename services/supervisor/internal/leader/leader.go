@@ -73,6 +73,8 @@ type Leader struct {
 	runners *Input
 	heard   listening
 	copy    *tree.Copy
+	// gatherUntil is when every runner that is there has been heard.
+	gatherUntil tree.Instant
 }
 
 // New returns a leader of the tree that a log holds. Taking over ends with

@@ -34,6 +34,9 @@ type agent struct {
 	// doom waits for the next start; lag is how late that will come.
 	doom *Fault
 	lag  time.Duration
+	// own counts what the agent may be charged with: ends by itself, failed
+	// starts, verdicts on it.
+	own int
 	// logged are the effects in stored decisions.
 	logged map[effectKey]string
 }
@@ -64,7 +67,12 @@ type process struct {
 	alive, hung bool
 	normal      bool
 	beating     bool
-	ending      bool
+	// expected is set while a verdict on it is to come.
+	expected bool
+	// withHost is set when it ended because its host did, or the runner's
+	// container.
+	withHost bool
+	ending   bool
 }
 
 // spawn starts a process; how it will fare is decided here.
@@ -80,7 +88,7 @@ func (w *world) spawn(a *agent, r *runner, n uint64) *process {
 	flaky := !w.calm && w.Flaky > 0
 	switch {
 	case flaky && a.r.chance(w.Flaky/2):
-		w.after(a.r.between(0, 2*time.Second), func() { p.end(a.r.chance(20)) })
+		w.after(a.r.between(0, 2*time.Second), func() { p.exit(a.r.chance(20)) })
 	case flaky && a.r.chance(w.Flaky/2):
 		p.hang()
 	}
@@ -116,6 +124,9 @@ func (p *process) beat() {
 				continue
 			}
 			s.send(&a.r, s.own(func() {
+				if p.hung {
+					p.silent() // the detector takes it for alive, too, and finds out again
+				}
 				if s.watching[a.name] {
 					s.post(arrival{Input: tree.Input{Kind: tree.Beat, Node: a.name, Incarnation: n}})
 				}
@@ -139,7 +150,18 @@ func (p *process) hang() {
 	if w.telling() {
 		w.say(p.agent.name, "incarnation %d hangs", p.incarnation)
 	}
+	p.silent()
+}
+
+// silent lets the detector find a process silent, some time from now.
+func (p *process) silent() {
+	if !p.alive || p.expected {
+		return
+	}
+	p.expected = true
+	w := p.agent.w
 	w.after(p.agent.r.between(time.Second, 4*time.Second), func() {
+		p.expected = false
 		if p.alive {
 			w.stats.Verdicts++
 			w.verdict(p.agent, p.incarnation, "heartbeat_timeout")
@@ -149,6 +171,7 @@ func (p *process) hang() {
 
 // verdict stores what the detector concludes.
 func (w *world) verdict(a *agent, n uint64, why string) {
+	a.own++
 	w.log.outage(func() {
 		w.log.publish("verdict."+a.name+"."+strconv.FormatUint(n, 10)+"."+strconv.Itoa(int(w.now)), tree.Input{Kind: tree.Failed, Node: a.name, Incarnation: n, At: w.now, Reason: why})
 	})
@@ -156,7 +179,7 @@ func (w *world) verdict(a *agent, n uint64, why string) {
 
 // outage does something as soon as the log can be reached.
 func (l *log) outage(do func()) {
-	if l.w.cut {
+	if l.w.cut || l.w.full {
 		l.w.after(300*time.Millisecond, func() { l.outage(do) })
 		return
 	}
@@ -175,6 +198,14 @@ func (p *process) terminate(patience time.Duration, kill bool) {
 	}
 	p.ending = true
 	w.after(patience, func() { p.end(false) })
+}
+
+// exit is the end of a process by itself.
+func (p *process) exit(normal bool) {
+	if p.alive {
+		p.agent.own++
+	}
+	p.end(normal)
 }
 
 // end is the end of a process; its runner finds out.

@@ -111,18 +111,19 @@ func (s *supervisor) attemptCommand(c *command, then func(done bool)) {
 			then(done)
 		})
 	case tree.DoReport:
+		a.own++
 		s.report(a, "unverified", tree.Input{Kind: tree.Failed, Node: c.Node, Incarnation: c.Incarnation, At: s.wall(), Reason: "unverified"}, then)
 	}
 }
 
 func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 	r := s.w.runner(c.Runner)
-	up, boot, meant := r.up, r.boot, c.Carrier.boot
+	up, boot, meant, knows := r.up, r.boot, c.Carrier.boot, s.leader.Number()
 	ask := func(reply func(answer)) {
 		if meant == 0 && (!up || boot != r.boot) {
 			return // there was nobody to send it to, and it knows of no boot to be refused by
 		}
-		r.start(a, c.Incarnation, meant, reply)
+		r.start(a, c.Incarnation, meant, knows, reply)
 	}
 	s.ask(a, r, startTimeout, ask, func(got answer, ok bool) {
 		switch {
@@ -132,10 +133,24 @@ func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 			s.post(arrival{Input: tree.Input{Kind: tree.Started, Node: c.Node, Incarnation: c.Incarnation, PID: 7}})
 			then(true)
 		case got.code == codeExited:
-			s.post(arrival{Input: tree.Input{Kind: tree.Exited, Node: c.Node, Incarnation: c.Incarnation, Normal: got.normal, Reason: "it had already ended"}})
+			in := tree.Input{Kind: tree.Exited, Node: c.Node, Incarnation: c.Incarnation, Normal: got.normal, Reason: "it had already ended"}
+			if got.lost {
+				in.Kind = tree.Lost
+			}
+			s.post(arrival{Input: in})
 			then(true)
 		case got.code == codeFenced:
 			then(false)
+		case got.code == codeStale:
+			in := tree.Input{Kind: tree.Raised, Node: c.Node, Incarnation: got.incarnation, Reason: got.code}
+			if got.live {
+				in.Kind, in.Runner = tree.Found, c.Runner
+			}
+			s.post(arrival{Input: in})
+			then(true)
+		case got.code == codeNoResources:
+			s.post(arrival{Input: tree.Input{Kind: tree.Declined, Node: c.Node, Incarnation: c.Incarnation, Runner: c.Runner, Reason: got.code}})
+			then(true)
 		case got.code == codeStillRunning:
 			s.stop(a, c, got.incarnation, false, func(bool) { then(false) })
 		default:
@@ -198,7 +213,7 @@ func (s *supervisor) report(a *agent, what string, in tree.Input, then func(done
 	}
 	expected := s.last
 	s.send(&a.r, func() {
-		if s.w.cut {
+		if s.w.cut || s.w.full {
 			return
 		}
 		// What this side takes for lost, its successor may have started.

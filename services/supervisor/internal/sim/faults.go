@@ -37,6 +37,15 @@ func (w *world) strike(f Fault) {
 		w.runners[f.Of].crash(f.For)
 	case RebootHost:
 		w.reboot(w.runners[f.Of], f.For)
+	case RestartContainer:
+		w.restartContainer(w.runners[f.Of], f.For)
+	case FillDisk:
+		w.full = true
+		w.after(f.For, func() { w.full = false })
+	case Starve:
+		r := w.runners[f.Of]
+		r.starved = true
+		w.after(f.For, func() { r.starved = false })
 	case LoseHost:
 		w.loseHost(w.runners[f.Of], cmp.Or(f.For, forGood))
 	case CutRunner:
@@ -79,7 +88,7 @@ func (w *world) strikeAgent(a *agent, f Fault) {
 		w.verdict(a, n, "wrong verdict")
 	case AgentExits:
 		if len(a.live) > 0 {
-			a.live[0].end(f.Normal)
+			a.live[0].exit(f.Normal)
 		}
 	case AgentHangs:
 		if len(a.live) > 0 {
@@ -122,11 +131,18 @@ func (w *world) reconfigure(f Fault) {
 }
 
 func (w *world) reboot(r *runner, rest time.Duration) {
-	r.crash(rest)
 	r.boot++
+	w.restartContainer(r, rest)
+}
+
+// restartContainer ends a runner with all that it runs, as a host that loses power
+// does; nobody sees how its agents end.
+func (w *world) restartContainer(r *runner, rest time.Duration) {
+	r.crash(rest)
 	for _, name := range w.names {
 		for _, p := range append([]*process(nil), w.agents[name].live...) {
 			if p.runner == r {
+				p.withHost = true
 				p.end(false)
 			}
 		}
@@ -177,7 +193,7 @@ func (w *world) operate(f Fault) {
 // ceaseFaults makes everything well that is not the product's business.
 func (w *world) ceaseFaults() {
 	w.tell("FAULT", "no more faults from here on")
-	w.calm, w.stormy = true, false
+	w.calm, w.stormy, w.full = true, false, false
 	w.rejoin()
 	for _, name := range w.names {
 		w.agents[name].doom = nil
@@ -186,6 +202,7 @@ func (w *world) ceaseFaults() {
 		}
 	}
 	for _, r := range w.runners {
+		r.starved = false
 		r.rejoin()
 		if !r.up && !r.dead {
 			r.recover()

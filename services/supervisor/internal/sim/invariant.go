@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"reflect"
+	"slices"
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -30,6 +31,10 @@ const (
 	// no other wait than for the log and for the same agent's last command; so
 	// no subtree delays another.
 	Prompt Invariant = "prompt"
+	// Blame: an agent is charged only with what it did itself, or what somebody
+	// concluded of it: not with the end of its host, the loss of its runner's
+	// container, or want of what a host should have.
+	Blame Invariant = "blame"
 	// Recovers: within patienceAfter of the last fault every permanent child
 	// of a supervisor that has not given up runs, and nothing else does.
 	Recovers Invariant = "recovers"
@@ -159,6 +164,7 @@ func (w *world) decided(parts []*decision) {
 			if e.Kind == tree.DoStart || e.Kind == tree.DoStop || e.Kind == tree.DoReport {
 				w.agent(e.Node).logged[effectKey{e.Kind, e.Incarnation}] = e.Runner
 			}
+			w.blamed(e)
 		}
 		if w.telling() {
 			w.tellDecision(d)
@@ -169,6 +175,25 @@ func (w *world) decided(parts []*decision) {
 			}
 		}
 	}
+}
+
+// blamed checks that a supervisor does not give up or escalate, and sets nobody
+// apart, while no agent has failed.
+func (w *world) blamed(e tree.Effect) {
+	switch e.Kind {
+	case tree.NoteGiveUp, tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteIsolate:
+	default:
+		return
+	}
+	for _, a := range w.agents {
+		if a.own > 0 {
+			return
+		}
+	}
+	if slices.ContainsFunc(w.Specs, func(n *tree.Spec) bool { return n.Significant }) {
+		return // whatever ends it ends its supervisor
+	}
+	w.broken(Blame, "%s of %s, and no agent has failed: %s", e.Kind, e.Node, e.Reason)
 }
 
 func (w *world) decidedUpon(a *agent, st *tree.State) {
@@ -192,6 +217,12 @@ func (w *world) decidedUpon(a *agent, st *tree.State) {
 		w.broken(Growing, "incarnation %d of %s is started again, after phase %s", n, a.name, a.phase)
 	}
 	a.phase = st.Phase
+	if st.Phase == tree.Watched {
+		a.own++ // what others do with it is charged to nobody but the proposals
+	}
+	if i := st.Isolation; a.own == 0 && (st.Attempts > 0 || i != nil && (len(i.Window) > 0 || i.Rounds > 0)) {
+		w.broken(Blame, "%s is charged with a failure (%s) and had none of its own", a.name, st.Why)
+	}
 }
 
 func (w *world) tellDecision(d *decision) {

@@ -151,6 +151,7 @@ func (s *supervisor) takenOver() {
 		s.arouse()
 	case s.leader.Stage() == leader.Leading && s.mode < leading:
 		s.mode = leading
+		s.leader.Gather(s.wall().Add(gatherFor))
 		s.w.tell(s.name, "leads")
 		s.after(s.r.between(time.Millisecond, checkEvery), s.checkUp)
 	}
@@ -203,7 +204,7 @@ func (s *supervisor) try(a *leader.Append, parts []*decision, done func()) {
 	s.attempt++
 	attempt, own := s.attempt, s.owner()
 	s.send(&s.r, func() {
-		if s.w.cut {
+		if s.w.cut || s.w.full {
 			return
 		}
 		seq := s.w.log.append(m.ID, parts[m.Part], m.Follow)
@@ -252,7 +253,7 @@ func (s *supervisor) snapshot() {
 	}
 	copied, whole := s.leader.CopySome(copiedAtOnce)
 	l := s.w.log
-	if !whole || s.w.cut || s.cut || s.revision != l.revision {
+	if !whole || s.w.cut || s.w.full || s.cut || s.revision != l.revision {
 		return
 	}
 	l.revision++

@@ -44,7 +44,7 @@ func (s *supervisor) poll() {
 // bucket does something with the lease, if the request for it arrives.
 func (s *supervisor) bucket(do func(l *lease)) {
 	s.send(&s.r, func() {
-		if !s.w.cut {
+		if !s.w.cut && !s.w.full {
 			do(&s.w.lease)
 		}
 	})

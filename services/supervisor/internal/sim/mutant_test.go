@@ -50,6 +50,7 @@ func mutants() []mutant {
 		{name: "takes a rival for itself", by: []Invariant{Replay}, edits: one(append_,
 			"case sequence > 0 && id == PartID(a.id, a.next):", "case sequence > 0:")},
 		{name: "no kill", by: []Invariant{DeadFirst, OneLives}, edits: one(step, "t.condemned(n, in)\n", "t.exited(n, in)\n")},
+		{name: "charges for hosts", by: []Invariant{Blame}, edits: one("tree/child.go", "case n.st.End.Blame() == BlameHost:", "case false:")},
 		{name: "no timers", by: []Invariant{Recovers}, edits: one(treeFile, "if due := n.due(); due > 0 {", "if due := n.due(); due > 0 && n.st.Phase != Waiting && n.st.Phase != Isolated {")},
 		{name: "no labels", by: []Invariant{Placed}, edits: one(place, "!ok || have != v", "false && (!ok || have != v)")},
 		{name: "no listening", by: []Invariant{Alone}, edits: one(listen, "case tree.Claiming:\n\t\treturn true", "case tree.Claiming:\n\t\treturn false")},

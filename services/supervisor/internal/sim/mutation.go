@@ -40,6 +40,9 @@ const (
 	EarlyConfirm Mutation = "early confirm"
 	// LostExits: ends that could not be told at once are never told.
 	LostExits Mutation = "lost exits"
+	// BlamesAgents: a runner that returns reports what ended with its host, or
+	// was never begun, as failures of the agents.
+	BlamesAgents Mutation = "blames agents"
 	// RetriedFailure: a start that has failed may yet succeed.
 	RetriedFailure Mutation = "retried failure"
 )
@@ -57,6 +60,7 @@ func Mutations() map[Mutation][]Invariant {
 		NoLedger:       {OneLives},
 		StopForgotten:  {DeadFirst},
 		RetriedFailure: {DeadFirst},
+		BlamesAgents:   {Blame},
 		NoBootFence:    {OneLives, DeadFirst},
 		NoLoss:         {Recovers},
 		HastyLoss:      {DeadFirst, OneLives},

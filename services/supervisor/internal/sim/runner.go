@@ -15,6 +15,12 @@ type runner struct {
 	name    string
 	r       stream
 	up, cut bool
+	// told is the last decision that it was told of. It refuses starts by senders
+	// that know less; a runner that starts anew has forgotten that.
+	told uint64
+	// starved runners cannot start anything, for want of what their host should
+	// have.
+	starved bool
 	// dead runners are gone with their host, mostly for good.
 	dead bool
 	life uint64
@@ -35,7 +41,11 @@ type record struct {
 	// stopped is the incarnation up to which it was ordered to stop.
 	stopped uint64
 	failed  uint64
-	normal  bool
+	// declined is the incarnation that was not started for want of resources.
+	declined uint64
+	normal   bool
+	// lost says that it ended with its host.
+	lost    bool
 	process *process
 	outbox  []told
 	// telling is set while the first of the outbox is on its way.
@@ -69,12 +79,14 @@ const (
 	codeExited       = "already_exited"
 	codeFailed       = "start_failed"
 	codeFenced       = "fenced"
+	codeNoResources  = "no_resources"
 )
 
 type answer struct {
 	code        string
 	incarnation uint64
 	normal      bool
+	lost, live  bool
 }
 
 func newRunner(w *world, i int) *runner {
@@ -95,14 +107,19 @@ func (r *runner) record(agent string) *record {
 }
 
 // start answers a start command.
-func (r *runner) start(a *agent, n uint64, boot int, reply func(answer)) {
+func (r *runner) start(a *agent, n uint64, boot int, decision uint64, reply func(answer)) {
+	if decision < r.told {
+		reply(answer{code: codeFenced})
+		return
+	}
+	r.told = decision
 	if boot > 0 && boot != r.boot && r.w.opt.Break != NoBootFence {
 		reply(answer{code: codeFenced})
 		return
 	}
 	rec := r.record(a.name)
 	if rec.state == starting {
-		rec.waiting = append(rec.waiting, func() { r.start(a, n, boot, reply) })
+		rec.waiting = append(rec.waiting, func() { r.start(a, n, boot, decision, reply) })
 		return
 	}
 	live, broken := rec.state == running, r.w.opt.Break
@@ -111,19 +128,27 @@ func (r *runner) start(a *agent, n uint64, boot int, reply func(answer)) {
 		reply(answer{code: codeOK})
 		return
 	case n < rec.highest && broken != NoFence:
-		reply(answer{code: codeStale})
+		reply(answer{code: codeStale, incarnation: rec.highest, live: live})
 		return
 	case live && broken != SecondCopy:
 		reply(answer{code: codeStillRunning, incarnation: rec.incarnation})
 		return
 	case rec.state == exited && n == rec.incarnation && broken != NoFence:
-		reply(answer{code: codeExited, normal: rec.normal})
+		reply(answer{code: codeExited, normal: rec.normal, lost: rec.lost})
 		return
 	case n <= rec.stopped && broken != StopForgotten && broken != NoFence:
 		reply(answer{code: codeExited})
 		return
+	case n == rec.declined:
+		reply(answer{code: codeNoResources})
+		return
 	case n == rec.failed && broken != RetriedFailure:
 		reply(answer{code: codeFailed})
+		return
+	}
+	if r.starved {
+		rec.highest, rec.declined = max(rec.highest, n), n // and never will
+		reply(answer{code: codeNoResources})
 		return
 	}
 	rec.highest, rec.incarnation, rec.state, rec.stopped, rec.process = max(rec.highest, n), n, starting, 0, nil
@@ -133,6 +158,7 @@ func (r *runner) start(a *agent, n uint64, boot int, reply func(answer)) {
 			return
 		}
 		if a.startFails() {
+			a.own++
 			rec.state, rec.failed = idle, n
 			r.w.tell(r.name, "cannot start "+a.name)
 			reply(answer{code: codeFailed})
@@ -194,10 +220,13 @@ func (r *runner) ended(rec *record, p *process, known bool) {
 }
 
 func (r *runner) recordEnd(rec *record, agent string, n uint64, normal bool) {
-	rec.state, rec.normal = exited, normal
+	rec.state, rec.normal, rec.lost = exited, normal, false
 	in := tree.Input{Kind: tree.Exited, Node: agent, Incarnation: n, Normal: normal, At: r.w.now, Reason: "exit"}
-	if rec.stopped > 0 {
+	switch {
+	case rec.stopped > 0:
 		in.Normal, in.Reason = true, "requested"
+	case r.w.opt.Break != BlamesAgents && (rec.process == nil || rec.process.withHost):
+		in.Kind, in.Reason, rec.lost = tree.Lost, "ended with its host", true // or its runner had not begun it
 	}
 	rec.outbox = append(rec.outbox, told{id: r.name + "." + agent + "." + strconv.FormatUint(n, 10), in: in})
 	r.publish(rec)
@@ -222,7 +251,7 @@ func (r *runner) publish(rec *record) {
 		r.publish(rec)
 	}
 	r.w.send(&r.r, func() {
-		if r.cut || r.w.cut || r.life != life {
+		if r.cut || r.w.cut || r.w.full || r.life != life {
 			return
 		}
 		r.w.log.publish(first.id, first.in)
@@ -239,6 +268,7 @@ func (r *runner) crash(rest time.Duration) {
 	r.w.tell(r.name, "is killed")
 	r.away()
 	r.up = false
+	r.told = 0
 	r.life++
 	for _, name := range r.order {
 		rec := r.ledger[name]

@@ -30,6 +30,14 @@ const (
 	CrashRunner FaultKind = "runner crashes"
 	// RebootHost: a runner and all its agents die; the runner is back after For.
 	RebootHost FaultKind = "host reboots"
+	// RestartContainer: a runner and all its agents die, and the runner is back
+	// after For, on the same boot of the host.
+	RestartContainer FaultKind = "container restarts"
+	// FillDisk: the log can be read, and takes nothing more for For.
+	FillDisk FaultKind = "disk is full"
+	// Starve: a runner has no descriptors, processes, memory or disk to start
+	// anything with for For.
+	Starve FaultKind = "runner is starved"
 	// LoseHost: a runner and all its agents die, and are given up. The runner is
 	// back after For; 0 is never.
 	LoseHost FaultKind = "host is lost"
@@ -96,9 +104,9 @@ func (f Fault) String() string {
 		s = fmt.Sprintf("%s: supervisor-%d for %s, at %s", s, f.Of, f.For, [...]string{"once", "the next append", "the next answer", "the next effect"}[f.Point])
 	case SkewClock, CutSupervisor:
 		s = fmt.Sprintf("%s: supervisor-%d, %s", s, f.Of, f.For)
-	case CrashRunner, RebootHost, CutRunner, LoseHost:
+	case CrashRunner, RebootHost, CutRunner, LoseHost, RestartContainer, Starve:
 		s = fmt.Sprintf("%s: runner-%d for %s", s, f.Of, f.For)
-	case CutLog, Storm:
+	case CutLog, Storm, FillDisk:
 		s = fmt.Sprintf("%s for %s", s, f.For)
 	case AgentExits:
 		s = fmt.Sprintf("%s: %s, normal %t", s, f.Node, f.Normal)
@@ -177,6 +185,7 @@ func Generate(seed uint64) Scenario {
 	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
 	s.moderate()
 	s.spread()
+	s.harden()
 	return s
 }
 

@@ -145,7 +145,7 @@ func TestMutations(t *testing.T) {
 			}
 		}
 	}
-	for _, i := range []Invariant{OneLives, Replay, DeadFirst, Prompt, Recovers} {
+	for _, i := range []Invariant{OneLives, Replay, DeadFirst, Prompt, Recovers, Blame} {
 		if !caught[i] {
 			t.Errorf("nothing shows that %q catches anything", i)
 		}

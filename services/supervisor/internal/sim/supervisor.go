@@ -66,8 +66,9 @@ type keeper struct {
 	lanes    leader.Lanes[*sent]
 	watching map[string]bool
 	// apart are the agents that a stored decision left to others.
-	apart map[string]bool
-	known string // the runners last heard of
+	apart   map[string]bool
+	known   string // the runners that take starts, as last decided upon
+	visited map[string]*visit
 	// boots are those of the runners' hosts, as far as known.
 	boots map[string]int
 	// freed is when each agent's last order was done.
@@ -206,7 +207,7 @@ func (s *supervisor) wall() tree.Instant { return s.w.now.Add(s.skew) }
 // open reads the tree and takes its place as the one who decides.
 func (s *supervisor) open() {
 	s.w.check.reborn(s)
-	s.mode, s.keeper = opening, keeper{freed: map[string]mark{}, watching: map[string]bool{}, apart: map[string]bool{}, boots: map[string]int{}, opened: s.w.now}
+	s.mode, s.keeper = opening, keeper{visited: map[string]*visit{}, freed: map[string]mark{}, watching: map[string]bool{}, apart: map[string]bool{}, boots: map[string]int{}, opened: s.w.now}
 	s.after(s.r.between(time.Millisecond, 20*time.Millisecond), func() {
 		if s.w.cut || s.cut {
 			s.open()
@@ -287,7 +288,7 @@ func (s *supervisor) checkUp() {
 			s.lookForLost()
 			s.lookForReboots()
 		}
-		available, names := s.w.available(s.opened)
+		available, names := s.visits()
 		if names != s.known {
 			s.known = names
 			s.post(arrival{Input: tree.Input{Kind: tree.Runners, Runners: available}})

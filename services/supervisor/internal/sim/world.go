@@ -70,11 +70,11 @@ type world struct {
 	excused map[string]bool
 	check   checker
 
-	// calm is set once faults have ceased; cut and stormy while the log is cut
-	// off or the network is bad.
-	calm, cut, stormy bool
-	settledAt         tree.Instant
-	violation         *Violation
+	// calm is set once faults have ceased; cut, full and stormy while the log is cut
+	// off, takes nothing more, or the network is bad.
+	calm, cut, stormy, full bool
+	settledAt               tree.Instant
+	violation               *Violation
 }
 
 // epoch is when every run begins.

@@ -161,6 +161,9 @@ func (t *Tree) ended(n *node) {
 	case n.spec.Restart == Temporary, n.spec.Restart == Transient && n.st.End.normal():
 		t.finish(n)
 		t.autoShutdown(p, n)
+	case n.st.End.Blame() == BlameHost:
+		// No failure, whatever the strategy and the limit make of failures.
+		t.restart(n)
 	case p.spec.Supervisor.Strategy.Escalates():
 		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
 		if t.contained(p, NoteEscalate, "child "+n.spec.ID+" failed: "+n.st.Why) {
@@ -168,8 +171,6 @@ func (t *Tree) ended(n *node) {
 		}
 		t.emit(Effect{Kind: NoteEscalate, Node: p.spec.ID, Reason: "child " + n.spec.ID + " failed", Event: n.st.Cause, Chain: n.st.Chain})
 		t.shutdown(p, Escalated, EndEscalated, "child "+n.spec.ID+" failed: "+n.st.Why)
-	case n.st.End.Blame() == BlameHost:
-		t.restart(n)
 	case p.spec.Supervisor.isolates():
 		if t.admitted(n, false) {
 			t.restart(n)

@@ -28,12 +28,12 @@ func (t *Tree) propose(n *node, normal bool, why, cause, chain string) {
 			t.suggest(p, NoteEscalate, 0, why, cause, chain)
 			t.propose(p, true, why, cause, chain)
 		}
+	case n.st.End.Blame() == BlameHost:
+		t.proposeRestart(n, why, cause, chain)
 	case p.spec.Supervisor.Strategy.Escalates():
 		why = "child " + n.spec.ID + " failed: " + why
 		t.suggest(p, NoteEscalate, 0, why, cause, chain)
 		t.propose(p, false, why, cause, chain)
-	case n.st.End.Blame() == BlameHost:
-		t.proposeRestart(n, why, cause, chain)
 	case p.spec.Supervisor.isolates():
 		if t.admitted(n, true) {
 			t.proposeRestart(n, why, cause, chain)

@@ -16,8 +16,8 @@ import (
 // somebody else to know.
 func TestWays(t *testing.T) {
 	t.Parallel()
-	s := stroll{Rand: rand.New(rand.NewPCG(1, 2)), t: t, ways: map[way]int{}}
-	for range 6000 {
+	s := stroll{Rand: rand.New(rand.NewPCG(1, 3)), t: t, ways: map[way]int{}}
+	for range 12000 {
 		s.walk(50)
 	}
 	documented := documentedWays(t)
