@@ -9,6 +9,8 @@ import (
 )
 
 type configCmd struct {
+	Diff  configDiffCmd  `cmd:"" help:"Show what a file would change of the running tree."`
+	Apply configApplyCmd `cmd:"" help:"Apply a file to the running tree, and restart what changed, a few agents at a time."`
 	Check configCheckCmd `cmd:"" help:"Check a file and list what is wrong with it, and what will not work out as it seems."`
 }
 

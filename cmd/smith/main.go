@@ -35,7 +35,7 @@ type cli struct {
 	Child  childCmd  `cmd:"" help:"Add, remove, restart, terminate, scale, move, suspend and resume agents."`
 	Drain  drainCmd  `cmd:"" help:"Stop the whole tree, in order."`
 	Mode   modeCmd   `cmd:"" help:"Set what is enforced and what is only proposed, and compare proposals with what happened."`
-	Config configCmd `cmd:"" help:"Check configuration files."`
+	Config configCmd `cmd:"" help:"Check configuration files, show what they would change, and apply them."`
 
 	Detector detectorCmd `cmd:"" help:"Explain how silence is judged, record what is heard, rehearse other settings."`
 

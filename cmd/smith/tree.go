@@ -45,7 +45,7 @@ func (c *treeCmd) Run(a *app) error {
 	if tree.At != nil {
 		when = fmt.Sprintf(" at sequence %d, %s", tree.Sequence, tree.At.Local().Format("2006-01-02 15:04:05.000"))
 	}
-	_, err = fmt.Fprintf(a.stdout, "\ntree %s, decision %d by %s%s\n", tree.Tree, tree.Decision, tree.Supervisor, when)
+	_, err = fmt.Fprintf(a.stdout, "\ntree %s, decision %d by %s%s\n%s", tree.Tree, tree.Decision, tree.Supervisor, when, rollingLine(tree.Rolling))
 	return err
 }
 
@@ -64,6 +64,9 @@ func walkTree(n contracts.NodeView, first, rest string, rows *[][]string) {
 	}
 	if n.Reason != "" {
 		status += " (" + clip(n.Reason, 60) + ")"
+	}
+	if n.Outdated {
+		status += ", outdated"
 	}
 	if n.Until != nil {
 		status += " until " + n.Until.Local().Format("15:04:05.000")
@@ -186,7 +189,6 @@ type nodeFlags struct {
 
 type (
 	childRemoveCmd    struct{ nodeFlags }
-	childRestartCmd   struct{ nodeFlags }
 	childTerminateCmd struct{ nodeFlags }
 	childSuspendCmd   struct{ nodeFlags }
 	childResumeCmd    struct{ nodeFlags }
@@ -194,10 +196,6 @@ type (
 
 func (childRemoveCmd) Help() string {
 	return "Examples:\n  smith child remove crawler-9\n  smith child remove research --reason 'not needed any more'"
-}
-
-func (childRestartCmd) Help() string {
-	return "Examples:\n  smith child restart crawler-1\n  smith child restart research --reason 'new version'"
 }
 
 func (childTerminateCmd) Help() string {
@@ -213,7 +211,6 @@ func (childResumeCmd) Help() string {
 }
 
 func (c *childRemoveCmd) Run(a *app) error    { return c.order(a, "remove") }
-func (c *childRestartCmd) Run(a *app) error   { return c.order(a, "restart") }
 func (c *childTerminateCmd) Run(a *app) error { return c.order(a, "terminate") }
 
 func (c *childSuspendCmd) Run(a *app) error { return c.order(a, "suspend") }

@@ -9,6 +9,7 @@ import (
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/up"
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/natsd"
+	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -23,6 +24,7 @@ type upCmd struct {
 
 func (upCmd) Help() string {
 	return `Prints "ready nats://HOST:PORT" once everything serves. SIGTERM stops the agents and then everything else.
+SIGHUP reads the configuration again and applies it, as smith config apply does.
 
 Examples:
   smith up
@@ -44,6 +46,7 @@ func (c *upCmd) Run(a *app) error {
 	}
 	err = up.Run(a.ctx, up.Options{
 		Listen: c.Listen, StoreDir: dir, HTTP: c.HTTP, Runner: c.Runner, KeepAgents: c.KeepAgents, File: f, Log: a.log,
+		Reload: shell.Hangups(a.ctx),
 	}, func(url string) { fmt.Fprintln(a.stdout, "ready", url) })
 	if errors.Is(err, natsd.ErrListenAddress) {
 		return fmt.Errorf("%w: --listen: %w", errUsage, err)

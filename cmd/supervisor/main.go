@@ -13,7 +13,7 @@ import (
 func main() {
 	program := shell.Program{
 		Service:     "supervisor",
-		Description: "Decides what is restarted, by tree, strategy and policy.",
+		Description: "Decides what is restarted, by tree, strategy and policy. SIGHUP makes it read its configuration again and apply it.",
 		Examples: []string{
 			"supervisor --server nats://nats.example.com:4222 --config supervision-config.yaml",
 			"supervisor --context prod --config supervision-config.yaml --http :9103",
@@ -22,6 +22,7 @@ func main() {
 		Run: func(ctx context.Context, env shell.Env, f *config.File) error {
 			cfg := supervisor.FromFile(f)
 			cfg.EndWhenStuck = true
+			cfg.Reload = shell.Hangups(ctx)
 			return supervisor.Run(ctx, env, cfg)
 		},
 	}

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"path/filepath"
 	"sync/atomic"
 	"time"
 
@@ -24,7 +23,7 @@ func configuration(f *config.File) (keeper.Configuration, error) {
 	if err != nil {
 		return keeper.Configuration{}, err
 	}
-	return keeper.Configuration{File: f, Source: ConfigSource(f.Path), Specs: all, Environments: environments(f), Sections: sections(f)}, nil
+	return keeper.Configuration{File: f, Source: config.SourceOf(f.Path), Specs: all, Environments: environments(f), Sections: sections(f)}, nil
 }
 
 // readConfiguration reads a file that was sent, with what overrides settings in
@@ -35,22 +34,6 @@ func readConfiguration(name, text string) (keeper.Configuration, error) {
 		return keeper.Configuration{}, err
 	}
 	return configuration(f)
-}
-
-// ConfigSource names a file so that its readings can be told apart: HOST:PATH.
-// No file has no name.
-func ConfigSource(path string) string {
-	if path == "" {
-		return ""
-	}
-	if whole, err := filepath.Abs(path); err == nil {
-		path = whole
-	}
-	host, err := os.Hostname()
-	if err != nil {
-		host = "localhost"
-	}
-	return host + ":" + path
 }
 
 // sections are digests of the parts of a file that services read only when they

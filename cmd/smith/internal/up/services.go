@@ -37,6 +37,7 @@ func (o Options) services() []service {
 		{contracts.ServiceSupervisor, o.File.Shutdown.DrainTimeout + drainMargin, func(ctx context.Context, env shell.Env) error {
 			cfg := supervisor.FromFile(o.File)
 			cfg.DrainOnStop = !o.KeepAgents
+			cfg.Reload = o.Reload
 			return supervisor.Run(ctx, env, cfg)
 		}},
 	}

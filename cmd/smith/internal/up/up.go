@@ -36,7 +36,10 @@ type Options struct {
 	// KeepAgents leaves agents running when everything else stops.
 	KeepAgents bool
 	File       *config.File
-	Log        *slog.Logger
+	// Reload has the file read again, and applied, each time that it gives
+	// something.
+	Reload <-chan struct{}
+	Log    *slog.Logger
 }
 
 const (

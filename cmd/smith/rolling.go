@@ -1,0 +1,112 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// rollFlags ask for agents to be restarted a few at a time.
+type rollFlags struct {
+	Rolling        bool `help:"Restart the agents at and below the node a few at a time, each only when the one before is up and verified."`
+	Outdated       bool `help:"The same, for the agents only that run what their configuration no longer says; without a node, in the whole tree."`
+	MaxUnavailable int  `placeholder:"N" help:"With --rolling or --outdated: how many may be down at once (default 1)."`
+}
+
+type childRestartCmd struct {
+	clientFlags
+	rollFlags
+	Node   string `arg:"" optional:"" help:"The agent or supervisor node."`
+	Reason string `help:"Recorded with the decision."`
+}
+
+func (childRestartCmd) Help() string {
+	return "Examples:\n  smith child restart crawler-1\n  smith child restart research --reason 'new version'\n" +
+		"  smith child restart research --rolling --max-unavailable 2\n  smith child restart --outdated"
+}
+
+func (c *childRestartCmd) Run(a *app) error {
+	switch {
+	case c.Node == "" && !c.Outdated:
+		return usagef("name the agent or supervisor node to restart; root is the whole tree")
+	case c.MaxUnavailable != 0 && !c.Rolling && !c.Outdated || c.MaxUnavailable < 0:
+		return usagef("--max-unavailable %d: at least 1, and only with --rolling or --outdated", c.MaxUnavailable)
+	case !c.Rolling && !c.Outdated:
+		return nodeFlags{c.clientFlags, c.Node, c.Reason}.order(a, "restart")
+	}
+	nc, err := c.connect(a)
+	if err != nil {
+		return err
+	}
+	defer nc.Close()
+	v, err := askOn[contracts.RollingView](a, c.clientFlags, nc, contracts.ServiceSupervisor, "roll", contracts.RollRequest{
+		Node: c.Node, Outdated: c.Outdated, MaxUnavailable: c.MaxUnavailable, Reason: c.Reason, By: operator(),
+	})
+	if err != nil {
+		return err
+	}
+	done, err := followRolling(a, c.clientFlags, nc, &v)
+	switch {
+	case err != nil:
+		return err
+	case c.JSON:
+		return a.printJSON(done)
+	case v.State == contracts.RollingNone:
+		_, err = fmt.Fprintln(a.stdout, "restart: nothing to do")
+		return err
+	}
+	_, err = fmt.Fprintln(a.stdout, "restart: done")
+	return err
+}
+
+// rollingLine is a rolling restart below a tree.
+func rollingLine(r *contracts.RollingView) string {
+	switch {
+	case r == nil:
+		return ""
+	case r.State == contracts.RollingStopped:
+		return fmt.Sprintf("rolling restart stopped after %d of %s: %s\n", r.Done, plural(r.Total, "agent"), shell.OneLine(r.Reason))
+	}
+	return fmt.Sprintf("rolling restart: %d of %s, at most %d at once, now %s\n", r.Done, plural(r.Total, "agent"), r.MaxUnavailable, strings.Join(r.Now, ", "))
+}
+
+// rollingPoll is how often a rolling restart is asked about.
+const rollingPoll = 300 * time.Millisecond
+
+// followRolling waits until a rolling restart is over, whoever decides meanwhile.
+// One that is stopped is an error.
+func followRolling(a *app, f clientFlags, nc *nats.Conn, v *contracts.RollingView) (*contracts.RollingView, error) {
+	if v == nil || v.State == contracts.RollingNone {
+		return v, nil
+	}
+	shows := newProgress(a, f.JSON)
+	defer shows.close()
+	id, heard := v.ID, time.Now()
+	for now := *v; ; {
+		switch {
+		case now.State == contracts.RollingNone || now.ID != id:
+			done := *v
+			done.State, done.Done, done.Now = contracts.RollingNone, v.Total, nil
+			return &done, nil
+		case now.State == contracts.RollingStopped:
+			return &now, fmt.Errorf("rolling restart stopped after %d of %s: %s; the others are left as they are: see smith tree, and smith child restart --outdated to go on", now.Done, plural(now.Total, "agent"), shell.OneLine(now.Reason))
+		}
+		shows.set(fmt.Sprintf("rolling restart: %d of %s, now %s", now.Done, plural(now.Total, "agent"), strings.Join(now.Now, ", ")))
+		if err := shell.Pause(a.ctx, rollingPoll); err != nil {
+			return &now, errors.New("interrupted; the rolling restart is under way and goes on; look with smith tree")
+		}
+		next, err := askOn[contracts.RollingView](a, f, nc, contracts.ServiceSupervisor, "rolling", contracts.RollingRequest{})
+		switch {
+		case err == nil:
+			now, heard = next, time.Now()
+		case a.ctx.Err() == nil && time.Since(heard) > silentFor:
+			return &now, fmt.Errorf("rolling restart: no supervisor answers: %w", err)
+		}
+	}
+}
