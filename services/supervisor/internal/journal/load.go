@@ -23,6 +23,9 @@ type State struct {
 	Fresh bool
 	// Folded is how many decisions were read beyond the snapshot.
 	Folded int
+	// Missing is how many decisions between the snapshot and those were not there:
+	// the log kept them for less time than was needed.
+	Missing uint64
 }
 
 // Load reads the tree: the last snapshot, and every decision since. From then
@@ -51,6 +54,10 @@ func (j *Journal) Load(ctx context.Context) (State, error) {
 	}
 	if err := j.fold(ctx, &st, last.Sequence); err != nil {
 		return State{}, err
+	}
+	if st.Missing > 0 {
+		j.env.Log.Error("the log has forgotten decisions that the last snapshot lacks; what they said is lost, and the tree is completed from the configuration and from what runners have",
+			"tree", j.tree, "decisions", st.Missing, "incomplete", st.Tree.Prune())
 	}
 	return st, nil
 }
@@ -117,6 +124,7 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 func (j *Journal) apply(st *State, d *decisionlog.Decision, shared *tree.Shared) {
 	if d.Number != j.number+1 {
 		j.env.Log.Error("decisions are missing from the log; the tree may lack changes", "tree", j.tree, "after", j.number, "next", d.Number)
+		st.Missing += max(d.Number, j.number+1) - j.number - 1
 	}
 	j.number, st.Cursor = d.Number, d.Cursor
 	st.Folded++

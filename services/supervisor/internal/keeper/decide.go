@@ -79,7 +79,7 @@ func (k *Keeper) conclude(b *leader.Batch, commands []fleet.Command) {
 	if b.MustStore() && !b.Claims() {
 		k.opt.Metrics.decided(k, b)
 	}
-	k.snapshotIfDue(b.Changes)
+	k.lacking(b)
 }
 
 // carryOut hands on the orders whose decisions are stored. Those that were

@@ -133,7 +133,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	k := &Keeper{
 		env: env, opt: opt, inbox: make(chan arrival, inboxSize), queries: make(chan func()),
 		announce: make(chan *nats.Msg, 1024), waiting: map[string]*caller{}, began: map[string]tree.Instant{},
-		admit: make(chan visited, 64), opened: time.Now(), saving: saving{began: time.Now(), stored: make(chan error, 1)},
+		admit: make(chan visited, 64), opened: time.Now(), saving: saving{stored: make(chan error, 1)},
 	}
 	var err error
 	if k.journal, err = journal.Open(ctx, env, opt.Tree, opt.Guards); err != nil {
@@ -154,6 +154,9 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 		return nil, fmt.Errorf("configuration of tree %s: %w", opt.Tree, err)
 	}
 	k.leader = leader.New(leader.Options{MaxInputs: maxBatch, MaxChanged: maxChanged}, leader.State{Tree: k.tree, Number: k.journal.Number(), Cursor: st.Cursor}, k.opening)
+	if k.journal.Unsaved() > 0 {
+		k.saving.missed(k.now()) // among it may be orders
+	}
 	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", st.Cursor, "own_file", string(k.offer))
 	k.commands = fleet.NewCommander(ctx, env, opt.Own.File, k.environs.Get, opt.Reports, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
 	k.pulse, k.vital = newPulse(env), newPulse(env)
@@ -350,7 +353,7 @@ func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 			return nil, journal.ErrSuperseded
 		}
 	}
-	k.snapshotIfOld(time.Now())
+	k.lookAtLog(ctx)
 	expired, forgotten := k.registry.Expire(time.Now())
 	for _, runner := range forgotten {
 		k.commands.Drop(runner)

@@ -6,29 +6,23 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-const (
-	// snapshotEvery is how often a snapshot is stored in quiet times: the log
-	// forgets what is old.
-	snapshotEvery = 10 * time.Minute
-	// snapshotShare keeps large trees from being stored all the time: before
-	// the next snapshot, one change for every so many nodes is stored.
-	snapshotShare = 8
-	// copiedAtOnce bounds how long the loop copies nodes before it looks at
-	// what has come meanwhile: some 20 µs.
-	copiedAtOnce = 64
-)
+// copiedAtOnce bounds how long the loop copies nodes before it looks at what has
+// come meanwhile: some 20 µs.
+const copiedAtOnce = 64
 
 // saving is the making of a snapshot. The loop copies the tree bit by bit
 // between other things; packing and storing the copy goes on beside it.
 type saving struct {
 	sync.WaitGroup
-	// began is when the last one was begun, changes how many changes have been
-	// stored since.
-	began   time.Time
-	changes int
+	// lacks is what the last one, stored or being stored, lacks; its counts of
+	// decisions and nodes are filled in when they are needed.
+	lacks leader.Unsaved
+	// log is how much the log keeps, as far as known.
+	log leader.Retention
 	// copying can always be received from while there is something to copy.
 	copying <-chan struct{}
 	// under is what is being stored; the result comes on stored.
@@ -41,30 +35,46 @@ type saving struct {
 // idle reports whether no snapshot is being made.
 func (s *saving) idle() bool { return s.copying == nil && s.under == nil }
 
-// snapshotIfDue begins a snapshot when there is much that the last one lacks.
-// It takes note of what a decision changed.
-func (k *Keeper) snapshotIfDue(changes []tree.Change) {
+// lacking notes what a decision changed that the last snapshot lacks.
+func (k *Keeper) lacking(b *leader.Batch) {
+	if !b.MustStore() {
+		return
+	}
+	lacks := &k.saving.lacks
+	if lacks.Since == 0 {
+		lacks.Since, lacks.First = b.At, k.journal.Sequence()
+	}
+	lacks.Changes += len(b.Changes)
+	if lacks.Ordered == 0 && b.Ordered() {
+		lacks.Ordered = b.At
+	}
+	k.snapshotIfDue()
+}
+
+// snapshotIfDue begins a snapshot when it is time for one.
+func (k *Keeper) snapshotIfDue() {
 	s := &k.saving
-	s.changes += len(changes)
-	if k.journal.Unsaved() >= k.opt.SnapshotEvery && s.changes >= k.tree.Len()/snapshotShare {
-		k.beginSnapshot(time.Now())
+	lacks := s.lacks
+	lacks.Decisions, lacks.Nodes = k.journal.Unsaved(), k.tree.Len()
+	if !s.idle() || !lacks.SnapshotDue(k.now(), k.opt.SnapshotEvery, s.log) {
+		return
 	}
+	always := make(chan struct{})
+	close(always)
+	s.copying = always
+	k.leader.BeginSnapshot()
 }
 
-// snapshotIfOld begins a snapshot when the last one is old and lacks anything.
-func (k *Keeper) snapshotIfOld(now time.Time) {
-	if now.Sub(k.saving.began) > snapshotEvery && k.journal.Unsaved() > 0 {
-		k.beginSnapshot(now)
+// lookAtLog learns how much the log keeps and begins a snapshot if it is time for
+// one.
+func (k *Keeper) lookAtLog(ctx context.Context) {
+	if k.journal.Unsaved() == 0 && k.saving.log != (leader.Retention{}) {
+		return
 	}
-}
-
-func (k *Keeper) beginSnapshot(now time.Time) {
-	if s := &k.saving; s.idle() {
-		always := make(chan struct{})
-		close(always)
-		s.began, s.changes, s.copying = now, 0, always
-		k.leader.BeginSnapshot()
+	if log, err := k.journal.Retention(ctx); err == nil {
+		k.saving.log = log
 	}
+	k.snapshotIfDue()
 }
 
 // copySome copies some nodes; when that was the last, the copy is stored.
@@ -75,7 +85,7 @@ func (k *Keeper) copySome(ctx context.Context) {
 		return
 	}
 	s.under = k.journal.Saving(copied, k.leader.Cursor())
-	s.copying = nil
+	s.copying, s.lacks = nil, leader.Unsaved{}
 	under, sweep := s.under, !s.swept
 	s.swept = true
 	s.Go(func() {
@@ -93,10 +103,19 @@ func (k *Keeper) copySome(ctx context.Context) {
 func (k *Keeper) snapshotStored(err error) {
 	if err != nil {
 		k.env.Log.Warn("snapshot not stored", "tree", k.opt.Tree, "error", err)
+		k.saving.missed(k.now())
 	} else {
 		k.journal.Saved(k.saving.under)
 	}
 	k.saving.under = nil
+}
+
+// missed makes a snapshot that could not be stored due again, as after an order.
+func (s *saving) missed(now tree.Instant) {
+	s.lacks.Ordered = now
+	if s.lacks.Since == 0 {
+		s.lacks.Since = now
+	}
 }
 
 // lastSnapshotWithin bounds how long a keeper's end may be held up by a bucket

@@ -40,6 +40,12 @@ func (b *Batch) MustStore() bool { return b.claim || len(b.Changes) > 0 }
 // Claims reports whether it is the decision that takes the tree over.
 func (b *Batch) Claims() bool { return b.claim }
 
+// Ordered reports whether it changes anything that an operator has ordered or that
+// is configured.
+func (b *Batch) Ordered() bool {
+	return len(b.Changes) > 0 && slices.ContainsFunc(b.Steps, func(s Step) bool { return s.Kind == tree.Order || s.Kind == tree.Configure })
+}
+
 // Step is an input and what it led to.
 type Step struct {
 	Input

@@ -106,6 +106,33 @@ func remember(h []Entry, more ...Entry) []Entry {
 	return h
 }
 
+// Prune takes away the nodes of which parts are missing, with all below them, and
+// returns their names in order: what is left of a tree that its log has forgotten
+// in part.
+func (s *Snapshot) Prune() []string {
+	var pruned []string
+	for {
+		var gone []string
+		for id, r := range s.Nodes {
+			whole := r != nil && r.Spec != nil && r.State != nil
+			if !whole || r.Spec.Parent != "" && s.Nodes[r.Spec.Parent] == nil {
+				gone = append(gone, id)
+			}
+		}
+		if len(gone) == 0 {
+			slices.Sort(pruned)
+			return pruned
+		}
+		for _, id := range gone {
+			if r := s.Nodes[id]; r != nil && r.State != nil && r.State.Incarnation > 0 {
+				s.Apply(Change{ID: id, Removed: true, Tombstone: r.State.Incarnation})
+			}
+			delete(s.Nodes, id)
+		}
+		pruned = append(pruned, gone...)
+	}
+}
+
 // Validate reports why the snapshot is not that of a tree, or nil.
 func (s *Snapshot) Validate() error {
 	root := ""
