@@ -203,7 +203,7 @@ func readRoute(o *object) (r Route) {
 }
 
 func readEventStore(o *object, c *EventStore) {
-	o.duration("max_age", &c.MaxAge, time.Minute, longest)
+	o.duration("max_age", &c.MaxAge, contracts.DedupWindow, longest)
 	o.bytes("max_bytes", &c.MaxBytes, 1<<20)
 	o.integer("replicas", &c.Replicas, 1, 5)
 	if c.Replicas%2 == 0 {

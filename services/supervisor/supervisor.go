@@ -42,10 +42,10 @@ type Config struct {
 	// Reload makes the supervisor read its file again, and has it applied, each
 	// time that it gives something. Nil is for a file that is read once.
 	Reload <-chan struct{}
-	// SnapshotEvery is after how many decisions a snapshot is stored, which
-	// bounds what a successor reads; 0 means 1,000. In a tree of more than
-	// 8,000 nodes it is stored later, when one change for every eight nodes
-	// has been decided upon.
+	// SnapshotEvery is after how many decisions a snapshot is stored at the
+	// latest, which bounds what a successor reads; 0 means 1,000. In a tree of
+	// more than 8,000 nodes it is stored later, when one change for every eight
+	// nodes has been decided upon.
 	SnapshotEvery int
 	// EndWhenStuck ends with ErrStuck when nothing could be stored for a minute
 	// although the NATS server can be reached, so that whoever manages the

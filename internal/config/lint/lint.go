@@ -68,6 +68,7 @@ var rules = []struct {
 	{OddName, (*checker).oddName},
 	{NoTaker, (*checker).noTaker},
 	{TooManyAgents, (*checker).tooManyAgents},
+	{ShortRetention, (*checker).shortRetention},
 }
 
 // Rules lists every rule.
