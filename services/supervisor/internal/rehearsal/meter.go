@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -63,7 +62,7 @@ func newMeter(s tree.Snapshot, at tree.Instant) *meter {
 	for _, id := range slices.Sorted(maps.Keys(s.Nodes)) {
 		add(id)
 		if n := m.nodes[id]; n != nil && n.is == throttled {
-			m.count(decisionlog.EffectWord(tree.NoteBudget), id)
+			m.count(tree.NoteBudget, id)
 		}
 	}
 	return m
@@ -231,27 +230,27 @@ func (m *meter) life(agent string) *contracts.RehearsalLife {
 	return l
 }
 
-// count takes a decided effect into account.
-func (m *meter) count(kind, node string) {
+// count counts a decided effect.
+func (m *meter) count(kind tree.EffectKind, node string) {
 	switch kind {
-	case "start":
+	case tree.DoStart:
 		m.total.Starts++
 		m.life(node).Starts++
-	case "delay":
+	case tree.NoteRestart:
 		m.total.Restarts++
 		if n := m.nodes[node]; n != nil && n.agent {
 			m.life(node).Restarts++
 		}
-	case "budget":
+	case tree.NoteBudget:
 		m.total.BudgetWaits++
 		m.life(node).BudgetWaits++
-	case "isolate":
+	case tree.NoteIsolate:
 		m.total.Isolations++
-	case "escalate", "terminate", "cool_off":
+	case tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff:
 		m.total.Escalations++
-	case "give_up":
+	case tree.NoteGiveUp:
 		m.total.GiveUps++
-	case "propose":
+	case tree.Propose:
 		m.total.Proposals++
 	}
 }

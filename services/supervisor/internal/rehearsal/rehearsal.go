@@ -306,7 +306,7 @@ func (r *run) observe(d *decisionlog.Decision) {
 		r.fold.Apply(c)
 	}
 	for _, e := range d.Effects {
-		r.recorded.count(e.Kind, e.Node)
+		r.recorded.count(decisionlog.EffectKind(e.Kind), e.Node)
 	}
 	r.recorded.apply(d.Changes, d.At)
 }
@@ -315,7 +315,7 @@ func (r *run) observe(d *decisionlog.Decision) {
 func (r *run) stepAlt(in *tree.Input, now tree.Instant) ([]tree.Effect, error) {
 	effects := r.alt.Step(in, now, nil)
 	for _, e := range effects {
-		r.rehearsed.count(decisionlog.EffectWord(e.Kind), e.Node)
+		r.rehearsed.count(e.Kind, e.Node)
 		if in.Kind == tree.Configure && e.Kind == tree.DoReply && e.Result != tree.OK {
 			return nil, fmt.Errorf("%w: %s", ErrConfig, e.Reason)
 		}

@@ -150,14 +150,14 @@ func (b *book) input(d *decisionlog.Decision, index, k int, current map[string]u
 }
 
 func (b *book) effect(e contracts.DecisionEffect, at tree.Instant, current map[string]uint64) {
-	switch e.Kind {
-	case "start":
+	switch decisionlog.EffectKind(e.Kind) {
+	case tree.DoStart:
 		current[e.Node] = e.Incarnation
 		s := b.script(e.Node, e.Incarnation)
 		s.started, s.known = at, true
-	case "stop":
+	case tree.DoStop:
 		b.script(e.Node, e.Incarnation).stopped = at
-	case "emit":
+	case tree.DoReport:
 		b.script(e.Node, e.Incarnation).reported = at
 	}
 }

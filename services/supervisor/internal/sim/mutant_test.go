@@ -60,7 +60,7 @@ func mutants() []mutant {
 		{name: "keeps ordering", by: []Invariant{Modes}, edits: one(batch, "case c.State != nil && c.State.Phase == tree.Watched:", "case false:")},
 		{name: "shadow acts", by: []Invariant{Modes}, edits: []edit{
 			{batch, "case tree.DoStart, tree.DoStop, tree.DoReport:", "case tree.DoStart, tree.DoStop, tree.DoReport, tree.Propose:"},
-			{batch, "if !ok || spec.Agent == nil || st.Phase.Apart() {", "if !ok || spec.Agent == nil || e.Kind == tree.Propose && e.Action != tree.Proposed {"},
+			{batch, "if !ok || spec.Agent == nil || st.Phase.Apart() {", "if !ok || spec.Agent == nil || e.Kind == tree.Propose && e.Action != tree.ActionRestart {"},
 			{batch, "out = append(out, Order{Effect: e,", "if e.Kind == tree.Propose {\n\t\t\t\te.Kind = tree.DoStop\n\t\t\t}\n\t\t\tout = append(out, Order{Effect: e,"},
 		}},
 	}

@@ -166,7 +166,7 @@ func (t *Tree) ended(n *node) {
 		t.restart(n)
 	case p.spec.Supervisor.Strategy.Escalates():
 		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
-		if t.contained(p, NoteEscalate, "child "+n.spec.ID+" failed: "+n.st.Why) {
+		if t.contained(p, ActionEscalate, "child "+n.spec.ID+" failed: "+n.st.Why) {
 			return
 		}
 		t.emit(Effect{Kind: NoteEscalate, Node: p.spec.ID, Reason: "child " + n.spec.ID + " failed", Event: n.st.Cause, Chain: n.st.Chain})
@@ -227,7 +227,7 @@ func (t *Tree) autoShutdown(p, n *node) {
 		return
 	}
 	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
-	if !t.contained(p, NoteEscalate, "significant child "+n.spec.ID+" ended") {
+	if !t.contained(p, ActionEscalate, "significant child "+n.spec.ID+" ended") {
 		t.shutdown(p, Shutdown, EndCompleted, "significant child "+n.spec.ID+" ended")
 	}
 }
@@ -267,7 +267,7 @@ func (t *Tree) exceeded(p, n *node) {
 		note.Due = t.now.Add(p.spec.Supervisor.CoolOff)
 	default:
 		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
-		if t.contained(p, NoteEscalate, why) {
+		if t.contained(p, ActionEscalate, why) {
 			return
 		}
 		note.Kind = NoteEscalate

@@ -123,7 +123,7 @@ func (t *Tree) letGo(n *node) (awaited bool) {
 	if dropped {
 		end, why = cmp.Or(n.st.End, EndStopped), cmp.Or(n.st.Why, whyOrdered)
 		if t.mode(n) == Shadow {
-			t.suggest(n, Proposed, t.now, "it was under way: "+why, n.st.Cause, n.st.Chain)
+			t.suggest(n, ActionRestart, t.now, "it was under way: "+why, n.st.Cause, n.st.Chain)
 		}
 	}
 	n.st.Cause, n.st.Chain = t.cause, t.chain

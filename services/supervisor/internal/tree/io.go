@@ -238,6 +238,6 @@ type Effect struct {
 	Result       Result
 	// Attempt counts restarts for the backoff, from 1; it belongs to NoteRestart.
 	Attempt int
-	// Action belongs to Propose: restart, or the kind of the conclusion.
-	Action EffectKind
+	// Action belongs to Propose.
+	Action Action
 }

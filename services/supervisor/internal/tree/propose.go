@@ -4,13 +4,23 @@ import (
 	"time"
 )
 
-// Proposed is the action of a proposal to restart. Other proposals have the kind
-// of the conclusion: [NoteIsolate], or about supervisors [NoteEscalate],
-// [NoteTerminate], [NoteCoolOff], [NoteIgnore] or [NoteGiveUp].
-const Proposed EffectKind = "restart"
+// Action is what a proposal would have done.
+type Action string
+
+// Actions. A child is restarted or set apart; what a supervisor does that exceeds
+// its limit is called as the conclusion is.
+const (
+	ActionRestart   = Action(NoteRestart)
+	ActionIsolate   = Action(NoteIsolate)
+	ActionEscalate  = Action(NoteEscalate)
+	ActionTerminate = Action(NoteTerminate)
+	ActionCoolOff   = Action(NoteCoolOff)
+	ActionIgnore    = Action(NoteIgnore)
+	ActionGiveUp    = Action(NoteGiveUp)
+)
 
 // suggest emits a proposal.
-func (t *Tree) suggest(n *node, action EffectKind, due Instant, why, cause, chain string) {
+func (t *Tree) suggest(n *node, action Action, due Instant, why, cause, chain string) {
 	t.emit(Effect{Kind: Propose, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Reason: why, Event: cause, Chain: chain, Action: action})
 }
 
@@ -25,20 +35,20 @@ func (t *Tree) propose(n *node, normal bool, why, cause, chain string) {
 	case n.spec.Restart == Temporary, n.spec.Restart == Transient && normal:
 		if n.spec.Significant && p.spec.Supervisor.AutoShutdown == AnySignificant {
 			why = "significant child " + n.spec.ID + " ended"
-			t.suggest(p, NoteEscalate, 0, why, cause, chain)
+			t.suggest(p, ActionEscalate, 0, why, cause, chain)
 			t.propose(p, true, why, cause, chain)
 		}
 	case n.st.End.Blame() == BlameHost:
 		t.proposeRestart(n, why, cause, chain)
 	case p.spec.Supervisor.Strategy.Escalates():
 		why = "child " + n.spec.ID + " failed: " + why
-		t.suggest(p, NoteEscalate, 0, why, cause, chain)
+		t.suggest(p, ActionEscalate, 0, why, cause, chain)
 		t.propose(p, false, why, cause, chain)
 	case p.spec.Supervisor.isolates():
 		if t.admitted(n, true) {
 			t.proposeRestart(n, why, cause, chain)
 		} else {
-			t.suggest(n, NoteIsolate, t.setApart(n), "restart limit exceeded: "+why, cause, chain)
+			t.suggest(n, ActionIsolate, t.setApart(n), "restart limit exceeded: "+why, cause, chain)
 		}
 	case !t.within(p):
 		t.proposeExceeded(p, n, why, cause, chain)
@@ -75,20 +85,20 @@ func (t *Tree) proposeExceeded(p, n *node, reason, cause, chain string) {
 	s := p.st.Supervisor
 	if p.spec.Supervisor.Escalation == Ignore {
 		s.Proposed = s.Proposed[:len(s.Proposed)-1]
-		t.suggest(p, NoteIgnore, 0, why, cause, chain)
+		t.suggest(p, ActionIgnore, 0, why, cause, chain)
 		t.proposeRestart(n, reason, cause, chain)
 		return
 	}
 	s.Proposed = nil
 	switch e := p.spec.Supervisor.Escalation; {
 	case e == CoolOff:
-		t.suggest(p, NoteCoolOff, t.now.Add(p.spec.Supervisor.CoolOff), why, cause, chain)
+		t.suggest(p, ActionCoolOff, t.now.Add(p.spec.Supervisor.CoolOff), why, cause, chain)
 	case p.parent == nil:
-		t.suggest(p, NoteGiveUp, 0, why, cause, chain)
+		t.suggest(p, ActionGiveUp, 0, why, cause, chain)
 	case e == Terminate:
-		t.suggest(p, NoteTerminate, 0, why, cause, chain)
+		t.suggest(p, ActionTerminate, 0, why, cause, chain)
 	default:
-		t.suggest(p, NoteEscalate, 0, why, cause, chain)
+		t.suggest(p, ActionEscalate, 0, why, cause, chain)
 		t.propose(p, true, why, cause, chain)
 	}
 }
@@ -104,7 +114,7 @@ func (t *Tree) proposeRestart(n *node, why, cause, chain string) {
 		}
 	}
 	due := t.now.Add(delay)
-	t.suggest(n, Proposed, due, why, cause, chain)
+	t.suggest(n, ActionRestart, due, why, cause, chain)
 	t.proposeAlong(n, due, true, cause, chain)
 }
 
@@ -118,7 +128,7 @@ func (t *Tree) proposeAlong(n *node, due Instant, all bool, cause, chain string)
 			continue
 		}
 		if all || c.st.Phase == Watched && t.mode(c) == Shadow {
-			t.suggest(c, Proposed, due, string(s)+" because of "+n.spec.ID, cause, chain)
+			t.suggest(c, ActionRestart, due, string(s)+" because of "+n.spec.ID, cause, chain)
 		}
 	}
 }
@@ -126,7 +136,7 @@ func (t *Tree) proposeAlong(n *node, due Instant, all bool, cause, chain string)
 // contained keeps a supervisor that is not enforced from failing towards its
 // parent: the agents below it that are enforced all the same stop, it stays
 // down, and the rest is proposed.
-func (t *Tree) contained(p *node, action EffectKind, why string) bool {
+func (t *Tree) contained(p *node, action Action, why string) bool {
 	if p.parent == nil || t.mode(p) == Enforce {
 		return false
 	}
