@@ -117,6 +117,9 @@ func TestSupervisionCommands(t *testing.T) {
 	}
 	named := regexp.MustCompile("`(smith [^`]*)`").FindAllStringSubmatch(text, -1)
 	for _, m := range named {
+		if m[1] == "smith up" {
+			continue // what these commands talk to
+		}
 		if !slices.ContainsFunc(ran, func(line string) bool { return isCase(line, m[1]) }) {
 			t.Errorf("no block of docs/supervision runs `%s`", m[1])
 		}
