@@ -185,7 +185,7 @@ func (s *sup) restarted() (agents int) {
 	return agents
 }
 
-// crowded tells whether a limit is there for many agents together, so that one
+// crowded reports whether a limit is there for many agents together, so that one
 // alone need not exceed it.
 func (s *sup) crowded() bool { return !s.group() && !s.isolates() && s.restarted() > 10 }
 
@@ -201,9 +201,9 @@ func (s *sup) consequence() string {
 	case s.Escalation == config.EscalationTerminate:
 		return all + " stop until somebody starts them"
 	case s.Restart != config.Permanent:
-		return all + " stop for good"
+		return fmt.Sprintf("%s stop, and %q is not restarted", all, s.Name)
 	}
-	return fmt.Sprintf("%s stop, and %q decides what becomes of them", all, s.parent.Name)
+	return fmt.Sprintf("%s stop, and %q decides what happens to them", all, s.parent.Name)
 }
 
 // frantic is the pace of restarts for ever that makes a finding.
@@ -236,7 +236,7 @@ func (c *checker) endless(s *sup, k kid, l loop) bool {
 			return false
 		}
 		each = l.took + s.CoolOff
-		how = fmt.Sprintf("starts anew %s after it exceeded its limit", dur(s.CoolOff))
+		how = fmt.Sprintf("starts again %s after it exceeded its limit", dur(s.CoolOff))
 	case config.EscalationIsolate:
 		if exceeds := l; !c.limitOf(&exceeds, s, k) {
 			return false

@@ -33,7 +33,7 @@ type Finding struct {
 	Message, Advice string
 }
 
-// String gives one line: file:line:column: warning: setting: message; advice.
+// String returns one line: file:line:column: warning: setting: message; advice.
 func (f Finding) String() string {
 	var b strings.Builder
 	b.WriteString(f.File)
@@ -80,7 +80,7 @@ func Rules() []Rule {
 	return out
 }
 
-// Check gives every finding in a configuration, in the order of the file.
+// Check returns every finding in a configuration, in the order of the file.
 func Check(f *config.File) []Finding {
 	c := newChecker(f)
 	for _, r := range rules {
@@ -191,7 +191,7 @@ func (k kid) agents() int {
 	return k.count
 }
 
-// group tells whether a supervisor starts its children one after the other.
+// group reports whether a supervisor starts its children one after the other.
 func (s *sup) group() bool {
 	return s.Strategy.Group()
 }

@@ -64,7 +64,7 @@ const (
 	gaveUp fate = iota
 	// outOfReach: the failures come too slowly for the limit of the last.
 	outOfReach
-	// goesOn: the last restarts for ever, as its escalation says.
+	// goesOn: the last continues to restart for ever, as its escalation says.
 	goesOn
 	// vanished: the last ended, and its parent leaves it down.
 	vanished
@@ -151,8 +151,8 @@ func (c *checker) limitOf(l *loop, s *sup, child kid) bool {
 	return true
 }
 
-// restartedWith gives the agents beside a child that start with their supervisor,
-// and those that restart with the child.
+// restartedWith returns the other agents that start with their supervisor, and those
+// that restart with a child.
 func (s *sup) restartedWith(child kid) (siblings, along float64) {
 	failed := int64(slices.IndexFunc(s.kids, func(k kid) bool { return k.sup == child.sup && k.agent == child.agent }))
 	for i, k := range s.kids {
@@ -205,7 +205,7 @@ func (c *checker) failing(s *sup, k kid) (loop, bool) {
 	return loop{}, false
 }
 
-// counts tells whether a supervisor that exceeds its limit costs its parent a
+// counts reports whether a supervisor that exceeds its limit costs its parent a
 // restart.
 func (s *sup) counts() bool {
 	if s.Strategy.Escalates() {

@@ -17,7 +17,7 @@ const (
 	SplitGroup Rule = "split-group"
 )
 
-// enforced tells whether an agent is in the share of a mode: the supervisor
+// enforced reports whether an agent is in the share of a mode: the supervisor
 // chooses by the first eight bytes of the name's SHA-256, modulo 100.
 func enforced(m *config.Mode, agent string) bool {
 	if m == nil || m.Enforce >= 100 {

@@ -139,7 +139,7 @@ var separators = strings.NewReplacer("_", "", "-", "", " ", "", ".", "")
 
 func fold(s string) string { return strings.ToLower(separators.Replace(s)) }
 
-// slip tells whether a word of some length may be another mistyped: a letter too
+// slip reports whether a word of some length may be another mistyped: a letter too
 // many, too few, or two swapped. Another letter may well be another name.
 func slip(a, b string) bool {
 	if len(a) < len(b) {
