@@ -41,12 +41,34 @@ func (c *treeCmd) Run(a *app) error {
 	if err := a.table(header, rows); err != nil {
 		return err
 	}
+	if err := showOrphans(a, tree.Orphans); err != nil {
+		return err
+	}
 	when := ""
 	if tree.At != nil {
 		when = fmt.Sprintf(" at sequence %d, %s", tree.Sequence, tree.At.Local().Format("2006-01-02 15:04:05.000"))
 	}
 	_, err = fmt.Fprintf(a.stdout, "\ntree %s, decision %d by %s%s\n%s", tree.Tree, tree.Decision, tree.Supervisor, when, rollingLine(tree.Rolling))
 	return err
+}
+
+// showOrphans lists agents that run and are in no tree.
+func showOrphans(a *app, orphans []contracts.Orphan) error {
+	if len(orphans) == 0 {
+		return nil
+	}
+	var rows [][]string
+	for _, o := range orphans {
+		process := "-"
+		if o.PID > 0 {
+			process = fmt.Sprint(o.PID)
+		}
+		rows = append(rows, []string{o.Agent, fmt.Sprint(o.Incarnation), dash(o.Tree), o.Runner, process})
+	}
+	if _, err := fmt.Fprintln(a.stdout, "\norphans, which no supervisor decides about (smith child terminate ends one):"); err != nil {
+		return err
+	}
+	return a.table([]string{"AGENT", "INCARNATION", "OF TREE", "RUNNER", "PID"}, rows)
 }
 
 // modeColumn is that of the modes. It is shown where anything is not enforced.
@@ -199,7 +221,7 @@ func (childRemoveCmd) Help() string {
 }
 
 func (childTerminateCmd) Help() string {
-	return "Example:\n  smith child terminate crawler-1 --reason 'host under repair'"
+	return "An orphan, which smith tree shows below the tree, is ended too.\n\nExample:\n  smith child terminate crawler-1 --reason 'host under repair'"
 }
 
 func (childSuspendCmd) Help() string {

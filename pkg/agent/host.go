@@ -221,8 +221,11 @@ func (r *hosting) onList(req micro.Request) {
 	_ = json.Unmarshal(req.Data(), &cmd) // who says nothing fences nothing
 	r.mu.Lock()
 	r.fence = max(r.fence, cmd.Decision)
+	list.Decision = r.fence
 	for _, name := range slices.Sorted(maps.Keys(r.agents)) {
-		list.Agents = append(list.Agents, r.agents[name].viewLocked())
+		if name > cmd.After {
+			list.Agents = append(list.Agents, r.viewLocked(r.agents[name]))
+		}
 	}
 	r.mu.Unlock()
 	r.answer(req, list)

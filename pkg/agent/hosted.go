@@ -42,15 +42,15 @@ func (a *hosted) alive() bool {
 	}
 }
 
-func (a *hosted) viewLocked() contracts.RunnerAgent {
+func (r *hosting) viewLocked(a *hosted) contracts.RunnerAgent {
 	v := contracts.RunnerAgent{
-		Agent: a.cmd.Agent, Incarnation: a.cmd.Incarnation, State: "running", Started: &a.started, Exit: a.exit,
+		Agent: a.cmd.Agent, Incarnation: a.cmd.Incarnation, State: contracts.AgentRunning, Started: &a.started, Exit: a.exit, Tree: a.cmd.Tree,
 	}
 	switch {
 	case a.exit != nil:
-		v.State = "exited"
+		v.State, v.Event = contracts.AgentExited, r.eventID(a, "agent.ended")
 	case a.order != nil:
-		v.State = "stopping"
+		v.State = contracts.AgentStopping
 	}
 	return v
 }
@@ -96,6 +96,7 @@ func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
 		alive := known.exit == nil
 		switch {
 		case cmd.Incarnation < known.cmd.Incarnation:
+			reply.Live = alive && known.order == nil
 			reply.Code, reply.Error = contracts.RunnerStale, fmt.Sprintf("incarnation %d of agent %s is older than %d", cmd.Incarnation, cmd.Agent, known.cmd.Incarnation)
 			return reply
 		case cmd.Incarnation == known.cmd.Incarnation && alive:
@@ -168,6 +169,12 @@ func (r *hosting) launch(a *hosted, f Func, o Options) {
 		cancel()
 		r.mu.Lock()
 		a.err, a.exit = err, exitOf(err)
+		switch {
+		case a.order != nil:
+			a.exit.Blame = contracts.BlameOrder
+		case err == nil && r.stopping:
+			a.exit.Blame = contracts.BlameHost
+		}
 		r.living--
 		r.mu.Unlock()
 		close(a.done)
@@ -243,7 +250,7 @@ func neverStarted(cmd contracts.StopCommand) *hosted {
 	a := &hosted{
 		cmd:     contracts.StartCommand{Agent: cmd.Agent, Incarnation: cmd.Incarnation},
 		started: now, cancel: func() {}, abort: make(chan struct{}), done: make(chan struct{}), reported: make(chan struct{}),
-		order: &cmd, exit: &contracts.Exit{Code: 0, At: now, Tail: "stopped before it was started"},
+		order: &cmd, exit: &contracts.Exit{Code: 0, Blame: contracts.BlameOrder, At: now, Tail: "stopped before it was started"},
 	}
 	close(a.done)
 	close(a.reported)
@@ -280,8 +287,11 @@ func (r *hosting) report(e contracts.Event, err error) bool {
 }
 
 func (r *hosting) event(t contracts.EventType, a *hosted, at time.Time, stage string) *contracts.EventBuilder {
-	id := contracts.DerivedID(stage, r.Name, r.session, a.cmd.Agent, strconv.FormatUint(a.cmd.Incarnation, 10))
-	return contracts.NewEvent("runner/"+r.Name, t, a.cmd.Agent, at).ID(id)
+	return contracts.NewEvent("runner/"+r.Name, t, a.cmd.Agent, at).ID(r.eventID(a, stage))
+}
+
+func (r *hosting) eventID(a *hosted, stage string) string {
+	return contracts.DerivedID(stage, r.Name, r.session, a.cmd.Agent, strconv.FormatUint(a.cmd.Incarnation, 10))
 }
 
 func (r *hosting) startedEvent(a *hosted) (contracts.Event, error) {

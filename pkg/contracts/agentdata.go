@@ -100,6 +100,8 @@ const (
 	BlameAgent Blame = ""
 	// BlameHost: its host rebooted, or the container of its runner was restarted.
 	BlameHost Blame = "host"
+	// BlameOrder: it was ordered to end.
+	BlameOrder Blame = "order"
 )
 
 // Exit is how a process ended.

@@ -159,6 +159,19 @@ type TreeReply struct {
 	Runners []RunnerView `json:"runners,omitempty"`
 	// Rolling is a rolling restart that is under way or was stopped.
 	Rolling *RollingView `json:"rolling,omitempty"`
+	// Orphans are agents on runners that no supervisor decides about.
+	Orphans []Orphan `json:"orphans,omitempty"`
+}
+
+// Orphan is an agent that a runner has and no supervisor decides about: it was
+// started for another tree, or for one that is not known.
+type Orphan struct {
+	Agent       string     `json:"agent"`
+	Incarnation uint64     `json:"incarnation"`
+	Runner      string     `json:"runner"`
+	PID         int        `json:"pid,omitempty"`
+	Tree        string     `json:"tree,omitempty"`
+	Started     *time.Time `json:"started,omitempty"`
 }
 
 // NodeView is a node as operators see it.

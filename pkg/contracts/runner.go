@@ -39,6 +39,8 @@ type StartCommand struct {
 	// Decision is the number of the last decision about the tree that the
 	// sender knows; 0 means that it is not said. See [ListCommand].
 	Decision uint64 `json:"decision,omitempty"`
+	// Tree is the name of the tree that the agent belongs to.
+	Tree string `json:"tree,omitempty"`
 	// CausationID is the decision that ordered it, CorrelationID its story.
 	CausationID   string `json:"causationid,omitempty"`
 	CorrelationID string `json:"correlationid,omitempty"`
@@ -48,7 +50,7 @@ type StartCommand struct {
 func (c StartCommand) Validate() error {
 	errs := []error{
 		validateIDs("agent", c.Agent), validateCapabilities(c.Capabilities),
-		validateReference("boot_id", c.BootID), validateReference("causationid", c.CausationID), validateReference("correlationid", c.CorrelationID),
+		validateReference("tree", c.Tree), validateReference("boot_id", c.BootID), validateReference("causationid", c.CausationID), validateReference("correlationid", c.CorrelationID),
 	}
 	add := func(format string, args ...any) { errs = append(errs, fmt.Errorf(format, args...)) }
 	if c.Type != "" {
@@ -105,6 +107,8 @@ type ListCommand struct {
 	// not wanted any more arrives later. 0 fences nothing. The runner forgets it
 	// when it starts anew.
 	Decision uint64 `json:"decision,omitempty"`
+	// After is the last agent of the page before, where a list has several.
+	After string `json:"after,omitempty"`
 }
 
 // StopCommand is the body of smith.runner.<runner>.stop. It ends every
@@ -162,6 +166,9 @@ const (
 	RunnerNotStopped RunnerCode = "not_stopped"
 	// RunnerFull: the runner is at its limit.
 	RunnerFull RunnerCode = "full"
+	// RunnerNoResources: the host lacks descriptors, processes, memory or disk.
+	// Nothing was started; the incarnation may be tried again.
+	RunnerNoResources RunnerCode = "no_resources"
 	// RunnerStopping: the runner is shutting down.
 	RunnerStopping RunnerCode = "stopping"
 	// RunnerInternal: the runner failed; the error says how.
@@ -175,25 +182,11 @@ type RunnerReply struct {
 	Agent string     `json:"agent,omitempty"`
 	// Incarnation is the one the reply speaks of: for stale_incarnation the
 	// newest known, for still_running the living one.
-	Incarnation uint64     `json:"incarnation,omitempty"`
-	PID         int        `json:"pid,omitempty"`
-	Started     *time.Time `json:"started,omitempty"`
-	Exit        *Exit      `json:"exit,omitempty"`
-}
-
-// RunnerList is the reply to smith.runner.<runner>.list.
-type RunnerList struct {
-	Runner string        `json:"runner"`
-	Agents []RunnerAgent `json:"agents"`
-}
-
-// RunnerAgent is one agent that a runner knows.
-type RunnerAgent struct {
-	Agent       string `json:"agent"`
-	Incarnation uint64 `json:"incarnation"`
+	Incarnation uint64 `json:"incarnation,omitempty"`
 	PID         int    `json:"pid,omitempty"`
-	// State is running, stopping or exited.
-	State   string     `json:"state"`
+	// Live is set with stale_incarnation when the newest one lives and was not
+	// ordered to end; PID is then its process.
+	Live    bool       `json:"live,omitempty"`
 	Started *time.Time `json:"started,omitempty"`
 	Exit    *Exit      `json:"exit,omitempty"`
 }

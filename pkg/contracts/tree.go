@@ -29,8 +29,12 @@ const (
 // of a tree.proposed nothing comes.
 type DecisionsData struct {
 	Tree string `json:"tree"`
-	// Number counts the tree's decisions from 1 without a gap.
+	// Number counts the tree's decisions from 1.
 	Number uint64 `json:"number"`
+	// Skipped is how many numbers before this one the log does not have: after it
+	// has lost its tail, the next number is higher than any that a runner was
+	// told of.
+	Skipped uint64 `json:"skipped,omitempty"`
 	// Supervisor is the instance that decided.
 	Supervisor string `json:"supervisor"`
 	// Cursor is the sequence, in the event stream, of the last event that is

@@ -162,7 +162,7 @@ func (r *runner) start(body []byte) contracts.RunnerReply {
 		reply.Code, reply.Incarnation = contracts.RunnerStillRunning, r.live[cmd.Agent]
 		return reply
 	case r.seen[cmd.Agent] > cmd.Incarnation:
-		reply.Code = contracts.RunnerStale
+		reply.Code, reply.Incarnation = contracts.RunnerStale, r.seen[cmd.Agent]
 		return reply
 	case r.seen[cmd.Agent] == cmd.Incarnation:
 		reply.Code = contracts.RunnerAlreadyExited

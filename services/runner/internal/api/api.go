@@ -21,7 +21,7 @@ import (
 type Agents interface {
 	Start(contracts.StartCommand) contracts.RunnerReply
 	Stop(context.Context, contracts.StopCommand) contracts.RunnerReply
-	Fence(decision uint64)
+	Fence(decision uint64) (before uint64)
 	List() []contracts.RunnerAgent
 	Running() int
 }
@@ -173,34 +173,33 @@ func (a *API) stop(body []byte) (any, error) {
 	return a.agents.Stop(a.ctx, cmd), nil
 }
 
-// list answers within what one message may hold: output is left out, and of
-// the agents that have ended, those beyond the bound.
+// list answers with a page that one message may hold. Output is left out.
 func (a *API) list(body []byte) (any, error) {
-	const most = 700 << 10
 	list := contracts.RunnerList{Runner: a.runner, Agents: []contracts.RunnerAgent{}}
 	cmd, err := decodeList(body)
 	if err != nil {
 		return list, err
 	}
-	a.agents.Fence(cmd.Decision)
-	all := a.agents.List()
+	list.Decision = max(a.agents.Fence(cmd.Decision), cmd.Decision)
 	size := 0
-	for _, ended := range []bool{false, true} {
-		for _, agent := range all {
-			if (agent.State == "exited") != ended {
-				continue
-			}
-			if agent.Exit != nil {
-				exit := *agent.Exit
-				exit.Tail = ""
-				agent.Exit = &exit
-			}
-			b, err := json.Marshal(agent)
-			if size += len(b) + 1; err != nil || size > most {
-				break
-			}
-			list.Agents = append(list.Agents, agent)
+	for _, agent := range a.agents.List() {
+		if agent.Agent <= cmd.After {
+			continue
 		}
+		if agent.Exit != nil {
+			exit := *agent.Exit
+			exit.Tail = ""
+			agent.Exit = &exit
+		}
+		b, err := json.Marshal(agent)
+		if err != nil {
+			return list, err
+		}
+		if size += len(b) + 1; size > contracts.MaxListBytes {
+			list.More = true
+			break
+		}
+		list.Agents = append(list.Agents, agent)
 	}
 	return list, nil
 }

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -46,48 +47,56 @@ func TestYield(t *testing.T) {
 // many is a runner full of agents with the longest names and all their ends.
 type many struct{ Agents }
 
-func (many) Fence(uint64) {}
+func (many) Fence(uint64) uint64 { return 40 }
 
 func (many) List() []contracts.RunnerAgent {
 	now := time.Now().UTC()
 	var list []contracts.RunnerAgent
 	for i := range 20_000 {
 		a := contracts.RunnerAgent{
-			Agent: fmt.Sprintf("%064d", i), Incarnation: 1 << 60, State: "exited", Started: &now,
+			Agent: fmt.Sprintf("%064d", i), Incarnation: 1 << 50, State: contracts.AgentExited, Started: &now,
 			Exit: &contracts.Exit{Code: -1, Signal: "SIGKILL", At: now, Tail: strings.Repeat("x", contracts.MaxOutputTail)},
 		}
 		if i%6 == 0 {
-			a.PID, a.State, a.Exit = 1<<22, "running", nil
+			a.PID, a.State, a.Exit = 1<<22, contracts.AgentRunning, nil
 		}
 		list = append(list, a)
 	}
 	return list
 }
 
-func TestListFitsAMessageAndHasEveryRunningAgent(t *testing.T) {
+func TestListComesInPagesThatFitAMessage(t *testing.T) {
 	t.Parallel()
 	a := &API{runner: "r", agents: many{}}
-	reply, err := a.list(nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	body, err := json.Marshal(reply)
-	if err != nil || len(body) > contracts.MaxEventBytes {
-		t.Errorf("%d bytes, %v", len(body), err)
-	}
-	running, ended := 0, 0
-	for _, agent := range reply.(contracts.RunnerList).Agents {
-		if agent.State == "running" {
-			running++
-		} else {
-			ended++
+	var all []string
+	pages := 0
+	for after, more := "", true; more; pages++ {
+		cmd, err := json.Marshal(contracts.ListCommand{Decision: 7, After: after})
+		if err != nil {
+			t.Fatal(err)
 		}
-		if agent.Exit != nil && agent.Exit.Tail != "" {
-			t.Fatal("the list holds output")
+		reply, err := a.list(cmd)
+		if err != nil {
+			t.Fatal(err)
 		}
+		body, err := json.Marshal(reply)
+		if err != nil || len(body) > contracts.MaxEventBytes {
+			t.Fatalf("%d bytes, %v", len(body), err)
+		}
+		list, rejected, err := contracts.DecodeRunnerList("r", body)
+		if err != nil || len(rejected) > 0 || list.Decision != 40 {
+			t.Fatalf("%v, %v, decision %d", rejected, err, list.Decision)
+		}
+		for _, agent := range list.Agents {
+			if agent.Exit != nil && agent.Exit.Tail != "" {
+				t.Fatal("the list holds output")
+			}
+			all = append(all, agent.Agent)
+		}
+		after, more = all[len(all)-1], list.More
 	}
-	if running != 3334 || ended == 16_666 {
-		t.Errorf("%d running agents of 3334, %d ended ones", running, ended)
+	if len(all) != 20_000 || !slices.IsSorted(all) || len(slices.Compact(all)) != 20_000 || pages < 2 {
+		t.Errorf("%d agents in %d pages", len(all), pages)
 	}
 }
 
@@ -144,8 +153,8 @@ type fenced struct {
 	decision uint64
 }
 
-func (f *fenced) Fence(decision uint64)       { f.decision = decision }
-func (*fenced) List() []contracts.RunnerAgent { return nil }
+func (f *fenced) Fence(decision uint64) uint64 { f.decision = decision; return 0 }
+func (*fenced) List() []contracts.RunnerAgent  { return nil }
 
 // A list fences what it names; one that cannot be read changes nothing.
 func FuzzList(f *testing.F) {

@@ -25,6 +25,9 @@ func admit(rec ledger.Record, cmd contracts.StartCommand) contracts.RunnerReply 
 		reply.PID, reply.Started = rec.Process.PID, &rec.Started
 		return reply
 	case cmd.Incarnation < rec.Highest:
+		if rec.Live() && rec.Incarnation() == rec.Highest && rec.Stop == nil {
+			reply.PID, reply.Started, reply.Live = rec.Process.PID, &rec.Started, true
+		}
 		return no(contracts.RunnerStale, rec.Highest, "incarnation %d is older than %d, which is known here", cmd.Incarnation, rec.Highest)
 	case rec.Live():
 		return no(contracts.RunnerStillRunning, rec.Incarnation(), "incarnation %d still runs as process %d; stop it first", rec.Incarnation(), rec.Process.PID)
@@ -34,7 +37,7 @@ func admit(rec ledger.Record, cmd contracts.StartCommand) contracts.RunnerReply 
 	case rec.Failure != "" && cmd.Incarnation == rec.Incarnation():
 		return no(contracts.RunnerStartFailed, cmd.Incarnation, "incarnation %d: %s", cmd.Incarnation, rec.Failure)
 	case rec.Stop != nil && cmd.Incarnation <= rec.Stop.Incarnation:
-		reply.Exit = &contracts.Exit{Code: -1, Unknown: true}
+		reply.Exit = &contracts.Exit{Code: -1, Unknown: true, Blame: contracts.BlameOrder}
 		return no(contracts.RunnerAlreadyExited, cmd.Incarnation, "incarnation %d was ordered to stop before it started", cmd.Incarnation)
 	case len(rec.Outbox) >= maxOutbox:
 		return no(contracts.RunnerInternal, cmd.Incarnation, "%d events of earlier incarnations are not stored yet; is the event stream reachable?", len(rec.Outbox))

@@ -25,7 +25,7 @@ func (f *Fleet) startedEvent(rec ledger.Record) *contracts.EventBuilder {
 func (f *Fleet) exitEvent(rec ledger.Record, how string) (kind string, _ *contracts.EventBuilder) {
 	exit := *rec.Exit
 	event := func(t contracts.EventType) *contracts.EventBuilder {
-		return contracts.NewEvent(f.source(), t, rec.Agent, exit.At).ID(contracts.DerivedID("agent ended", rec.Token))
+		return contracts.NewEvent(f.source(), t, rec.Agent, exit.At).ID(endedID(rec))
 	}
 	stopped := func(reason contracts.StopReason) *contracts.EventBuilder {
 		return event(contracts.AgentStopped).Data(contracts.AgentStoppedData{
@@ -48,6 +48,9 @@ func (f *Fleet) exitEvent(rec ledger.Record, how string) (kind string, _ *contra
 		Type: rec.Start.Type, Runner: f.o.Runner, Detail: detail(rec, how), Exit: &exit,
 	})
 }
+
+// endedID is the id of the event that reports the end.
+func endedID(rec ledger.Record) string { return contracts.DerivedID("agent ended", rec.Token) }
 
 // detail is the evidence in one sentence.
 func detail(rec ledger.Record, how string) string {

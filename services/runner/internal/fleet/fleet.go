@@ -201,12 +201,15 @@ func (f *Fleet) Running() int {
 	return f.live
 }
 
-// Fence refuses from now on the starts of senders who do not know of a decision,
-// and List, called after it, tells of every start before. It only rises.
-func (f *Fleet) Fence(decision uint64) {
+// Fence refuses from now on the starts of senders that do not know of a
+// decision, and List, called after it, has every start before. It only rises; it
+// returns what it was.
+func (f *Fleet) Fence(decision uint64) (before uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	before = f.fence
 	f.fence = max(f.fence, decision)
+	return before
 }
 
 // fenced tells why a start comes too late to be meant, or "".
@@ -236,15 +239,15 @@ func (f *Fleet) List() []contracts.RunnerAgent {
 }
 
 func (a *agent) view() (contracts.RunnerAgent, bool) {
-	v := contracts.RunnerAgent{Agent: a.name, Incarnation: a.rec.Incarnation(), Started: a.started()}
+	v := contracts.RunnerAgent{Agent: a.name, Incarnation: a.rec.Incarnation(), Started: a.started(), Tree: a.rec.Start.Tree}
 	switch {
 	case a.rec.Live():
-		v.PID, v.State = a.rec.Process.PID, "running"
+		v.PID, v.State = a.rec.Process.PID, contracts.AgentRunning
 		if a.rec.Stop != nil {
-			v.State = "stopping"
+			v.State = contracts.AgentStopping
 		}
 	case a.rec.State == ledger.Exited:
-		v.State, v.Exit = "exited", a.rec.Exit
+		v.State, v.Exit, v.Event = contracts.AgentExited, a.rec.Exit, endedID(a.rec)
 	default:
 		return v, false
 	}

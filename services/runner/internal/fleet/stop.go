@@ -158,7 +158,7 @@ func (f *Fleet) StopAll(ctx context.Context) error {
 	var mu sync.Mutex
 	var errs []error
 	for _, v := range f.List() {
-		if v.State == "exited" {
+		if v.State == contracts.AgentExited {
 			continue
 		}
 		wg.Go(func() {

@@ -83,6 +83,9 @@ func (f *Fleet) record(a *agent, exit contracts.Exit, how string) {
 		f.o.Log.Warn("no output for the exit event", "agent", a.name, "error", err)
 	}
 	exit.Tail, exit.At = tail, time.Now().UTC()
+	if exit.Blame == contracts.BlameAgent && a.rec.Stop != nil {
+		exit.Blame = contracts.BlameOrder
+	}
 	a.rec.State, a.rec.Exit = ledger.Exited, &exit
 	kind, event := f.exitEvent(a.rec, how)
 	f.tell(a, event)

@@ -23,10 +23,13 @@ type Decision struct {
 	// Number counts the tree's decisions, Cursor is the place in the log of the
 	// last evidence that was applied.
 	Number, Cursor uint64
-	At             tree.Instant
-	Inputs         []contracts.DecisionInput
-	Effects        []contracts.DecisionEffect
-	Changes        []tree.Change
+	// Skipped is how many numbers before this one were used, and the log does not
+	// have them.
+	Skipped uint64
+	At      tree.Instant
+	Inputs  []contracts.DecisionInput
+	Effects []contracts.DecisionEffect
+	Changes []tree.Change
 
 	// First and Sequence are the places of its first and last message in the
 	// log, and Bytes is how large it is there; 0 before it is stored.
@@ -34,12 +37,15 @@ type Decision struct {
 	Bytes           int
 }
 
+// Before is the number of the decision before this one, 0 for the first.
+func (d *Decision) Before() uint64 { return d.Number - min(d.Number, 1+d.Skipped) }
+
 // Of writes down what a leader decided: what was decided upon, and what each of
 // it led to. The error names inputs that cannot be decided again from the log;
 // the decision counts all the same.
 func Of(treeName, supervisor string, b *leader.Batch) (*Decision, error) {
 	d := &Decision{
-		Tree: treeName, Supervisor: supervisor, ID: b.ID, Number: b.Number, Cursor: b.Cursor, At: b.At, Changes: b.Changes,
+		Tree: treeName, Supervisor: supervisor, ID: b.ID, Number: b.Number, Skipped: b.Skipped, Cursor: b.Cursor, At: b.At, Changes: b.Changes,
 	}
 	if b.Claims() {
 		d.Type = contracts.TreeDecided
@@ -119,7 +125,7 @@ func (a *Assembly) Add(m Message) (*Decision, error) {
 	}
 	first := &whole[0]
 	d := &Decision{
-		Tree: first.Data.Tree, Supervisor: first.Data.Supervisor, Number: first.Data.Number, Cursor: first.Data.Cursor,
+		Tree: first.Data.Tree, Supervisor: first.Data.Supervisor, Number: first.Data.Number, Skipped: first.Data.Skipped, Cursor: first.Data.Cursor,
 		ID: first.Event.ID, Type: first.Event.Type, Cause: first.Event.CausationID, Chain: first.Event.CorrelationID,
 		At: tree.Instant(first.Event.Time.UnixNano()), First: first.Sequence, Sequence: m.Sequence,
 	}

@@ -63,6 +63,8 @@ type Commander struct {
 	orders map[string]specified
 	// boots are those of the runners' hosts, as last heard.
 	boots map[string]string
+	// pauses are those before starts of agents are numbered anew once more.
+	pauses map[string]time.Duration
 
 	// known is the number of the last decision about the tree, last its place in
 	// the log.
@@ -75,6 +77,7 @@ func NewCommander(ctx context.Context, env shell.Env, f *config.File, kept func(
 	return &Commander{
 		env: env, file: f, kept: kept, reports: reports, post: post, ctx: ctx,
 		lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]specified{},
+		pauses: map[string]time.Duration{},
 	}
 }
 
@@ -223,19 +226,14 @@ func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan st
 	}
 	switch reply.Code {
 	case contracts.RunnerOK:
+		c.started(cmd.Node)
 		c.post(tree.Input{Kind: tree.Started, Node: cmd.Node, Incarnation: cmd.Incarnation, PID: reply.PID, Reason: "runner " + cmd.Runner + " started it"})
 		return true, nil
 	case contracts.RunnerAlreadyExited:
-		in := tree.Input{Kind: tree.Exited, Node: cmd.Node, Incarnation: cmd.Incarnation, Chain: cmd.Chain, Reason: "it had already ended"}
-		if reply.Exit != nil {
-			in.Normal = reply.Exit.Code == 0
-			in.Reason = DescribeExit(*reply.Exit)
-			if reply.Exit.Blame == contracts.BlameHost {
-				in.Kind = tree.Lost
-			}
-		}
-		c.post(in)
+		c.post(alreadyExited(cmd, reply))
 		return true, nil
+	case contracts.RunnerStale:
+		return c.outnumbered(ctx, cmd, reply)
 	case contracts.RunnerStillRunning:
 		// An older one lives, though its end was confirmed or it was never
 		// known: it ends first.
@@ -249,6 +247,61 @@ func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan st
 	default:
 		return c.failed(cmd, fmt.Sprintf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error))
 	}
+}
+
+// alreadyExited is what a runner's answer means that an incarnation has ended.
+func alreadyExited(cmd *Command, reply contracts.RunnerReply) tree.Input {
+	in := tree.Input{Kind: tree.Exited, Node: cmd.Node, Incarnation: cmd.Incarnation, Chain: cmd.Chain, Reason: "it had already ended"}
+	if reply.Exit == nil {
+		return in
+	}
+	in.Reason = DescribeExit(*reply.Exit)
+	switch heldEnd(*reply.Exit) {
+	case tree.HeldCompleted:
+		in.Normal = true
+	case tree.HeldEnded:
+		in.Kind = tree.Lost
+	}
+	return in
+}
+
+// outnumbered handles a start that is refused because its runner knows a newer
+// incarnation: the log has lost the decision that ordered that one. The tree
+// adopts it or numbers the start anew. A runner that names ever higher numbers
+// is asked more and more rarely.
+func (c *Commander) outnumbered(ctx context.Context, cmd *Command, reply contracts.RunnerReply) (done bool, err error) {
+	if reply.Incarnation <= cmd.Incarnation || reply.Incarnation >= contracts.MaxIncarnation {
+		return false, fmt.Errorf("runner %s: %s: it names incarnation %d, which is none", cmd.Runner, reply.Code, reply.Incarnation)
+	}
+	in := tree.Input{
+		Kind: tree.Raised, Node: cmd.Node, Incarnation: reply.Incarnation, Chain: cmd.Chain,
+		Reason: fmt.Sprintf("runner %s knows incarnation %d, which is newer than the log", cmd.Runner, reply.Incarnation),
+	}
+	if reply.Live {
+		in.Kind, in.Runner, in.PID = tree.Found, cmd.Runner, reply.PID
+	}
+	if err := shell.Pause(ctx, c.pauseBefore(cmd.Node)); err != nil {
+		return false, err
+	}
+	c.post(in)
+	return true, nil
+}
+
+// pauseBefore returns how long to wait before another start of an agent is
+// numbered anew: not at all at first, then ever longer.
+func (c *Commander) pauseBefore(agent string) time.Duration {
+	const first, most = 50 * time.Millisecond, 10 * time.Second
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	wait := c.pauses[agent]
+	c.pauses[agent] = min(max(first, 2*wait), most)
+	return wait
+}
+
+func (c *Commander) started(agent string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.pauses, agent)
 }
 
 // failed reports a start that failed to the log, from where it comes back.

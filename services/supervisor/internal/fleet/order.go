@@ -29,6 +29,7 @@ type fresh struct {
 	Env           map[string]string `json:"env,omitempty"`
 	BootID        string            `json:"boot_id,omitempty"`
 	Decision      uint64            `json:"decision,omitempty"`
+	Tree          string            `json:"tree,omitempty"`
 	CausationID   string            `json:"causationid,omitempty"`
 	CorrelationID string            `json:"correlationid,omitempty"`
 }
@@ -57,6 +58,7 @@ func specify(start json.RawMessage) (specified, error) {
 	}
 	s := specified{env: cmd.Env, ref: reference.Of(start)}
 	cmd.Agent, cmd.Incarnation, cmd.Env, cmd.BootID, cmd.Decision, cmd.CausationID, cmd.CorrelationID = "", 0, nil, "", 0, "", ""
+	cmd.Tree = ""
 	raw, err := json.Marshal(cmd)
 	if err != nil {
 		return specified{}, fmt.Errorf("its specification cannot be encoded: %w", err)
@@ -82,7 +84,7 @@ func (c *Commander) order(cmd *Command) (*order, error) {
 		return nil, err
 	}
 	return &order{
-		fresh: fresh{Agent: cmd.Node, Incarnation: cmd.Incarnation, Env: env, CausationID: cmd.Decision, CorrelationID: cmd.Chain},
+		fresh: fresh{Agent: cmd.Node, Incarnation: cmd.Incarnation, Tree: c.file.Tree.Name, Env: env, CausationID: cmd.Decision, CorrelationID: cmd.Chain},
 		rest:  spec.rest,
 	}, nil
 }

@@ -7,6 +7,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -25,7 +26,9 @@ func TestOrder(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c := &Commander{orders: map[string]specified{}}
+		file := config.Default()
+		file.Tree.Name = "main"
+		c := &Commander{file: file, orders: map[string]specified{}}
 		for incarnation := uint64(7); incarnation < 9; incarnation++ { // the second time from what is kept
 			o, err := c.order(&Command{Order: leader.Order{
 				Effect: tree.Effect{Node: "tmpl-1", Incarnation: incarnation, Chain: "story"}, Decision: "cause",
@@ -41,6 +44,7 @@ func TestOrder(t *testing.T) {
 			}
 			want := spec
 			want.Agent, want.Incarnation, want.BootID, want.Decision, want.CausationID, want.CorrelationID = "tmpl-1", incarnation, "boot", 42, "cause", "story"
+			want.Tree = "main"
 			var got contracts.StartCommand
 			if err := json.Unmarshal(raw, &got); err != nil {
 				t.Fatalf("%s: %v", raw, err)

@@ -155,6 +155,14 @@ func (r *Registry) Visiting(runner string, visit uint64) bool {
 	return e != nil && e.visit == visit && (e.held || e.available)
 }
 
+// Visit returns the number of the last visit of a runner that is there.
+func (r *Registry) Visit(runner string) (visit uint64, ok bool) {
+	if e := r.runners[runner]; e != nil && (e.held || e.available) {
+		return e.visit, true
+	}
+	return 0, false
+}
+
 // Expect notes a runner that should be there. Silence counts from now on if it
 // was never heard of.
 func (r *Registry) Expect(runner string, now time.Time) {

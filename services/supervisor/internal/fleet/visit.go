@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"time"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // Stale is an incarnation that is wanted no more.
@@ -17,17 +19,81 @@ type Stale struct {
 	Incarnation uint64
 }
 
-// List asks a runner what it has, and to take no start any more from anybody who
-// knows less of the tree than this side does: what is under way from before can
+// maxPages bounds how many pages of a list are read: far more than a runner's
+// memory of 50,000 agents takes.
+const maxPages = 100
+
+// Holdings are all that a runner has.
+type Holdings struct {
+	Agents []contracts.RunnerAgent
+	// Decision is the highest that any supervisor has named to it.
+	Decision uint64
+	// Rejected are the entries that were set aside.
+	Rejected []error
+}
+
+// List asks a runner what it has, and to take no more starts from senders that
+// know less of the tree than this side does: what is under way from before can
 // then not arrive behind the list.
-func (c *Commander) List(ctx context.Context, runner string) (contracts.RunnerList, error) {
-	return ask[contracts.RunnerList](ctx, c, c.line(runner), runner, "list", asJSON(contracts.ListCommand{Decision: c.known.Load()}), startTimeout)
+func (c *Commander) List(ctx context.Context, runner string) (Holdings, error) {
+	var all Holdings
+	cmd := contracts.ListCommand{Decision: c.known.Load()}
+	for range maxPages {
+		raw, err := ask[json.RawMessage](ctx, c, c.line(runner), runner, "list", asJSON(cmd), startTimeout)
+		if err != nil {
+			return Holdings{}, err
+		}
+		page, rejected, err := contracts.DecodeRunnerList(runner, raw)
+		if err != nil {
+			return Holdings{}, err
+		}
+		all.Agents = append(all.Agents, page.Agents...)
+		all.Rejected = append(all.Rejected, rejected...)
+		all.Decision = max(all.Decision, page.Decision)
+		if !page.More || len(page.Agents) == 0 {
+			return all, nil
+		}
+		cmd.After = page.Agents[len(page.Agents)-1].Agent
+	}
+	return Holdings{}, fmt.Errorf("%w %s: it has no end after %d pages", contracts.ErrRunnerList, runner, maxPages)
+}
+
+// Held is an entry of a list as the tree sees it.
+func Held(a contracts.RunnerAgent) tree.Held {
+	h := tree.Held{Agent: a.Agent, Incarnation: a.Incarnation, PID: a.PID}
+	switch {
+	case a.State == contracts.AgentStopping:
+		h.State = tree.HeldStopping
+	case a.State == contracts.AgentExited:
+		h.State, h.Reason, h.Event = heldEnd(*a.Exit), DescribeExit(*a.Exit), a.Event
+	}
+	return h
+}
+
+func heldEnd(e contracts.Exit) tree.HeldState {
+	switch {
+	case e.Blame != contracts.BlameAgent:
+		return tree.HeldEnded
+	case !e.Unknown && e.Signal == "" && e.Code == 0:
+		return tree.HeldCompleted
+	}
+	return tree.HeldFailed
 }
 
 // StopStale has a runner kill an incarnation and everything older, at once:
 // another may be doing its work already.
 func (c *Commander) StopStale(ctx context.Context, runner string, s Stale) error {
-	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(runner), runner, "stop", asJSON(contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}), stopMargin)
+	return c.end(ctx, runner, contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}, stopMargin)
+}
+
+// Stop has a runner end an incarnation and everything older, within its own
+// shutdown timeout.
+func (c *Commander) Stop(ctx context.Context, runner string, s Stale) error {
+	return c.end(ctx, runner, contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation}, contracts.DefaultShutdownTimeout+stopMargin)
+}
+
+func (c *Commander) end(ctx context.Context, runner string, cmd contracts.StopCommand, within time.Duration) error {
+	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(runner), runner, "stop", asJSON(cmd), within)
 	if err == nil && reply.Code != contracts.RunnerOK {
 		err = fmt.Errorf("runner %s: %s: %s", runner, reply.Code, reply.Error)
 	}

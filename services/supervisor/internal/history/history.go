@@ -97,7 +97,7 @@ func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []
 			err := st.Fold(p)
 			end = st.Mark
 			return true, err
-		case p.Number != end.Decision+1:
+		case p.Before() != end.Decision:
 			return false, fmt.Errorf("%w: decision %d follows %d", ErrGap, p.Number, end.Decision)
 		}
 		if size += p.Bytes; size > MaxPastBytes || len(past) == MaxPast {
@@ -128,7 +128,7 @@ func start(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 // oldest gives the empty state, if the log reaches back to it.
 func oldest(ctx context.Context, log Log) (State, error) {
 	err := log.ReadPast(ctx, 0, func(p *decisionlog.Decision) (bool, error) {
-		if p.Number != 1 {
+		if p.Before() != 0 {
 			return false, fmt.Errorf("%w: its oldest decision of the tree is number %d, at sequence %d, %s", ErrForgotten, p.Number, p.First, p.At.Time().Format("2006-01-02T15:04:05.000Z07:00"))
 		}
 		return false, nil
@@ -172,7 +172,7 @@ func by(p *decisionlog.Decision, m contracts.Moment) bool {
 
 // Fold takes the next decision into account.
 func (s *State) Fold(p *decisionlog.Decision) error {
-	if p.Number != s.Mark.Decision+1 {
+	if p.Before() != s.Mark.Decision {
 		return fmt.Errorf("%w: decision %d follows %d", ErrGap, p.Number, s.Mark.Decision)
 	}
 	for _, c := range p.Changes {

@@ -188,7 +188,13 @@ func (j *Journal) connected(ctx context.Context) error {
 // Current tells whether nobody else has decided since the last Append or Load.
 func (j *Journal) Current(ctx context.Context) (bool, error) {
 	last, err := j.lastMessage(ctx)
-	return err == nil && (last == nil || last.Sequence <= j.last), err
+	if err != nil || last != nil && last.Sequence >= j.last {
+		return err == nil && last.Sequence == j.last, err
+	}
+	// The log has forgotten what is old, a replica is late, or the log has lost
+	// its tail.
+	end, err := j.end(ctx)
+	return err == nil && end >= j.last, err
 }
 
 // Refused tells whether the log has moved on; a replicated stream says so with

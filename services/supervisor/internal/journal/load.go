@@ -42,15 +42,28 @@ func (j *Journal) Load(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, err
 	}
-	if last == nil {
-		j.last = 0 // the log forgets what is old; the snapshot has it
+	end, err := j.end(ctx)
+	if err != nil {
+		return State{}, err
 	}
-	if last == nil || last.Sequence <= s.Sequence {
-		st.Fresh = s.Number == 0
-		if st.Fresh {
-			st.Cursor, err = j.end(ctx)
+	if end < s.Sequence || end < s.Cursor {
+		j.env.Log.Warn("the log is older than the stored snapshot: it has lost its tail, or is another; going on from the snapshot",
+			"tree", j.tree, "end", end, "snapshot", s.Sequence)
+		st.Cursor = min(st.Cursor, end)
+		j.saved = 0 // the next snapshot is due: this one names places that the log will give to others
+	}
+	switch {
+	case last == nil:
+		j.last = 0 // the log forgets what is old; the snapshot has it
+		if st.Fresh = s.Number == 0; st.Fresh {
+			st.Cursor = end // a new tree has no past
 		}
-		return st, err
+		return st, nil
+	case !j.newer(last, s):
+		j.last = last.Sequence
+		return st, nil
+	case last.Sequence <= s.Sequence:
+		j.last = 0 // decided after the log had lost its tail
 	}
 	if err := j.fold(ctx, &st, last.Sequence); err != nil {
 		return State{}, err
@@ -62,7 +75,17 @@ func (j *Journal) Load(ctx context.Context) (State, error) {
 	return st, nil
 }
 
-// end is the sequence of the stream's last message: a new tree has no past.
+// newer reports whether a message of the tree is of a decision that the snapshot
+// lacks.
+func (j *Journal) newer(last *jetstream.RawStreamMsg, s snapshot) bool {
+	m, err := decisionlog.Decode(last.Subject, last.Data, last.Sequence)
+	if err != nil {
+		return last.Sequence > s.Sequence // folding reports it
+	}
+	return m.Data.Number > s.Number
+}
+
+// end is the sequence of the stream's last message.
 func (j *Journal) end(ctx context.Context) (uint64, error) {
 	info, err := j.stream.Info(ctx)
 	if err != nil {
@@ -122,7 +145,10 @@ func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
 
 // apply folds a decision into the tree.
 func (j *Journal) apply(st *State, d *decisionlog.Decision, shared *tree.Shared) {
-	if d.Number != j.number+1 {
+	if d.Number <= j.number {
+		return // the snapshot has it
+	}
+	if d.Before() != j.number {
 		j.env.Log.Error("decisions are missing from the log; the tree may lack changes", "tree", j.tree, "after", j.number, "next", d.Number)
 		st.Missing += max(d.Number, j.number+1) - j.number - 1
 	}

@@ -34,7 +34,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		serveOrder(k, api, "mode", modeOrder),
 		serveOrder(k, api, "remove", nodeOrder(tree.RemoveIt)),
 		serveOrder(k, api, "restart", nodeOrder(tree.RestartIt)),
-		serveOrder(k, api, "terminate", nodeOrder(tree.TerminateIt)),
+		shell.Handle(api, "terminate", k.terminate),
 		serveOrder(k, api, "suspend", nodeOrder(tree.SuspendIt)),
 		serveOrder(k, api, "resume", nodeOrder(tree.ResumeIt)),
 		shell.Handle(api, "drain", func(ctx context.Context, req contracts.NodeRequest) (contracts.OrderReply, error) {
@@ -271,7 +271,7 @@ func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (cont
 		}
 		reply = contracts.TreeReply{
 			Tree: k.opt.Tree, Supervisor: k.env.Instance, Decision: k.journal.Number(),
-			Sequence: k.journal.Sequence(), Runners: k.registry.Views(),
+			Sequence: k.journal.Sequence(), Runners: k.registry.Views(), Orphans: k.orphans.all(),
 		}
 		reply.Root, found = k.view(node, true)
 		reply.Rolling = rollingView(k.tree)

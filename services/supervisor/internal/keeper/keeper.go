@@ -102,7 +102,13 @@ type Keeper struct {
 	hearing hearing
 	admit   chan visited
 	visits  sync.WaitGroup
-	saving  saving
+	// gatherUntil is when every runner that is there has been heard; fresh says
+	// that the log had nothing of the tree.
+	gatherUntil time.Time
+	fresh       bool
+	orphans     orphans
+	revisited   time.Time
+	saving      saving
 
 	inbox    chan arrival
 	queries  chan func()
@@ -132,7 +138,7 @@ type arrival struct {
 func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	k := &Keeper{
 		env: env, opt: opt, inbox: make(chan arrival, inboxSize), queries: make(chan func()),
-		announce: make(chan *nats.Msg, 1024), waiting: map[string]*caller{}, began: map[string]tree.Instant{},
+		announce: make(chan *nats.Msg, 1024), waiting: map[string]*caller{}, began: map[string]tree.Instant{}, orphans: orphans{},
 		admit: make(chan visited, 64), opened: time.Now(), saving: saving{stored: make(chan error, 1)},
 	}
 	var err error
@@ -147,6 +153,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	if k.tree, err = tree.Load(tree.Options{}, st.Tree); err != nil {
 		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)
 	}
+	k.fresh = st.Fresh
 	if k.environs, err = environment.Open(ctx, env, opt.Tree, opt.Guards.State); err != nil {
 		return nil, err
 	}
@@ -249,6 +256,7 @@ var ErrConfig = errors.New("configuration refused")
 
 // loop is the keeper's life.
 func (k *Keeper) loop(ctx context.Context) error {
+	k.gatherUntil = time.Now().Add(gatherFor)
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
 	timer := time.NewTimer(time.Hour)
@@ -279,9 +287,7 @@ func (k *Keeper) loop(ctx context.Context) error {
 		case m := <-k.announce:
 			batch = k.heardRunner(ctx, m)
 		case v := <-k.admit:
-			if k.registry.Admit(v.runner, v.visit) {
-				batch = []arrival{k.runnersNow()}
-			}
+			batch = k.visitOver(v)
 		case <-timer.C:
 			batch = k.batch(ctx, arrival{Input: tree.Input{Kind: tree.Tick}})
 			batch = append(k.unheard(time.Now()), batch...)
@@ -357,7 +363,9 @@ func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 	expired, forgotten := k.registry.Expire(time.Now())
 	for _, runner := range forgotten {
 		k.commands.Drop(runner)
+		delete(k.orphans, runner)
 	}
+	k.revisit(ctx, time.Now())
 	k.lookForLost(ctx, time.Now())
 	batch := k.unheard(time.Now())
 	if expired {

@@ -57,6 +57,8 @@ type Leader struct {
 	tree   *tree.Tree
 	stage  Stage
 	number uint64
+	// skip is how many numbers the next decision leaves out.
+	skip   uint64
 	cursor uint64
 	// until is the last evidence that must be applied before the tree is
 	// configured.
@@ -96,6 +98,17 @@ func (l *Leader) Number() uint64 { return l.number }
 
 // Cursor is the place in the log of the last evidence that was applied.
 func (l *Leader) Cursor() uint64 { return l.cursor }
+
+// Leap makes the next decision's number higher than one that was used though the
+// log does not have it.
+func (l *Leader) Leap(number uint64) {
+	if l.Settled() && number > l.number {
+		l.skip = max(l.skip, number-l.number)
+	}
+}
+
+// Known is the highest number that is in the log or was used.
+func (l *Leader) Known() uint64 { return l.number + l.skip }
 
 // Settled reports whether the tree holds nothing that the log lacks.
 func (l *Leader) Settled() bool { return l.deciding == nil }
@@ -151,7 +164,7 @@ func (l *Leader) Decide(now tree.Instant, id string) *Batch {
 	default:
 		l.consume(b)
 	}
-	b.Number, b.Cursor = l.number+1, l.cursor
+	b.Number, b.Skipped, b.Cursor = l.number+l.skip+1, l.skip, l.cursor
 	b.Changes = l.tree.Changes(nil)
 	l.keepRunners(b)
 	b.Orders = l.orders(b.Effects)
@@ -229,7 +242,7 @@ func (l *Leader) Advance(b *Batch) Outcome {
 	l.deciding = nil
 	out := Outcome{Effects: b.Effects}
 	if b.MustStore() {
-		l.number = b.Number
+		l.number, l.skip = b.Number, 0
 	}
 	if l.copy != nil {
 		l.copy.Update(b.Changes)

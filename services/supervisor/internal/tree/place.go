@@ -223,6 +223,11 @@ func (t *Tree) Stale(agent string, incarnation uint64, runner string) bool {
 	return !n.occupies() || n.st.Runner != runner
 }
 
+// Removed reports whether an incarnation is of an agent that was removed.
+func (t *Tree) Removed(agent string, incarnation uint64) bool {
+	return t.nodes[agent] == nil && incarnation > 0 && t.tombs[agent] >= incarnation
+}
+
 // Unplaced is the number of agents that wait for a runner.
 func (t *Tree) Unplaced() int {
 	count := 0

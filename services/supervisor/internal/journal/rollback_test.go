@@ -1,0 +1,116 @@
+package journal
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
+)
+
+// rollBack makes the event stream what it was after its first messages; the
+// snapshots, which are elsewhere, stay.
+func rollBack(t *testing.T, js jetstream.JetStream, keep uint64) {
+	t.Helper()
+	stream, err := js.Stream(t.Context(), contracts.EventStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept []*jetstream.RawStreamMsg
+	for seq := uint64(1); seq <= keep; seq++ {
+		msg, err := stream.GetMsg(t.Context(), seq)
+		if err != nil {
+			t.Fatal(err)
+		}
+		kept = append(kept, msg)
+	}
+	cfg := stream.CachedInfo().Config
+	if err := js.DeleteStream(t.Context(), contracts.EventStream); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range kept {
+		if _, err := js.Publish(t.Context(), m.Subject, m.Data, jetstream.WithMsgID(m.Header.Get(jetstream.MsgIDHeader))); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// A log that lost its tail, or all, has no say over a later snapshot, and what
+// is decided from then on is not taken for what the snapshot has.
+func TestTheLogIsOlderThanTheSnapshot(t *testing.T) {
+	t.Parallel()
+	for name, keep := range map[string]uint64{"tail lost": 1, "emptied": 0} {
+		t.Run(name, func(t *testing.T) {
+			natstest.Bubble(t, func(t *testing.T) {
+				s := natstest.Start(t)
+				j, env := open(t, s, "s1")
+				j.mustLoad(t)
+				before := []*decisionlog.Decision{grown(0, 3), grown(3, 3), grown(6, 3)}
+				for i, d := range before {
+					d.Cursor = uint64(i)
+					if err := j.put(t.Context(), d); err != nil {
+						t.Fatal(err)
+					}
+				}
+				if err := j.Save(t.Context(), fold(before...), 3); err != nil {
+					t.Fatal(err)
+				}
+				if ok, err := j.Current(t.Context()); !ok || err != nil {
+					t.Fatalf("current: %t, %v", ok, err)
+				}
+				rollBack(t, env.JS, keep)
+				if ok, err := j.Current(t.Context()); ok || err != nil {
+					t.Errorf("whoever decided does not notice: %t, %v", ok, err)
+				}
+
+				next, _ := open(t, s, "s2")
+				st := next.mustLoad(t)
+				if diff := cmp.Diff(fold(before...), st.Tree, cmpopts.EquateEmpty()); diff != "" || next.Number() != 3 || st.Fresh {
+					t.Errorf("decision %d, fresh %t, tree (-want +got):\n%.2000s", next.Number(), st.Fresh, diff)
+				}
+				if st.Cursor != keep {
+					t.Errorf("cursor %d; events from %d on would be taken for read", st.Cursor, keep+1)
+				}
+				if next.Unsaved() == 0 {
+					t.Error("no snapshot is due")
+				}
+				after := grown(9, 1) // a runner was told of decision 40
+				after.Number, after.Skipped, after.Cursor = 41, 37, keep+1
+				if err := next.Append(t.Context(), after); err != nil {
+					t.Fatal(err)
+				}
+				if next.Number() != 41 {
+					t.Errorf("decision %d, want 41", next.Number())
+				}
+
+				// A crash comes before the snapshot.
+				third, _ := open(t, s, "s3")
+				st = third.mustLoad(t)
+				if diff := cmp.Diff(fold(append(before, after)...), st.Tree, cmpopts.EquateEmpty()); diff != "" || third.Number() != 41 {
+					t.Errorf("decision %d, tree (-want +got):\n%.2000s", third.Number(), diff)
+				}
+				if err := third.put(t.Context(), grown(10, 1)); err != nil {
+					t.Fatal(err)
+				}
+				var numbers []uint64
+				err := third.ReadPast(t.Context(), 0, func(d *decisionlog.Decision) (bool, error) {
+					if d.Number == 41 && d.Before() != 3 || d.Number == 42 && d.Before() != 41 {
+						t.Errorf("decision %d comes after %d", d.Number, d.Before())
+					}
+					numbers = append(numbers, d.Number)
+					return true, nil
+				})
+				if err != nil || numbers[len(numbers)-1] != 42 || numbers[len(numbers)-2] != 41 {
+					t.Errorf("decisions %v, %v", numbers, err)
+				}
+			})
+		})
+	}
+}
