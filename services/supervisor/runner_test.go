@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"encoding/json"
@@ -49,6 +50,10 @@ type runner struct {
 	// mum, it does what it is told and does not announce itself.
 	mum   bool
 	fence uint64
+	// trees are those that agents were started for, and odd are entries of its
+	// list as they stand.
+	trees map[string]string
+	odd   []string
 }
 
 // newRunner gives a runner with labels such as "zone=b".
@@ -57,6 +62,7 @@ func newRunner(t *testing.T, s *natstest.Server, name string, labels ...string) 
 	r := &runner{
 		t: t, name: name, nc: nc, js: natstest.JetStream(t, nc), live: map[string]uint64{}, seen: map[string]uint64{}, envs: map[string]map[string]string{},
 		broken: map[string]bool{}, mute: map[string]bool{}, slow: map[string]time.Duration{}, status: map[string]contracts.AgentStatus{}, labels: map[string]string{},
+		trees: map[string]string{},
 	}
 	for _, l := range labels {
 		k, v, _ := strings.Cut(l, "=")
@@ -97,10 +103,14 @@ func (r *runner) serveList() {
 		r.mu.Lock()
 		r.fence = max(r.fence, cmd.Decision)
 		for agent, inc := range r.live {
-			list.Agents = append(list.Agents, contracts.RunnerAgent{Agent: agent, Incarnation: inc, State: "running"})
+			list.Agents = append(list.Agents, contracts.RunnerAgent{Agent: agent, Incarnation: inc, State: contracts.AgentRunning, Tree: r.trees[agent]})
+		}
+		list.Decision = r.fence
+		raw, _ := json.Marshal(list)
+		for _, entry := range r.odd {
+			raw = bytes.Replace(raw, []byte(`"agents":[`), []byte(`"agents":[`+entry+","), 1)
 		}
 		r.mu.Unlock()
-		raw, _ := json.Marshal(list)
 		_ = m.Respond(raw)
 	})
 	if err != nil {
@@ -162,7 +172,7 @@ func (r *runner) start(body []byte) contracts.RunnerReply {
 		reply.Code, reply.Incarnation = contracts.RunnerStillRunning, r.live[cmd.Agent]
 		return reply
 	case r.seen[cmd.Agent] > cmd.Incarnation:
-		reply.Code, reply.Incarnation = contracts.RunnerStale, r.seen[cmd.Agent]
+		reply.Code, reply.Incarnation, reply.Live = contracts.RunnerStale, r.seen[cmd.Agent], r.live[cmd.Agent] == r.seen[cmd.Agent]
 		return reply
 	case r.seen[cmd.Agent] == cmd.Incarnation:
 		reply.Code = contracts.RunnerAlreadyExited
@@ -173,7 +183,7 @@ func (r *runner) start(body []byte) contracts.RunnerReply {
 		return reply
 	}
 	r.live[cmd.Agent], r.seen[cmd.Agent] = cmd.Incarnation, cmd.Incarnation
-	r.envs[cmd.Agent] = cmd.Env
+	r.envs[cmd.Agent], r.trees[cmd.Agent] = cmd.Env, cmd.Tree
 	r.pid++
 	reply.PID = r.pid
 	r.log = append(r.log, fmt.Sprintf("start %s %d", cmd.Agent, cmd.Incarnation))

@@ -34,7 +34,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		serveOrder(k, api, "mode", modeOrder),
 		serveOrder(k, api, "remove", nodeOrder(tree.RemoveIt)),
 		serveOrder(k, api, "restart", nodeOrder(tree.RestartIt)),
-		shell.Handle(api, "terminate", k.terminate),
+		shell.Handle(api, "terminate", k.orOrphan(orderHandler(k, nodeOrder(tree.TerminateIt)))),
 		serveOrder(k, api, "suspend", nodeOrder(tree.SuspendIt)),
 		serveOrder(k, api, "resume", nodeOrder(tree.ResumeIt)),
 		shell.Handle(api, "drain", func(ctx context.Context, req contracts.NodeRequest) (contracts.OrderReply, error) {
@@ -63,12 +63,20 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 	return api, nil
 }
 
-// serveOrder serves a verb whose requests are orders to the tree.
-func serveOrder[Req any, P interface {
+// request is a request for an order.
+type request[Req any] interface {
 	*Req
 	Order() *contracts.OrderOptions
-}](k *Keeper, api *shell.API, verb string, read func(Req) (tree.Input, error)) error {
-	return shell.Handle(api, verb, func(ctx context.Context, req Req) (contracts.OrderReply, error) {
+}
+
+// serveOrder serves a verb whose requests are orders to the tree.
+func serveOrder[Req any, P request[Req]](k *Keeper, api *shell.API, verb string, read func(Req) (tree.Input, error)) error {
+	return shell.Handle(api, verb, orderHandler[Req, P](k, read))
+}
+
+// orderHandler has orders to the tree decided.
+func orderHandler[Req any, P request[Req]](k *Keeper, read func(Req) (tree.Input, error)) func(context.Context, Req) (contracts.OrderReply, error) {
+	return func(ctx context.Context, req Req) (contracts.OrderReply, error) {
 		options := P(&req).Order()
 		ctx, cancel, err := patience(ctx, *options)
 		if err != nil {
@@ -81,7 +89,7 @@ func serveOrder[Req any, P interface {
 		}
 		in.Token = options.Token
 		return k.order(ctx, in)
-	})
+	}
 }
 
 // patience bounds how long an order is waited for, as its caller asks.

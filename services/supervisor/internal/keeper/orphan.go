@@ -10,7 +10,6 @@ import (
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // orphans are agents on runners that no supervisor decides about, by runner: the
@@ -82,29 +81,28 @@ func (k *Keeper) revisit(ctx context.Context, now time.Time) {
 	}
 }
 
-// terminate ends an agent of the tree by an order, or an orphan of that name.
-func (k *Keeper) terminate(ctx context.Context, req contracts.NodeRequest) (contracts.OK, error) {
-	in, err := nodeOrder(tree.TerminateIt)(req)
-	if err != nil {
-		return contracts.OK{}, err
-	}
-	var ends []contracts.Orphan
-	if err := k.ask(ctx, func() {
-		if !k.tree.Has(req.Node) {
-			ends = k.orphans.of(req.Node)
+// orOrphan lets an order to end an agent end the orphans of that name, where the
+// tree has none.
+func (k *Keeper) orOrphan(order func(context.Context, contracts.NodeRequest) (contracts.OrderReply, error)) func(context.Context, contracts.NodeRequest) (contracts.OrderReply, error) {
+	return func(ctx context.Context, req contracts.NodeRequest) (contracts.OrderReply, error) {
+		var ends []contracts.Orphan
+		if err := k.ask(ctx, func() {
+			if !k.tree.Has(req.Node) {
+				ends = k.orphans.of(req.Node)
+			}
+		}); err != nil {
+			return contracts.OrderReply{}, err
 		}
-	}); err != nil {
-		return contracts.OK{}, err
-	}
-	if len(ends) == 0 {
-		return k.order(ctx, in)
-	}
-	for _, o := range ends {
-		if err := k.endOrphan(ctx, o); err != nil {
-			return contracts.OK{}, err
+		if len(ends) == 0 {
+			return order(ctx, req)
 		}
+		for _, o := range ends {
+			if err := k.endOrphan(ctx, o); err != nil {
+				return contracts.OrderReply{}, err
+			}
+		}
+		return contracts.OrderReply{OK: true}, nil
 	}
-	return contracts.OK{OK: true}, nil
 }
 
 // endOrphan has a runner end an agent that is in no tree. The runner's event

@@ -1,0 +1,180 @@
+package supervisor
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// rollBack makes the log what it was up to a sequence, with no snapshot, as a
+// backup or a server that lost power has it. Runners live on.
+func (w *world) rollBack(keep uint64) {
+	w.t.Helper()
+	ctx := w.t.Context()
+	stream, err := w.js.Stream(ctx, contracts.EventStream)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	var kept []*jetstream.RawStreamMsg
+	for seq := uint64(1); seq <= keep; seq++ {
+		msg, err := stream.GetMsg(ctx, seq)
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		kept = append(kept, msg)
+	}
+	if err := w.js.DeleteStream(ctx, contracts.EventStream); err != nil {
+		w.t.Fatal(err)
+	}
+	if err := w.js.DeleteKeyValue(ctx, contracts.StateBucket); err != nil {
+		w.t.Fatal(err)
+	}
+	natstest.Streams(w.t, w.js)
+	for _, m := range kept {
+		if _, err := w.js.Publish(ctx, m.Subject, m.Data, jetstream.WithMsgID(m.Header.Get(jetstream.MsgIDHeader))); err != nil {
+			w.t.Fatal(err)
+		}
+	}
+}
+
+func (w *world) lastSequence() uint64 {
+	w.t.Helper()
+	stream, err := w.js.Stream(w.t.Context(), contracts.EventStream)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	info, err := stream.Info(w.t.Context())
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return info.State.LastSeq
+}
+
+const anywhereAndThere = `
+supervision_tree:
+  root_restart_policy: {max_restarts: 1, time_window: 1m}
+  tree:
+    - {name: any, command: [x], heartbeats: agent}
+    - {name: there, command: [x], runner: r1}
+    - {name: calm, command: [x], runner: r1}
+`
+
+// TestTheLogIsOlderThanTheRunner: what runs is adopted and left alone, and what
+// is decided from then on counts for the runner, which was told more.
+func TestTheLogIsOlderThanTheRunner(t *testing.T) {
+	for name, empty := range map[string]bool{"it lost its tail": false, "it is empty": true} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			natstest.Bubble(t, func(t *testing.T) {
+				w := newWorld(t, anywhereAndThere)
+				stop, _ := w.supervise("s1")
+				w.want("up", w.settled(), "root running, any running 1, there running 1, calm running 1")
+				keep := w.lastSequence()
+				for range 3 {
+					w.runner.exit("any", 1)
+					<-time.After(2 * time.Minute) // beyond the window of the limit
+				}
+				w.runner.exit("there", 1)
+				w.want("before", w.settled(), "root running, any running 4, there running 2, calm running 1")
+				stop()
+				told := w.runner.fence
+				if empty {
+					keep = 0
+				}
+				w.rollBack(keep)
+				w.runner.takeLog()
+
+				stop, _ = w.supervise("s2")
+				<-time.After(3 * time.Second) // the runner is heard and visited
+				w.want("after", w.settled(), "root running, any running 4, there running 2, calm running 1")
+				w.want("done by the runner", w.runner.takeLog(), "")
+				// Twice at once is more than the limit, had anything been charged.
+				w.runner.exit("any", 1)
+				w.want("a failure", w.settled(), "root running, any running 5, there running 2, calm running 1")
+				all := w.decisions()
+				if last := all[len(all)-1]; last.Number <= told {
+					t.Errorf("the last decision is number %d; the runner was told of %d", last.Number, told)
+				}
+				stop()
+				w.supervise("s3")
+				w.want("a successor", w.settled(), "root running, any running 5, there running 2, calm running 1")
+			})
+		})
+	}
+}
+
+// TestTheRunnerLostItsRecords: what it no longer has starts again, and nothing
+// counts against a limit.
+func TestTheRunnerLostItsRecords(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, anywhereAndThere)
+		stop, _ := w.supervise("s1")
+		w.want("up", w.settled(), "root running, any running 1, there running 1, calm running 1")
+		stop()
+		w.runner.set(func() {
+			clear(w.runner.live)
+			clear(w.runner.seen)
+			w.runner.fence = 0
+		})
+		w.supervise("s2")
+		<-time.After(3 * time.Second)
+		w.want("after", w.settled(), "root running, any running 2, there running 2, calm running 2")
+		var kinds []string
+		for _, d := range w.decisions() {
+			for _, in := range d.Inputs {
+				if in.Kind == "lost" {
+					kinds = append(kinds, in.Node)
+				}
+			}
+		}
+		if len(kinds) != 3 {
+			t.Errorf("lost: %v", kinds)
+		}
+	})
+}
+
+// TestOrphans: an agent of another tree is shown and ended by an order; one of
+// this tree that is not in it is ended; one that the tree has is taken over.
+func TestOrphans(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, anywhereAndThere)
+		w.runner.set(func() {
+			for agent, tree := range map[string]string{"stray": "former", "there": "former", "nameless": "", "removed": w.file.Tree.Name} {
+				w.runner.live[agent], w.runner.seen[agent], w.runner.trees[agent] = 7, 7, tree
+			}
+			w.runner.odd = []string{`{"agent":"a.b","incarnation":1,"state":"running"}`, `17`}
+		})
+		w.supervise("s1")
+		w.want("tree", w.settled(), "root running, any running 1, there running 7, calm running 1")
+		if log := w.runner.takeLog(); !strings.Contains(log, "kill removed 7") || strings.Contains(log, "there") || strings.Contains(log, "stray") {
+			t.Errorf("done by the runner: %s", log)
+		}
+		orphans := func() string {
+			var all []string
+			for _, o := range w.tree().Orphans {
+				all = append(all, o.Agent+" of "+o.Tree+" on "+o.Runner)
+			}
+			return strings.Join(all, ", ")
+		}
+		w.want("orphans", orphans(), "nameless of  on r1, stray of former on r1")
+		if _, err := shell.Call[contracts.OrderReply](t.Context(), w.nc, "smith.supervisor.terminate", contracts.NodeRequest{Node: "stray"}); err != nil {
+			t.Fatal(err)
+		}
+		w.want("after the order", orphans(), "nameless of  on r1")
+		w.want("done by the runner", w.runner.takeLog(), "stop stray 7")
+		w.runner.set(func() { delete(w.runner.live, "nameless") })
+		<-time.After(15 * time.Second)
+		w.want("after it ended by itself", orphans(), "")
+		if _, err := shell.Call[contracts.OrderReply](t.Context(), w.nc, "smith.supervisor.terminate", contracts.NodeRequest{Node: "stray"}); err == nil {
+			t.Error("an orphan that is gone can be ended again")
+		}
+	})
+}
