@@ -66,7 +66,7 @@ type reader struct {
 	env  shell.Env
 	tree string
 	// own is the file as it was last read.
-	own atomic.Pointer[keeper.Configuration]
+	own atomic.Pointer[config.File]
 	// leads is the keeper while this supervisor decides.
 	leads atomic.Pointer[keeper.Keeper]
 }
@@ -85,7 +85,7 @@ func (r *reader) follow(ctx context.Context, reload <-chan struct{}) {
 
 // reload has the file applied as it is now. On any mistake nothing changes.
 func (r *reader) reload(ctx context.Context) {
-	path := r.own.Load().File.Path
+	path := r.own.Load().Path
 	if path == "" {
 		r.env.Log.Warn("no configuration to read again: the supervisor was started without a file", "tree", r.tree)
 		return
@@ -101,15 +101,10 @@ func (r *reader) reload(ctx context.Context) {
 		}
 		return
 	}
-	c, err := configuration(f)
-	if err != nil {
-		r.env.Log.Error("configuration refused; the one in force stays", "tree", r.tree, "error", err)
-		return
-	}
 	if f.Tree.Name == r.tree {
-		r.own.Store(&c)
+		r.own.Store(f)
 	}
-	if err := r.offer(ctx, c, false); err != nil && ctx.Err() == nil {
+	if err := r.offer(ctx, f, false); err != nil && ctx.Err() == nil {
 		r.env.Log.Error("configuration not applied", "tree", r.tree, "error", err)
 	}
 }
@@ -120,8 +115,8 @@ func (r *reader) join(ctx context.Context) {
 	const patience, pause = time.Minute, time.Second
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	own := *r.own.Load()
-	if own.Source == "" {
+	own := r.own.Load()
+	if own.Path == "" {
 		return
 	}
 	for {
@@ -139,9 +134,9 @@ func (r *reader) join(ctx context.Context) {
 
 // offer has a configuration applied by the supervisor that decides, and logs what
 // comes of it.
-func (r *reader) offer(ctx context.Context, c keeper.Configuration, joining bool) error {
+func (r *reader) offer(ctx context.Context, f *config.File, joining bool) error {
 	req := contracts.ConfigRequest{
-		Config: c.File.Text(), Name: c.File.Path, Source: c.Source, Joining: joining, Reason: "read by supervisor " + r.env.Instance,
+		Config: f.Text(), Name: f.Path, Source: config.SourceOf(f.Path), Joining: joining, Reason: "read by supervisor " + r.env.Instance,
 	}
 	ctx, cancel := context.WithTimeout(ctx, shell.RequestTimeout)
 	defer cancel()

@@ -89,14 +89,10 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		Log:   shell.NewGuard(env, f, contracts.ServiceEventStore),
 		State: shell.NewGuard(env, f, stateStore),
 	}
-	own, err := configuration(f)
-	if err != nil {
-		return err
-	}
 	before := past{env: env, tree: f.Tree.Name, state: guards.State}
 	opt := keeper.Options{
 		Past: before.at, Serve: before.serve,
-		Tree: f.Tree.Name, Boot: !cfg.KeepDown, Own: own, Standing: tree.StartsUp, Read: readConfiguration, Child: child,
+		Tree: f.Tree.Name, Boot: !cfg.KeepDown, Own: f, Standing: tree.StartsUp, Configure: configuration, Read: readConfiguration, Child: child,
 		SnapshotEvery: uint64(cfg.SnapshotEvery), LostAfter: f.Placement.LostAfter, DegradedFails: !f.Verification.AllowDegraded,
 		Guards: guards, Reports: shell.NewNamedGuard(env, f, contracts.ServiceEventStore, contracts.ServiceEventStore+"/reports"),
 		Rejects: shell.NewRejects(env),
@@ -107,14 +103,14 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		return ended(ctx, err)
 	}
 	files := &reader{env: env, tree: f.Tree.Name}
-	files.own.Store(&own)
+	files.own.Store(f)
 	var reading sync.WaitGroup
 	defer reading.Wait()
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
 	reading.Go(func() { files.follow(ctx, cfg.Reload) })
 	for {
-		opt.Own = *files.own.Load()
+		opt.Own = files.own.Load()
 		err := reign(ctx, env, l, &opt, cfg, files, &reading)
 		if ctx.Err() != nil {
 			return nil

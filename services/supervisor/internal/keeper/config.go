@@ -40,7 +40,10 @@ func (k *Keeper) digest(c Configuration) string {
 // open returns the input that taking over ends with: the own file where it is to
 // be applied, else what the log says is kept.
 func (k *Keeper) open(ctx context.Context) (tree.Input, error) {
-	own := k.opt.Own
+	own, err := k.opt.Configure(k.opt.Own)
+	if err != nil {
+		return tree.Input{}, err
+	}
 	in := tree.Input{Kind: tree.Configure, Boot: k.opt.Boot || k.tree.Root() == "", Reason: "configuration read"} // nobody has stopped what never was
 	c, digest := k.tree.Configured(), k.digest(own)
 	offer := tree.Take
@@ -53,7 +56,6 @@ func (k *Keeper) open(ctx context.Context) (tree.Input, error) {
 	switch offer {
 	case tree.Take, tree.Same:
 		k.file.Store(own.File)
-		var err error
 		if in.Specs, in.Configuration, err = k.seal(ctx, own, k.keepEnvironment(ctx)); err != nil {
 			return in, err
 		}
@@ -79,9 +81,10 @@ func (k *Keeper) postpone(ctx context.Context, why string) error {
 		return err
 	}
 	own := k.opt.Own
+	k.opening = tree.Input{}
 	k.visits.Go(func() {
 		for shell.Pause(ctx, postponedFor) == nil {
-			p, err := k.Apply(ctx, contracts.ConfigRequest{Config: own.File.Text(), Name: own.File.Path, Source: own.Source})
+			p, err := k.Apply(ctx, contracts.ConfigRequest{Config: own.Text(), Name: own.Path, Source: config.SourceOf(own.Path)})
 			if err == nil && (p.Applied || !k.later(p)) {
 				ReportPlan(k.env.Log, p)
 				return
@@ -125,7 +128,7 @@ func ReportPlan(log *slog.Logger, p contracts.ConfigPlan) {
 // it is kept; else the own one.
 func (k *Keeper) fileInForce(c *tree.Configured) *config.File {
 	if c == nil || c.Text == "" {
-		return k.opt.Own.File
+		return k.opt.Own
 	}
 	vars, err := k.environs.Get(c.Text)
 	if err == nil {
@@ -135,7 +138,7 @@ func (k *Keeper) fileInForce(c *tree.Configured) *config.File {
 		}
 	}
 	k.env.Log.Warn("the configuration in force cannot be read; defaults of added agents are those of the own file", "tree", k.opt.Tree, "error", err)
-	return k.opt.Own.File
+	return k.opt.Own
 }
 
 // textVariable is what a file's text is kept as.
@@ -162,8 +165,7 @@ func (k *Keeper) findEnvironment(agent string, vars map[string]string) (string, 
 // refer to environments, and say what a running process cannot take on.
 func (k *Keeper) seal(_ context.Context, c Configuration, ref refer) ([]*tree.Spec, *tree.Configuration, error) {
 	specs := make([]*tree.Spec, 0, len(c.Specs))
-	var shared tree.Shared
-	known := map[string]string{}
+	known := sealedAgents{}
 	for _, s := range c.Specs {
 		if s.Agent != nil {
 			sealed, err := sealAgent(s, c.Environments[s.ID], ref, known)
@@ -171,7 +173,6 @@ func (k *Keeper) seal(_ context.Context, c Configuration, ref refer) ([]*tree.Sp
 				return nil, nil, fmt.Errorf("agent %s: %w", s.ID, err)
 			}
 			s = sealed
-			shared.Spec(s)
 		}
 		specs = append(specs, s)
 	}
@@ -200,28 +201,38 @@ func (k *Keeper) release(specs []*tree.Spec, c *tree.Configuration) {
 	}
 }
 
-func sealAgent(s *tree.Spec, vars map[string]string, ref refer, known map[string]string) (*tree.Spec, error) {
-	sealed, a := *s, *s.Agent
-	where := ""
+// sealedAgents are those made already: the agents of a template share one.
+type sealedAgents map[sealedFrom]*tree.Agent
+
+type sealedFrom struct {
+	agent *tree.Agent
+	env   string
+}
+
+func sealAgent(s *tree.Spec, vars map[string]string, ref refer, known sealedAgents) (*tree.Spec, error) {
+	from := sealedFrom{agent: s.Agent}
+	var err error
 	if len(vars) > 0 {
-		var err error
-		if where, err = ref(s.ID, vars); err != nil {
-			return nil, err
-		}
-		if a.Start, err = reference.Put(a.Start, where); err != nil {
+		if from.env, err = ref(s.ID, vars); err != nil {
 			return nil, err
 		}
 	}
-	b, ok := known[string(a.Start)]
-	if !ok {
-		var err error
-		if b, err = build(s.Agent.Start, where); err != nil {
+	a := known[from]
+	if a == nil {
+		made := *s.Agent
+		a = &made
+		if a.Build, err = build(a.Start, from.env); err != nil {
 			return nil, err
 		}
-		known[string(a.Start)] = b
+		if from.env != "" {
+			if a.Start, err = reference.Put(a.Start, from.env); err != nil {
+				return nil, err
+			}
+		}
+		known[from] = a
 	}
-	a.Build = b
-	sealed.Agent = &a
+	sealed := *s
+	sealed.Agent = a
 	return &sealed, nil
 }
 

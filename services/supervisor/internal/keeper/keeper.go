@@ -34,10 +34,12 @@ type Options struct {
 	// Term is the lease, which the keeper has for as long as it keeps.
 	Term *lease.Term
 	// Own is the file that the process was started with, and Standing how it
-	// comes to offer it. Read reads another one.
-	Own      Configuration
-	Standing tree.Standing
-	Read     func(name, text string) (Configuration, error)
+	// comes to offer it. Configure returns what a file says, Read reads another
+	// one.
+	Own       *config.File
+	Standing  tree.Standing
+	Configure func(*config.File) (Configuration, error)
+	Read      func(name, text string) (Configuration, error)
 	// Boot starts a tree that is down when the keeper takes over; a new one is
 	// started anyway.
 	Boot bool
@@ -165,7 +167,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 		k.saving.missed(k.now()) // among it may be orders
 	}
 	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", st.Cursor, "own_file", string(k.offer))
-	k.commands = fleet.NewCommander(ctx, env, opt.Own.File, k.environs.Get, opt.Reports, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
+	k.commands = fleet.NewCommander(ctx, env, opt.Own, k.environs.Get, opt.Reports, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
 	k.pulse, k.vital = newPulse(env), newPulse(env)
 	return k, nil
 }
@@ -247,6 +249,7 @@ func (k *Keeper) configured(ctx context.Context, before map[string]*tree.Spec, o
 	if !k.opening.Keep {
 		k.tellConfiguration(ctx, before, k.opening.Specs)
 	}
+	k.opening = tree.Input{} // a large tree's specifications are large
 	return nil
 }
 

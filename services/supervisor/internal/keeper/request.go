@@ -33,7 +33,7 @@ func (k *Keeper) add(ctx context.Context, req contracts.AddRequest) (contracts.O
 	if err != nil {
 		return none, shell.Errorf(contracts.CodeBadRequest, "add: %v", err)
 	}
-	if spec, err = sealAgent(spec, vars, k.keepEnvironment(ctx), map[string]string{}); err != nil {
+	if spec, err = sealAgent(spec, vars, k.keepEnvironment(ctx), sealedAgents{}); err != nil {
 		return none, shell.Errorf(contracts.CodeNotReady, "add of %s: nothing is changed: %v; try again", req.Child.Name, err)
 	}
 	reply, err := k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Token: req.Token, Reason: "add under " + spec.Parent, By: operator(req.By)})

@@ -161,6 +161,7 @@ func (l *Leader) Decide(now tree.Instant, id string) *Batch {
 	case l.stage == CatchingUp && l.cursor >= l.until:
 		l.stage = Configuring
 		l.step(b, Input{Input: l.config})
+		l.config = tree.Input{} // its specifications are the tree's now
 	default:
 		l.consume(b)
 	}

@@ -104,16 +104,18 @@ type comparison struct {
 // changes lists what differs: what is there in the tree's order, then what goes.
 func (c *comparison) changes() []contracts.PlannedChange {
 	out := []contracts.PlannedChange{}
-	var walk func(id string)
-	walk = func(id string) {
-		if change, ok := c.of(id); ok {
+	var walk func(id string, gone bool)
+	walk = func(id string, gone bool) {
+		_, st, _ := c.tree.Lookup(id)
+		gone = gone || going(&st)
+		if change, ok := c.of(id, gone); ok {
 			out = append(out, change)
 		}
 		for _, child := range c.tree.Children(id) {
-			walk(child)
+			walk(child, gone)
 		}
 	}
-	walk(c.tree.Root())
+	walk(c.tree.Root(), false)
 	for _, id := range slices.Sorted(maps.Keys(c.before)) {
 		if !c.tree.Has(id) {
 			out = append(out, c.removed(id))
@@ -131,20 +133,21 @@ func (c *comparison) removed(id string) contracts.PlannedChange {
 	return p
 }
 
-// of compares a node that there is after the change.
-func (c *comparison) of(id string) (p contracts.PlannedChange, differs bool) {
+// of compares a node that there is after the change, and that is about to go with
+// all below it if gone is set.
+func (c *comparison) of(id string, gone bool) (p contracts.PlannedChange, differs bool) {
 	spec, st, _ := c.tree.Lookup(id)
 	was := c.before[id]
 	switch {
 	case was == nil:
 		return c.added(spec, st), true
-	case going(&st) && !going(was.State):
-		return c.removed(id), true
-	case going(&st):
+	case gone && c.going(id):
 		return p, false // as decided before
+	case gone:
+		return c.removed(id), true
 	}
 	p = contracts.PlannedChange{Node: id, Kind: kind(spec), Change: contracts.PlanChanged, Fields: fields(was.Spec, spec)}
-	if reordered(c.order[id], c.tree.Children(id)) {
+	if reordered(c.order[id], c.staying(id)) {
 		p.Fields = append(p.Fields, contracts.FieldDiff{Field: "order of children"})
 	}
 	rolls := st.Renewal != nil && st.Renewal.Roll > 0 && (was.State.Renewal == nil || was.State.Renewal.Roll == 0) || c.restarting(id, was.State)
@@ -161,6 +164,24 @@ func (c *comparison) of(id string) (p contracts.PlannedChange, differs bool) {
 	}
 	p.Then = c.then(id, was, &st, p, rolls, outdated)
 	return p, true
+}
+
+// going reports whether a node was about to go before the change.
+func (c *comparison) going(id string) bool {
+	for r := c.before[id]; r != nil; r = c.before[r.Spec.Parent] {
+		if going(r.State) {
+			return true
+		}
+	}
+	return false
+}
+
+// staying are the children of a node that are not about to go.
+func (c *comparison) staying(id string) []string {
+	return slices.DeleteFunc(c.tree.Children(id), func(child string) bool {
+		_, st, _ := c.tree.Lookup(child)
+		return going(&st)
+	})
 }
 
 // restarting reports whether the rolling restart has begun with an agent.

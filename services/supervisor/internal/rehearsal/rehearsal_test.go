@@ -339,3 +339,35 @@ func TestRefused(t *testing.T) {
 		t.Errorf("endless: %v", err)
 	}
 }
+
+// TestAppliedConfiguration: a configuration that was applied, and the rolling
+// restart that it began, come out as recorded when they are decided again; under
+// the new configuration from the beginning there is nothing to restart.
+func TestAppliedConfiguration(t *testing.T) {
+	t.Parallel()
+	built := func(build string) []*tree.Spec {
+		return changed(forest(group("g", tree.OneForOne, 5, "a", "b"), group("h", tree.OneForOne, 5, "c")), func(s *tree.Spec) {
+			if s.Agent != nil {
+				a := *s.Agent
+				a.Build = build
+				s.Agent = &a
+			}
+		})
+	}
+	s := newScene(t, built("1"), func(string, uint64) (time.Duration, tree.Input) { return 0, tree.Input{} })
+	s.play(time.Second)
+	for i, specs := range [][]*tree.Spec{built("2"), built("2"), built("1")} {
+		s.specs = specs
+		s.step(tree.Input{Kind: tree.Configure, Specs: specs, Configuration: &tree.Configuration{Source: "f", Digest: string(rune('a' + i)), MaxUnavailable: 1}})
+		s.play(100 * time.Millisecond)
+	}
+	s.takeOver()
+	s.play(5 * time.Second)
+	if r := s.tree.Rolling(); r != nil {
+		t.Fatalf("the rolling restart never ends: %+v", r)
+	}
+	got := rehearse(t, s.state(0), Options{Specs: built("1")})
+	if got.Recorded.Starts <= got.Rehearsed.Starts || got.Rehearsed.Starts != 3 {
+		t.Errorf("starts: recorded %d, rehearsed %d", got.Recorded.Starts, got.Rehearsed.Starts)
+	}
+}

@@ -1,0 +1,217 @@
+package plan
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+const now = tree.Instant(1_700_000_000_000_000_000)
+
+func sup(id, parent string) *tree.Spec {
+	return &tree.Spec{ID: id, Parent: parent, Supervisor: &tree.Supervisor{Strategy: tree.OneForOne, MaxRestarts: 3, Period: time.Minute}}
+}
+
+// agent is one whose command is the build.
+func agent(id, parent, build string) *tree.Spec {
+	return &tree.Spec{ID: id, Parent: parent, Agent: &tree.Agent{Build: build, Start: json.RawMessage(`{"agent":"","incarnation":0,"command":["` + build + `"]}`)}}
+}
+
+// grow makes a tree whose agents run, but for those that are to be down.
+func grow(t interface{ Fatal(...any) }, specs []*tree.Spec, down ...string) *tree.Tree {
+	tr := tree.New(tree.Options{})
+	settle(tr, tree.Input{Kind: tree.Configure, Specs: specs, Boot: true})
+	for _, id := range down {
+		settle(tr, tree.Input{Kind: tree.Order, Command: tree.TerminateIt, Node: id})
+	}
+	if tr.Len() != len(specs) {
+		t.Fatal("not all of the tree is there")
+	}
+	return tr
+}
+
+// settle has an input decided and everything done that follows, and returns what
+// was done with agents.
+func settle(tr *tree.Tree, in tree.Input) []string {
+	var did []string
+	for queue := []tree.Input{in}; len(queue) > 0; queue = queue[1:] {
+		for _, e := range tr.Step(&queue[0], now, nil) {
+			switch e.Kind {
+			case tree.DoStart:
+				did = append(did, "start "+e.Node)
+				queue = append(queue, tree.Input{Kind: tree.Started, Node: e.Node, Incarnation: e.Incarnation})
+			case tree.DoStop:
+				did = append(did, "stop "+e.Node)
+				queue = append(queue, tree.Input{Kind: tree.Stopped, Node: e.Node, Incarnation: e.Incarnation})
+			}
+		}
+	}
+	return did
+}
+
+func configure(most int, specs ...*tree.Spec) tree.Input {
+	return tree.Input{Kind: tree.Configure, Specs: specs, Configuration: &tree.Configuration{Source: "f", Digest: "d", MaxUnavailable: most, Sections: map[string]string{"limits": "2"}}}
+}
+
+// lines are the changes of a plan, one a line.
+func lines(p contracts.ConfigPlan) string {
+	var out []string
+	for _, c := range p.Changes {
+		s := fmt.Sprintf("%s %s %s: %s", c.Change, c.Kind, c.Node, c.Then)
+		for _, f := range c.Fields {
+			s += fmt.Sprintf(" [%s %s>%s]", f.Field, f.From, f.To)
+		}
+		out = append(out, s)
+	}
+	return strings.Join(out, "\n")
+}
+
+func TestPlan(t *testing.T) {
+	t.Parallel()
+	before := []*tree.Spec{sup("root", ""), sup("g", "root"), agent("a", "g", "1"), agent("b", "g", "1"), sup("h", "root"), agent("c", "h", "1"), agent("down", "h", "1"), agent("same", "h", "1")}
+	limited := sup("h", "root")
+	limited.Supervisor.MaxRestarts = 7
+	after := []*tree.Spec{sup("root", ""), sup("g", "root"), agent("b", "g", "1"), limited, agent("c", "h", "2"), agent("down", "h", "2"), agent("same", "h", "1"), agent("new", "h", "1"), agent("a", "h", "1")}
+	for _, c := range []struct {
+		name string
+		in   tree.Input
+		want string
+	}{
+		{"restarting", configure(1, after...), `changed supervisor h: at once [max_restarts 3>7]
+changed agent c: restarted [command ["1"]>["2"]]
+changed agent down: at its next start [command ["1"]>["2"]]
+added agent new: started
+moved agent a: at once`},
+		{"keeping", configure(0, after...), `changed supervisor h: at once [max_restarts 3>7]
+changed agent c: left running, outdated [command ["1"]>["2"]]
+changed agent down: at its next start [command ["1"]>["2"]]
+added agent new: started
+moved agent a: at once`},
+		{"fewer", configure(1, before[0], before[4], before[5]), `removed agent a: stopped
+removed agent b: stopped
+removed agent down: forgotten
+removed supervisor g: stopped
+removed agent same: stopped`},
+		{"the other way round", configure(1, before[0], before[4], before[7], before[6], before[5], before[1], before[2], before[3]), `changed supervisor root: at once [order of children >]
+changed supervisor h: at once [order of children >]`},
+		{"none", configure(1, before...), ""},
+	} {
+		tr := grow(t, before, "down")
+		p, no, err := Of(tr.Snapshot(), c.in, now)
+		if err != nil || len(no) > 0 {
+			t.Fatal(err, no)
+		}
+		got := strings.Split(lines(p), "\n")
+		want := strings.Split(c.want, "\n")
+		slices.Sort(got)
+		slices.Sort(want)
+		if !slices.Equal(got, want) {
+			t.Errorf("%s:\n%s\nwant\n%s", c.name, lines(p), c.want)
+		}
+		if len(p.Changes)+p.Same != tr.Len()+strings.Count(c.want, "added ") {
+			t.Errorf("%s: %d changes and %d the same of %d", c.name, len(p.Changes), p.Same, tr.Len())
+		}
+	}
+}
+
+func TestPlanOfWhatTheTreeRefuses(t *testing.T) {
+	t.Parallel()
+	tr := grow(t, []*tree.Spec{sup("root", ""), agent("a", "root", "1"), agent("b", "root", "1")})
+	p, no, err := Of(tr.Snapshot(), configure(1, sup("root", ""), sup("a", "root"), sup("b", "root")), now)
+	if err != nil || len(no) != 2 || len(p.Changes) != 0 {
+		t.Errorf("%+v, %v, %v", p, no, err)
+	}
+}
+
+// A large plan is cut, and stands for all of it.
+func TestLargePlans(t *testing.T) {
+	t.Parallel()
+	many := func(n int, build string) []*tree.Spec {
+		specs := []*tree.Spec{sup("root", "")}
+		for i := range n {
+			specs = append(specs, agent(fmt.Sprintf("a%04d", i), "root", build))
+		}
+		return specs
+	}
+	tr := grow(t, many(600, "1"))
+	p, _, err := Of(tr.Snapshot(), configure(1, many(600, "2")...), now)
+	if err != nil || len(p.Changes) != contracts.MaxPlannedChanges || p.Others != 100 {
+		t.Errorf("%d changes and %d others, %v", len(p.Changes), p.Others, err)
+	}
+	last := many(600, "2")
+	last[600] = agent("a0599", "root", "3")
+	q, _, err := Of(tr.Snapshot(), configure(1, last...), now)
+	if err != nil || q.Plan == p.Plan {
+		t.Errorf("plans %s and %s, %v", p.Plan, q.Plan, err)
+	}
+}
+
+// TestPlansComeTrue: what a plan says of agents is what happens when it is
+// applied, and to others nothing happens.
+func TestPlansComeTrue(t *testing.T) {
+	t.Parallel()
+	rapid.Check(t, func(rt *rapid.T) {
+		sups := []string{"root", "g", "h"}
+		draw := func(label string) []*tree.Spec {
+			specs := []*tree.Spec{sup("root", ""), sup("g", "root"), sup("h", rapid.SampledFrom([]string{"root", "g"}).Draw(rt, label+" h"))}
+			for _, id := range []string{"a", "b", "c", "d", "e"} {
+				if rapid.IntRange(0, 3).Draw(rt, label+id) > 0 {
+					specs = append(specs, agent(id, rapid.SampledFrom(sups).Draw(rt, label+id+" under"), rapid.SampledFrom([]string{"1", "2"}).Draw(rt, label+id+" build")))
+				}
+			}
+			return specs
+		}
+		before := draw("before ")
+		tr := grow(rt, before)
+		for _, s := range before {
+			if s.Agent != nil && rapid.IntRange(0, 4).Draw(rt, s.ID+" is down") == 0 {
+				settle(tr, tree.Input{Kind: tree.Order, Command: tree.TerminateIt, Node: s.ID})
+			}
+		}
+		in := configure(rapid.IntRange(0, 2).Draw(rt, "at once"), draw("after ")...)
+		p, no, err := Of(tr.Snapshot(), in, now)
+		if err != nil || len(no) > 0 {
+			rt.Fatal(err, no)
+		}
+		var want []string
+		for _, c := range p.Changes {
+			if c.Kind != "agent" {
+				continue
+			}
+			switch c.Then {
+			case contracts.WillStart:
+				want = append(want, "start "+c.Node)
+			case contracts.WillStop:
+				want = append(want, "stop "+c.Node)
+			case contracts.WillRestart:
+				want = append(want, "start "+c.Node, "stop "+c.Node)
+			}
+		}
+		did := settle(tr, in)
+		slices.Sort(did)
+		slices.Sort(want)
+		if !slices.Equal(did, want) {
+			rt.Fatalf("planned:\n%s\ndone: %v", lines(p), did)
+		}
+	})
+}
+
+func TestElsewhere(t *testing.T) {
+	t.Parallel()
+	before := &tree.Configured{Sections: map[string]string{"limits": "1", "routing": "1"}}
+	after := &tree.Configuration{Sections: map[string]string{"limits": "2", "routing": "1", "timeouts": "1"}}
+	if got := elsewhere(before, after); !slices.Equal(got, []string{"limits", "timeouts"}) {
+		t.Error(got)
+	}
+	if got := elsewhere(nil, after); got != nil {
+		t.Error(got)
+	}
+}
