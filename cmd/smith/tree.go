@@ -9,13 +9,14 @@ import (
 
 type treeCmd struct {
 	clientFlags
-	Node string `arg:"" optional:"" help:"Show only the subtree under this node."`
-	At   *place `placeholder:"TIME|SEQ" xor:"when" help:"Show the tree as it was: at a time, a duration ago such as 10m, or a sequence of the event stream."`
-	Diff *span  `placeholder:"A B" xor:"when" help:"Show how the tree differs between two moments, each as for --at; now is one, too."`
+	Node     string `arg:"" optional:"" help:"Show only the subtree under this node."`
+	At       *place `placeholder:"TIME|SEQ" xor:"when" help:"Show the tree as it was: at a time, a duration ago such as 10m, or a sequence of the event stream."`
+	Problems bool   `xor:"when" help:"List only what is not well, with reasons. Exit code 0 means that nothing is wrong, 1 that something is."`
+	Diff     *span  `placeholder:"A B" xor:"when" help:"Show how the tree differs between two moments, each as for --at; now is one, too."`
 }
 
 func (treeCmd) Help() string {
-	return "Examples:\n  smith tree\n  smith tree research --json\n  smith tree --at 10m\n  smith tree --diff 2026-01-02T15:04:05Z now\n  smith tree research --diff 4711 4800"
+	return "Examples:\n  smith tree\n  smith tree research --json\n  smith tree --problems\n  smith tree --at 10m\n  smith tree --diff 2026-01-02T15:04:05Z now\n  smith tree research --diff 4711 4800"
 }
 
 func (c *treeCmd) Run(a *app) error {
@@ -25,6 +26,9 @@ func (c *treeCmd) Run(a *app) error {
 	tree, err := ask[contracts.TreeReply](a, c.clientFlags, contracts.ServiceSupervisor, "tree", contracts.TreeRequest{Node: c.Node, Moment: c.At.moment()})
 	if err != nil {
 		return err
+	}
+	if c.Problems {
+		return c.showProblems(a, tree)
 	}
 	if c.JSON {
 		return a.printJSON(tree)

@@ -226,8 +226,19 @@ type RunnerView struct {
 	Capacity  int               `json:"capacity"`
 	Labels    map[string]string `json:"labels,omitempty"`
 	Seen      time.Time         `json:"seen"`
+	// BootID is the boot of its host, Session the life of its process.
+	BootID  string `json:"boot_id,omitempty"`
+	Session string `json:"session,omitempty"`
 	// Lost tells that its host is taken for gone: what it ran was given up.
 	Lost bool `json:"lost,omitempty"`
+}
+
+// RunnersReply is the reply of supervisor.runners: all runners that were heard of
+// in the last day.
+type RunnersReply struct {
+	Tree       string       `json:"tree"`
+	Supervisor string       `json:"supervisor"`
+	Runners    []RunnerView `json:"runners"`
 }
 
 // --- router: submit, status, agents

@@ -86,6 +86,7 @@ var messages = []message{
 	{"smith.supervisor.roll", RollRequest{}, RollingView{}},
 	{"smith.supervisor.rolling", RollingRequest{}, RollingView{}},
 	{"smith.supervisor.rehearse", RehearseRequest{}, RehearseReply{}},
+	{"smith.supervisor.runners", nil, RunnersReply{}},
 	{"smith.supervisor.status", NodeRequest{}, NodeView{}},
 	{"smith.supervisor.why", NodeRequest{}, Diagnosis{}},
 	{"smith.supervisor.add", AddRequest{}, OrderReply{}},

@@ -249,6 +249,10 @@ func TestAPI(t *testing.T) {
 		w.want("tree", w.settled(), "root running, single running, a running 2, b stopped 1, all running, c running 2, d running 2, rest running, e running 1, f running 1, g running 1")
 		w.want("done", w.runner.takeLog(), "start n1 1, broken n2, stop a 1, start a 2, stop b 1, stop d 1, stop c 1, start c 2, start d 2, stop n1 1")
 
+		runners, err := shell.Call[contracts.RunnersReply](t.Context(), w.nc, "smith.supervisor.runners", struct{}{})
+		if err != nil || len(runners.Runners) != 1 || runners.Runners[0].Runner != "r1" || !runners.Runners[0].Available || runners.Runners[0].Session != "s" {
+			t.Errorf("runners: %+v, %v", runners, err)
+		}
 		w.want("drain", call("drain", contracts.NodeRequest{}), "ok")
 		w.wantSideBySide("drained", w.runner.takeLog(), "stop a 2", "stop d 2, stop c 2", "stop g 1, stop f 1, stop e 1")
 		w.want("status of a drained tree", string(w.tree().Root.Status), "stopped")

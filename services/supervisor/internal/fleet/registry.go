@@ -234,6 +234,7 @@ func (r *Registry) Views() []contracts.RunnerView {
 		out = append(out, contracts.RunnerView{
 			Runner: name, Kind: e.Kind, Host: e.Host, Available: e.available, Agents: e.Agents,
 			Capacity: e.Capacity, Labels: e.Labels, Seen: e.seen.UTC(), Lost: e.lost,
+			BootID: e.BootID, Session: e.Session,
 		})
 	}
 	slices.SortFunc(out, func(a, b contracts.RunnerView) int { return strings.Compare(a.Runner, b.Runner) })

@@ -27,6 +27,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 	for _, err := range []error{
 		shell.Handle(api, "tree", k.serveTree),
 		shell.Handle(api, "status", k.serveStatus),
+		shell.Handle(api, "runners", k.serveRunners),
 		shell.Handle(api, "why", k.serveWhy),
 		shell.Handle(api, "add", k.add),
 		serveOrder(k, api, "scale", scaleOrder),
@@ -287,6 +288,12 @@ func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (cont
 	if err == nil && !found {
 		err = shell.Errorf(contracts.CodeNotFound, "tree %s has no node %.80q", k.opt.Tree, req.Node)
 	}
+	return reply, err
+}
+
+func (k *Keeper) serveRunners(ctx context.Context, _ struct{}) (contracts.RunnersReply, error) {
+	reply := contracts.RunnersReply{Tree: k.opt.Tree, Supervisor: k.env.Instance}
+	err := k.ask(ctx, func() { reply.Runners = k.registry.Views() })
 	return reply, err
 }
 

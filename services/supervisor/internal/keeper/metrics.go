@@ -16,6 +16,8 @@ type Metrics struct {
 	runnersLost, proposals                     *prometheus.CounterVec
 	active, rate, unplaced, pending, runners   *prometheus.GaugeVec
 	throttled, deciding, agents                *prometheus.GaugeVec
+	isolated, gaveUp, waiting, down            *prometheus.GaugeVec
+	isolations, giveUps                        *prometheus.CounterVec
 	lag, duration                              *prometheus.HistogramVec
 	tree                                       string
 	// perSecond counts the failures of the last minute.
@@ -23,13 +25,33 @@ type Metrics struct {
 	second    int64
 	// modesKnown is set while the agents in each mode are those last counted.
 	modesKnown bool
+	// counted is the tree's count of changes when its nodes were last counted.
+	counted uint64
 }
 
 // NewMetrics registers the metrics of a tree.
 func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 	seconds := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
-	return &Metrics{
+	m := &Metrics{
 		tree: treeName,
+		isolated: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "smith_supervisor_isolated", Help: "Nodes that are set apart by their supervisors, since they failed too often.",
+		}, "tree"),
+		gaveUp: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "smith_supervisor_gave_up", Help: "Supervisor nodes that gave up and stay down until they are restarted.",
+		}, "tree"),
+		waiting: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "smith_supervisor_waiting", Help: "Nodes that are restarted when their delay is over.",
+		}, "tree"),
+		down: shell.Gauge(r, prometheus.GaugeOpts{
+			Name: "smith_supervisor_down", Help: "Agents without a process, but for those that finished or that an operator ended.",
+		}, "tree"),
+		isolations: shell.Counter(r, prometheus.CounterOpts{
+			Name: "smith_supervisor_isolated_total", Help: "Times that a node was set apart.",
+		}, "tree"),
+		giveUps: shell.Counter(r, prometheus.CounterOpts{
+			Name: "smith_supervisor_gave_up_total", Help: "Times that a supervisor node gave up.",
+		}, "tree"),
 		restarts: shell.Counter(r, prometheus.CounterOpts{
 			Name: "supervision_restarts_total", Help: "Restarts decided, by the supervisor node that decided them.",
 		}, "tree", "supervisor"),
@@ -79,6 +101,24 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 			Name: "smith_supervisor_pending_commands", Help: "Agents with a start, stop or report under way.",
 		}, "tree"),
 	}
+	m.exist()
+	return m
+}
+
+// exist makes counters exist before anything is counted, so that their first
+// increase is seen as one.
+func (m *Metrics) exist() {
+	for _, c := range []*prometheus.CounterVec{m.decisions, m.inputsTotal, m.runnersLost, m.isolations, m.giveUps} {
+		c.WithLabelValues(m.tree)
+	}
+	for _, kind := range []string{"exited", "failed", "start_failed", "host_lost"} {
+		m.failures.WithLabelValues(m.tree, kind)
+	}
+	for _, action := range []tree.EffectKind{
+		tree.NoteRestart, tree.NoteIsolate, tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteIgnore, tree.NoteGiveUp,
+	} {
+		m.proposals.WithLabelValues(m.tree, string(action))
+	}
 }
 
 // Decides notes that this supervisor decides about the tree from now on.
@@ -88,11 +128,11 @@ func (m *Metrics) Decides() { m.deciding.WithLabelValues(m.tree).Set(1) }
 // is another's to say.
 func (m *Metrics) StandsBy() {
 	m.deciding.WithLabelValues(m.tree).Set(0)
-	for _, g := range []*prometheus.GaugeVec{m.active, m.rate, m.unplaced, m.pending, m.runners, m.throttled} {
+	for _, g := range []*prometheus.GaugeVec{m.active, m.rate, m.unplaced, m.pending, m.runners, m.throttled, m.isolated, m.gaveUp, m.waiting, m.down} {
 		g.DeleteLabelValues(m.tree)
 	}
 	m.agents.DeletePartialMatch(prometheus.Labels{"tree": m.tree})
-	m.modesKnown = false
+	m.modesKnown, m.counted = false, 0
 }
 
 func (m *Metrics) inputs(n int) { m.inputsTotal.WithLabelValues(m.tree).Add(float64(n)) }
@@ -125,6 +165,10 @@ func (m *Metrics) decided(k *Keeper, b *leader.Batch) {
 			}
 		case tree.Propose:
 			m.proposals.WithLabelValues(m.tree, string(e.Action)).Inc()
+		case tree.NoteIsolate:
+			m.isolations.WithLabelValues(m.tree).Inc()
+		case tree.NoteGiveUp, tree.NoteTerminate:
+			m.giveUps.WithLabelValues(m.tree).Inc()
 		case tree.NoteMode:
 			m.modesKnown = false
 		}
@@ -186,6 +230,7 @@ func (m *Metrics) observe(k *Keeper) {
 	m.runners.WithLabelValues(m.tree).Set(float64(len(k.registry.Available())))
 	m.throttled.WithLabelValues(m.tree).Set(float64(k.tree.Waiting()))
 	m.pending.WithLabelValues(m.tree).Set(float64(k.commands.Pending()))
+	m.census(k.tree)
 	if m.modesKnown {
 		return
 	}
@@ -194,4 +239,18 @@ func (m *Metrics) observe(k *Keeper) {
 		m.agents.WithLabelValues(m.tree, string(mode)).Set(float64(modes[mode]))
 	}
 	m.modesKnown = true
+}
+
+// census counts what is not up, unless the tree is as it was.
+func (m *Metrics) census(t *tree.Tree) {
+	changes := t.Touches() + 1
+	if m.counted == changes {
+		return
+	}
+	m.counted = changes
+	c := t.Census()
+	m.isolated.WithLabelValues(m.tree).Set(float64(c.Isolated))
+	m.gaveUp.WithLabelValues(m.tree).Set(float64(c.GaveUp))
+	m.waiting.WithLabelValues(m.tree).Set(float64(c.Waiting))
+	m.down.WithLabelValues(m.tree).Set(float64(c.Down))
 }

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"fmt"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// problem reports whether a node is not well: it is down though nobody wants that,
+// it waits for something, or somebody must look at it.
+func problem(n contracts.NodeView) bool {
+	switch n.Status {
+	case contracts.NodeFailed, contracts.NodeRestarting, contracts.NodeForeign, contracts.NodeSuspended:
+		return true
+	case contracts.NodeStarting, contracts.NodeStopping:
+		return n.Kind == "agent" && n.Reason != ""
+	}
+	return n.Outdated
+}
+
+// problems appends the nodes at and below one that are not well, parents first.
+func problems(n contracts.NodeView, found []contracts.NodeView) []contracts.NodeView {
+	if problem(n) {
+		bare := n
+		bare.Children = nil
+		found = append(found, bare)
+	}
+	for _, c := range n.Children {
+		found = problems(c, found)
+	}
+	return found
+}
+
+// showProblems prints what is not well, and fails if anything is.
+func (c *treeCmd) showProblems(a *app, tree contracts.TreeReply) error {
+	found := problems(tree.Root, []contracts.NodeView{})
+	if c.JSON {
+		if err := a.printJSON(found); err != nil {
+			return err
+		}
+	} else if err := a.printProblems(tree, found); err != nil {
+		return err
+	}
+	if len(found) > 0 {
+		return errSilent
+	}
+	return nil
+}
+
+func (a *app) printProblems(tree contracts.TreeReply, found []contracts.NodeView) error {
+	if len(found) == 0 {
+		_, err := fmt.Fprintf(a.stdout, "tree %s: nothing is wrong\n", tree.Tree)
+		return err
+	}
+	var rows [][]string
+	for _, n := range found {
+		reason := n.Reason
+		if n.Outdated {
+			reason = join(reason, "it does not run as specified now")
+		}
+		if n.Until != nil {
+			reason = join(reason, "until "+n.Until.Local().Format("15:04:05"))
+		}
+		rows = append(rows, []string{n.Name, string(n.Status), dash(n.Runner), clip(dash(reason), 44)})
+	}
+	if err := a.table([]string{"NODE", "STATUS", "RUNNER", "REASON"}, rows); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(a.stdout, "\ntree %s: %s; smith why NODE tells more\n", tree.Tree, plural(len(found), "problem"))
+	return err
+}
+
+func join(a, b string) string {
+	if a == "" {
+		return b
+	}
+	return a + "; " + b
+}

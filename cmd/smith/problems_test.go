@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// TestProblems: only what is not well is listed, and there being anything is a
+// failure of the command.
+func TestProblems(t *testing.T) {
+	agent := func(name string, status contracts.NodeStatus, reason string) contracts.NodeView {
+		return contracts.NodeView{Name: name, Kind: "agent", Status: status, Reason: reason}
+	}
+	outdated := agent("old", contracts.NodeRunning, "")
+	outdated.Outdated = true
+	well := []contracts.NodeView{
+		agent("up", contracts.NodeRunning, ""), agent("ended", contracts.NodeStopped, "terminated"),
+		agent("comes", contracts.NodeStarting, ""), agent("seen", contracts.NodeWatched, ""),
+	}
+	bad := []contracts.NodeView{
+		agent("fails", contracts.NodeFailed, "exit status 1, "+strings.Repeat("x", 200)), agent("waits", contracts.NodeStarting, "waits for a runner"),
+		agent("again", contracts.NodeRestarting, "exit status 2"), agent("theirs", contracts.NodeForeign, ""), outdated,
+	}
+	until := time.Now().Add(time.Minute)
+	bad[2].Until = &until
+	tree := func(children ...contracts.NodeView) contracts.TreeReply {
+		return contracts.TreeReply{Tree: "main", Root: contracts.NodeView{Name: "root", Kind: "supervisor", Status: contracts.NodeRunning, Children: children}}
+	}
+	var out bytes.Buffer
+	a := &app{stdout: &out}
+	if err := (&treeCmd{}).showProblems(a, tree(well...)); err != nil || out.String() != "tree main: nothing is wrong\n" {
+		t.Errorf("%v: %s", err, out.String())
+	}
+	out.Reset()
+	if err := (&treeCmd{}).showProblems(a, tree(append(well, bad...)...)); !errors.Is(err, errSilent) {
+		t.Errorf("%v", err)
+	}
+	for _, n := range bad {
+		if !strings.Contains(out.String(), "\n"+n.Name+" ") {
+			t.Errorf("%s is not listed:\n%s", n.Name, out.String())
+		}
+	}
+	for _, n := range well {
+		if strings.Contains(out.String(), "\n"+n.Name+" ") {
+			t.Errorf("%s is listed:\n%s", n.Name, out.String())
+		}
+	}
+	if !strings.Contains(out.String(), "\ntree main: 5 problems; smith why NODE tells more\n") {
+		t.Error(out.String())
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := len([]rune(line)); n > 81 {
+			t.Errorf("a line of %d columns: %s", n, line)
+		}
+	}
+	out.Reset()
+	c := treeCmd{clientFlags: clientFlags{JSON: true}}
+	if err := c.showProblems(a, tree(well...)); err != nil || strings.TrimSpace(out.String()) != "[]" {
+		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+func TestRunnersPrint(t *testing.T) {
+	for _, c := range []struct {
+		r           contracts.RunnerView
+		state, room string
+	}{
+		{contracts.RunnerView{Available: true, Kind: "process", Capacity: 8, Agents: 3}, "available", "5"},
+		{contracts.RunnerView{Available: true, Kind: "goroutine"}, "named only", "unbounded"},
+		{contracts.RunnerView{Capacity: 2, Agents: 4}, "silent", "0"},
+		{contracts.RunnerView{Lost: true}, "lost", "unbounded"},
+	} {
+		if s, r := runnerState(c.r), room(c.r); s != c.state || r != c.room {
+			t.Errorf("%+v: %s, %s", c.r, s, r)
+		}
+	}
+	if got := labels(map[string]string{"zone": "b", "gpu": "yes"}); got != "gpu=yes,zone=b" {
+		t.Error(got)
+	}
+}

@@ -1,0 +1,66 @@
+package main
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+type runnersCmd struct {
+	clientFlags
+}
+
+func (runnersCmd) Help() string {
+	return "ROOM is how many more agents a runner takes, BOOT the beginning of the id that its host has until it boots again; --json has the whole.\n\nExamples:\n  smith runners\n  smith runners --json"
+}
+
+func (c *runnersCmd) Run(a *app) error {
+	reply, err := ask[contracts.RunnersReply](a, c.clientFlags, contracts.ServiceSupervisor, "runners", struct{}{})
+	if err != nil {
+		return err
+	}
+	if c.JSON {
+		return a.printJSON(reply)
+	}
+	rows := make([][]string, 0, len(reply.Runners))
+	for _, r := range reply.Runners {
+		rows = append(rows, []string{
+			r.Runner, runnerState(r), fmt.Sprint(r.Agents), room(r), dash(labels(r.Labels)), dash(short(r.BootID)), since(&r.Seen),
+		})
+	}
+	return a.table([]string{"RUNNER", "STATE", "AGENTS", "ROOM", "LABELS", "BOOT", "SEEN"}, rows)
+}
+
+// runnerState is what the supervisor makes of a runner, in a word.
+func runnerState(r contracts.RunnerView) string {
+	switch {
+	case r.Lost:
+		return "lost"
+	case r.Available && r.Kind == "goroutine":
+		return "named only"
+	case r.Available:
+		return "available"
+	}
+	return "silent"
+}
+
+func room(r contracts.RunnerView) string {
+	if r.Capacity == 0 {
+		return "unbounded"
+	}
+	return fmt.Sprint(max(0, r.Capacity-r.Agents))
+}
+
+func labels(l map[string]string) string {
+	var out []string
+	for _, k := range slices.Sorted(maps.Keys(l)) {
+		out = append(out, k+"="+l[k])
+	}
+	return clip(strings.Join(out, ","), 16)
+}
+
+// short is the beginning of an id.
+func short(id string) string { return id[:min(8, len(id))] }

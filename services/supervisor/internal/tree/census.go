@@ -1,0 +1,34 @@
+package tree
+
+// Census counts nodes that are not up.
+type Census struct {
+	// Isolated nodes are set apart by their supervisor, GaveUp are supervisors
+	// that stay down until an operator starts them, and Waiting ones are restarted
+	// after their delay.
+	Isolated, GaveUp, Waiting int
+	// Down are the agents without a process, but for those that have finished or
+	// that an operator has ended.
+	Down int
+}
+
+// Census counts what is not up now.
+func (t *Tree) Census() Census {
+	var c Census
+	for _, n := range t.nodes {
+		switch {
+		case n.st.Phase == Isolated:
+			c.Isolated++
+		case n.st.Phase == Waiting:
+			c.Waiting++
+		case n.st.Phase == Idle && n.st.End == EndGaveUp:
+			c.GaveUp++
+		}
+		if n.spec.Agent != nil && (n.st.Phase.Down() || n.st.Phase.pending()) && !n.st.End.meant() {
+			c.Down++
+		}
+	}
+	return c
+}
+
+// meant reports whether a node that ended so is meant to be down.
+func (e End) meant() bool { return e == EndFinished || e == EndCompleted || e == EndTerminated }
