@@ -36,6 +36,10 @@ func TestSupervisionCommands(t *testing.T) {
 	if err := os.WriteFile(filepath.Join(dir, "new.yaml"), []byte(config), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	edited := strings.NewReplacer("WORKER", bin("worker"), "RECORDS", s.records(), "{name: experiments,", "{name: experiments, policy: {max_restarts: 7},").Replace(supervisionConfig)
+	if err := os.WriteFile(filepath.Join(dir, "supervision-config.yaml"), []byte(edited), 0o600); err != nil {
+		t.Fatal(err)
+	}
 	s.waitRunning(map[string]uint64{"crawler-1": 1, "crawler-2": 1})
 	start := fmt.Sprint(" ", s.tree().Sequence)
 	s.kill("crawler-2")
@@ -51,24 +55,32 @@ func TestSupervisionCommands(t *testing.T) {
 	}
 	// expected is what a command prints or brings about, by how it begins.
 	expected := map[string]func(out string) bool{
-		"smith tree --at":                func(out string) bool { return regexp.MustCompile(`crawler-2 +worker +running +1`).MatchString(out) },
-		"smith tree research":            func(out string) bool { return strings.Contains(out, "1 nodes differ") },
-		"smith events query":             func(out string) bool { return strings.Contains(out, "crawler-2") },
-		"smith config check":             func(out string) bool { return strings.Contains(out, "crawler-1 (or 1 other): it is restarted") },
-		"smith why crawler-1":            func(out string) bool { return strings.HasPrefix(out, "crawler-1 ") },
-		"smith why research":             func(out string) bool { return strings.HasPrefix(out, "research ") },
-		"smith rehearse":                 func(out string) bool { return strings.Contains(out, "crawler-1") },
-		"smith child add":                func(string) bool { return is("extra", contracts.NodeRunning) },
-		"smith child terminate":          func(string) bool { return is("extra", contracts.NodeStopped) },
-		"smith child restart extra":      func(string) bool { return s.agents()["extra"].Incarnation == 2 },
-		"smith child remove":             func(string) bool { return is("extra", "") },
-		"smith child suspend":            func(string) bool { return research(contracts.NodeSuspended) },
-		"smith child resume":             func(string) bool { return research(contracts.NodeRunning) },
-		"smith child scale":              func(string) bool { return is("crawler-3", contracts.NodeRunning) },
-		"smith child move":               func(string) bool { return s.agents()["crawler-3"].Parent == "experiments" },
-		"smith drain":                    func(string) bool { return is("crawler-3", contracts.NodeStopped) },
-		"smith child restart root":       func(string) bool { return s.agents()["crawler-3"].Incarnation == 2 },
-		"smith mode set research shadow": func(string) bool { return is("crawler-1", contracts.NodeWatched) },
+		"smith tree --at":     func(out string) bool { return regexp.MustCompile(`crawler-2 +worker +running +1`).MatchString(out) },
+		"smith tree research": func(out string) bool { return strings.Contains(out, "1 nodes differ") },
+		"smith events query":  func(out string) bool { return strings.Contains(out, "crawler-2") },
+		"smith config diff": func(out string) bool {
+			return strings.Contains(out, "experiments") && strings.Contains(out, "1 change, ")
+		},
+		"smith config apply": func(out string) bool { return strings.Contains(out, "1 change, ") && strings.Contains(out, "applied") },
+		"smith config apply supervision-config.yaml --max":  func(out string) bool { return strings.Contains(out, "0 changes, ") },
+		"smith config apply supervision-config.yaml --keep": func(out string) bool { return strings.Contains(out, "0 changes, ") },
+		"smith child restart --outdated":                    func(out string) bool { return out == "restart: nothing to do\n" },
+		"smith child restart research":                      func(string) bool { return s.agents()["crawler-2"].Incarnation > 2 },
+		"smith config check":                                func(out string) bool { return strings.Contains(out, "crawler-1 (or 1 other): it is restarted") },
+		"smith why crawler-1":                               func(out string) bool { return strings.HasPrefix(out, "crawler-1 ") },
+		"smith why research":                                func(out string) bool { return strings.HasPrefix(out, "research ") },
+		"smith rehearse":                                    func(out string) bool { return strings.Contains(out, "crawler-1") },
+		"smith child add":                                   func(string) bool { return is("extra", contracts.NodeRunning) },
+		"smith child terminate":                             func(string) bool { return is("extra", contracts.NodeStopped) },
+		"smith child restart extra":                         func(string) bool { return s.agents()["extra"].Incarnation == 2 },
+		"smith child remove":                                func(string) bool { return is("extra", "") },
+		"smith child suspend":                               func(string) bool { return research(contracts.NodeSuspended) },
+		"smith child resume":                                func(string) bool { return research(contracts.NodeRunning) },
+		"smith child scale":                                 func(string) bool { return is("crawler-3", contracts.NodeRunning) },
+		"smith child move":                                  func(string) bool { return s.agents()["crawler-3"].Parent == "experiments" },
+		"smith drain":                                       func(string) bool { return is("crawler-3", contracts.NodeStopped) },
+		"smith child restart root":                          func(string) bool { return s.agents()["crawler-3"].Incarnation == 2 },
+		"smith mode set research shadow":                    func(string) bool { return is("crawler-1", contracts.NodeWatched) },
 		"smith mode diff": func(out string) bool {
 			return strings.Contains(out, "crawler-1") && strings.Contains(out, "restart")
 		},
