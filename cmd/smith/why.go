@@ -73,7 +73,7 @@ func notFound(err error) bool {
 // node adds to a node's state what led to it.
 func (c *whyCmd) node(a *app, nc *nats.Conn, now contracts.Diagnosis) describe.Answer {
 	past, err := askOn[contracts.WhyReply](a, c.clientFlags, nc, contracts.ServiceEventStore, "why", contracts.WhyRequest{
-		Agent: c.Name, Tree: now.Tree, Incarnation: now.Node.Incarnation,
+		Agent: c.Name, Tree: now.Tree, Incarnation: now.Node.Incarnation, Up: now.State == contracts.StateRunning,
 		Cause: now.Cause, Chain: now.Chain, Decision: now.Decision, Since: now.Since,
 	})
 	answer := describe.Answer{WhyReply: past, Now: &now}

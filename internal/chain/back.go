@@ -9,7 +9,7 @@ import (
 
 // back adds the event to begin at and everything that led to it.
 func (w *walk) back(event contracts.StoredEvent) error {
-	about := target{node: w.q.Node, incarnation: w.q.Incarnation, story: w.q.Chain}
+	about := target{node: w.q.Node, incarnation: w.q.Incarnation, story: w.q.Chain, origin: event.Event.ID == w.q.Cause}
 	for len(w.reply.Chain) < maxLinks {
 		w.seen[event.Event.ID] = true
 		cause, next, err := w.step(event, about)
@@ -47,7 +47,7 @@ func (w *walk) step(e contracts.StoredEvent, about target) (cause string, next t
 		w.add(link(e, inc, evidence(e.Event)))
 		next = target{node: e.Event.Entity, incarnation: inc, kinds: ordersOf(e.Event.Type), story: e.Event.CorrelationID}
 		if e.Event.CausationID == "" {
-			return about.cause, target{node: about.node, story: about.story}, nil
+			return about.cause, target{node: about.node, story: about.story, origin: true}, nil
 		}
 		return e.Event.CausationID, next, nil
 	}
@@ -66,7 +66,7 @@ func (w *walk) failure(e contracts.StoredEvent, about target) (cause string, nex
 		return e.Event.CausationID, target{node: e.Event.Entity, incarnation: data.Incarnation, kinds: []string{"start", "stop"}, story: e.Event.CorrelationID}, nil
 	}
 	if about.cause != e.Event.ID {
-		return about.cause, target{node: about.node, story: about.story}, nil
+		return about.cause, target{node: about.node, story: about.story, origin: true}, nil
 	}
 	return "", next, nil
 }
@@ -81,14 +81,16 @@ func (w *walk) decision(e contracts.StoredEvent, about target) (cause string, ne
 	w.tree = e.Event.Entity
 	d := whole.data
 	effect, input := choose(d, about)
+	if about.origin {
+		effect, input = origin(d, about)
+	}
 	w.addDecision(e, d, effect, input, about.incarnation)
+	if about.origin {
+		return "", next, nil
+	}
 	next = target{node: about.node, incarnation: about.incarnation, story: e.Event.CorrelationID}
 	if effect != nil {
-		next.incarnation = effect.Incarnation
-		if effect.Correlation != "" {
-			next.story = effect.Correlation
-		}
-		next.cause = effect.Cause
+		next.incarnation, next.story, next.cause = effect.Incarnation, whole.storyOf(*effect), effect.Cause
 	}
 	switch {
 	case input != nil && input.Event != "" && input.Event != e.Event.ID && (next.cause == "" || input.Node == about.node):
@@ -98,6 +100,7 @@ func (w *walk) decision(e contracts.StoredEvent, about target) (cause string, ne
 		return "", next, nil
 	}
 	cause, err = w.earlier(e, next)
+	next.origin = cause == next.cause
 	next.cause = ""
 	return cause, next, err
 }
@@ -129,8 +132,12 @@ func (w *walk) earlier(e contracts.StoredEvent, about target) (id string, err er
 			cause = about.story
 		}
 	}
-	if err != nil || !found || first.Sequence >= e.Sequence {
+	if err != nil || !found || about.story == "" || first.Sequence >= e.Sequence {
 		return cause, err
+	}
+	if cause != "" && len(w.reply.Chain) >= maxBetween {
+		w.note("there were more attempts in between")
+		return cause, nil
 	}
 	between, err := w.log.After(first.Sequence, TreeTypes, e.Event.Entity, maxForward)
 	if err != nil {

@@ -33,6 +33,9 @@ const (
 	// maxLinks bounds the way back; a healthy chain has about five links, one
 	// more pair for every failed attempt.
 	maxLinks = 100
+	// maxBetween is after how many links the walk goes straight to the cause:
+	// starts that fail again and again make long stories.
+	maxBetween = 40
 	// maxForward bounds how many decisions are looked through for what was
 	// decided since, and maxSince how many of them are told, the latest.
 	maxForward = 2000
@@ -52,8 +55,11 @@ var TreeTypes = []contracts.EventType{
 // the rest is what the supervisor knows, if one answers.
 type Question struct {
 	// Node is its name, Tree that of its tree.
-	Node, Tree  string
+	Node, Tree string
+	// Incarnation is its newest, and Up is set when that runs: then an older
+	// report of its failure does not explain anything.
 	Incarnation uint64
+	Up          bool
 	// Cause is the event or decision that led to its state, Chain its story,
 	// Decision the one in which its last start or stop was decided.
 	Cause, Chain, Decision string
@@ -101,38 +107,38 @@ type target struct {
 	// cause is what led to the decision that led here, where that names it:
 	// there the walk continues when the event itself leads nowhere.
 	cause string
+	// origin is set when the event itself was named as the cause: of a decision,
+	// the input matters with which the story begins.
+	origin bool
 }
 
-// tip is the event to begin at.
+// tip is the event to begin at: the last about the node, unless the supervisor
+// knows better.
 func (w *walk) tip() (contracts.StoredEvent, bool, error) {
 	tip, found, err := w.latest()
 	if err != nil {
 		return tip, found, err
 	}
-	for _, id := range []string{w.q.Cause, w.q.Decision} {
-		// The log may be behind the tree: what was ordered is not done yet, or
-		// nothing has to be.
-		e, stored, err := w.event(id)
-		switch {
-		case err != nil:
-			return tip, found, err
-		case stored && (!found || e.Sequence > tip.Sequence && w.supersedes(e, tip)):
-			tip, found = e, true
-		}
+	// A start or stop that was ordered and is not reported yet.
+	ordered, stored, err := w.event(w.q.Decision)
+	if err != nil {
+		return tip, found, err
+	}
+	if stored && (!found || w.q.Incarnation > incarnationOf(tip.Event)) {
+		tip, found = ordered, true
+	}
+	// What has led to the state since, though nothing had to be done for it.
+	cause, stored, err := w.event(w.q.Cause)
+	if err != nil {
+		return tip, found, err
+	}
+	if stored && (!found || cause.Sequence > tip.Sequence) {
+		tip, found = cause, true
 	}
 	if found {
 		return tip, true, nil
 	}
 	return w.mentioned()
-}
-
-// supersedes reports whether a later event or decision, which the supervisor
-// names, explains the node's state rather than the last event about it.
-func (w *walk) supersedes(e, tip contracts.StoredEvent) bool {
-	if e.Event.ID == w.q.Decision {
-		return w.q.Incarnation > incarnationOf(tip.Event)
-	}
-	return e.Event.ID != tip.Event.ID
 }
 
 // latest is the last event about the agent itself: that of its newest
@@ -145,6 +151,9 @@ func (w *walk) latest() (tip contracts.StoredEvent, found bool, err error) {
 			return tip, found, err
 		}
 		inc := incarnationOf(e.Event)
+		if w.q.Up && t != contracts.AgentStarted && (inc == 0 || inc >= w.q.Incarnation) {
+			continue
+		}
 		if !stored || found && (inc < newest && inc > 0 || inc == newest && e.Sequence < tip.Sequence) {
 			continue
 		}

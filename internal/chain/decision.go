@@ -73,9 +73,17 @@ func (d *decision) takes(id string) bool {
 
 // continues reports whether a decision did something about a node in a story.
 func (d decision) continues(node, story string) bool {
-	return slices.ContainsFunc(d.data.Effects, func(f contracts.DecisionEffect) bool {
-		return f.Node == node && (f.Correlation == story || f.Correlation == "" && d.event.Event.CorrelationID == story)
-	})
+	return slices.ContainsFunc(d.data.Effects, func(f contracts.DecisionEffect) bool { return f.Node == node && d.storyOf(f) == story })
+}
+
+// storyOf is the story that an effect belongs to: its own, or that of the decision
+// where older supervisors recorded none. One that names a cause, or whose input
+// began a story, has none.
+func (d decision) storyOf(f contracts.DecisionEffect) string {
+	if f.Correlation != "" || f.Cause != "" || f.Input >= 0 && f.Input < len(d.data.Inputs) && begins(d.data.Inputs[f.Input]) {
+		return f.Correlation
+	}
+	return d.event.Event.CorrelationID
 }
 
 // concerns reports whether a decision did something about a node, or was upon
@@ -96,6 +104,42 @@ func choose(d contracts.DecisionsData, about target) (*contracts.DecisionEffect,
 		return e, inputAbout(d, about)
 	}
 	return nil, inputAbout(d, about)
+}
+
+// origin finds in a decision that was named as the cause the input with which the
+// story begins, and what that led to about the target.
+func origin(d contracts.DecisionsData, about target) (effect *contracts.DecisionEffect, input *contracts.DecisionInput) {
+	rank := -1
+	for i := range d.Inputs {
+		in := &d.Inputs[i]
+		if !begins(*in) {
+			continue
+		}
+		var found *contracts.DecisionEffect
+		r := 0
+		for j := range d.Effects {
+			e := &d.Effects[j]
+			if e.Input != i {
+				continue
+			}
+			if e.Correlation == about.story && about.story != "" {
+				r = max(r, 1)
+			}
+			if e.Node == about.node {
+				found, r = e, max(r, 3)
+			}
+		}
+		if in.Node == about.node && in.Node != "" {
+			r = max(r, 2)
+		}
+		if r > rank {
+			effect, input, rank = found, in, r
+		}
+	}
+	if input == nil {
+		return choose(d, about)
+	}
+	return effect, input
 }
 
 func chooseEffect(effects []contracts.DecisionEffect, about target) *contracts.DecisionEffect {

@@ -104,11 +104,13 @@ type WhyRequest struct {
 	Agent string `json:"agent"`
 	Tree  string `json:"tree,omitempty"`
 	// Incarnation, Cause, Chain, Decision and Since are those of [Diagnosis].
-	Incarnation uint64     `json:"incarnation,omitempty"`
-	Cause       string     `json:"cause,omitempty"`
-	Chain       string     `json:"chain,omitempty"`
-	Decision    string     `json:"decision,omitempty"`
-	Since       *time.Time `json:"since,omitempty"`
+	Incarnation uint64 `json:"incarnation,omitempty"`
+	// Up is set when that incarnation runs.
+	Up       bool       `json:"up,omitempty"`
+	Cause    string     `json:"cause,omitempty"`
+	Chain    string     `json:"chain,omitempty"`
+	Decision string     `json:"decision,omitempty"`
+	Since    *time.Time `json:"since,omitempty"`
 }
 
 // WhyReply is the causal chain of a node's state, oldest first: what led to an

@@ -201,7 +201,7 @@ func question(r contracts.WhyRequest) (chain.Question, error) {
 		return chain.Question{}, shell.Errorf(contracts.CodeBadRequest, "chain: %d bytes; at most 128", len(r.Chain))
 	}
 	q := chain.Question{
-		Node: r.Agent, Tree: r.Tree, Incarnation: r.Incarnation,
+		Node: r.Agent, Tree: r.Tree, Incarnation: r.Incarnation, Up: r.Up,
 		Cause: r.Cause, Chain: r.Chain, Decision: r.Decision,
 	}
 	if r.Since != nil {

@@ -158,6 +158,7 @@ func (c *checker) ordered(s *supervisor, cmd *command) {
 // decided looks at a decision that has just been stored, before anybody knows.
 func (w *world) decided(parts []*decision) {
 	w.decidedModes(parts)
+	w.decidedCauses(parts)
 	w.countPlaces(parts)
 	for _, d := range parts {
 		for _, e := range d.effects {

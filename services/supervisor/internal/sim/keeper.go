@@ -175,7 +175,7 @@ func (s *supervisor) append(b *leader.Batch, done func()) {
 	for changes := b.Changes; ; {
 		p := &decision{supervisor: s.name, number: b.Number, cursor: b.Cursor, first: b.ID, part: len(parts)}
 		if p.part == 0 {
-			p.effects = b.Effects
+			p.effects, p.batch = b.Effects, b
 		}
 		p.changes = changes[:min(s.w.Part, len(changes))]
 		changes = changes[len(p.changes):]

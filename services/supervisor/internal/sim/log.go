@@ -24,6 +24,8 @@ type decision struct {
 	// first is the id of the decision's first message, part its place.
 	first string
 	part  int
+	// batch is the whole decision, in its first part.
+	batch *leader.Batch
 }
 
 // log is the event stream with the bucket of snapshots. It accepts a decision

@@ -228,7 +228,11 @@ func (r *runner) recordEnd(rec *record, agent string, n uint64, normal bool) {
 	case r.w.opt.Break != BlamesAgents && (rec.process == nil || rec.process.withHost):
 		in.Kind, in.Reason, rec.lost = tree.Lost, "ended with its host", true // or its runner had not begun it
 	}
-	rec.outbox = append(rec.outbox, told{id: r.name + "." + agent + "." + strconv.FormatUint(n, 10), in: in})
+	id := r.name + "." + agent + "." + strconv.FormatUint(n, 10)
+	if rec.stopped == 0 {
+		r.w.agent(agent).story.own[n] = id
+	}
+	rec.outbox = append(rec.outbox, told{id: id, in: in})
 	r.publish(rec)
 }
 

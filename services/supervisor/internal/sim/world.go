@@ -69,6 +69,12 @@ type world struct {
 	// order that fails is not repeated.
 	excused map[string]bool
 	check   checker
+	// causes are what each cause concerned, and booted how far evidence was
+	// consumed when a supervisor last started afresh.
+	causes map[string]drawn
+	booted map[string]uint64
+	// consumed is how far the last decision had consumed evidence.
+	consumed uint64
 
 	// calm is set once faults have ceased; cut, full and stormy while the log is cut
 	// off, takes nothing more, or the network is bad.
@@ -82,7 +88,7 @@ const epoch = tree.Instant(1_700_000_000 * time.Second)
 
 // Run runs a scenario to its end.
 func Run(s Scenario, opt Options) Result {
-	w := &world{Scenario: s, opt: opt, now: epoch, config: s.Specs, agents: map[string]*agent{}, excused: map[string]bool{}}
+	w := &world{Scenario: s, opt: opt, now: epoch, config: s.Specs, agents: map[string]*agent{}, excused: map[string]bool{}, causes: map[string]drawn{}, booted: map[string]uint64{}}
 	w.log = newLog(w)
 	w.check = newChecker()
 	for _, spec := range s.Specs {
@@ -108,6 +114,7 @@ func Run(s Scenario, opt Options) Result {
 		w.stats.Events++
 		p.do()
 	}
+	w.told()
 	r := Result{Violation: w.violation, Stats: w.stats}
 	if w.settledAt > 0 {
 		r.Took = time.Duration(w.settledAt-epoch) - s.Calm

@@ -168,6 +168,20 @@ func TestEndsBeforeTheStopAreTheirOwn(t *testing.T) {
 	b.wantBecause("d7", ended(Exited, "free", "free ended"), "start free: d6")
 }
 
+// TestJoiningAGroupKeepsCauses: a member whose end began the restart of a group,
+// or that was stopped for it, keeps that cause when another joins.
+func TestJoiningAGroupKeepsCauses(t *testing.T) {
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), sup("rest", "root", Supervisor{Strategy: RestForOne, MaxRestarts: 9}),
+		agent("a", "rest", delayed), agent("b", "rest", delayed), agent("c", "rest"))
+	b.wantBecause("d1", ended(Exited, "b", "b ended"), "restart b: b ended", "group rest: b ended", "stop c: b ended")
+	b.because("d2", Input{Kind: Stopped, Node: "c", Incarnation: 1})
+	b.wantBecause("d3", ended(Exited, "a", "a ended"), "restart a: a ended", "group rest: a ended")
+	b.now = b.now.Add(time.Minute)
+	b.wantBecause("d4", Input{Kind: Tick}, "start a: a ended")
+	b.wantBecause("d5", Input{Kind: Started, Node: "a", Incarnation: 2}, "start b: b ended")
+	b.wantBecause("d6", Input{Kind: Started, Node: "b", Incarnation: 2}, "start c: b ended")
+}
+
 // TestAStopIsTheCauseOfAWaitThatIsOver: an agent that waits for its restart when
 // its supervisor is stopped is down because of that; one that an operator had
 // ended before is down because of the operator.

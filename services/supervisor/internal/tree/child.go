@@ -138,8 +138,8 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 		Kind: OpGroup, Stage: StageWait, Again: broken.Again, From: next.spec.Rank, Due: t.now,
 		Cause: broken.Cause, Chain: broken.Chain,
 	}
-	for c := next; c != nil; c = p.after(c.spec.Rank) {
-		c.blameFor(broken)
+	for c := next; c != nil && broken.Kind == OpBoot; c = p.after(c.spec.Rank) {
+		c.blameFor(broken) // those of a group have their cause, see stopped
 		t.touch(c)
 	}
 	if !p.suspended() {

@@ -260,11 +260,16 @@ func (t *Tree) stopped(c *node) bool {
 		t.stop(c, "", EndStopped, whyOrdered, false)
 		return false
 	case !c.st.Phase.live():
+		stopped := c.st.End == EndStopped // by an operation that this one continues
 		if c.st.Phase != Idle {
 			ended = true
 			t.setDown(c, Idle, EndStopped, whyOrdered)
 		}
-		if op := c.parent.op(); (op.Kind == OpGroup) != ended {
+		switch op := c.parent.op(); {
+		case op.Kind == OpGroup && ended:
+			// It comes up with its group, because of its own end.
+			c.st.End = EndStopped
+		case op.Kind == OpGroup && !stopped, op.Kind == OpStop && ended:
 			// Nothing of its own brought it down just now, or it would have come
 			// up again but for this.
 			c.blameFor(op)
