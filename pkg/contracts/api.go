@@ -231,6 +231,9 @@ type RunnerView struct {
 	Session string `json:"session,omitempty"`
 	// Lost tells that its host is taken for gone: what it ran was given up.
 	Lost bool `json:"lost,omitempty"`
+	// NoResources says that its host lacks descriptors, processes, memory or
+	// disk: it takes no starts for a while.
+	NoResources bool `json:"no_resources,omitempty"`
 }
 
 // RunnersReply is the reply of supervisor.runners: all runners that were heard of

@@ -178,3 +178,45 @@ func TestOrphans(t *testing.T) {
 		}
 	})
 }
+
+// TestRunnerWithoutResources: agents that may run anywhere go to another runner,
+// the others wait until there is something to start them with; nothing counts
+// against a limit.
+func TestRunnerWithoutResources(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, anywhereAndThere)
+		w.runner.starved = true
+		w.supervise("s1")
+		<-time.After(10 * time.Second)
+		if got := statuses(w.tree().Root)[0]; got != "root running" && got != "root starting" {
+			t.Errorf("after 10 s without resources: %s", got)
+		}
+		asked := strings.Count(w.runner.takeLog(), "starved")
+		if asked < 3 || asked > 30 {
+			t.Errorf("the runner was asked %d times in 10 s", asked)
+		}
+		for _, r := range w.tree().Runners {
+			if r.Runner == "r1" && !r.NoResources {
+				t.Errorf("shown as %+v", r)
+			}
+		}
+		second := newRunner(t, w.server, "r2")
+		<-time.After(5 * time.Second)
+		if second.incarnation("any") == 0 || second.incarnation("there") != 0 {
+			t.Errorf("on the other runner: %s", second.takeLog())
+		}
+		w.runner.set(func() { w.runner.starved = false })
+		<-time.After(40 * time.Second)
+		if got := statusOnly(w.settled()); got != "root running, any running, there running, calm running" {
+			t.Errorf("with resources: %s", got)
+		}
+		for _, d := range w.decisions() {
+			for _, e := range d.Effects {
+				if e.Kind == "restart" || e.Kind == "isolate" {
+					t.Errorf("charged: %s of %s: %s", e.Kind, e.Node, e.Detail)
+				}
+			}
+		}
+	})
+}

@@ -54,6 +54,8 @@ type runner struct {
 	// list as they stand.
 	trees map[string]string
 	odd   []string
+	// starved, its host has nothing to start an agent with.
+	starved bool
 }
 
 // newRunner gives a runner with labels such as "zone=b".
@@ -176,6 +178,10 @@ func (r *runner) start(body []byte) contracts.RunnerReply {
 		return reply
 	case r.seen[cmd.Agent] == cmd.Incarnation:
 		reply.Code = contracts.RunnerAlreadyExited
+		return reply
+	case r.starved:
+		r.log = append(r.log, fmt.Sprintf("starved %s", cmd.Agent))
+		reply.Code, reply.Error = contracts.RunnerNoResources, "too many open files"
 		return reply
 	case r.broken[cmd.Agent]:
 		r.log = append(r.log, fmt.Sprintf("broken %s", cmd.Agent))

@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"os/exec"
@@ -155,43 +156,68 @@ func (r *rig) leave(t *testing.T, stopAgents bool) {
 	r.Fleet = nil
 }
 
+// remote is a runner in a process of its own.
+type remote struct {
+	t   *testing.T
+	cmd *exec.Cmd
+	in  io.Writer
+	out *json.Decoder
+}
+
+// startRemote starts a runner process, which is killed with -9 when the test
+// ends, or before.
+func startRemote(t *testing.T, dir string) *remote {
+	t.Helper()
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), runnerMode+"="+dir)
+	cmd.Stderr = t.Output()
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := &remote{t: t, cmd: cmd, in: in, out: json.NewDecoder(out)}
+	t.Cleanup(r.kill)
+	return r
+}
+
+func (r *remote) start(cmd contracts.StartCommand) (reply contracts.RunnerReply) {
+	r.t.Helper()
+	line, err := json.Marshal(cmd)
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if _, err := r.in.Write(append(line, '\n')); err != nil {
+		r.t.Fatal(err)
+	}
+	if err := r.out.Decode(&reply); err != nil {
+		r.t.Fatalf("runner process: %v", err)
+	}
+	return reply
+}
+
+func (r *remote) kill() {
+	if r.cmd.ProcessState == nil {
+		_ = r.cmd.Process.Kill()
+		_ = r.cmd.Wait()
+	}
+}
+
 // killedRunner runs the commands in a runner process, which is then killed
-// with -9, and gives its replies.
+// with -9, and returns its replies.
 func killedRunner(t *testing.T, dir string, cmds ...contracts.StartCommand) []contracts.RunnerReply {
 	t.Helper()
-	runner := exec.Command(os.Args[0])
-	runner.Env = append(os.Environ(), runnerMode+"="+dir)
-	runner.Stderr = t.Output()
-	in, err := runner.StdinPipe()
-	if err != nil {
-		t.Fatal(err)
-	}
-	out, err := runner.StdoutPipe()
-	if err == nil {
-		err = runner.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() {
-		_ = runner.Process.Kill()
-		_ = runner.Wait()
-	}()
+	r := startRemote(t, dir)
+	defer r.kill()
 	var replies []contracts.RunnerReply
-	dec := json.NewDecoder(out)
 	for _, cmd := range cmds {
-		line, err := json.Marshal(cmd)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := in.Write(append(line, '\n')); err != nil {
-			t.Fatal(err)
-		}
-		var reply contracts.RunnerReply
-		if err := dec.Decode(&reply); err != nil {
-			t.Fatalf("runner process: %v", err)
-		}
-		replies = append(replies, reply)
+		replies = append(replies, r.start(cmd))
 	}
 	return replies
 }

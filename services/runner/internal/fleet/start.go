@@ -76,6 +76,9 @@ func (f *Fleet) start(a *agent, cmd contracts.StartCommand, reply contracts.Runn
 	}
 	f.release()
 	switch {
+	case process.LacksResources(err):
+		f.restored(a, before)
+		return fail(contracts.RunnerNoResources, err)
 	case errors.Is(err, ledger.ErrHeld):
 		reply.Incarnation = max(before.Incarnation(), 1)
 		return fail(contracts.RunnerStillRunning, err)
@@ -86,6 +89,16 @@ func (f *Fleet) start(a *agent, cmd contracts.StartCommand, reply contracts.Runn
 		return fail(contracts.RunnerInternal, err)
 	}
 	return fail(contracts.RunnerStartFailed, err)
+}
+
+// restored takes back that a start was written down: nothing ran, and the same
+// incarnation may be tried again.
+func (f *Fleet) restored(a *agent, before ledger.Record) {
+	if a.rec.Token == before.Token {
+		return // it was not
+	}
+	a.rec = before
+	f.write(a)
 }
 
 // failed writes down, before anybody is told, that this incarnation will never

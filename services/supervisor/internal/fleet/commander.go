@@ -242,6 +242,8 @@ func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan st
 			return false, err
 		}
 		return false, fmt.Errorf("incarnation %d was still running and had to be stopped", reply.Incarnation)
+	case contracts.RunnerNoResources:
+		return c.declined(ctx, cmd, reply)
 	case contracts.RunnerStopping, contracts.RunnerFull, contracts.RunnerInternal, contracts.RunnerFenced:
 		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
 	default:
@@ -286,6 +288,24 @@ func (c *Commander) outnumbered(ctx context.Context, cmd *Command, reply contrac
 	c.post(in)
 	return true, nil
 }
+
+// declined handles a start that a runner cannot make for want of what its host
+// should have. A copy of the command may still be under way: the runner is told
+// never to start this number, before another is given out.
+func (c *Commander) declined(ctx context.Context, cmd *Command, reply contracts.RunnerReply) (done bool, err error) {
+	stopped, err := c.stop(ctx, Command{Order: leader.Order{Effect: tree.Effect{Node: cmd.Node, Runner: cmd.Runner, Chain: cmd.Chain}, Decision: cmd.Decision}}, cmd.Incarnation, true)
+	if err != nil || !stopped {
+		return false, err
+	}
+	c.post(tree.Input{
+		Kind: tree.Declined, Node: cmd.Node, Incarnation: cmd.Incarnation, Runner: cmd.Runner, Chain: cmd.Chain,
+		Reason: contracts.Clip("runner "+cmd.Runner+" lacks resources: "+reply.Error, maxDeclined),
+	})
+	return true, nil
+}
+
+// maxDeclined bounds what is kept of a runner's words.
+const maxDeclined = 256
 
 // pauseBefore returns how long to wait before another start of an agent is
 // numbered anew: not at all at first, then ever longer.

@@ -163,3 +163,44 @@ func FuzzAnnouncement(f *testing.F) {
 		}
 	})
 }
+
+// A runner whose host lacks resources gets starts again after ever longer waits.
+func TestStrain(t *testing.T) {
+	t.Parallel()
+	var r Registry
+	now := time.Unix(1e9, 0)
+	hear := func() {
+		t.Helper()
+		news, err := r.Heard(contracts.AnnounceSubject("r1"), announcement("r1", "a"), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.Admit("r1", news.Visit)
+	}
+	hear()
+	for _, want := range []time.Duration{1, 2, 4, 8, 16, 30, 30} {
+		want *= time.Second
+		if !r.Strain("r1", now) || r.Strain("r1", now) || len(r.Available()) != 0 || r.Views()[0].Available {
+			t.Fatal("it takes starts while it lacks resources, or is told so twice")
+		}
+		began := now
+		for len(r.Available()) == 0 {
+			now = now.Add(100 * time.Millisecond)
+			hear()
+			r.Expire(now)
+		}
+		if took := now.Sub(began); took != want {
+			t.Errorf("it takes starts after %s, want %s", took, want)
+		}
+	}
+	now = now.Add(time.Minute)
+	hear()
+	r.Strain("r1", now)
+	now = now.Add(time.Second)
+	if changed, _ := r.Expire(now); !changed {
+		t.Error("what was long ago makes it wait longer")
+	}
+	if r.Strain("nobody", now) {
+		t.Error("a runner that is not known is strained")
+	}
+}

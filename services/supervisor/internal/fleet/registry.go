@@ -46,6 +46,7 @@ type entry struct {
 	expected bool
 	// lost marks one whose agents were given up.
 	lost bool
+	strain
 }
 
 // News is what an announcement says that was not known.
@@ -79,7 +80,7 @@ func (r *Registry) Heard(subject string, body []byte, now time.Time) (News, erro
 	r.runners[a.Runner] = e
 	var news News
 	if old != nil {
-		e.available, e.held, e.visit = old.available, old.held, old.visit
+		e.available, e.held, e.visit, e.strain = old.available, old.held, old.visit, old.strain
 		news.Rebooted = old.BootID != "" && a.BootID != "" && old.BootID != a.BootID
 	}
 	if old == nil || !old.available && !old.held || old.Session != a.Session || news.Rebooted {
@@ -133,6 +134,7 @@ func (r *Registry) Expire(now time.Time) (changed bool, forgotten []string) {
 			changed = changed || e.available
 			e.available, e.held = false, false
 		}
+		changed = e.relax(now) || changed
 	}
 	return changed, forgotten
 }
@@ -213,7 +215,7 @@ func (r *Registry) Lose(runner string) bool {
 func (r *Registry) Available() []tree.Runner {
 	var out []tree.Runner
 	for name, e := range r.runners {
-		if e.available {
+		if e.available && !e.strained {
 			out = append(out, tree.Runner{Name: name, Capacity: e.Capacity, Named: e.Kind == kindGoroutine, Labels: e.Labels})
 		}
 	}
@@ -232,8 +234,8 @@ func (r *Registry) Views() []contracts.RunnerView {
 			continue
 		}
 		out = append(out, contracts.RunnerView{
-			Runner: name, Kind: e.Kind, Host: e.Host, Available: e.available, Agents: e.Agents,
-			Capacity: e.Capacity, Labels: e.Labels, Seen: e.seen.UTC(), Lost: e.lost,
+			Runner: name, Kind: e.Kind, Host: e.Host, Available: e.available && !e.strained, Agents: e.Agents,
+			Capacity: e.Capacity, Labels: e.Labels, Seen: e.seen.UTC(), Lost: e.lost, NoResources: e.strained,
 			BootID: e.BootID, Session: e.Session,
 		})
 	}

@@ -16,6 +16,9 @@ func (k *Keeper) submit(batch []arrival) {
 		if a.from != nil {
 			k.await(a)
 		}
+		if a.Kind == tree.Declined && k.strain(a.Input) {
+			k.leader.Submit(leader.Input{Input: k.runnersNow().Input}, k.now())
+		}
 		k.leader.Submit(leader.Input{Input: a.Input, Seq: a.seq}, k.now())
 	}
 }

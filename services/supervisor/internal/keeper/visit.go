@@ -192,3 +192,14 @@ func (k *Keeper) setAside(ctx context.Context, runner string, rejected []error) 
 		k.env.Log.Warn("further entries of a runner's list are malformed", "runner", runner, "entries", more)
 	}
 }
+
+// strain keeps starts for a while from a runner whose host lacks resources, and
+// reports whether that is new.
+func (k *Keeper) strain(in tree.Input) bool {
+	changed := k.registry.Strain(in.Runner, time.Now())
+	if changed {
+		k.env.Log.Warn("a runner's host lacks resources; it gets no starts for a while", "tree", k.opt.Tree, "runner", in.Runner,
+			"agent", in.Node, "incarnation", in.Incarnation, "reason", in.Reason)
+	}
+	return changed
+}
