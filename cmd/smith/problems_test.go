@@ -73,6 +73,7 @@ func TestRunnersPrint(t *testing.T) {
 		{contracts.RunnerView{Available: true, Kind: "process", Capacity: 8, Agents: 3}, "available", "5"},
 		{contracts.RunnerView{Available: true, Kind: "goroutine"}, "named only", "unbounded"},
 		{contracts.RunnerView{Capacity: 2, Agents: 4}, "silent", "0"},
+		{contracts.RunnerView{NoResources: true, Capacity: 8}, "no resources", "8"},
 		{contracts.RunnerView{Lost: true}, "lost", "unbounded"},
 	} {
 		if s, r := runnerState(c.r), room(c.r); s != c.state || r != c.room {

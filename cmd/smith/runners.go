@@ -39,6 +39,8 @@ func runnerState(r contracts.RunnerView) string {
 	switch {
 	case r.Lost:
 		return "lost"
+	case r.NoResources:
+		return "no resources"
 	case r.Available && r.Kind == "goroutine":
 		return "named only"
 	case r.Available:
