@@ -71,11 +71,13 @@ func (c *checker) outlook(l loop) Outlook {
 		o.Message = fmt.Sprintf("it is restarted for ever, %s, since %q %s", c.pace(l), last.Name, why)
 		return o
 	}
-	switch o.Restarts {
-	case 0:
+	switch {
+	case o.Restarts == 0:
 		o.Message = "it is not restarted: " + l.end()
-	case 1:
+	case o.Restarts == 1:
 		o.Message = fmt.Sprintf("it is restarted once, and %s later %s", dur(o.After), l.end())
+	case o.After == 0:
+		o.Message = fmt.Sprintf("it is restarted %s times without a pause, and then %s", num(o.Restarts), l.end())
 	default:
 		o.Message = fmt.Sprintf("it is restarted %s times within %s, and then %s", num(o.Restarts), dur(o.After), l.end())
 	}
