@@ -84,7 +84,7 @@ func decodeSnapshot(data []byte) (snapshot, error) {
 		err = s.unpack(json.NewDecoder(io.LimitReader(z, maxSnapshot)))
 	}
 	if err == nil {
-		err = s.Tree.Migrate(s.Version)
+		err = tree.CheckVersion(s.Version)
 	}
 	if errors.Is(err, tree.ErrVersion) {
 		return snapshot{}, fmt.Errorf("snapshot: %w", err)
@@ -132,17 +132,33 @@ func (s *snapshot) unpackTree(in *json.Decoder) error {
 		case "nodes":
 			s.Tree.Nodes = map[string]*tree.Record{}
 			return object(in, func(id string) error {
-				var r tree.Record
-				if err := in.Decode(&r); err != nil {
+				r, err := s.unpackRecord(in)
+				if err != nil {
 					return fmt.Errorf("node %q: %w", id, err)
 				}
-				shared.Record(&r)
-				s.Tree.Nodes[id] = &r
+				shared.Record(r)
+				s.Tree.Nodes[id] = r
 				return nil
 			})
 		}
 		return skip(in)
 	})
+}
+
+// unpackRecord reads a node. The form that it is stored in comes before it.
+func (s *snapshot) unpackRecord(in *json.Decoder) (*tree.Record, error) {
+	if s.Version == tree.Version {
+		r := &tree.Record{}
+		return r, in.Decode(r)
+	}
+	if s.Version < 1 {
+		return nil, errors.New("its form is not known")
+	}
+	var raw json.RawMessage
+	if err := in.Decode(&raw); err != nil {
+		return nil, err
+	}
+	return tree.ReadRecord(s.Version, raw)
 }
 
 // skip reads over a value that a later program may have added.

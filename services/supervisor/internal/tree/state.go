@@ -116,8 +116,6 @@ type State struct {
 	// Since is when it came into the phase.
 	Since Instant `json:"since,omitempty"`
 	Wait
-	// Hold keeps it down for the group operation in progress.
-	Hold bool `json:"hold,omitempty"`
 	// Attempts counts restarts for the backoff, Restarts all of them.
 	Attempts    int     `json:"attempts,omitempty"`
 	Restarts    uint64  `json:"restarts,omitempty"`
@@ -139,7 +137,6 @@ type State struct {
 	Cause      string      `json:"cause,omitempty"`
 	Chain      string      `json:"chain,omitempty"`
 	Supervisor *Supervised `json:"supervisor,omitempty"`
-	Former
 }
 
 // Attempt is what is known of the present incarnation; the next begins with an
@@ -156,15 +153,15 @@ type Attempt struct {
 // Progress is how far the start or the stop of an incarnation is; also a stop
 // begins with an empty one. Of a supervisor only Then is used.
 type Progress struct {
+	// Then is what follows the stop, and Kill is set when that is to be forced.
+	Then Then `json:"then,omitempty"`
+	Kill bool `json:"kill,omitempty"`
 	// Beat is set when the first heartbeat came before the start's result, Unwell
 	// while the latest heartbeat gave an unhealthy status.
 	Beat   bool `json:"beat,omitempty"`
 	Unwell bool `json:"unwell,omitempty"`
 	// Overdue is set when it is to be reported as unverified.
 	Overdue bool `json:"overdue,omitempty"`
-	// Then is what follows the stop, and Kill is set when that is to be forced.
-	Then Then `json:"then,omitempty"`
-	Kill bool `json:"kill,omitempty"`
 }
 
 // Wait is what a phase waits for; each phase begins with an empty one.
@@ -175,6 +172,8 @@ type Wait struct {
 	Ticket uint64 `json:"ticket,omitempty"`
 	// Ear is how far listening for it is while it is claimed.
 	Ear Ear `json:"ear,omitempty"`
+	// Hold keeps it down for the group operation in progress.
+	Hold bool `json:"hold,omitempty"`
 }
 
 // Supervised is the part of a state that only supervisors have.

@@ -10,7 +10,7 @@ import (
 // reads what was stored in an older one:
 //
 //	1  An agent whose start waits for budget or for a runner is "starting".
-//	   How a node ended is told by its words and by [Former].
+//	   How a node ended is told by its words, and whether its host was lost.
 //	2  It is "throttled" or "unplaced". How a node ended is its [End].
 const Version = 2
 
@@ -38,40 +38,41 @@ func ReadChange(version int, id string, raw []byte) (Change, error) {
 		return c, err
 	}
 	c.Removed = c.Removed || string(raw) == "null"
-	if c.State != nil {
-		c.State.migrate(version)
-	}
-	return c, nil
+	return c, migrate(version, c.State, raw)
 }
 
-// Migrate brings a snapshot that was stored in an older form into the present
-// one.
-func (s *Snapshot) Migrate(version int) error {
+// ReadRecord reads a node of a snapshot as it was stored in a form.
+func ReadRecord(version int, raw []byte) (*Record, error) {
 	if err := CheckVersion(version); err != nil {
+		return nil, err
+	}
+	var r Record
+	if err := json.Unmarshal(raw, &r); err != nil {
+		return nil, err
+	}
+	return &r, migrate(version, r.State, raw)
+}
+
+// migrate brings a state into the present form. Raw is the change or record that
+// holds it.
+func migrate(version int, s *State, raw []byte) error {
+	if s == nil || version >= Version {
+		return nil
+	}
+	var was struct{ State former }
+	if err := json.Unmarshal(raw, &was); err != nil {
 		return err
 	}
-	for _, r := range s.Nodes {
-		if r != nil && r.State != nil {
-			r.State.migrate(version)
-		}
-	}
+	s.migrateStarting()
+	s.migrateEnd(was.State)
 	return nil
 }
 
-func (s *State) migrate(version int) {
-	if version < 2 {
-		s.migrateStarting()
-		s.migrateEnd()
-	}
-	s.Former = Former{}
-}
-
-// Former is what only older forms say of a state.
-type Former struct {
+// former is what only older forms say of a state.
+type former struct {
 	// Lost: it ended with its host. Normal: it ended without a failure, and its
 	// supervisor has not dealt with that yet.
-	Lost   bool `json:"lost,omitempty"`
-	Normal bool `json:"normal,omitempty"`
+	Lost, Normal bool
 }
 
 // migrateStarting names what an agent's start waits for.
@@ -86,12 +87,12 @@ func (s *State) migrateStarting() {
 }
 
 // migrateEnd reads how a node ended from what the first form says.
-func (s *State) migrateEnd() {
+func (s *State) migrateEnd(was former) {
 	if !s.Phase.ends() || s.Why == "" {
 		return
 	}
 	switch {
-	case s.Lost:
+	case was.Lost:
 		s.End = EndLost
 	case s.Phase == Stopping && s.Then == ThenFail:
 		s.End = EndFailed
@@ -103,13 +104,13 @@ func (s *State) migrateEnd() {
 		s.End = EndGaveUp
 	case s.Why == whyOrdered, s.Phase == Stopping && s.Supervisor == nil:
 		s.End = EndStopped
-	case s.Supervisor != nil && s.Ended > 0 && !s.Normal:
+	case s.Supervisor != nil && s.Ended > 0 && !was.Normal:
 		s.End = EndEscalated
 	case s.Supervisor != nil:
 		s.End = EndShutdown
 	case s.Why == whyFinished:
 		s.End = EndFinished
-	case s.Normal:
+	case was.Normal:
 		s.End = EndCompleted
 	default:
 		s.End = EndExited
