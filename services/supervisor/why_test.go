@@ -1,0 +1,54 @@
+package supervisor
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// TestWhy: the supervisor explains its nodes, offers names like one that there
+// is not, and records who ordered what as the cause of what comes of it.
+func TestWhy(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		w.supervise("s1")
+		w.settled()
+		why := func(node string) (contracts.Diagnosis, error) {
+			return shell.Call[contracts.Diagnosis](t.Context(), w.nc, "smith.supervisor.why", contracts.NodeRequest{Node: node})
+		}
+		d, err := why("a")
+		if err != nil || d.State != contracts.StateRunning || d.Node.Name != "a" || d.Tree != "main" || d.Supervisor == "" || d.Cause == "" {
+			t.Errorf("%+v, %v", d, err)
+		}
+		for node, want := range map[string]string{"aa": "the nearest names are a", "no such": "node", "": "node"} {
+			var refused *shell.APIError
+			if _, err := why(node); !errors.As(err, &refused) || !strings.Contains(refused.Message, want) {
+				t.Errorf("%q: %v, want %q", node, err, want)
+			}
+		}
+		by := &contracts.Operator{User: "ada", Host: strings.Repeat("x", 200)}
+		req := contracts.NodeRequest{Node: "a", Reason: "too hot", OrderOptions: contracts.OrderOptions{By: by}}
+		if _, err := shell.Call[contracts.OrderReply](t.Context(), w.nc, "smith.supervisor.terminate", req); err != nil {
+			t.Fatal(err)
+		}
+		if d, err = why("a"); err != nil || d.State != contracts.StateTerminated {
+			t.Fatalf("%+v, %v", d, err)
+		}
+		var ordered contracts.DecisionInput
+		for _, made := range w.decisions() {
+			for _, in := range made.Inputs {
+				if in.Kind == "command" {
+					ordered = in
+				}
+			}
+		}
+		if ordered.By == nil || ordered.By.User != "ada" || len(ordered.By.Host) > 64 || !strings.Contains(ordered.Detail, "too hot") {
+			t.Errorf("the cause is %+v", ordered)
+		}
+	})
+}
