@@ -153,6 +153,9 @@ func TestOperator(t *testing.T) {
 	smith("child", "resume", "research")
 	smith("child", "terminate", "extra")
 	eventually(t, 10*time.Second, "extra to stop", func() bool { return strings.Contains(smith("tree", "--json"), `"stopped"`) })
+	contains(smith("why", "extra"), "extra is terminated", "ordered by", "terminate extra")
+	contains(smith("why", "research"), "research runs")
+	contains(smith("why", "task-1"), "task task-1 of type")
 	smith("child", "remove", "extra")
 	eventually(t, 10*time.Second, "extra to go", func() bool { return !strings.Contains(smith("tree"), "extra") })
 

@@ -129,6 +129,7 @@ func inputEvidence(in contracts.DecisionInput) string {
 	case in.Node != "":
 		s = strings.ReplaceAll(in.Kind, "_", " ") + " of " + incarnation(in.Node, in.Incarnation)
 	}
+	s += by(in.By)
 	if in.Detail != "" {
 		s += " (" + in.Detail + ")"
 	}
