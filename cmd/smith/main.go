@@ -26,17 +26,18 @@ type cli struct {
 	Up   upCmd   `cmd:"" help:"Run everything in one process: an embedded NATS server and all services."`
 	Demo demoCmd `cmd:"" help:"Show a fleet of real processes surviving six kinds of failure, in under a minute."`
 
-	Tree    treeCmd    `cmd:"" help:"Show the supervision tree."`
-	Runners runnersCmd `cmd:"" help:"List runners: state, room, labels."`
-	Agents  agentsCmd  `cmd:"" help:"List agents and their health."`
-	Watch   watchCmd   `cmd:"" help:"Follow failures, decisions and recoveries as they happen."`
-	Why     whyCmd     `cmd:"" help:"Tell why an agent, a supervisor or a task is as it is, and what led to it."`
-	Events  eventsCmd  `cmd:"" help:"Query, get and replay events."`
-	Task    taskCmd    `cmd:"" help:"Submit tasks and ask what became of them."`
-	Child   childCmd   `cmd:"" help:"Add, remove, restart, terminate, scale, move, suspend and resume agents."`
-	Drain   drainCmd   `cmd:"" help:"Stop the whole tree, in order."`
-	Mode    modeCmd    `cmd:"" help:"Set what is enforced and what is only proposed, and compare proposals with what happened."`
-	Config  configCmd  `cmd:"" help:"Check configuration files, show what they would change, and apply them."`
+	Tree      treeCmd      `cmd:"" help:"Show the supervision tree."`
+	Runners   runnersCmd   `cmd:"" help:"List runners: state, room, labels."`
+	Rebalance rebalanceCmd `cmd:"" help:"Move agents from the fullest runners to the emptiest."`
+	Agents    agentsCmd    `cmd:"" help:"List agents and their health."`
+	Watch     watchCmd     `cmd:"" help:"Follow failures, decisions and recoveries as they happen."`
+	Why       whyCmd       `cmd:"" help:"Tell why an agent, a supervisor or a task is as it is, and what led to it."`
+	Events    eventsCmd    `cmd:"" help:"Query, get and replay events."`
+	Task      taskCmd      `cmd:"" help:"Submit tasks and ask what became of them."`
+	Child     childCmd     `cmd:"" help:"Add, remove, restart, terminate, scale, move, suspend and resume agents."`
+	Drain     drainCmd     `cmd:"" help:"Stop the whole tree, in order."`
+	Mode      modeCmd      `cmd:"" help:"Set what is enforced and what is only proposed, and compare proposals with what happened."`
+	Config    configCmd    `cmd:"" help:"Check configuration files, show what they would change, and apply them."`
 
 	Detector detectorCmd `cmd:"" help:"Explain how silence is judged, record what is heard, rehearse other settings."`
 

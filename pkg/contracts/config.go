@@ -137,6 +137,33 @@ type RollRequest struct {
 	By             *Operator `json:"by,omitempty"`
 }
 
+// RebalanceRequest moves agents that may run anywhere from the fullest runners to
+// the emptiest, a few at a time: supervisor.rebalance.
+type RebalanceRequest struct {
+	// Node limits it to the agents at and below a node; left out, it is the root.
+	Node string `json:"node,omitempty"`
+	// DryRun only answers what would be moved.
+	DryRun bool `json:"dry_run,omitempty"`
+	// MaxUnavailable is how many agents may be down for it at once; 0 means 1.
+	MaxUnavailable int       `json:"max_unavailable,omitempty"`
+	Reason         string    `json:"reason,omitempty"`
+	By             *Operator `json:"by,omitempty"`
+}
+
+// RebalanceReply is what is moved. A runner is chosen when an agent starts, so it
+// may be another than planned.
+type RebalanceReply struct {
+	Moves   []Relocation `json:"moves"`
+	Rolling RollingView  `json:"rolling"`
+}
+
+// Relocation is an agent that goes from one runner to another.
+type Relocation struct {
+	Agent string `json:"agent"`
+	From  string `json:"from"`
+	To    string `json:"to"`
+}
+
 // RollingRequest asks how far a rolling restart is: supervisor.rolling.
 type RollingRequest struct{}
 

@@ -84,6 +84,7 @@ var messages = []message{
 	{"smith.supervisor.plan", ConfigRequest{}, ConfigPlan{}},
 	{"smith.supervisor.apply", ConfigRequest{}, ConfigPlan{}},
 	{"smith.supervisor.roll", RollRequest{}, RollingView{}},
+	{"smith.supervisor.rebalance", RebalanceRequest{}, RebalanceReply{}},
 	{"smith.supervisor.rolling", RollingRequest{}, RollingView{}},
 	{"smith.supervisor.rehearse", RehearseRequest{}, RehearseReply{}},
 	{"smith.supervisor.runners", nil, RunnersReply{}},

@@ -50,6 +50,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		shell.Handle(api, "apply", k.Apply),
 		shell.Handle(api, "roll", k.roll),
 		shell.Handle(api, "rolling", k.rolling),
+		shell.Handle(api, "rebalance", k.rebalance),
 		k.opt.Serve(api),
 	} {
 		if err != nil {

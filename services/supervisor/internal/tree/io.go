@@ -72,6 +72,9 @@ const (
 	// RollIt restarts the agents at and below a node, or the outdated ones among
 	// them, at most Count at once.
 	RollIt CommandKind = "roll"
+	// RebalanceIt restarts agents at and below a node on emptier runners, Count at
+	// a time.
+	RebalanceIt CommandKind = "rebalance"
 )
 
 // Input is one thing that the tree takes into account. Which fields matter

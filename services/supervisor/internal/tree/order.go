@@ -30,6 +30,10 @@ func (t *Tree) order(in *Input) {
 		t.setMode(n, in)
 		return
 	}
+	if in.Command == RebalanceIt {
+		t.rebalance(n, in)
+		return
+	}
 	if in.Command == RollIt {
 		t.orderRolling(n, in)
 		return

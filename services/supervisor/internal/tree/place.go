@@ -89,7 +89,10 @@ const (
 )
 
 // Misfit is why a runner would not be chosen for an agent.
-func (t *Tree) Misfit(r Runner, a *Agent) Misfit {
+func (t *Tree) Misfit(r Runner, a *Agent) Misfit { return t.misfit(r, a, t.load) }
+
+// misfit is Misfit under other loads than the present ones.
+func (t *Tree) misfit(r Runner, a *Agent, load map[string]int) Misfit {
 	switch {
 	case a.Runner == r.Name:
 		return Fits
@@ -103,7 +106,7 @@ func (t *Tree) Misfit(r Runner, a *Agent) Misfit {
 			return LacksLabels
 		}
 	}
-	if r.Capacity > 0 && t.load[r.Name] >= r.Capacity {
+	if r.Capacity > 0 && load[r.Name] >= r.Capacity {
 		return Full
 	}
 	return Fits

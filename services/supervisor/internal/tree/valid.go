@@ -107,6 +107,7 @@ var commandForms = map[CommandKind]form{
 	MoveIt:      {anOrder, fieldTo | fromWhom},
 	ModeIt:      {anOrder, fieldMode | fromWhom},
 	RollIt:      {anOrder, fieldCount | fieldOutdated | fromWhom},
+	RebalanceIt: {anOrder, fieldCount | fromWhom},
 }
 
 // Validate reports why an input has no meaning: it is of no known kind, lacks
