@@ -165,6 +165,9 @@ func (w *world) metrics(want string) {
 				continue
 			}
 			for _, m := range family.GetMetric() {
+				if m.GetCounter() != nil && m.GetCounter().GetValue() == 0 {
+					continue // counters are there from the start
+				}
 				// The labels are in order: mode or action, then tree.
 				lines = append(lines, fmt.Sprint(name, " ", m.GetLabel()[0].GetValue(), " ", m.GetGauge().GetValue()+m.GetCounter().GetValue()))
 			}

@@ -74,8 +74,8 @@ func (k *Keeper) compare(ctx context.Context, runner string, visit uint64) (*vis
 		if current = k.registry.Visiting(runner, visit); !current {
 			return
 		}
-		if k.gathering(time.Now()) && k.fresh {
-			err = errGathering
+		if k.fresh && k.gathering(time.Now()) && k.tree.Roams() {
+			err = errGathering // what is to start anywhere may run on another runner
 		}
 		if has.Decision > k.leader.Known() {
 			err = k.leap(runner, has.Decision)

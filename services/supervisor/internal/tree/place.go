@@ -226,6 +226,16 @@ func (t *Tree) Stale(agent string, incarnation uint64, runner string) bool {
 	return !n.occupies() || n.st.Runner != runner
 }
 
+// Roams reports whether any agent may run on any runner.
+func (t *Tree) Roams() bool {
+	for _, n := range t.nodes {
+		if n.spec.Agent != nil && n.spec.Agent.Runner == AnyRunner {
+			return true
+		}
+	}
+	return false
+}
+
 // Removed reports whether an incarnation is of an agent that was removed.
 func (t *Tree) Removed(agent string, incarnation uint64) bool {
 	return t.nodes[agent] == nil && incarnation > 0 && t.tombs[agent] >= incarnation
