@@ -233,27 +233,6 @@ func (t *Tree) nextTimer() (Instant, bool) {
 	return 0, false
 }
 
-// Outstanding gives the effects whose results are awaited, in the order of
-// their nodes' names: what a successor performs (again) first.
-func (t *Tree) Outstanding() []Effect {
-	var out []Effect
-	for _, n := range t.nodes {
-		if n.spec.Agent == nil {
-			continue
-		}
-		switch {
-		case n.st.Phase == Stopping:
-			out = append(out, n.stopEffect())
-		case n.st.Phase == Starting:
-			out = append(out, n.startEffect())
-		case n.st.Overdue:
-			out = append(out, n.reportEffect())
-		}
-	}
-	sort.Slice(out, func(i, j int) bool { return out[i].Node < out[j].Node })
-	return out
-}
-
 // Lookup gives what is known of a node. The state is a copy.
 func (t *Tree) Lookup(id string) (*Spec, State, bool) {
 	n := t.nodes[id]
@@ -407,22 +386,6 @@ func (n *node) op() *Operation {
 		return nil
 	}
 	return n.st.Supervisor.Op
-}
-
-func (n *node) startEffect() Effect {
-	return Effect{Kind: DoStart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner, Event: n.st.Cause, Chain: n.st.Chain}
-}
-
-func (n *node) stopEffect() Effect {
-	timeout, kill := n.timeToStop()
-	return Effect{
-		Kind: DoStop, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner,
-		Timeout: timeout, Kill: kill, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain,
-	}
-}
-
-func (n *node) reportEffect() Effect {
-	return Effect{Kind: DoReport, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain}
 }
 
 // Active is the number of agents that run and are verified.

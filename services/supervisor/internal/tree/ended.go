@@ -1,0 +1,89 @@
+package tree
+
+// down deals with an agent, or a supervisor stopped by order, that is now down.
+func (t *Tree) down(n *node) {
+	then := n.st.Then
+	n.st.Progress = Progress{}
+	t.setClaim(n, n.st.Claim.over())
+	t.setPhase(n, Idle, n.st.Why)
+	p := n.parent
+	if p.awaitsStop(n) {
+		t.afterStop(n, then)
+		t.advance(p)
+		return
+	}
+	switch then {
+	case ThenFail:
+		t.ended(n)
+	case ThenStartFailed:
+		t.startFailed(n)
+	case ThenRestart:
+		n.fresh()
+		if p == nil || !p.stops(n) {
+			t.begin(n, n.st.Cause, n.st.Chain, false)
+		}
+	default:
+		t.afterStop(n, then)
+	}
+}
+
+// afterStop completes a stop that nothing else follows.
+func (t *Tree) afterStop(n *node, then Then) {
+	switch then {
+	case ThenRemove:
+		t.answer(n, OK)
+		t.remove(n)
+		return
+	case ThenTerminate:
+		n.st.End, n.st.Why = EndTerminated, whyTerminated
+		t.answer(n, OK)
+	}
+	if n.spec.Restart == Temporary {
+		t.retire(n)
+	}
+}
+
+// end deals with a supervisor whose children are all down.
+func (t *Tree) end(s *node) {
+	outcome := s.op().Outcome
+	s.st.Supervisor.Op = nil
+	s.queue = nil
+	for _, c := range s.kids {
+		t.answer(c, Superseded)
+	}
+	if outcome == Ordered {
+		t.down(s)
+		return
+	}
+	why := s.st.Why
+	t.setPhase(s, Idle, why)
+	if cmd := s.st.Command; cmd != nil && cmd.Queued == 0 && outcome != Cooling && outcome != BootFailed {
+		t.answer(s, CannotStart)
+	}
+	p := s.parent
+	switch outcome {
+	case Cooling:
+		t.setPhase(s, Waiting, why)
+		t.arm(s, t.now.Add(s.spec.Supervisor.CoolOff))
+		t.ready(s)
+	case BootFailed:
+		t.startFailed(s)
+	case Terminated:
+		s.st.Why = whyGaveUp
+		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
+		if p.awaitsStart(s) {
+			t.advance(p)
+		}
+	default:
+		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
+		switch {
+		case p == nil:
+			s.st.End, s.st.Why = EndGaveUp, whyGaveUp
+		case p.awaitsStart(s):
+			s.st.End = EndStartFailed
+			t.startFailed(s)
+		default:
+			t.ended(s)
+		}
+	}
+}
