@@ -114,7 +114,11 @@ func (r *rig) store(f *config.File, runner string) {
 // running gives a tree in which every agent runs.
 func running(b *testing.B, f *config.File, runner string) tree.Snapshot {
 	b.Helper()
-	all, err := specs(f)
+	c, err := configuration(f)
+	if err != nil {
+		b.Fatal(err)
+	}
+	all, err := c.Sealed(nil) // none of them has an environment
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -72,7 +72,7 @@ func (k *Keeper) Apply(ctx context.Context, req contracts.ConfigRequest) (contra
 const maxTries = 20
 
 // readConfig reads a request: what is wrong with its file is not an error.
-func (k *Keeper) readConfig(ctx context.Context, req contracts.ConfigRequest, ref refer) (c Configuration, in tree.Input, refused []contracts.ConfigProblem, err error) {
+func (k *Keeper) readConfig(ctx context.Context, req contracts.ConfigRequest, ref Refer) (c Configuration, in tree.Input, refused []contracts.ConfigProblem, err error) {
 	if req.MaxUnavailable < 0 || req.Keep && req.MaxUnavailable > 0 {
 		return c, in, nil, shell.Errorf(contracts.CodeBadRequest, "max_unavailable: %d; use at least 1, and none with keep", req.MaxUnavailable)
 	}
@@ -89,7 +89,7 @@ func (k *Keeper) readConfig(ctx context.Context, req contracts.ConfigRequest, re
 	}
 	c.Source = contracts.Clip(shell.OneLine(req.Source), maxReason)
 	in = tree.Input{Kind: tree.Configure, Reason: because("apply "+name, req.Reason), By: operator(req.By)}
-	if in.Specs, in.Configuration, err = k.seal(ctx, c, ref); err != nil {
+	if in.Specs, in.Configuration, err = k.seal(c, ref); err != nil {
 		return c, in, nil, shell.Errorf(contracts.CodeNotReady, "apply: nothing is changed: %v; try again", err)
 	}
 	if !req.Keep {

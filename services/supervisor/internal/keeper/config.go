@@ -56,7 +56,7 @@ func (k *Keeper) open(ctx context.Context) (tree.Input, error) {
 	switch offer {
 	case tree.Take, tree.Same:
 		k.file.Store(own.File)
-		if in.Specs, in.Configuration, err = k.seal(ctx, own, k.keepEnvironment(ctx)); err != nil {
+		if in.Specs, in.Configuration, err = k.seal(own, k.keepEnvironment(ctx)); err != nil {
 			return in, err
 		}
 		if offer == tree.Take {
@@ -144,12 +144,12 @@ func (k *Keeper) fileInForce(c *tree.Configured) *config.File {
 // textVariable is what a file's text is kept as.
 const textVariable = "text"
 
-// refer returns the reference to an agent's environment.
-type refer func(agent string, vars map[string]string) (ref string, err error)
+// Refer returns the reference to an agent's environment.
+type Refer func(agent string, vars map[string]string) (ref string, err error)
 
 // keepEnvironment refers to environments that it stores, to be held until the
 // decision that needs them.
-func (k *Keeper) keepEnvironment(ctx context.Context) refer {
+func (k *Keeper) keepEnvironment(ctx context.Context) Refer {
 	return func(agent string, vars map[string]string) (string, error) {
 		return k.environs.Keep(ctx, agent, vars)
 	}
@@ -161,24 +161,32 @@ func (k *Keeper) findEnvironment(agent string, vars map[string]string) (string, 
 	return ref, err
 }
 
-// seal returns the specifications of a configuration as the log holds them: they
-// refer to environments, and say what a running process cannot take on.
-func (k *Keeper) seal(_ context.Context, c Configuration, ref refer) ([]*tree.Spec, *tree.Configuration, error) {
+// Sealed returns the specifications of a configuration as the log holds them:
+// they refer to environments, and say what a running process cannot take on.
+func (c Configuration) Sealed(ref Refer) ([]*tree.Spec, error) {
 	specs := make([]*tree.Spec, 0, len(c.Specs))
 	known := sealedAgents{}
 	for _, s := range c.Specs {
 		if s.Agent != nil {
 			sealed, err := sealAgent(s, c.Environments[s.ID], ref, known)
 			if err != nil {
-				return nil, nil, fmt.Errorf("agent %s: %w", s.ID, err)
+				return nil, fmt.Errorf("agent %s: %w", s.ID, err)
 			}
 			s = sealed
 		}
 		specs = append(specs, s)
 	}
+	return specs, nil
+}
+
+// seal returns what the log holds of a configuration.
+func (k *Keeper) seal(c Configuration, ref Refer) ([]*tree.Spec, *tree.Configuration, error) {
+	specs, err := c.Sealed(ref)
+	if err != nil {
+		return nil, nil, err
+	}
 	out := &tree.Configuration{Source: c.Source, Digest: k.digest(c), Sections: c.Sections}
 	if text := c.File.Text(); text != "" && len(text) <= contracts.MaxRequestBytes {
-		var err error
 		if out.Text, err = ref("", map[string]string{textVariable: text}); err != nil {
 			return nil, nil, err
 		}
@@ -209,7 +217,7 @@ type sealedFrom struct {
 	env   string
 }
 
-func sealAgent(s *tree.Spec, vars map[string]string, ref refer, known sealedAgents) (*tree.Spec, error) {
+func sealAgent(s *tree.Spec, vars map[string]string, ref Refer, known sealedAgents) (*tree.Spec, error) {
 	from := sealedFrom{agent: s.Agent}
 	var err error
 	if len(vars) > 0 {
