@@ -88,7 +88,9 @@ func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if cmd.Decision != 0 && cmd.Decision < r.fence {
-		return no(contracts.RunnerFenced, "the sender knows the tree up to decision %d; host %s was asked by one who knows %d", cmd.Decision, r.Name, r.fence)
+		reply := no(contracts.RunnerFenced, "the sender knows the tree up to decision %d; host %s was asked by one who knows %d", cmd.Decision, r.Name, r.fence)
+		reply.Decision = r.fence
+		return reply
 	}
 	known := r.agents[cmd.Agent]
 	if known != nil {

@@ -184,6 +184,9 @@ type RunnerReply struct {
 	// newest known, for still_running the living one.
 	Incarnation uint64 `json:"incarnation,omitempty"`
 	PID         int    `json:"pid,omitempty"`
+	// Decision is set with fenced where the sender knows less of the tree than
+	// that decision.
+	Decision uint64 `json:"decision,omitempty"`
 	// Live is set with stale_incarnation when the newest one lives and was not
 	// ordered to end; PID is then its process.
 	Live    bool       `json:"live,omitempty"`

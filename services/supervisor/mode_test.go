@@ -169,6 +169,9 @@ func (w *world) metrics(want string) {
 					continue // counters are there from the start
 				}
 				// The labels are in order: mode or action, then tree.
+				if name == "proposals_total" && m.GetCounter().GetValue() == 0 {
+					continue
+				}
 				lines = append(lines, fmt.Sprint(name, " ", m.GetLabel()[0].GetValue(), " ", m.GetGauge().GetValue()+m.GetCounter().GetValue()))
 			}
 		}

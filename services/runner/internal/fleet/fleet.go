@@ -213,16 +213,16 @@ func (f *Fleet) Fence(decision uint64) (before uint64) {
 }
 
 // fenced tells why a start comes too late to be meant, or "".
-func (f *Fleet) fenced(cmd contracts.StartCommand) string {
+func (f *Fleet) fenced(cmd contracts.StartCommand) (why string, told uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	switch {
 	case cmd.BootID != "" && f.o.BootID != "" && cmd.BootID != f.o.BootID:
-		return fmt.Sprintf("it was meant for boot %s of this host, which is at %s now", cmd.BootID, f.o.BootID)
+		return fmt.Sprintf("it was meant for boot %s of this host, which is at %s now", cmd.BootID, f.o.BootID), 0
 	case cmd.Decision != 0 && cmd.Decision < f.fence:
-		return fmt.Sprintf("its sender knows the tree up to decision %d; this runner was asked by one who knows %d", cmd.Decision, f.fence)
+		return fmt.Sprintf("its sender knows the tree up to decision %d; this runner was asked by one who knows %d", cmd.Decision, f.fence), f.fence
 	}
-	return ""
+	return "", 0
 }
 
 // List tells of every agent that ever ran here, ordered by name.

@@ -36,9 +36,9 @@ func (f *Fleet) Start(cmd contracts.StartCommand) contracts.RunnerReply {
 	defer a.mu.Unlock()
 	// With a.mu held, so that a list that does not show this start comes before
 	// its own fence.
-	if why := f.fenced(cmd); why != "" {
+	if why, told := f.fenced(cmd); why != "" {
 		return contracts.RunnerReply{
-			Code: contracts.RunnerFenced, Agent: cmd.Agent, Incarnation: cmd.Incarnation,
+			Code: contracts.RunnerFenced, Agent: cmd.Agent, Incarnation: cmd.Incarnation, Decision: told,
 			Error: fmt.Sprintf("agent %s incarnation %d: %s", cmd.Agent, cmd.Incarnation, why),
 		}
 	}

@@ -19,6 +19,7 @@ var ErrIncomplete = errors.New("recorded without what it takes to decide on it a
 type extra struct {
 	Failed  bool             `json:"failed,omitempty"`
 	Normal  bool             `json:"normal,omitempty"`
+	Asked   bool             `json:"requested,omitempty"`
 	Unwell  bool             `json:"unwell,omitempty"`
 	PID     int              `json:"pid,omitempty"`
 	Chain   string           `json:"chain,omitempty"`
@@ -50,7 +51,7 @@ func (x *extra) encode() ([]byte, error) {
 // recorded as far as it can be, with an error.
 func WriteInput(in tree.Input) (contracts.DecisionInput, error) {
 	x := extra{
-		Failed: in.Kind == tree.StartFailed, Normal: in.Normal, Unwell: in.Unwell, PID: in.PID, Command: in.Command,
+		Failed: in.Kind == tree.StartFailed, Normal: in.Normal, Asked: in.Requested, Unwell: in.Unwell, PID: in.PID, Command: in.Command,
 		Token: in.Token, Spec: in.Spec, Count: in.Count, To: in.To, Mode: in.Mode, Boot: in.Boot, Runners: in.Runners,
 		Runner:   in.Runner,
 		Outdated: in.Outdated, Keep: in.Keep, Configuration: in.Configuration,
@@ -89,7 +90,7 @@ func ReadInput(r contracts.DecisionInput) (tree.Input, error) {
 	if in.Kind = inputKind(r.Kind, x.Failed); in.Kind == "" {
 		return in, fmt.Errorf("%.40q of %s: no such kind of input", r.Kind, r.Node)
 	}
-	in.Normal, in.Unwell, in.PID, in.Chain = x.Normal, x.Unwell, x.PID, x.Chain
+	in.Normal, in.Requested, in.Unwell, in.PID, in.Chain = x.Normal, x.Asked, x.Unwell, x.PID, x.Chain
 	in.Command, in.Token, in.Spec, in.Boot, in.Runners = x.Command, x.Token, x.Spec, x.Boot, x.Runners
 	in.Count, in.To, in.Mode, in.Runner = x.Count, x.To, x.Mode, x.Runner
 	in.Outdated, in.Keep, in.Configuration = x.Outdated, x.Keep, x.Configuration

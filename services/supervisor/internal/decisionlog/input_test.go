@@ -19,6 +19,7 @@ func inputs() []tree.Input {
 		{Kind: tree.StartFailed, Node: "a", Incarnation: 3, At: noon, Event: "e", Chain: "c"},
 		{Kind: tree.Stopped, Node: "a", Incarnation: 3, At: noon},
 		{Kind: tree.Exited, Node: "a", Incarnation: 3, Normal: true, At: noon, Event: "e", Chain: "e"},
+		{Kind: tree.Exited, Node: "a", Incarnation: 3, Normal: true, Requested: true, At: noon, Event: "e", Chain: "e"},
 		{Kind: tree.Failed, Node: "a", At: noon, Event: "e", Chain: "first"},
 		{Kind: tree.Beat, Node: "a", Unwell: true, At: noon},
 		{Kind: tree.Tick, At: noon},

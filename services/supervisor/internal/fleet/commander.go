@@ -47,9 +47,12 @@ type carrier struct {
 // outages of NATS and of runners; a later command for the same agent ends an
 // earlier start that was never answered. Results go to Post.
 type Commander struct {
-	env     shell.Env
-	file    *config.File
-	post    func(tree.Input)
+	env  shell.Env
+	file *config.File
+	post func(tree.Input)
+	// fenced names runners that know more of the tree, or of their host, than
+	// this side does.
+	fenced  chan string
 	reports *guard.Guard
 	// kept gives the environments that specs refer to.
 	kept func(ref string) (map[string]string, error)
@@ -75,7 +78,7 @@ type Commander struct {
 // the log goes through the guard. Post must not block for long after that.
 func NewCommander(ctx context.Context, env shell.Env, f *config.File, kept func(ref string) (map[string]string, error), reports *guard.Guard, post func(tree.Input)) *Commander {
 	return &Commander{
-		env: env, file: f, kept: kept, reports: reports, post: post, ctx: ctx,
+		env: env, file: f, kept: kept, reports: reports, post: post, ctx: ctx, fenced: make(chan string, 16),
 		lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]specified{},
 		pauses: map[string]time.Duration{},
 	}
@@ -106,6 +109,17 @@ func (r *carrier) end(t *task) {
 		if t.Overtaken() {
 			close(r.overtaken)
 		}
+	}
+}
+
+// Fenced tells of runners that refused a start because they were told of a later
+// decision: the log may have lost that.
+func (c *Commander) Fenced() <-chan string { return c.fenced }
+
+func (c *Commander) refused(runner string) {
+	select {
+	case c.fenced <- runner:
+	default: // it will refuse again
 	}
 }
 
@@ -244,7 +258,12 @@ func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan st
 		return false, fmt.Errorf("incarnation %d was still running and had to be stopped", reply.Incarnation)
 	case contracts.RunnerNoResources:
 		return c.declined(ctx, cmd, reply)
-	case contracts.RunnerStopping, contracts.RunnerFull, contracts.RunnerInternal, contracts.RunnerFenced:
+	case contracts.RunnerFenced:
+		if reply.Decision > c.known.Load() {
+			c.refused(cmd.Runner)
+		}
+		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
+	case contracts.RunnerStopping, contracts.RunnerFull, contracts.RunnerInternal:
 		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
 	default:
 		return c.failed(cmd, fmt.Sprintf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error))

@@ -139,6 +139,17 @@ func (r *Registry) Expire(now time.Time) (changed bool, forgotten []string) {
 	return changed, forgotten
 }
 
+// Away lists the runners that are not there.
+func (r *Registry) Away() []string {
+	var out []string
+	for name, e := range r.runners {
+		if !e.available && !e.held {
+			out = append(out, name)
+		}
+	}
+	return out
+}
+
 // Admit lets a runner take starts from now on, and tells whether it does: a
 // later return, or having gone again, needs another visit.
 func (r *Registry) Admit(runner string, visit uint64) (changed bool) {

@@ -10,14 +10,9 @@ import (
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
-
-// Stale is an incarnation that is wanted no more.
-type Stale struct {
-	Agent       string
-	Incarnation uint64
-}
 
 // maxPages bounds how many pages of a list are read: far more than a runner's
 // memory of 50,000 agents takes.
@@ -58,9 +53,9 @@ func (c *Commander) List(ctx context.Context, runner string) (Holdings, error) {
 	return Holdings{}, fmt.Errorf("%w %s: it has no end after %d pages", contracts.ErrRunnerList, runner, maxPages)
 }
 
-// Held is an entry of a list as the tree sees it.
-func Held(a contracts.RunnerAgent) tree.Held {
-	h := tree.Held{Agent: a.Agent, Incarnation: a.Incarnation, PID: a.PID}
+// Held is an entry of a list as a tree sees it.
+func Held(a contracts.RunnerAgent, treeName string) tree.Held {
+	h := tree.Held{Agent: a.Agent, Incarnation: a.Incarnation, PID: a.PID, Ours: a.Tree == treeName}
 	switch {
 	case a.State == contracts.AgentStopping:
 		h.State = tree.HeldStopping
@@ -82,13 +77,13 @@ func heldEnd(e contracts.Exit) tree.HeldState {
 
 // StopStale has a runner kill an incarnation and everything older, at once:
 // another may be doing its work already.
-func (c *Commander) StopStale(ctx context.Context, runner string, s Stale) error {
+func (c *Commander) StopStale(ctx context.Context, runner string, s leader.Fence) error {
 	return c.end(ctx, runner, contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}, stopMargin)
 }
 
 // Stop has a runner end an incarnation and everything older, within its own
 // shutdown timeout.
-func (c *Commander) Stop(ctx context.Context, runner string, s Stale) error {
+func (c *Commander) Stop(ctx context.Context, runner string, s leader.Fence) error {
 	return c.end(ctx, runner, contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation}, contracts.DefaultShutdownTimeout+stopMargin)
 }
 

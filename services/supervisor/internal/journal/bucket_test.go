@@ -116,7 +116,7 @@ func TestStandingIsGuarded(t *testing.T) {
 		before := js.Asked()
 		answer := make(chan error)
 		go func() {
-			current, err := j.Current(t.Context())
+			current, err := j.Current(t.Context(), 0)
 			if err == nil && !current {
 				err = errors.New("somebody else decides")
 			}
@@ -154,7 +154,7 @@ func TestOutageOpensNoBreaker(t *testing.T) {
 		}
 		current := make(chan bool)
 		go func() {
-			is, err := j.Current(t.Context())
+			is, err := j.Current(t.Context(), 0)
 			current <- is && err == nil
 		}()
 		<-time.After(time.Minute)

@@ -39,6 +39,10 @@ type Journal struct {
 
 	// number is that of the last decision, last its place in the stream.
 	number, last uint64
+	// lastID is the id of the message at last, empty if not known, and assured how
+	// often the connection had been made again when the log was found to have it.
+	lastID  string
+	assured uint64
 	// saved is the decision that the stored snapshot holds.
 	saved uint64
 }
@@ -89,6 +93,9 @@ func (j *Journal) Append(ctx context.Context, d *decisionlog.Decision) error {
 			next = <-ahead
 		}
 		j.last = a.Last()
+		if id := a.LastID(); id != "" {
+			j.lastID = id
+		}
 		if err != nil {
 			return fmt.Errorf("decision %d of tree %s: %w", d.Number, j.tree, err)
 		}
@@ -125,7 +132,7 @@ func (j *Journal) store(ctx context.Context, a *leader.Append, part int, m messa
 		if !more || next.Part != part {
 			return nil
 		}
-		if err := j.connected(ctx); err != nil {
+		if err := j.assure(ctx); err != nil {
 			return err
 		}
 		seq, err := guard.Do(ctx, j.guard, "append", func(ctx context.Context) (uint64, error) {
@@ -163,12 +170,16 @@ func (j *Journal) refused(ctx context.Context, a *leader.Append) error {
 	if err != nil {
 		return err
 	}
+	end, err := j.end(ctx)
+	if err != nil {
+		return err
+	}
 	var seq uint64
 	id := ""
 	if last != nil {
 		seq, id = last.Sequence, last.Header.Get(jetstream.MsgIDHeader)
 	}
-	if a.Refused(seq, id) == leader.Superseded {
+	if a.Refused(seq, id, end) == leader.Superseded {
 		return ErrSuperseded
 	}
 	return nil
@@ -185,16 +196,23 @@ func (j *Journal) connected(ctx context.Context) error {
 	return nil
 }
 
-// Current tells whether nobody else has decided since the last Append or Load.
-func (j *Journal) Current(ctx context.Context) (bool, error) {
-	last, err := j.lastMessage(ctx)
-	if err != nil || last != nil && last.Sequence >= j.last {
-		return err == nil && last.Sequence == j.last, err
+// Current reports whether nobody else has decided since the last Append or Load,
+// and the log still has all evidence up to the cursor: one that has lost its tail
+// will give places in it to other events.
+func (j *Journal) Current(ctx context.Context, cursor uint64) (bool, error) {
+	switch err := j.assure(ctx); {
+	case errors.Is(err, ErrSuperseded):
+		return false, nil
+	case err != nil:
+		return false, err
 	}
-	// The log has forgotten what is old, a replica is late, or the log has lost
-	// its tail.
+	last, err := j.lastMessage(ctx)
+	if err != nil || last != nil && last.Sequence > j.last {
+		return false, err
+	}
+	// The tree's last message may be gone: the log has forgotten what is old.
 	end, err := j.end(ctx)
-	return err == nil && end >= j.last, err
+	return err == nil && end >= max(j.last, cursor), err
 }
 
 // Refused tells whether the log has moved on; a replicated stream says so with

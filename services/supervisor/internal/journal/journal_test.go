@@ -166,7 +166,7 @@ func TestFence(t *testing.T) {
 		if err := b.put(t.Context(), grown(0, 1)); !errors.Is(err, ErrSuperseded) {
 			t.Fatalf("a stale append gives %v", err)
 		}
-		if current, err := b.Current(t.Context()); current || err != nil {
+		if current, err := b.Current(t.Context(), 0); current || err != nil {
 			t.Errorf("b takes itself for current: %v", err)
 		}
 		b.mustLoad(t)

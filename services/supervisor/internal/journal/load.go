@@ -36,12 +36,14 @@ func (j *Journal) Load(ctx context.Context) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("read the snapshot of tree %s: %w", j.tree, err)
 	}
+	j.assured = j.env.NC.Stats().Reconnects
 	j.number, j.last, j.saved = s.Number, s.Sequence, s.Number
 	st := State{Tree: s.Tree, Cursor: s.Cursor}
 	last, err := j.lastMessage(ctx)
 	if err != nil {
 		return State{}, err
 	}
+	defer func() { j.knows(last) }()
 	end, err := j.end(ctx)
 	if err != nil {
 		return State{}, err

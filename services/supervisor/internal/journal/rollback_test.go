@@ -62,11 +62,11 @@ func TestTheLogIsOlderThanTheSnapshot(t *testing.T) {
 				if err := j.Save(t.Context(), fold(before...), 3); err != nil {
 					t.Fatal(err)
 				}
-				if ok, err := j.Current(t.Context()); !ok || err != nil {
+				if ok, err := j.Current(t.Context(), 0); !ok || err != nil {
 					t.Fatalf("current: %t, %v", ok, err)
 				}
 				rollBack(t, env.JS, keep)
-				if ok, err := j.Current(t.Context()); ok || err != nil {
+				if ok, err := j.Current(t.Context(), 0); ok || err != nil {
 					t.Errorf("whoever decided does not notice: %t, %v", ok, err)
 				}
 

@@ -99,18 +99,15 @@ type Keeper struct {
 	registry fleet.Registry
 	pulse    *pulse
 	// vital hears what lives where the runner is silent.
-	vital   *pulse
-	silence silence
-	hearing hearing
-	admit   chan visited
-	visits  sync.WaitGroup
-	// gatherUntil is when every runner that is there has been heard; fresh says
-	// that the log had nothing of the tree.
-	gatherUntil time.Time
-	fresh       bool
-	orphans     orphans
-	revisited   time.Time
-	saving      saving
+	vital     *pulse
+	silence   silence
+	hearing   hearing
+	admit     chan visited
+	visits    sync.WaitGroup
+	orphans   orphans
+	again     again
+	revisited time.Time
+	saving    saving
 
 	inbox    chan arrival
 	queries  chan func()
@@ -155,7 +152,6 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	if k.tree, err = tree.Load(tree.Options{}, st.Tree); err != nil {
 		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)
 	}
-	k.fresh = st.Fresh
 	if k.environs, err = environment.Open(ctx, env, opt.Tree, opt.Guards.State); err != nil {
 		return nil, err
 	}
@@ -259,7 +255,7 @@ var ErrConfig = errors.New("configuration refused")
 
 // loop is the keeper's life.
 func (k *Keeper) loop(ctx context.Context) error {
-	k.gatherUntil = time.Now().Add(gatherFor)
+	k.leader.Gather(k.now().Add(leader.GatherFor(contracts.RunnerAnnounceInterval)), k.now().Add(contracts.RunnerTimeout))
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
 	timer := time.NewTimer(time.Hour)
@@ -289,6 +285,8 @@ func (k *Keeper) loop(ctx context.Context) error {
 			k.heardLife(m)
 		case m := <-k.announce:
 			batch = k.heardRunner(ctx, m)
+		case runner := <-k.commands.Fenced():
+			k.visitAgain(ctx, runner, time.Now())
 		case v := <-k.admit:
 			batch = k.visitOver(v)
 		case <-timer.C:
@@ -354,7 +352,7 @@ func (k *Keeper) batch(ctx context.Context, first arrival) []arrival {
 func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 	k.opt.Metrics.observe(k)
 	if k.env.NC.IsConnected() {
-		current, err := k.journal.Current(ctx)
+		current, err := k.journal.Current(ctx, k.leader.Cursor())
 		if err != nil {
 			return nil, err
 		}
@@ -369,9 +367,13 @@ func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 		delete(k.orphans, runner)
 	}
 	k.revisit(ctx, time.Now())
+	k.reconnected(ctx, time.Now())
 	k.lookForLost(ctx, time.Now())
 	batch := k.unheard(time.Now())
 	if expired {
+		for _, runner := range k.registry.Away() {
+			k.leader.Part(runner)
+		}
 		batch = append(batch, k.runnersNow())
 	}
 	return batch, nil
@@ -388,6 +390,7 @@ func (k *Keeper) heardRunner(ctx context.Context, m *nats.Msg) []arrival {
 		return nil
 	}
 	if news.Back != "" {
+		k.leader.Meet(news.Back)
 		k.commands.Renew(news.Back)
 		k.commands.Meet(news.Back, news.BootID)
 		k.visit(ctx, news.Back, news.Visit)

@@ -9,7 +9,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 )
 
 // orphans are agents on runners that no supervisor decides about, by runner: the
@@ -109,7 +109,7 @@ func (k *Keeper) orOrphan(order func(context.Context, contracts.NodeRequest) (co
 // records that it was ordered.
 func (k *Keeper) endOrphan(ctx context.Context, o contracts.Orphan) error {
 	k.env.Log.Warn("ending an orphan by order", "agent", o.Agent, "incarnation", o.Incarnation, "runner", o.Runner, "tree", o.Tree)
-	if err := k.commands.Stop(ctx, o.Runner, fleet.Stale{Agent: o.Agent, Incarnation: o.Incarnation}); err != nil {
+	if err := k.commands.Stop(ctx, o.Runner, leader.Fence{Agent: o.Agent, Incarnation: o.Incarnation}); err != nil {
 		return shell.Errorf(contracts.CodeNotReady, "terminate of %s, an agent of tree %s on runner %s: %v", o.Agent, cmp.Or(o.Tree, "(not known)"), o.Runner, err)
 	}
 	return k.ask(ctx, func() {

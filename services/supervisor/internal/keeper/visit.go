@@ -8,6 +8,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -38,7 +39,7 @@ func (k *Keeper) visit(ctx context.Context, runner string, visit uint64) {
 			if err == nil {
 				return
 			}
-			if !errors.Is(err, errGathering) {
+			if !errors.Is(err, errAgain) {
 				k.env.Log.Debug("runner not visited yet", "tree", k.opt.Tree, "runner", runner, "error", err)
 			}
 			_ = shell.Pause(ctx, wait)
@@ -46,13 +47,8 @@ func (k *Keeper) visit(ctx context.Context, runner string, visit uint64) {
 	})
 }
 
-// errGathering delays a conclusion until other runners had time to announce
-// themselves: what one runner lacks, another may have.
-var errGathering = errors.New("other runners may not have been heard yet")
-
-// gatherFor is how long a new leader waits for announcements before it concludes
-// that an agent is nowhere.
-const gatherFor = contracts.RunnerAnnounceInterval + 500*time.Millisecond
+// errAgain says that it is too early to conclude all from what a runner has.
+var errAgain = errors.New("other runners may not have been compared yet")
 
 // compare lists what a runner has, and has it stop what is stale. What it
 // returns is to be decided upon, even if there is an error. It returns nothing
@@ -67,103 +63,58 @@ func (k *Keeper) compare(ctx context.Context, runner string, visit uint64) (*vis
 		return nil, err
 	}
 	k.setAside(ctx, runner, has.Rejected)
-	found := &visited{runner: runner, visit: visit, over: true}
-	var stale []fleet.Stale
+	inv := tree.Inventory{Runner: runner, Expected: expected}
+	for _, a := range has.Agents {
+		inv.Held = append(inv.Held, fleet.Held(a, k.opt.Tree))
+	}
+	var found leader.Visit
 	current := true
 	if asked := k.ask(ctx, func() {
-		if current = k.registry.Visiting(runner, visit); !current {
-			return
+		if current = k.registry.Visiting(runner, visit); current {
+			found = k.found(inv, has)
 		}
-		if k.fresh && k.gathering(time.Now()) && k.tree.Roams() {
-			err = errGathering // what is to start anywhere may run on another runner
-		}
-		if has.Decision > k.leader.Known() {
-			err = k.leap(runner, has.Decision)
-		}
-		inv := tree.Inventory{Runner: runner, Expected: expected}
-		for _, a := range has.Agents {
-			inv.Held = append(inv.Held, fleet.Held(a))
-		}
-		var held []tree.Held
-		found.inputs, held = k.tree.Reconcile(inv)
-		for _, h := range held {
-			stale = append(stale, fleet.Stale{Agent: h.Agent, Incarnation: h.Incarnation})
-		}
-		stale = append(stale, k.leftovers(runner, has.Agents)...)
 	}); asked != nil {
 		return nil, asked
 	}
 	if !current {
 		return nil, nil
 	}
-	for _, s := range stale {
+	for _, s := range found.Stale {
 		k.env.Log.Warn("stopping an agent that is no longer wanted", "tree", k.opt.Tree, "runner", runner, "agent", s.Agent, "incarnation", s.Incarnation)
 		if err := k.commands.StopStale(ctx, runner, s); err != nil {
 			return nil, err
 		}
 	}
-	return k.conclusive(found, err)
+	out := &visited{runner: runner, visit: visit, inputs: found.Inputs, over: !found.Again}
+	if found.Again {
+		return out, errAgain
+	}
+	return out, nil
 }
 
-// conclusive leaves out losses that it is too early to conclude.
-func (k *Keeper) conclusive(found *visited, err error) (*visited, error) {
-	if time.Now().Before(k.gatherUntil) {
-		kept := found.inputs[:0]
-		for _, in := range found.inputs {
-			if in.Kind == tree.Lost {
-				err = errGathering
-				continue
-			}
-			kept = append(kept, in)
+// found is what the leader makes of a runner's records, in the loop.
+func (k *Keeper) found(inv tree.Inventory, has fleet.Holdings) leader.Visit {
+	v := k.leader.Visit(inv, has.Decision, k.now())
+	if v.Leaps {
+		k.env.Log.Warn("the log is older than what a runner was told; decisions are numbered from there on, and agents compared",
+			"tree", k.opt.Tree, "runner", inv.Runner, "decision", k.leader.Known(), "told", has.Decision)
+		k.leader.Leap(has.Decision)
+		k.commands.Know(k.leader.Known(), k.journal.Sequence())
+	}
+	live := map[string]contracts.RunnerAgent{}
+	for _, a := range has.Agents {
+		live[a.Agent] = a
+		// What was reported as lost is so, though the log may not have it yet.
+		if k.silence.told[a.Agent] == a.Incarnation && a.State != contracts.AgentExited && k.tree.Has(a.Agent) && k.tree.Mode(a.Agent) == tree.Enforce {
+			v.Stale = append(v.Stale, leader.Fence{Agent: a.Agent, Incarnation: a.Incarnation})
 		}
-		found.inputs = kept
 	}
-	found.over = err == nil
-	return found, err
-}
-
-// gathering reports whether runners may not have been heard yet.
-func (k *Keeper) gathering(now time.Time) bool { return now.Before(k.gatherUntil) }
-
-// leap makes the next decision newer than one that a runner was told of and the
-// log does not have: the log has lost its tail, or is another. Runners refuse
-// starts by senders that know less.
-func (k *Keeper) leap(runner string, told uint64) error {
-	if k.gathering(time.Now()) {
-		return errGathering // starts that are refused until then are not repeated elsewhere
-	}
-	k.env.Log.Warn("the log is older than what a runner was told; decisions are numbered from there on, and agents compared",
-		"tree", k.opt.Tree, "runner", runner, "decision", k.leader.Known(), "told", told)
-	k.leader.Leap(told)
-	k.commands.Know(k.leader.Known(), k.journal.Sequence())
-	return nil
-}
-
-// leftovers are live agents that are to be stopped though no newer incarnation
-// has taken their place: those that were reported as lost, though the log may not
-// have it yet, and those of this tree that are not in it. Other agents that are
-// not in the tree are orphans.
-func (k *Keeper) leftovers(runner string, agents []contracts.RunnerAgent) []fleet.Stale {
-	var stale []fleet.Stale
 	var orphans []contracts.Orphan
-	for _, a := range agents {
-		if a.State == contracts.AgentExited {
-			continue
-		}
-		s := fleet.Stale{Agent: a.Agent, Incarnation: a.Incarnation}
-		switch {
-		case k.tree.Has(a.Agent):
-			if k.silence.told[a.Agent] == a.Incarnation && k.tree.Mode(a.Agent) == tree.Enforce {
-				stale = append(stale, s)
-			}
-		case a.Tree == k.opt.Tree && k.tree.Mode(k.tree.Root()) == tree.Enforce, k.tree.Removed(a.Agent, a.Incarnation):
-			stale = append(stale, s)
-		default:
-			orphans = append(orphans, orphan(runner, a))
-		}
+	for _, h := range v.Orphans {
+		orphans = append(orphans, orphan(inv.Runner, live[h.Agent]))
 	}
-	k.orphans.found(runner, orphans, k.env.Log)
-	return stale
+	k.orphans.found(inv.Runner, orphans, k.env.Log)
+	return v
 }
 
 // visitOver is what a visit leads to.

@@ -51,6 +51,7 @@ func stoppedInput(ev contracts.Event, d contracts.AgentStoppedData) (tree.Input,
 	}
 	in := input(ev, d.Incarnation)
 	in.Kind, in.Normal = tree.Exited, true
+	in.Requested = d.Reason == contracts.StopRequested
 	in.Reason = cmp.Or(string(d.Reason), "stopped")
 	return in, nil
 }

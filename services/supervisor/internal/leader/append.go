@@ -40,6 +40,15 @@ func (a *Append) Next() (Message, bool) {
 // Last is the place in the log of the tree's last message, as far as known.
 func (a *Append) Last() uint64 { return a.last }
 
+// LastID is the id of the message at Last, empty while none of this append is
+// stored.
+func (a *Append) LastID() string {
+	if a.next == 0 {
+		return ""
+	}
+	return PartID(a.id, a.next-1)
+}
+
 // Stored tells where the next message is in the log.
 func (a *Append) Stored(sequence uint64) { a.last, a.next = sequence, a.next+1 }
 
@@ -48,21 +57,23 @@ type Refusal uint8
 
 // Refusals.
 const (
-	// Superseded: another supervisor has decided about the tree.
+	// Superseded: another supervisor has decided about the tree, or the log has
+	// lost its tail. The tree must be read again.
 	Superseded Refusal = iota
 	// Answered: an earlier attempt was stored and its answer lost.
 	Answered
-	// Forgotten: the log has outlived the tree's last message. The message is to
-	// be stored as if it were the first.
+	// Forgotten: the log reaches further than the tree's last message and does not
+	// have that any more, as it is kept for a limited time. The message is to be
+	// stored as if it were the first.
 	Forgotten
 )
 
-// Refused tells that the log refused the next message, and what it holds as the
-// tree's last: its place and its id, or 0. Unless it is superseded the append
-// continues.
-func (a *Append) Refused(sequence uint64, id string) Refusal {
+// Refused tells that the log refused the next message, what it holds as the tree's
+// last (its place and its id, or 0), and where the log ends. Unless it is
+// superseded the append continues.
+func (a *Append) Refused(sequence uint64, id string, end uint64) Refusal {
 	switch {
-	case sequence == 0 && a.last > 0:
+	case sequence == 0 && a.last > 0 && end >= a.last:
 		a.last = 0
 		return Forgotten
 	case sequence > 0 && id == PartID(a.id, a.next):

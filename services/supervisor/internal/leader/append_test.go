@@ -35,7 +35,8 @@ func TestAppend(t *testing.T) {
 			if try == rival {
 				log = append(log, stored{"rival", 0})
 			}
-			if at, _ := last(); at == m.Follow {
+			at, id := last()
+			if at == m.Follow {
 				log = append(log, stored{m.ID, m.Part})
 				if rapid.Bool().Draw(t, "the answer is lost") {
 					continue
@@ -43,7 +44,7 @@ func TestAppend(t *testing.T) {
 				a.Stored(uint64(len(log)))
 				continue
 			}
-			if a.Refused(last()) == Superseded {
+			if a.Refused(at, id, at) == Superseded {
 				outcome = "superseded"
 				break
 			}
@@ -68,14 +69,24 @@ func TestAppend(t *testing.T) {
 func TestForgotten(t *testing.T) {
 	t.Parallel()
 	a := NewAppend("d", 1, 41)
-	if r := a.Refused(0, ""); r != Forgotten {
+	if r := a.Refused(0, "", 44); r != Forgotten {
 		t.Fatalf("refusal %d", r)
 	}
 	if m, more := a.Next(); !more || m.Follow != 0 || m.ID != "d" {
 		t.Errorf("next is %+v, %t", m, more)
 	}
-	if r := a.Refused(0, ""); r != Superseded {
+	if r := a.Refused(0, "", 0); r != Superseded {
 		t.Errorf("an empty log refuses a first message: %d", r)
+	}
+}
+
+// TestLogLostItsTail: a log that ends before the tree's last message has not
+// outlived it.
+func TestLogLostItsTail(t *testing.T) {
+	t.Parallel()
+	a := NewAppend("d", 1, 41)
+	if r := a.Refused(0, "", 40); r != Superseded {
+		t.Errorf("refusal %d", r)
 	}
 }
 

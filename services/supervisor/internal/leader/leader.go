@@ -72,11 +72,10 @@ type Leader struct {
 	// clock is the time of the last decision: it never goes back.
 	clock tree.Instant
 	// runners is the latest news of runners that no decision has recorded.
-	runners *Input
-	heard   listening
-	copy    *tree.Copy
-	// gatherUntil is when every runner that is there has been heard.
-	gatherUntil tree.Instant
+	runners   *Input
+	heard     listening
+	copy      *tree.Copy
+	gathering gathering
 }
 
 // New returns a leader of the tree that a log holds. Taking over ends with

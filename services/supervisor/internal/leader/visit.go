@@ -6,49 +6,102 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
+// gathering is what a leader knows of the runners that it has not compared with
+// its tree yet. The log may be older than what runners did, or be another: what
+// one runner lacks, another may have. So none takes starts before each that is
+// there has been visited.
+type gathering struct {
+	// until is when every runner that is there has announced itself, and latest
+	// when those that were not visited by then are waited for no longer.
+	until, latest tree.Instant
+	// unseen are runners that were heard and not visited yet, met all that were
+	// heard.
+	unseen, met map[string]bool
+}
+
+// Gather begins the time in which runners announce themselves. Until the latest
+// instant those that did and cannot be visited are waited for.
+func (l *Leader) Gather(until, latest tree.Instant) {
+	l.gathering.until, l.gathering.latest = until, latest
+}
+
+// Gathering reports whether there may be runners that have not been visited.
+func (l *Leader) Gathering(now tree.Instant) bool {
+	return now < l.gathering.until || now < l.gathering.latest && len(l.gathering.unseen) > 0
+}
+
+// Meet notes that a runner is there; it is to be visited.
+func (l *Leader) Meet(runner string) {
+	g := &l.gathering
+	if g.met[runner] {
+		return
+	}
+	if g.met == nil {
+		g.met, g.unseen = map[string]bool{}, map[string]bool{}
+	}
+	g.met[runner], g.unseen[runner] = true, true
+}
+
+// Part notes that a runner has gone.
+func (l *Leader) Part(runner string) { delete(l.gathering.unseen, runner) }
+
 // Visit is what came of comparing a runner's records with the tree.
 type Visit struct {
 	// Inputs are what differs, to be decided upon before the runner takes starts.
 	Inputs []tree.Input
-	// Stale are incarnations that the runner must stop, as others have taken
-	// their places.
+	// Stale are incarnations that the runner must stop: others have taken their
+	// places, or the tree no longer has their agents.
 	Stale []Fence
+	// Orphans are live agents that are not this tree's.
+	Orphans []tree.Held
+	// Leaps is set when the log has lost its tail, or is another: decisions are
+	// numbered on from what the runner was told, see [Leader.Leap].
+	Leaps bool
 	// Again says that it is too early to conclude all: the runner takes no
 	// starts yet, and must be asked once more.
 	Again bool
 }
 
-// Gather makes conclusions from what a runner lacks wait until every runner that
-// is there has had time to announce itself: what one lacks, another may have.
-func (l *Leader) Gather(until tree.Instant) { l.gatherUntil = until }
-
 // Visit compares what a runner has with the tree. Told is the number of the last
-// decision that the runner was told of: where it is newer than the log's, the log
-// has lost its tail or is another, and decisions are numbered from there on, since
-// runners refuse starts by senders that know less.
+// decision that the runner was told of.
 func (l *Leader) Visit(inv tree.Inventory, told uint64, now tree.Instant) Visit {
-	inputs, stale := l.tree.Reconcile(inv)
-	early := now < l.gatherUntil
-	v := Visit{}
-	if told > l.number {
-		if early || !l.Settled() {
-			v.Again = true // starts that are refused until then are not repeated elsewhere
-		} else {
-			l.number = told
-		}
+	delete(l.gathering.unseen, inv.Runner)
+	// Agents that name their runner are on no other.
+	early := l.Gathering(now) && l.tree.Roams()
+	v := Visit{Again: early}
+	if told > l.Known() {
+		// Starts that are refused until then are not repeated elsewhere.
+		v.Again = v.Again || !l.Settled()
+		v.Leaps = !v.Again
 	}
+	inputs, stale := l.tree.Reconcile(inv)
 	for _, in := range inputs {
-		if early && in.Kind == tree.Lost {
-			v.Again = true
-			continue
+		if !early || in.Kind != tree.Lost {
+			v.Inputs = append(v.Inputs, in)
 		}
-		v.Inputs = append(v.Inputs, in)
 	}
 	for _, h := range stale {
 		v.Stale = append(v.Stale, Fence{h.Agent, h.Incarnation})
 	}
+	l.strangers(inv, &v)
 	return v
 }
 
-// GatherFor is how long a leader waits for announcements that come at an interval.
+// strangers sorts the live agents that the tree does not have: those of this tree
+// are stopped, others are orphans.
+func (l *Leader) strangers(inv tree.Inventory, v *Visit) {
+	enforced := l.tree.Mode(l.tree.Root()) == tree.Enforce
+	for _, h := range inv.Held {
+		switch {
+		case !h.State.Live() || l.tree.Has(h.Agent):
+		case h.Ours && enforced, l.tree.Removed(h.Agent, h.Incarnation):
+			v.Stale = append(v.Stale, Fence{h.Agent, h.Incarnation})
+		default:
+			v.Orphans = append(v.Orphans, h)
+		}
+	}
+}
+
+// GatherFor is how long it takes until all have announced themselves who do so at
+// an interval.
 func GatherFor(interval time.Duration) time.Duration { return interval + interval/2 }

@@ -70,6 +70,8 @@ type process struct {
 	beating     bool
 	// expected is set while a verdict on it is to come.
 	expected bool
+	// forgotten is set while the log does not know of its start any more.
+	forgotten bool
 	// withHost is set when it ended because its host did, or the runner's
 	// container.
 	withHost bool
@@ -84,6 +86,7 @@ func (w *world) spawn(a *agent, r *runner, n uint64) *process {
 		w.say(r.name, "starts %s incarnation %d", a.name, n)
 	}
 	w.check.spawned(w, p)
+	p.forgotten = w.forgot && a.forgets(n)
 	a.live = append(a.live, p)
 	a.spawned = max(a.spawned, n)
 	flaky := !w.calm && w.Flaky > 0

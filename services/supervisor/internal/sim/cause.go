@@ -70,6 +70,9 @@ func (w *world) drawn(cause string) drawn {
 
 // startCaused checks the cause of one start.
 func (w *world) startCaused(a *agent, e tree.Effect) {
+	if w.forgot {
+		return // what it names may be lost
+	}
 	seq := w.log.ids[e.Event]
 	if seq == 0 {
 		w.broken(Caused, "the start of %s incarnation %d names %q, which the log does not hold", a.name, e.Incarnation, e.Event)
@@ -83,7 +86,7 @@ func (w *world) startCaused(a *agent, e tree.Effect) {
 	ran := a.spawned == last && last > 0
 	own, ended := a.story.own[last]
 	switch {
-	case ev.Node == a.name && ran && a.story.started == last && seq <= a.story.cursor:
+	case ev.Node == a.name && ran && a.story.started == last && seq <= a.story.cursor && !w.above(a.name, a.name, drawn.down):
 		w.broken(Caused, "the start of %s incarnation %d names %s, which is older than incarnation %d", a.name, e.Incarnation, e.Event, last)
 	case ev.Node == a.name:
 	case ended && ran && !a.story.stopped[last] && w.log.ids[own] > w.rebooted(a.name):
@@ -126,7 +129,7 @@ func (w *world) above(node, other string, some map[string]bool) bool {
 // told checks, at the end, that the chain of an agent that runs begins with what
 // its last start named.
 func (w *world) told() {
-	if w.violation != nil || len(w.names) == 0 {
+	if w.violation != nil || w.forgot || len(w.names) == 0 {
 		return
 	}
 	a := w.agent(w.names[int(w.Seed%uint64(len(w.names)))])

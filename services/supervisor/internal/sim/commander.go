@@ -118,7 +118,7 @@ func (s *supervisor) attemptCommand(c *command, then func(done bool)) {
 
 func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 	r := s.w.runner(c.Runner)
-	up, boot, meant, knows := r.up, r.boot, c.Carrier.boot, s.leader.Number()
+	up, boot, meant, knows := r.up, r.boot, c.Carrier.boot, s.leader.Known()
 	ask := func(reply func(answer)) {
 		if meant == 0 && (!up || boot != r.boot) {
 			return // there was nobody to send it to, and it knows of no boot to be refused by
@@ -140,6 +140,7 @@ func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 			s.post(arrival{Input: in})
 			then(true)
 		case got.code == codeFenced:
+			s.visitAgain(c.Runner)
 			then(false)
 		case got.code == codeStale:
 			in := tree.Input{Kind: tree.Raised, Node: c.Node, Incarnation: got.incarnation, Reason: got.code}

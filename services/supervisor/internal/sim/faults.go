@@ -39,6 +39,8 @@ func (w *world) strike(f Fault) {
 		w.reboot(w.runners[f.Of], f.For)
 	case RestartContainer:
 		w.restartContainer(w.runners[f.Of], f.For)
+	case RollBackLog:
+		w.rollBack(f.For)
 	case FillDisk:
 		w.full = true
 		w.after(f.For, func() { w.full = false })
@@ -101,7 +103,7 @@ func (s *supervisor) rejoin() {
 	if !s.cut {
 		return
 	}
-	s.cut, s.rejoined = false, true
+	s.cut, s.rejoined, s.reconnected, s.doubts = false, true, true, true
 	s.since = s.w.now
 	s.arouse()
 }
@@ -163,6 +165,7 @@ func (w *world) rejoin() {
 	}
 	w.cut = false
 	for _, s := range w.supervisors {
+		s.reconnected, s.doubts = true, true
 		s.since = w.now
 		s.arouse()
 	}

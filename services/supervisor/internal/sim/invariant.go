@@ -209,8 +209,9 @@ func (w *world) decidedUpon(a *agent, st *tree.State) {
 			w.after(a.r.between(0, 50*time.Millisecond), func() { w.strike(*f) })
 		}
 		for _, p := range a.live {
-			if a.left {
-				break
+			if a.left || p.forgotten {
+				p.forgotten = p.forgotten && !(p.incarnation == n && st.Phase.Up())
+				continue
 			}
 			w.broken(DeadFirst, "incarnation %d of %s is started while %d lives", n, a.name, p.incarnation)
 		}
@@ -259,7 +260,7 @@ func (c *checker) spawned(w *world, p *process) {
 	if _, ok := a.logged[effectKey{tree.DoStart, p.incarnation}]; !ok {
 		w.broken(Logged, "incarnation %d of %s begins, which no stored decision started", p.incarnation, a.name)
 	}
-	if p.incarnation < a.decided || a.phase.Down() {
+	if p.incarnation < a.decided || !w.forgot && a.phase.Down() {
 		w.broken(DeadFirst, "incarnation %d of %s begins after its end: the last decided is %d, %s", p.incarnation, a.name, a.decided, a.phase)
 	}
 	if p.incarnation <= a.spawned {

@@ -151,7 +151,7 @@ func (s *supervisor) takenOver() {
 		s.arouse()
 	case s.leader.Stage() == leader.Leading && s.mode < leading:
 		s.mode = leading
-		s.leader.Gather(s.wall().Add(gatherFor))
+		s.leader.Gather(s.wall().Add(leader.GatherFor(announceEvery)), s.wall().Add(runnerTimeout))
 		s.w.tell(s.name, "leads")
 		s.after(s.r.between(time.Millisecond, checkEvery), s.checkUp)
 	}
@@ -197,8 +197,11 @@ func (s *supervisor) append(b *leader.Batch, done func()) {
 func (s *supervisor) try(a *leader.Append, parts []*decision, done func()) {
 	m, more := a.Next()
 	if !more {
-		s.last = a.Last()
 		done()
+		return
+	}
+	if s.doubts {
+		s.assure(func() { s.try(a, parts, done) })
 		return
 	}
 	s.attempt++
@@ -214,6 +217,7 @@ func (s *supervisor) try(a *leader.Append, parts []*decision, done func()) {
 			case seq > 0:
 				s.attempt++
 				a.Stored(seq)
+				s.last, s.lastID = a.Last(), a.LastID()
 				s.try(a, parts, done)
 			default:
 				s.refused(a, parts, done)
@@ -227,12 +231,30 @@ func (s *supervisor) try(a *leader.Append, parts []*decision, done func()) {
 	})
 }
 
+// assure makes sure, after the connection was lost, that the log still has the last
+// decision that this side knows: a log that has lost its tail gives its place to
+// another, and would take that for the same.
+func (s *supervisor) assure(then func()) {
+	s.lastMessage(func(seq uint64, id string) {
+		if seq < s.last || seq == s.last && id != s.lastID {
+			s.superseded()
+			return
+		}
+		s.doubts = false
+		then()
+	})
+}
+
 // refused finds out what a refusal means.
 func (s *supervisor) refused(a *leader.Append, parts []*decision, done func()) {
 	s.lastMessage(func(seq uint64, last string) {
-		if a.Refused(seq, last) == leader.Superseded {
+		if a.Refused(seq, last, s.w.log.last()) == leader.Superseded {
 			s.superseded()
 			return
+		}
+		s.last = a.Last()
+		if id := a.LastID(); id != "" {
+			s.lastID = id
 		}
 		s.try(a, parts, done)
 	})

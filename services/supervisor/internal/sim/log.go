@@ -8,6 +8,7 @@ import (
 // message is one message of the log: part of a decision, or evidence.
 type message struct {
 	seq      uint64
+	at       tree.Instant
 	id       string
 	decision *decision
 	evidence *tree.Input
@@ -71,7 +72,7 @@ func (l *log) append(id string, d *decision, expected uint64) uint64 {
 		return 0
 	}
 	seq := l.last() + 1
-	l.messages = append(l.messages, message{seq: seq, id: id, decision: d})
+	l.messages = append(l.messages, message{seq: seq, at: l.w.now, id: id, decision: d})
 	l.ids[id], l.lastOfTree = seq, seq
 	if whole := l.truth.take(d); whole != nil {
 		l.w.stats.Decisions++
@@ -87,7 +88,7 @@ func (l *log) publish(id string, in tree.Input) {
 	}
 	seq := l.last() + 1
 	in.Event, in.Chain = id, id
-	l.messages = append(l.messages, message{seq: seq, id: id, evidence: &in})
+	l.messages = append(l.messages, message{seq: seq, at: l.w.now, id: id, evidence: &in})
 	l.ids[id], l.lastEvidence = seq, seq
 	if l.w.telling() {
 		l.w.say("log", "stores %d: %s of %s incarnation %d (%s)", seq, in.Kind, in.Node, in.Incarnation, in.Reason)

@@ -32,6 +32,7 @@ func mutants() []mutant {
 	const (
 		loop, append_, fold, batch = "leader/leader.go", "leader/append.go", "leader/fold.go", "leader/batch.go"
 		lanes, listen              = "leader/lanes.go", "leader/listen.go"
+		visits                     = "leader/visit.go"
 		treeFile, step, place      = "tree/tree.go", "tree/step.go", "tree/place.go"
 	)
 	one := func(file, text, instead string) []edit { return []edit{{file, text, instead}} }
@@ -53,7 +54,10 @@ func mutants() []mutant {
 		{name: "forgets the order", by: []Invariant{Caused}, edits: one("tree/order.go", "n.st.Cause, n.st.Chain = cmd.Cause, cmd.Chain", "_ = cmd")},
 		{name: "reads no causes", by: []Invariant{Caused}, edits: one("../../../internal/chain/back.go", "whole.storyOf(*effect), effect.Cause", `whole.storyOf(*effect), ""`)},
 		{name: "no kill", by: []Invariant{DeadFirst, OneLives}, edits: one(step, "t.condemned(n, in)\n", "t.exited(n, in)\n")},
-		{name: "charges for hosts", by: []Invariant{Blame}, edits: one("tree/child.go", "case n.st.End.Blame() == BlameHost:", "case false:")},
+		{name: "charges for hosts", by: []Invariant{Blame}, edits: one("tree/child.go", "case !n.st.End.charged():", "case false:")},
+		{name: "no reconciliation", by: []Invariant{Recovers}, edits: one(visits, "for _, in := range inputs {", "for _, in := range inputs[:0] {")},
+		{name: "no gathering", by: []Invariant{OneLives}, edits: one(visits, "early := l.Gathering(now) && l.tree.Roams()", "early := false")},
+		{name: "keeps strangers", by: []Invariant{Recovers}, edits: one(visits, "case h.Ours && enforced, l", "case false && enforced, l")},
 		{name: "no timers", by: []Invariant{Recovers}, edits: one(treeFile, "if due := n.due(); due > 0 {", "if due := n.due(); due > 0 && n.st.Phase != Waiting && n.st.Phase != Isolated {")},
 		{name: "no labels", by: []Invariant{Placed}, edits: one(place, "!ok || have != v", "false && (!ok || have != v)")},
 		{name: "no listening", by: []Invariant{Alone}, edits: one(listen, "case tree.Claiming:\n\t\treturn true", "case tree.Claiming:\n\t\treturn false")},

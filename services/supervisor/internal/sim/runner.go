@@ -134,7 +134,7 @@ func (r *runner) start(a *agent, n uint64, boot int, decision uint64, reply func
 		reply(answer{code: codeStillRunning, incarnation: rec.incarnation})
 		return
 	case rec.state == exited && n == rec.incarnation && broken != NoFence:
-		reply(answer{code: codeExited, normal: rec.normal, lost: rec.lost})
+		reply(answer{code: codeExited, normal: rec.normal, lost: rec.lost || rec.stopped > 0})
 		return
 	case n <= rec.stopped && broken != StopForgotten && broken != NoFence:
 		reply(answer{code: codeExited})
@@ -224,7 +224,7 @@ func (r *runner) recordEnd(rec *record, agent string, n uint64, normal bool) {
 	in := tree.Input{Kind: tree.Exited, Node: agent, Incarnation: n, Normal: normal, At: r.w.now, Reason: "exit"}
 	switch {
 	case rec.stopped > 0:
-		in.Normal, in.Reason = true, "requested"
+		in.Normal, in.Requested, in.Reason = true, true, "requested"
 	case r.w.opt.Break != BlamesAgents && (rec.process == nil || rec.process.withHost):
 		in.Kind, in.Reason, rec.lost = tree.Lost, "ended with its host", true // or its runner had not begun it
 	}

@@ -33,6 +33,9 @@ const (
 	// RestartContainer: a runner and all its agents die, and the runner is back
 	// after For, on the same boot of the host.
 	RestartContainer FaultKind = "container restarts"
+	// RollBackLog: the log loses what it acknowledged within For, and stays away
+	// for a moment.
+	RollBackLog FaultKind = "log is rolled back"
 	// FillDisk: the log can be read, and takes nothing more for For.
 	FillDisk FaultKind = "disk is full"
 	// Starve: a runner has no descriptors, processes, memory or disk to start
@@ -106,7 +109,7 @@ func (f Fault) String() string {
 		s = fmt.Sprintf("%s: supervisor-%d, %s", s, f.Of, f.For)
 	case CrashRunner, RebootHost, CutRunner, LoseHost, RestartContainer, Starve:
 		s = fmt.Sprintf("%s: runner-%d for %s", s, f.Of, f.For)
-	case CutLog, Storm, FillDisk:
+	case CutLog, Storm, FillDisk, RollBackLog:
 		s = fmt.Sprintf("%s for %s", s, f.For)
 	case AgentExits:
 		s = fmt.Sprintf("%s: %s, normal %t", s, f.Node, f.Normal)
@@ -186,6 +189,7 @@ func Generate(seed uint64) Scenario {
 	s.moderate()
 	s.spread()
 	s.harden()
+	s.forgetful()
 	return s
 }
 

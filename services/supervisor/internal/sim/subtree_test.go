@@ -99,10 +99,15 @@ func TestStaleLosses(t *testing.T) {
 				{ID: "a", Parent: "root", Rank: 1, ShutdownTimeout: time.Second, Agent: &tree.Agent{Runner: tree.AnyRunner}},
 			},
 		}
-		for i := range 2 {
-			s.Faults = append(s.Faults, Fault{At: 10500 * time.Millisecond, Kind: PauseSupervisor, Of: i, Point: AfterAppend, For: time.Second + time.Duration(seed%40)*50*time.Millisecond})
-		}
+		// Its start is under way when the host goes, and no record has it.
+		s.Faults = append(s.Faults, Fault{At: 9990 * time.Millisecond, Kind: AgentExits, Node: "a"})
 		s.Faults = append(s.Faults, Fault{At: 10 * time.Second, Kind: RebootHost, For: 800 * time.Millisecond})
+		for i := range 2 {
+			s.Faults = append(s.Faults, Fault{
+				At: 10500*time.Millisecond + time.Duration(seed%30)*50*time.Millisecond, Kind: PauseSupervisor, Of: i, Point: Anywhere,
+				For: time.Second + time.Duration(seed%80)*50*time.Millisecond,
+			})
+		}
 		return s
 	}
 	const runs = 1500

@@ -37,8 +37,11 @@ type supervisor struct {
 	cut     bool
 	// rejoined is set until it has taken note of having been cut off.
 	rejoined bool
-	armed    *Fault
-	ids      int
+	// reconnected is set until it has compared the runners again: the log may
+	// have lost what they believe to be told.
+	reconnected bool
+	armed       *Fault
+	ids         int
 	// seen is the revision of the lease last seen, since when it is the same.
 	seen  uint64
 	since tree.Instant
@@ -55,8 +58,12 @@ type keeper struct {
 	leader                *leader.Leader
 	tree                  *tree.Tree
 	last, revision, saved uint64
-	read                  uint64
-	opened                tree.Instant
+	// lastID is the id of the tree's last message; it is in doubt after the
+	// connection was lost.
+	lastID string
+	doubts bool
+	read   uint64
+	opened tree.Instant
 	// inbox holds what has come, submitted what the leader has of it.
 	inbox, submitted []arrival
 	// busy is set from a step until its effects are handed over.
@@ -237,6 +244,9 @@ func (s *supervisor) load() bool {
 	}
 	config := tree.Input{Kind: tree.Configure, Specs: s.w.config, Boot: true, Reason: "configuration read"}
 	s.leader = leader.New(leader.Options{MaxChanged: s.w.MaxChanged}, leader.State{Tree: t, Number: st.number, Cursor: cursor}, config)
+	if st.sequence > 0 {
+		s.lastID = l.messages[st.sequence-1].id
+	}
 	s.tree, s.last, s.revision, s.saved, s.read = t, st.sequence, l.revision, st.number, cursor
 	if s.w.telling() {
 		s.w.say(s.name, "has read the tree up to decision %d, evidence up to %d", st.number, cursor)
@@ -278,12 +288,14 @@ func (s *supervisor) checkUp() {
 	}
 	s.busy = true
 	s.w.check.hold(s)
-	s.lastMessage(func(seq uint64, _ string) {
+	s.lastMessage(func(seq uint64, id string) {
 		s.w.check.release(s)
-		if seq > s.last {
-			s.superseded()
+		lost := s.doubts && (seq != s.last || id != s.lastID)
+		if end := s.w.log.last(); lost || seq > s.last || end < s.last || end < s.leader.Cursor() {
+			s.superseded() // or the log has lost its tail
 			return
 		}
+		s.doubts = false
 		if s.w.opt.Break != NoLoss {
 			s.lookForLost()
 			s.lookForReboots()

@@ -1,15 +1,12 @@
 package sim
 
 import (
+	"math"
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
-
-// gatherFor is how long a new leader waits for announcements before it concludes
-// that an agent is nowhere.
-const gatherFor = announceEvery + announceEvery/2
 
 // session is a runner process on a boot of its host, as supervisors tell them
 // apart.
@@ -20,6 +17,12 @@ func (r *runner) session() session { return session{r.life, uint64(r.boot)} }
 // visits lets runners that are there again be compared with the tree, and lists
 // those that take starts: those that have been, since they were last away.
 func (s *supervisor) visits() (available []tree.Runner, names string) {
+	if s.reconnected {
+		s.reconnected = false
+		for name := range s.visited {
+			s.visitAgain(name)
+		}
+	}
 	there, _ := s.w.available(s.opened)
 	heard := map[string]bool{}
 	for _, r := range there {
@@ -29,6 +32,7 @@ func (s *supervisor) visits() (available []tree.Runner, names string) {
 		if v == nil || v.session != now {
 			v = &visit{session: now, over: v != nil && v.over && v.session.boot == now.boot}
 			s.visited[r.Name] = v
+			s.leader.Meet(r.Name)
 			s.visit(s.w.runner(r.Name), v, 20*time.Millisecond)
 		}
 		if v.over {
@@ -37,10 +41,18 @@ func (s *supervisor) visits() (available []tree.Runner, names string) {
 	}
 	for name := range s.visited {
 		if !heard[name] {
+			s.leader.Part(name)
 			delete(s.visited, name)
 		}
 	}
 	return available, names
+}
+
+// visitAgain lets a runner be compared once more: it may know more than the log.
+func (s *supervisor) visitAgain(runner string) {
+	if v := s.visited[runner]; v != nil {
+		v.session.life = math.MaxUint64
+	}
 }
 
 // visit is a comparison of a runner with the tree; over says that the runner
@@ -57,7 +69,7 @@ func (s *supervisor) visit(r *runner, v *visit, wait time.Duration) {
 	}
 	again := s.own(func() { s.visit(r, v, min(2*wait, time.Second)) })
 	open, own := true, s.owner()
-	expected, known := s.tree.Expected(r.name), s.leader.Number()
+	expected, known := s.tree.Expected(r.name), s.leader.Known()
 	s.send(&s.r, func() {
 		if !r.reachable() {
 			return
@@ -70,7 +82,11 @@ func (s *supervisor) visit(r *runner, v *visit, wait time.Duration) {
 				s.confirm(func() {
 					if open && s.visited[r.name] == v {
 						open = false
-						s.compared(r, v, s.leader.Visit(tree.Inventory{Runner: r.name, Expected: expected, Held: held}, told, s.wall()), wait)
+						found := s.leader.Visit(tree.Inventory{Runner: r.name, Expected: expected, Held: held}, told, s.wall())
+						if found.Leaps {
+							s.leader.Leap(told)
+						}
+						s.compared(r, v, found, wait)
 					}
 				})
 			}))
@@ -151,7 +167,7 @@ func (r *runner) list(decision uint64, reply func(held []tree.Held, told uint64)
 		if rec.highest == 0 {
 			continue
 		}
-		h := tree.Held{Agent: name, Incarnation: rec.incarnation, State: tree.HeldRunning}
+		h := tree.Held{Agent: name, Incarnation: rec.incarnation, State: tree.HeldRunning, Ours: true}
 		switch {
 		case rec.state == running && rec.stopped > 0:
 			h.State = tree.HeldStopping

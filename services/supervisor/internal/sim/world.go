@@ -79,8 +79,11 @@ type world struct {
 	// calm is set once faults have ceased; cut, full and stormy while the log is cut
 	// off, takes nothing more, or the network is bad.
 	calm, cut, stormy, full bool
-	settledAt               tree.Instant
-	violation               *Violation
+	// forgot is set once the log has lost what it acknowledged: starts that it no
+	// longer knows of may be under way.
+	forgot    bool
+	settledAt tree.Instant
+	violation *Violation
 }
 
 // epoch is when every run begins.

@@ -158,10 +158,10 @@ func (t *Tree) ended(n *node) {
 		return
 	}
 	switch {
-	case n.spec.Restart == Temporary, n.spec.Restart == Transient && n.st.End.normal():
+	case n.spec.Restart == Temporary, n.spec.Restart == Transient && (n.st.End.normal() || n.st.End == EndStopped):
 		t.finish(n)
 		t.autoShutdown(p, n)
-	case n.st.End.Blame() == BlameHost:
+	case !n.st.End.charged():
 		// No failure, whatever the strategy and the limit make of failures.
 		t.restart(n)
 	case p.spec.Supervisor.Strategy.Escalates():
@@ -286,7 +286,7 @@ func (t *Tree) exceeded(p, n *node) {
 func (t *Tree) restart(n *node) {
 	p := n.parent
 	var delay time.Duration
-	if n.st.End.Blame() != BlameHost {
+	if n.st.End.charged() {
 		delay = n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
 		n.st.Attempts++
 	}

@@ -260,7 +260,7 @@ func (t *Tree) heardApart(n *node, in *Input) {
 	if own {
 		switch in.Kind {
 		case Started:
-			if n.st.Claim == Settle {
+			if n.st.Claim == Settle && n.st.Suspect != n.st.Incarnation {
 				n.st.PID = in.PID
 				t.setClaim(n, Own)
 			}
@@ -268,9 +268,11 @@ func (t *Tree) heardApart(n *node, in *Input) {
 			t.setClaim(n, n.st.Claim.over())
 		}
 	}
-	if in.Kind == Failed && n.st.Claim == Own && (own || in.Incarnation == 0) {
+	if in.Kind == Failed && n.st.Claim.ours() && (own || in.Incarnation == 0) {
 		// It may hang, which nobody says twice.
 		t.setClaim(n, Settle)
+		n.st.Suspect = n.st.Incarnation
+		t.touch(n)
 	}
 	switch n.st.Phase {
 	case Watched:

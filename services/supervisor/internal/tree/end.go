@@ -58,6 +58,10 @@ func (e End) Blame() Blame {
 	return BlameNobody
 }
 
+// charged reports whether an end counts against limits and delays the restart: not
+// the end of a host, nor one that somebody asked the runner for.
+func (e End) charged() bool { return e != EndLost && e != EndStopped }
+
 // normal reports whether a transient child that ended so is left down.
 func (e End) normal() bool { return e == EndCompleted || e == EndFinished || e == EndShutdown }
 
@@ -74,6 +78,8 @@ func endOf(in *Input) End {
 		return EndStartFailed
 	case in.Kind == Failed:
 		return EndFailed
+	case in.Requested:
+		return EndStopped
 	case in.Normal:
 		return EndCompleted
 	}

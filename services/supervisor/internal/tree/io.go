@@ -86,8 +86,9 @@ type Input struct {
 	// Incarnation is the one concerned; a Failed or Beat of 0 means the
 	// current one.
 	Incarnation uint64
-	// Normal tells an Exited that was no failure.
-	Normal bool
+	// Normal tells an Exited that was no failure, Requested one that came because
+	// somebody asked its runner for it.
+	Normal, Requested bool
 	// Unwell tells a Beat whose status is not healthy.
 	Unwell bool
 	// At is when it happened; it matters for Failed with incarnation 0.

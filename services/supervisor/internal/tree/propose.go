@@ -38,7 +38,7 @@ func (t *Tree) propose(n *node, normal bool, why, cause, chain string) {
 			t.suggest(p, ActionEscalate, 0, why, cause, chain)
 			t.propose(p, true, why, cause, chain)
 		}
-	case n.st.End.Blame() == BlameHost:
+	case !n.st.End.charged():
 		t.proposeRestart(n, why, cause, chain)
 	case p.spec.Supervisor.Strategy.Escalates():
 		why = "child " + n.spec.ID + " failed: " + why
@@ -106,7 +106,7 @@ func (t *Tree) proposeExceeded(p, n *node, reason, cause, chain string) {
 // proposeRestart tells that a child would be restarted, and who with it.
 func (t *Tree) proposeRestart(n *node, why, cause, chain string) {
 	var delay time.Duration
-	if n.st.End.Blame() != BlameHost {
+	if n.st.End.charged() {
 		delay = n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
 		if n.spec.Agent != nil {
 			n.st.Attempts++

@@ -13,6 +13,8 @@ type Held struct {
 	Incarnation uint64
 	PID         int
 	State       HeldState
+	// Ours says that it was started for this tree.
+	Ours bool
 	// Reason says how it ended, and Event is the event that reports that.
 	Reason, Event string
 }
@@ -148,6 +150,7 @@ func (t *Tree) found(n *node, in *Input) {
 	if n.occupies() && n.st.Runner != in.Runner {
 		t.emit(n.stopEffect()) // the older one
 	}
+	suspect := n.st.Suspect
 	t.hold(n, in)
 	switch {
 	case phase == Watched:
@@ -157,7 +160,7 @@ func (t *Tree) found(n *node, in *Input) {
 		n.st.Decision = t.decision
 		t.touch(n)
 		t.emit(n.stopEffect())
-	case in.Unwell || !expected:
+	case in.Unwell || !expected || in.Incarnation == suspect:
 		then := Then("")
 		if expected || t.startsLater(n, phase) {
 			then = ThenRestart
@@ -172,11 +175,20 @@ func (t *Tree) found(n *node, in *Input) {
 	t.carry(n)
 }
 
+// suspect remembers a verdict on an incarnation that the log does not know, which
+// nobody gives twice.
+func (t *Tree) suspect(n *node, in *Input) {
+	if in.Kind == Failed && in.Incarnation > max(n.newest(), n.st.Suspect) && in.Incarnation < MaxIncarnation {
+		n.st.Suspect = in.Incarnation
+		t.touch(n)
+	}
+}
+
 // hold makes an incarnation on a runner the agent's current one.
 func (t *Tree) hold(n *node, in *Input) {
 	t.vacate(n)
 	s := &n.st
-	s.Incarnation, s.Newest, s.From = in.Incarnation, 0, ""
+	s.Incarnation, s.Newest, s.Suspect, s.From = in.Incarnation, 0, 0, ""
 	s.Runner, s.PID = in.Runner, in.PID
 	s.Beat, s.Unwell, s.Overdue = false, false, false
 	t.touch(n)

@@ -104,6 +104,9 @@ type State struct {
 	Why string `json:"why,omitempty"`
 	// Incarnation is the number of the last start ordered; it only grows.
 	Incarnation uint64 `json:"incarnation,omitempty"`
+	// Suspect is an incarnation that was found failed while the log did not know it,
+	// or while it was not enforced: should it be found alive, it is stopped.
+	Suspect uint64 `json:"suspect,omitempty"`
 	// Newest is a higher one that a runner had and the log does not know; the
 	// next start is newer than both.
 	Newest uint64 `json:"newest,omitempty"`

@@ -48,6 +48,7 @@ func (t *Tree) heard(n *node, in *Input) {
 		t.heardApart(n, in)
 		return
 	}
+	t.suspect(n, in)
 	if in.Incarnation != n.st.Incarnation {
 		// Somebody who does not know incarnations speaks of the current one,
 		// unless what they say is older than it.

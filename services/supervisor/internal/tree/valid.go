@@ -34,11 +34,12 @@ const (
 	fieldConfiguration
 	fieldRevision
 	fieldRunners
+	fieldRequested
 )
 
 var fieldNames = []string{
 	"node", "incarnation", "normal", "unwell", "pid", "runner", "command", "token", "by", "spec", "count", "to", "mode",
-	"outdated", "specs", "keep", "boot", "configuration", "revision", "runners",
+	"outdated", "specs", "keep", "boot", "configuration", "revision", "runners", "requested",
 }
 
 func (f fields) String() string {
@@ -56,7 +57,7 @@ func (in *Input) has() fields {
 	var f fields
 	for i, set := range [...]bool{
 		in.Node != "", in.Incarnation != 0, in.Normal, in.Unwell, in.PID != 0, in.Runner != "", in.Command != "", in.Token != "", in.By != nil,
-		in.Spec != nil, in.Count != 0, in.To != "", in.Mode != nil, in.Outdated, in.Specs != nil, in.Keep, in.Boot, in.Configuration != nil, in.Revision != 0, in.Runners != nil,
+		in.Spec != nil, in.Count != 0, in.To != "", in.Mode != nil, in.Outdated, in.Specs != nil, in.Keep, in.Boot, in.Configuration != nil, in.Revision != 0, in.Runners != nil, in.Requested,
 	} {
 		if set {
 			f |= 1 << i
@@ -79,7 +80,7 @@ var inputForms = map[InputKind]form{
 	Started:     {aboutStart, fieldPID},
 	StartFailed: {aboutAgent, fieldIncarnation},
 	Stopped:     {aboutStart, 0},
-	Exited:      {aboutAgent, fieldIncarnation | fieldNormal},
+	Exited:      {aboutAgent, fieldIncarnation | fieldNormal | fieldRequested},
 	Failed:      {aboutAgent, fieldIncarnation},
 	Lost:        {aboutAgent, fieldIncarnation},
 	Found:       {aboutStart | fieldRunner, fieldPID | fieldUnwell},

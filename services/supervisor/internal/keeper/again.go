@@ -1,0 +1,41 @@
+package keeper
+
+import (
+	"context"
+	"time"
+)
+
+// again is when runners were last visited though they were there all along.
+type again struct {
+	reconnects uint64
+	visited    map[string]time.Time
+}
+
+// visitedWithin bounds how often a runner is visited again.
+const visitedWithin = 5 * time.Second
+
+// reconnected has all runners visited again once the connection was lost: the log's
+// server may have lost what runners believe to be told, such as the end of an agent.
+func (k *Keeper) reconnected(ctx context.Context, now time.Time) {
+	reconnects := k.env.NC.Stats().Reconnects
+	if reconnects == k.again.reconnects || !k.env.NC.IsConnected() {
+		return
+	}
+	k.again.reconnects = reconnects
+	for _, r := range k.registry.Available() {
+		k.visitAgain(ctx, r.Name, now)
+	}
+}
+
+// visitAgain has a runner that is there visited once more.
+func (k *Keeper) visitAgain(ctx context.Context, runner string, now time.Time) {
+	visit, there := k.registry.Visit(runner)
+	if !there || now.Sub(k.again.visited[runner]) < visitedWithin {
+		return
+	}
+	if k.again.visited == nil {
+		k.again.visited = map[string]time.Time{}
+	}
+	k.again.visited[runner] = now
+	k.visit(ctx, runner, visit)
+}
