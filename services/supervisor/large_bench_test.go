@@ -106,7 +106,13 @@ func (r *rig) store(f *config.File, runner string) {
 	if err := j.Append(ctx, &decisionlog.Decision{Tree: f.Tree.Name, Number: 1, ID: uuid.NewString(), Type: contracts.TreeDecided, At: tree.Instant(time.Now().UnixNano())}); err != nil {
 		r.b.Fatal(err)
 	}
-	if err := j.Save(ctx, running(r.b, f, runner), 1); err != nil {
+	all := running(r.b, f, runner)
+	for id, n := range all.Nodes {
+		if n.Spec.Agent != nil {
+			r.hold(id, n.State.Incarnation)
+		}
+	}
+	if err := j.Save(ctx, all, 1); err != nil {
 		r.b.Fatal(err)
 	}
 }

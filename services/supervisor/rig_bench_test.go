@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"log/slog"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -33,6 +34,10 @@ type rig struct {
 	server *natstest.Server
 	nc     *nats.Conn
 	js     jetstream.JetStream
+
+	mu sync.Mutex
+	// held is what its runner runs, by agent.
+	held map[string]uint64
 }
 
 // newRig runs a server as natstest.Listen or natstest.Start does.
@@ -43,6 +48,31 @@ func newRig(b *testing.B, run func(testing.TB, ...func(*server.Options)) *natste
 	r := &rig{b: b, server: server, nc: nc, js: natstest.JetStream(b, nc)}
 	natstest.Streams(b, r.js)
 	return r
+}
+
+// hold notes that an agent's incarnation runs.
+func (r *rig) hold(agent string, incarnation uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.held == nil {
+		r.held = map[string]uint64{}
+	}
+	r.held[agent] = incarnation
+}
+
+// list is a page of what runs, behind an agent.
+func (r *rig) list(runner, after string) contracts.RunnerList {
+	const page = 2000
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	out := contracts.RunnerList{Runner: runner}
+	names := slices.Sorted(maps.Keys(r.held))
+	from, _ := slices.BinarySearch(names, after+"\x00")
+	for _, agent := range names[from:min(from+page, len(names))] {
+		out.Agents = append(out.Agents, contracts.RunnerAgent{Agent: agent, Incarnation: r.held[agent], PID: 1, State: contracts.AgentRunning})
+	}
+	out.More = from+page < len(names)
+	return out
 }
 
 // serveRunner answers as a runner does, as far as a supervisor can tell: it
@@ -60,13 +90,20 @@ func (r *rig) serveRunner(name string) {
 		if err := json.Unmarshal(m.Data, &cmd); err != nil {
 			r.b.Error(err)
 		}
+		r.hold(cmd.Agent, cmd.Incarnation)
 		reply, _ := json.Marshal(contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation, PID: 1})
 		_ = m.Respond(reply)
 		beat, _ := json.Marshal(contracts.Heartbeat{Incarnation: cmd.Incarnation, Status: contracts.StatusRunning})
 		_ = nc.Publish(contracts.HeartbeatSubject(cmd.Agent), beat)
 	})
-	list, _ := json.Marshal(contracts.RunnerList{Runner: name})
-	serve("list", func(m *nats.Msg) { _ = m.Respond(list) })
+	serve("list", func(m *nats.Msg) {
+		var cmd contracts.ListCommand
+		if err := json.Unmarshal(m.Data, &cmd); err != nil {
+			r.b.Error(err)
+		}
+		list, _ := json.Marshal(r.list(name, cmd.After))
+		_ = m.Respond(list)
+	})
 	ctx, cancel := context.WithCancel(context.Background())
 	announcing := make(chan struct{})
 	r.b.Cleanup(func() { cancel(); <-announcing })
