@@ -68,6 +68,7 @@ func TestSupervisionCommands(t *testing.T) {
 		"smith child restart research":                      func(string) bool { return s.agents()["crawler-2"].Incarnation > 2 },
 		"smith tree":                                        func(out string) bool { return strings.Contains(out, "crawler-3") },
 		"smith tree --problems":                             func(out string) bool { return !strings.Contains(out, "crawler-3 ") },
+		"smith rebalance":                                   func(out string) bool { return out == "rebalance: nothing to do\n" },
 		"smith runners":                                     func(out string) bool { return strings.Contains(out, s.tree().Runners[0].Runner) },
 		"smith config check":                                func(out string) bool { return strings.Contains(out, "crawler-1 (or 1 other): it is restarted") },
 		"smith why crawler-1":                               func(out string) bool { return strings.HasPrefix(out, "crawler-1 ") },
