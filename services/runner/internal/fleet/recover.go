@@ -78,6 +78,10 @@ func (f *Fleet) readopt(ctx context.Context, a *agent) error {
 		if err := f.sweep(ctx, a, a.rec.Token, id); err != nil {
 			return err
 		}
+		if !started {
+			f.record(a, contracts.Exit{Code: -1, Unknown: true, Blame: contracts.BlameHost}, "runner ended while starting it")
+			return nil
+		}
 		f.record(a, contracts.Exit{Code: -1, Unknown: true}, "")
 		return nil
 	case err != nil:
