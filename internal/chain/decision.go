@@ -142,13 +142,16 @@ func origin(d contracts.DecisionsData, about target) (effect *contracts.Decision
 	return effect, input
 }
 
+// proposal is the kind of effect that nothing comes of.
+const proposal = "propose"
+
 func chooseEffect(effects []contracts.DecisionEffect, about target) *contracts.DecisionEffect {
 	var best *contracts.DecisionEffect
 	bestRank := -1
 	for i := range effects {
 		e := &effects[i]
-		if e.Node != about.node {
-			continue
+		if e.Node != about.node || e.Kind == proposal && !slices.Contains(about.kinds, proposal) {
+			continue // what would be done leads to nothing
 		}
 		rank := 0
 		if k := slices.Index(about.kinds, e.Kind); k >= 0 {

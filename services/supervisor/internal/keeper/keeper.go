@@ -210,6 +210,8 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 		return err
 	}
 	k.leader.CatchUp(until)
+	check := time.NewTicker(checkEvery)
+	defer check.Stop()
 	for {
 		out, err := k.decide(ctx)
 		if err != nil {
@@ -221,12 +223,30 @@ func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
 		select {
 		case a := <-k.inbox:
 			k.submit(k.batch(ctx, a))
+		case <-check.C:
+			// A log that loses its tail now never brings what is waited for.
+			if err := k.current(ctx); err != nil {
+				return err
+			}
 		case <-k.opt.Term.Lost():
 			return journal.ErrSuperseded
 		case <-ctx.Done():
 			return ctx.Err()
 		}
 	}
+}
+
+// current makes sure that nobody else decides, and that the log has all that it
+// must have. The error is journal.ErrSuperseded.
+func (k *Keeper) current(ctx context.Context) error {
+	if !k.env.NC.IsConnected() {
+		return nil
+	}
+	current, err := k.journal.Current(ctx, k.leader.Needs())
+	if err == nil && !current {
+		err = journal.ErrSuperseded
+	}
+	return err
 }
 
 // configured reports what became of the configuration that was applied, by its
@@ -255,7 +275,7 @@ var ErrConfig = errors.New("configuration refused")
 
 // loop is the keeper's life.
 func (k *Keeper) loop(ctx context.Context) error {
-	k.leader.Gather(k.now().Add(leader.GatherFor(contracts.RunnerAnnounceInterval)), k.now().Add(contracts.RunnerTimeout))
+	k.leader.Gather(k.now(), contracts.RunnerAnnounceInterval)
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
 	timer := time.NewTimer(time.Hour)
@@ -351,14 +371,8 @@ func (k *Keeper) batch(ctx context.Context, first arrival) []arrival {
 // checkUp looks for runners that have gone quiet and for a rival.
 func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 	k.opt.Metrics.observe(k)
-	if k.env.NC.IsConnected() {
-		current, err := k.journal.Current(ctx, k.leader.Cursor())
-		if err != nil {
-			return nil, err
-		}
-		if !current {
-			return nil, journal.ErrSuperseded
-		}
+	if err := k.current(ctx); err != nil {
+		return nil, err
 	}
 	k.lookAtLog(ctx)
 	expired, forgotten := k.registry.Expire(time.Now())

@@ -109,6 +109,15 @@ func (l *Leader) Leap(number uint64) {
 // Known is the highest number that is in the log or was used.
 func (l *Leader) Known() uint64 { return l.number + l.skip }
 
+// Needs is the place up to which the log must reach: the last evidence that was
+// applied, or must be before the tree is configured.
+func (l *Leader) Needs() uint64 {
+	if l.stage == CatchingUp {
+		return max(l.cursor, l.until)
+	}
+	return l.cursor
+}
+
 // Settled reports whether the tree holds nothing that the log lacks.
 func (l *Leader) Settled() bool { return l.deciding == nil }
 

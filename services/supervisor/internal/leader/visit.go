@@ -19,11 +19,15 @@ type gathering struct {
 	unseen, met map[string]bool
 }
 
-// Gather begins the time in which runners announce themselves. Until the latest
-// instant those that did and cannot be visited are waited for.
-func (l *Leader) Gather(until, latest tree.Instant) {
-	l.gathering.until, l.gathering.latest = until, latest
+// Gather begins the time in which runners announce themselves, as they do at an
+// interval. Those that did and cannot be visited are waited for, but not forever:
+// one that announces itself and never answers must not keep the others from work.
+func (l *Leader) Gather(now tree.Instant, interval time.Duration) {
+	l.gathering.until, l.gathering.latest = now.Add(interval+interval/2), now.Add(gatherMost)
 }
+
+// gatherMost is how long runners that cannot be visited are waited for.
+const gatherMost = 30 * time.Second
 
 // Gathering reports whether there may be runners that have not been visited.
 func (l *Leader) Gathering(now tree.Instant) bool {
@@ -101,7 +105,3 @@ func (l *Leader) strangers(inv tree.Inventory, v *Visit) {
 		}
 	}
 }
-
-// GatherFor is how long it takes until all have announced themselves who do so at
-// an interval.
-func GatherFor(interval time.Duration) time.Duration { return interval + interval/2 }

@@ -164,7 +164,11 @@ func (p *process) silent() {
 	}
 	p.expected = true
 	w := p.agent.w
-	w.after(p.agent.r.between(time.Second, 4*time.Second), func() {
+	soon := p.agent.r.between(time.Second, 4*time.Second)
+	if w.forgot {
+		soon += 15 * time.Second // once the tree may know the incarnation again
+	}
+	w.after(soon, func() {
 		p.expected = false
 		if p.alive {
 			w.stats.Verdicts++

@@ -148,12 +148,12 @@ func (s *supervisor) takenOver() {
 		s.leader.CatchUp(s.w.log.lastEvidence)
 		s.w.tell(s.name, "takes over")
 		s.mode = catching
+		s.after(s.r.between(time.Millisecond, checkEvery), s.checkUp)
 		s.arouse()
 	case s.leader.Stage() == leader.Leading && s.mode < leading:
 		s.mode = leading
-		s.leader.Gather(s.wall().Add(leader.GatherFor(announceEvery)), s.wall().Add(runnerTimeout))
+		s.leader.Gather(s.wall(), announceEvery)
 		s.w.tell(s.name, "leads")
-		s.after(s.r.between(time.Millisecond, checkEvery), s.checkUp)
 	}
 }
 

@@ -53,7 +53,7 @@ func (a *agent) rolledBack() {
 		if p.hung {
 			// The detector does not know that its verdict is lost. Here it gives
 			// it again, once the tree may know the incarnation again.
-			a.w.after(15*time.Second, p.silent)
+			a.w.after(20*time.Second, p.silent)
 		}
 	}
 }

@@ -291,11 +291,15 @@ func (s *supervisor) checkUp() {
 	s.lastMessage(func(seq uint64, id string) {
 		s.w.check.release(s)
 		lost := s.doubts && (seq != s.last || id != s.lastID)
-		if end := s.w.log.last(); lost || seq > s.last || end < s.last || end < s.leader.Cursor() {
+		if end := s.w.log.last(); lost || seq > s.last || end < s.last || end < s.leader.Needs() {
 			s.superseded() // or the log has lost its tail
 			return
 		}
 		s.doubts = false
+		if s.mode < leading {
+			s.idle()
+			return
+		}
 		if s.w.opt.Break != NoLoss {
 			s.lookForLost()
 			s.lookForReboots()
