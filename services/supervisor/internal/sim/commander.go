@@ -150,8 +150,11 @@ func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 			s.post(arrival{Input: in})
 			then(true)
 		case got.code == codeNoResources:
-			s.post(arrival{Input: tree.Input{Kind: tree.Declined, Node: c.Node, Incarnation: c.Incarnation, Runner: c.Runner, Reason: got.code}})
-			then(true)
+			// The service asks such a runner for no starts for a second and more.
+			s.after(time.Second, func() {
+				s.post(arrival{Input: tree.Input{Kind: tree.Declined, Node: c.Node, Incarnation: c.Incarnation, Runner: c.Runner, Reason: got.code}})
+				then(true)
+			})
 		case got.code == codeStillRunning:
 			s.stop(a, c, got.incarnation, false, func(bool) { then(false) })
 		default:

@@ -173,7 +173,7 @@ func TestSameSeedSameStory(t *testing.T) {
 func TestShrink(t *testing.T) {
 	t.Parallel()
 	had, left := 0, 0
-	for seed := range uint64(20) {
+	for seed := range uint64(60) {
 		whole := Generate(seed)
 		opt := Options{Break: StaleAppends}
 		before := Run(whole, opt)
