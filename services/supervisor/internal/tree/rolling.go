@@ -86,10 +86,15 @@ func (t *Tree) rollOutdated(most int, in *Input) {
 // beginRolling marks agents to be restarted a few at a time. One that is under
 // way takes them on and goes by the new bound.
 func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
+	s := t.root.st.Supervisor
 	if len(wanted) == 0 {
+		if s.Rolling != nil && s.Rolling.Stopped != "" {
+			// Nothing is left to be restarted, as after the former file is applied.
+			s.Rolling, t.rolls = nil, nil
+			t.touch(t.root)
+		}
 		return
 	}
-	s := t.root.st.Supervisor
 	r := &Rolling{ID: cmp.Or(in.Token, t.decision), Max: most, Since: t.now, Reason: in.Reason, Event: t.cause, Chain: t.chain}
 	if was := s.Rolling; was != nil && was.Stopped == "" {
 		r.Now, r.Total, r.Done = slices.Clone(was.Now), was.Total, was.Done

@@ -181,6 +181,28 @@ func TestCrashOfANewIncarnationStopsTheRest(t *testing.T) {
 	b.equal("stopping", b.stopping(), "")
 }
 
+// The former configuration ends a rolling restart that was stopped: nothing is left
+// to be restarted, and nothing has failed.
+func TestFormerConfigurationEndsAStoppedRollingRestart(t *testing.T) {
+	t.Parallel()
+	slow := func(build string) []*Spec {
+		specs := five(build)
+		for _, n := range specs[1:] {
+			n.Backoff.Delay = time.Minute
+		}
+		return specs
+	}
+	b := newBench(t, slow("1")...)
+	b.apply(1, slow("2")...)
+	b.raw(Input{Kind: Stopped, Node: "a", Incarnation: 1})
+	b.raw(Input{Kind: StartFailed, Node: "a", Incarnation: 2, Reason: "no such program"})
+	b.equal("stopped", b.tree.Rolling().Stopped, "a did not come up: no such program")
+	b.apply(1, slow("1")...)
+	if r := b.tree.Rolling(); r != nil {
+		t.Errorf("rolling restart: %+v", r)
+	}
+}
+
 func TestKeptAgentsAreOutdated(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, five("1")...)
