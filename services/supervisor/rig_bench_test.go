@@ -38,6 +38,8 @@ type rig struct {
 	mu sync.Mutex
 	// held is what its runner runs, by agent.
 	held map[string]uint64
+	// names are the sorted agents of held: a list has many pages.
+	names []string
 }
 
 // newRig runs a server as natstest.Listen or natstest.Start does.
@@ -66,7 +68,10 @@ func (r *rig) list(runner, after string) contracts.RunnerList {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := contracts.RunnerList{Runner: runner}
-	names := slices.Sorted(maps.Keys(r.held))
+	if len(r.names) != len(r.held) {
+		r.names = slices.Sorted(maps.Keys(r.held))
+	}
+	names := r.names
 	from, _ := slices.BinarySearch(names, after+"\x00")
 	for _, agent := range names[from:min(from+page, len(names))] {
 		out.Agents = append(out.Agents, contracts.RunnerAgent{Agent: agent, Incarnation: r.held[agent], PID: 1, State: contracts.AgentRunning})
