@@ -108,15 +108,22 @@ var (
 	asAfter  = map[string]string{"same": "1001", "changed": "2002", "secretive": "1004", "n-1": "1005", "added": "1006"}
 )
 
+// startEdited runs the configuration before the edit, with everything in dir.
+func startEdited(t *testing.T, dir string) *edited {
+	t.Helper()
+	e := &edited{t: t, file: filepath.Join(dir, "config.yaml")}
+	e.write(editedBefore)
+	e.up = start(t, bin("smith"), nil, "up", "--listen", "127.0.0.1:0", "--store-dir", filepath.Join(dir, "store"), "--config", e.file)
+	e.url = readyURL(t, e.up)
+	return e
+}
+
 // TestEditedConfiguration applies an edited file by command, by SIGHUP and by a
 // start, with real processes: what did not change is the same process all along.
 func TestEditedConfiguration(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()
-	e := &edited{t: t, file: filepath.Join(dir, "config.yaml")}
-	e.write(editedBefore)
-	e.up = start(t, bin("smith"), nil, "up", "--listen", "127.0.0.1:0", "--store-dir", filepath.Join(dir, "store"), "--config", e.file)
-	e.url = readyURL(t, e.up)
+	e := startEdited(t, dir)
 	same := e.runs(asBefore)["same"].PID
 
 	// By command: first the plan, then a mistake, then the file.
@@ -206,11 +213,7 @@ func (e *edited) hangup(logged string) {
 // outdated is shown, and restarted when an operator wants it.
 func TestOutdatedAgents(t *testing.T) {
 	t.Parallel()
-	dir := t.TempDir()
-	e := &edited{t: t, file: filepath.Join(dir, "config.yaml")}
-	e.write(editedBefore)
-	e.up = start(t, bin("smith"), nil, "up", "--listen", "127.0.0.1:0", "--store-dir", filepath.Join(dir, "store"), "--config", e.file)
-	e.url = readyURL(t, e.up)
+	e := startEdited(t, t.TempDir())
 	e.runs(asBefore)
 	e.write(strings.Replace(editedBefore, "1002", "2002", 1))
 	if out, errOut, code := e.smith("config", "apply", "--keep", e.file); code != 0 || !strings.Contains(out, "agent changed: left running, outdated") {

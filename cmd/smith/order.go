@@ -71,8 +71,8 @@ type order struct {
 	heard    time.Time
 }
 
-// await gives the order, and asks again under its token until it is done. Whether
-// the same supervisor answers, or a successor, does not matter.
+// await gives the order, and asks again under its token until it is done. A
+// successor of the supervisor may answer: it knows the token too.
 func (o *order) await(ctx context.Context) (contracts.OrderReply, error) {
 	options := o.req.Order()
 	options.Token, options.Wait, options.By = uuid.NewString(), contracts.Duration(firstPoll), operator()

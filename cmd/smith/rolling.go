@@ -79,7 +79,7 @@ func rollingLine(r *contracts.RollingView) string {
 // rollingPoll is how often a rolling restart is asked about.
 const rollingPoll = 300 * time.Millisecond
 
-// followRolling waits until a rolling restart is over, whoever decides meanwhile.
+// followRolling waits until a rolling restart is over. The leader may change meanwhile.
 // One that is stopped is an error.
 func followRolling(a *app, f clientFlags, nc *nats.Conn, v *contracts.RollingView) (*contracts.RollingView, error) {
 	if v == nil || v.State == contracts.RollingNone {
