@@ -198,6 +198,24 @@ func TestAStopIsTheCauseOfAWaitThatIsOver(t *testing.T) {
 	}
 }
 
+// TestARollingRestartThatTakesOnOthersKeepsCauses: each agent is restarted because
+// of the order that asked for it, not of the one that came last.
+func TestARollingRestartThatTakesOnOthersKeepsCauses(t *testing.T) {
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root"), agent("b", "root"), agent("c", "root"))
+	roll := func(id string) Input {
+		in := command(RollIt, id)
+		in.Count = 1
+		return in
+	}
+	b.wantBecause("d1", roll("a"), "stop a: d1")
+	b.wantBecause("d2", roll("b"))
+	b.wantBecause("d3", roll("c"))
+	b.wantBecause("d4", Input{Kind: Stopped, Node: "a", Incarnation: 1}, "start a: d1")
+	b.wantBecause("d5", Input{Kind: Started, Node: "a", Incarnation: 2}, "stop b: d2")
+	b.wantBecause("d6", Input{Kind: Stopped, Node: "b", Incarnation: 1}, "start b: d2")
+	b.wantBecause("d7", Input{Kind: Started, Node: "b", Incarnation: 2}, "stop c: d3")
+}
+
 func delayed(s *Spec) { s.Backoff.Delay = time.Minute }
 
 // TestSignificantEndsAreCauses: siblings stop because of the significant child.

@@ -9,7 +9,20 @@ type Renewal struct {
 	// Roll is the incarnation that a rolling restart replaces when its turn
 	// comes; 0 means none.
 	Roll uint64 `json:"roll,omitempty"`
+	// Reason, Event and Chain are those of the order that asked for this agent's
+	// part; the rolling restart that carries it out may have taken on others.
+	Reason string `json:"reason,omitempty"`
+	Event  string `json:"event,omitempty"`
+	Chain  string `json:"chain,omitempty"`
 }
+
+// mark lets a rolling restart replace an incarnation.
+func (w *Renewal) mark(incarnation uint64, r *Rolling) {
+	w.Roll, w.Reason, w.Event, w.Chain = incarnation, r.Reason, r.Event, r.Chain
+}
+
+// unmark leaves nothing to a rolling restart.
+func (w *Renewal) unmark() { w.mark(0, &Rolling{}) }
 
 // Outdated reports whether an agent runs what its specification no longer says.
 func (t *Tree) Outdated(id string) bool {

@@ -23,7 +23,8 @@ type Rolling struct {
 	Now []Replaced `json:"now,omitempty"`
 	// Stopped says why no further agent is restarted; empty while it proceeds.
 	Stopped string `json:"stopped,omitempty"`
-	// Reason is why it was begun, Event and Chain the story that it belongs to.
+	// Reason is why it was begun, or last took on others, Event and Chain the story
+	// that this belongs to. Each agent's own is in its [Renewal].
 	Reason string `json:"reason,omitempty"`
 	Event  string `json:"event,omitempty"`
 	Chain  string `json:"chain,omitempty"`
@@ -104,7 +105,7 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 			continue
 		}
 		r.Total++
-		t.renew(n, func(w *Renewal) { w.Roll = n.st.Incarnation })
+		t.renew(n, func(w *Renewal) { w.mark(n.st.Incarnation, r) })
 	}
 	s.Rolling, t.rolls = r, nil
 	t.touch(t.root)
@@ -152,9 +153,13 @@ func (t *Tree) roll() {
 			break
 		}
 		now = append(now, Replaced{n.spec.ID, n.st.Incarnation})
-		t.renew(n, func(w *Renewal) { w.Roll = 0 })
-		n.st.Cause, n.st.Chain = r.Event, r.Chain
-		t.stop(n, ThenRestart, EndStopped, r.Reason, false)
+		asked := *n.st.Renewal
+		t.renew(n, (*Renewal).unmark)
+		if asked.Event == "" { // marked by a program that did not note it
+			asked.Event, asked.Chain, asked.Reason = r.Event, r.Chain, r.Reason
+		}
+		n.st.Cause, n.st.Chain = asked.Event, asked.Chain
+		t.stop(n, ThenRestart, EndStopped, asked.Reason, false)
 	}
 	if !slices.Equal(now, r.Now) {
 		r.Now = now
@@ -213,7 +218,7 @@ func (t *Tree) unmark(n *node) {
 	if !n.marked() {
 		return
 	}
-	t.renew(n, func(w *Renewal) { w.Roll = 0 })
+	t.renew(n, (*Renewal).unmark)
 	if r := t.rolling(); r != nil && r.Stopped == "" {
 		r.Done++
 		t.touch(t.root)
@@ -272,7 +277,7 @@ func (t *Tree) stopRolling(c Replaced, why string) {
 	left := 0
 	for _, n := range t.rolls {
 		if !n.removed && n.marked() {
-			t.renew(n, func(w *Renewal) { w.Roll = 0 })
+			t.renew(n, (*Renewal).unmark)
 			left++
 		}
 	}
