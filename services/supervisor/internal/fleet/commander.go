@@ -270,19 +270,15 @@ func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan st
 	}
 }
 
-// alreadyExited is what a runner's answer means that an incarnation has ended.
+// alreadyExited is what a runner's answer means that an incarnation has ended. One
+// that does not say how is taken for the agent's own.
 func alreadyExited(cmd *Command, reply contracts.RunnerReply) tree.Input {
-	in := tree.Input{Kind: tree.Exited, Node: cmd.Node, Incarnation: cmd.Incarnation, Chain: cmd.Chain, Reason: "it had already ended"}
-	if reply.Exit == nil {
-		return in
+	h := tree.Held{Agent: cmd.Node, Incarnation: cmd.Incarnation, State: tree.HeldFailed, Reason: "it had already ended"}
+	if reply.Exit != nil {
+		h.State, h.Reason = heldEnd(*reply.Exit), DescribeExit(*reply.Exit)
 	}
-	in.Reason = DescribeExit(*reply.Exit)
-	switch heldEnd(*reply.Exit) {
-	case tree.HeldCompleted:
-		in.Normal = true
-	case tree.HeldEnded:
-		in.Kind = tree.Lost
-	}
+	in := h.Ended()
+	in.Chain = cmd.Chain
 	return in
 }
 

@@ -133,11 +133,8 @@ func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 			s.post(arrival{Input: tree.Input{Kind: tree.Started, Node: c.Node, Incarnation: c.Incarnation, PID: 7}})
 			then(true)
 		case got.code == codeExited:
-			in := tree.Input{Kind: tree.Exited, Node: c.Node, Incarnation: c.Incarnation, Normal: got.normal, Reason: "it had already ended"}
-			if got.lost {
-				in.Kind = tree.Lost
-			}
-			s.post(arrival{Input: in})
+			h := tree.Held{Agent: c.Node, Incarnation: c.Incarnation, State: got.end, Reason: got.code}
+			s.post(arrival{Input: h.Ended()})
 			then(true)
 		case got.code == codeFenced:
 			s.visitAgain(c.Runner)

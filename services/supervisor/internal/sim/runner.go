@@ -85,8 +85,9 @@ const (
 type answer struct {
 	code        string
 	incarnation uint64
-	normal      bool
-	lost, live  bool
+	// end is how an incarnation ended that has already.
+	end  tree.HeldState
+	live bool
 }
 
 func newRunner(w *world, i int) *runner {
@@ -104,6 +105,17 @@ func (r *runner) record(agent string) *record {
 		r.order = append(r.order, agent)
 	}
 	return rec
+}
+
+// end is how the incarnation of a record ended.
+func (rec *record) end() tree.HeldState {
+	switch {
+	case rec.lost || rec.stopped > 0:
+		return tree.HeldEnded
+	case rec.normal:
+		return tree.HeldCompleted
+	}
+	return tree.HeldFailed
 }
 
 // start answers a start command.
@@ -134,10 +146,10 @@ func (r *runner) start(a *agent, n uint64, boot int, decision uint64, reply func
 		reply(answer{code: codeStillRunning, incarnation: rec.incarnation})
 		return
 	case rec.state == exited && n == rec.incarnation && broken != NoFence:
-		reply(answer{code: codeExited, normal: rec.normal, lost: rec.lost || rec.stopped > 0})
+		reply(answer{code: codeExited, end: rec.end()})
 		return
 	case n <= rec.stopped && broken != StopForgotten && broken != NoFence:
-		reply(answer{code: codeExited})
+		reply(answer{code: codeExited, end: tree.HeldEnded})
 		return
 	case n == rec.declined:
 		reply(answer{code: codeNoResources})

@@ -174,12 +174,8 @@ func (r *runner) list(decision uint64, reply func(held []tree.Held, told uint64)
 		case rec.state == running:
 		case rec.state == idle:
 			h.Incarnation, h.State = rec.highest, tree.HeldEnded
-		case rec.lost || rec.stopped > 0:
-			h.State = tree.HeldEnded
-		case rec.normal:
-			h.State = tree.HeldCompleted
 		default:
-			h.State = tree.HeldFailed
+			h.State = rec.end()
 		}
 		held = append(held, h)
 	}

@@ -121,18 +121,25 @@ func (t *Tree) Reconcile(inv Inventory) (inputs []Input, stale []Held) {
 
 // missing is the input about an incarnation that a runner should have and has not.
 func missing(runner string, known uint64, agent string, h Held, ok bool) Input {
-	in := Input{Kind: Lost, Node: agent, Incarnation: known}
-	switch {
-	case !ok || h.Incarnation != known:
-		in.Reason = "runner " + runner + " does not have it"
-		return in
-	case h.State == HeldFailed:
+	if !ok || h.Incarnation != known {
+		return Input{Kind: Lost, Node: agent, Incarnation: known, Reason: "runner " + runner + " does not have it"}
+	}
+	return h.Ended()
+}
+
+// Ended returns the input that tells the end of an incarnation which its runner
+// says has ended, in a list or when it is asked to start it.
+func (h Held) Ended() Input {
+	in := Input{
+		Kind: Lost, Node: h.Agent, Incarnation: h.Incarnation, Event: h.Event, Chain: h.Event,
+		Reason: cmp.Or(h.Reason, "it has ended"),
+	}
+	switch h.State {
+	case HeldFailed:
 		in.Kind = Exited
-	case h.State == HeldCompleted:
+	case HeldCompleted:
 		in.Kind, in.Normal = Exited, true
 	}
-	in.Event, in.Chain = h.Event, h.Event
-	in.Reason = cmp.Or(h.Reason, "it has ended")
 	return in
 }
 
