@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"github.com/mistersmith/mistersmith/internal/property"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -242,7 +243,7 @@ func TestWhyIsBoundedForward(t *testing.T) {
 // its bounds and names no event twice.
 func TestAnyLog(t *testing.T) {
 	nodes := []string{"a", "b", "sup", ""}
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		r := newRecord(t)
 		name := rapid.SampledFrom([]string{"", "e0", "e1", "e2", "e3", "e5", "e8", "nowhere"})
 		node := rapid.SampledFrom(nodes)

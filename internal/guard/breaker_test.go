@@ -13,6 +13,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 func TestBreakerCycle(t *testing.T) {
@@ -235,7 +236,7 @@ type undated struct{ testing.TB }
 // flight always lets one in once its timeout has passed.
 func TestBreakerAgainstTable(t *testing.T) {
 	bubble(t, func(t *testing.T) {
-		rapid.Check(undated{t}, func(t *rapid.T) {
+		property.Check(undated{t}, func(t *rapid.T) {
 			opts := config.CircuitBreaker{
 				FailureThreshold: rapid.IntRange(1, 4).Draw(t, "failure_threshold"),
 				SuccessThreshold: rapid.IntRange(1, 4).Draw(t, "success_threshold"),

@@ -8,13 +8,14 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // Every delay lies within the jitter of its nominal value and below the
 // maximum.
 func TestDelaysStayInBounds(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		o := config.Retry{
 			InitialDelay: time.Duration(rapid.IntRange(1, 1000).Draw(t, "initial")) * time.Millisecond,
 			Base:         rapid.Float64Range(1, 3).Draw(t, "base"),

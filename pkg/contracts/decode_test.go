@@ -10,6 +10,8 @@ import (
 
 	exact "github.com/go-json-experiment/json"
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // decoded lists what is decoded by decode, by the JSON of a filled value.
@@ -84,7 +86,7 @@ var jsonToken = regexp.MustCompile(`"[^"]*":?|[-+0-9.eE]+|true|false|null|[][{},
 func TestDecodersAgree(t *testing.T) {
 	t.Parallel()
 	types, bodies := decoded(t)
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		i := rapid.IntRange(0, len(types)-1).Draw(t, "type")
 		body := string(bodies[i])
 		for range rapid.IntRange(1, 3).Draw(t, "changes") {

@@ -11,6 +11,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/backoff"
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/config/lint"
+	"github.com/mistersmith/mistersmith/internal/property"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -139,7 +140,7 @@ func agentFailing(a *config.Agent) failing {
 // whose agents fail as fast as they can, never exceeds it, and nowhere else.
 func TestLintPaces(t *testing.T) {
 	reached, not := 0, 0
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		c := drawPaced(rt)
 		said := ""
 		for _, w := range lint.Check(c.file) {

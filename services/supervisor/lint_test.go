@@ -14,6 +14,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/config/lint"
+	"github.com/mistersmith/mistersmith/internal/property"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -193,7 +194,7 @@ var (
 // limit is out of reach; and that is what happens.
 func TestLintAgreesWithPlay(t *testing.T) {
 	exact, apart, endless, outlooks := 0, 0, 0, 0
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		text := nested(rt)
 		f, err := config.Parse("random", []byte(text))
 		if err != nil {

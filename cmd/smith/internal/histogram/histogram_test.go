@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 func draw(t interface{ Fatal(...any) }, values []time.Duration, marks []Mark, s Style) string {
@@ -59,7 +61,7 @@ func TestDraw(t *testing.T) {
 
 // Every value is in one bar.
 func TestNothingIsLost(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		var values []time.Duration
 		for range rapid.IntRange(0, 50).Draw(t, "values") {
 			values = append(values, time.Duration(rapid.Int64Range(-5, int64(time.Hour)).Draw(t, "value")))

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 func conn(id uint64) Conn { return Conn{Name: "smith.heartbeat.a", Server: "S", ID: id} }
@@ -45,7 +47,7 @@ func TestLoss(t *testing.T) {
 // However many ids come, the book stays within its limit, and each loss is told
 // once.
 func TestBookIsBounded(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		b := New(5)
 		now := Instant(0)
 		losses := 0

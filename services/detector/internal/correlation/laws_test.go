@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // Whatever happens in whatever order: each verdict is released or withdrawn
@@ -13,7 +15,7 @@ import (
 // rate allows; with fewer silent than the minimum nothing is held; findings
 // begin with enough members and end; and the same calls give the same effects.
 func TestLaws(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		cfg := Config{
 			Share:       rapid.SampledFrom([]float64{0.2, 0.5, 1}).Draw(t, "share"),
 			Minimum:     rapid.IntRange(2, 6).Draw(t, "minimum"),

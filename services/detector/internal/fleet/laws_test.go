@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/mistersmith/mistersmith/internal/property"
 	"github.com/mistersmith/mistersmith/services/detector/internal/suspicion"
 )
 
@@ -14,7 +15,7 @@ import (
 // incarnation goes back, none gets a verdict after its proven end, bands are
 // counted right, and the same inputs give the same findings.
 func TestLawsOfFindings(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		cfg := Config{
 			Tick: tick, MaxAgents: 5, ForgetAfter: 10_000 * time.Hour,
 			Suspicion: suspicion.Settings{Algorithm: rapid.SampledFrom([]suspicion.Algorithm{suspicion.Tail, suspicion.Normal, suspicion.Fixed}).Draw(t, "algorithm")},

@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // fleetOf lets agents of a type grow up together, each losing every nth beat.
@@ -85,7 +87,7 @@ func TestPriorsAreBounded(t *testing.T) {
 
 // The blend lies between what it blends, and grows with both.
 func TestYounger(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		own := time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "own"))
 		taught := time.Duration(rapid.Int64Range(1, int64(time.Hour)).Draw(t, "taught"))
 		n := rapid.IntRange(0, youth).Draw(t, "samples")

@@ -6,11 +6,13 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // The roster against a map.
 func TestAgainstAModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		r := New()
 		model := map[string]uint32{}
 		taken := map[uint32]string{}

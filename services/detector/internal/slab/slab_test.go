@@ -5,12 +5,14 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // Blocks against a map: what is written stays until it is freed, whatever else
 // comes and goes.
 func TestBlocksKeepTheirContents(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		b := NewBlocks(4, 16, 40)
 		model := map[Ref][]byte{}
 		any := func() Ref { return rapid.SampledFrom(keys(model)).Draw(t, "block") }

@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 var algorithms = []Algorithm{Tail, Normal, Fixed}
@@ -32,7 +34,7 @@ func grown(t *rapid.T, a Algorithm) Estimator {
 func TestPhiGrowsWithSilence(t *testing.T) {
 	for _, a := range algorithms {
 		t.Run(string(a), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
+			property.Check(t, func(t *rapid.T) {
 				e := grown(t, a)
 				before := -1.0
 				for silence := time.Duration(0); silence < 400*e.Interval(); silence += 1 + e.Interval()/7 {
@@ -57,7 +59,7 @@ func TestPhiGrowsWithSilence(t *testing.T) {
 func TestCrossingIsTheInverseOfPhi(t *testing.T) {
 	for _, a := range algorithms {
 		t.Run(string(a), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
+			property.Check(t, func(t *rapid.T) {
 				e := grown(t, a)
 				level := rapid.Float64Range(0.3, 30).Draw(t, "level")
 				at := e.Crossing(level)
@@ -78,7 +80,7 @@ func TestCrossingIsTheInverseOfPhi(t *testing.T) {
 
 // Soon is what Crossing was at most a sixteenth of the gaps ago.
 func TestSoonIsCrossingAMomentAgo(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		b := NewBank(Settings{})
 		b.Open(3, time.Second)
 		jitter := rapid.Float64Range(0, 0.2).Draw(t, "jitter")
@@ -102,7 +104,7 @@ func TestSoonIsCrossingAMomentAgo(t *testing.T) {
 func TestHigherLevelsCrossLater(t *testing.T) {
 	for _, a := range algorithms {
 		t.Run(string(a), func(t *testing.T) {
-			rapid.Check(t, func(t *rapid.T) {
+			property.Check(t, func(t *rapid.T) {
 				e := grown(t, a)
 				x := rapid.Float64Range(0, 20).Draw(t, "x")
 				y := rapid.Float64Range(0, 20).Draw(t, "y")
@@ -161,7 +163,7 @@ func TestNormalBoundsItsDeviation(t *testing.T) {
 
 // A window that slides keeps exact sums.
 func TestNormalSumsStayExact(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		n := newNormal(Settings{Window: rapid.IntRange(1, 20).Draw(t, "window")}, time.Second)
 		for range rapid.IntRange(1, 100).Draw(t, "beats") {
 			n.Observe(time.Duration(rapid.Int64Range(0, int64(2*time.Hour)).Draw(t, "gap")), 1)

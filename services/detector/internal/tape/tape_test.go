@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 func beat(agent string, at time.Duration) Entry { return Entry{Kind: Beat, Agent: agent, At: at} }
@@ -13,7 +15,7 @@ func beat(agent string, at time.Duration) Entry { return Entry{Kind: Beat, Agent
 // Whoever reads on and on gets every entry about his agents once and in order,
 // or is told how many he missed.
 func TestReadingOn(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		size := rapid.IntRange(1, 20).Draw(t, "size")
 		tape := New(size)
 		added, got := 0, 0

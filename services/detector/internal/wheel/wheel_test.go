@@ -5,6 +5,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 const tick = time.Millisecond
@@ -12,7 +14,7 @@ const tick = time.Millisecond
 // The wheel against a map: every deadline fires at its own tick, once, not
 // before it and not after a later one.
 func TestAgainstAModel(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		w := New(tick)
 		model := map[uint32]time.Duration{}
 		now := time.Duration(0)

@@ -11,6 +11,8 @@ import (
 
 	"github.com/cockroachdb/pebble/v2/vfs"
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -165,7 +167,7 @@ func TestIndexPruneAndReset(t *testing.T) {
 // reopening the one on disk in between; and crashing it, after which it must
 // be what it was at some earlier step, and no mixture.
 func TestPebbleIsItsDouble(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		fs := vfs.NewCrashableMem()
 		ix := openMem(t, fs)
 		defer func() { _ = ix.Close() }()

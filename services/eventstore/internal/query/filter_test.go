@@ -12,6 +12,7 @@ import (
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
 
+	"github.com/mistersmith/mistersmith/internal/property"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -57,7 +58,7 @@ func TestNewFilterTellsAllThatIsWrong(t *testing.T) {
 // are read, so reading only those misses nothing.
 func TestMatchNeedsItsSubjects(t *testing.T) {
 	types := contracts.EventTypes()
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		entity := rapid.SampledFrom([]string{"", "a", "b"})
 		typ := rapid.SampledFrom(types[:6])
 		f, err := NewFilter(contracts.EventFilter{

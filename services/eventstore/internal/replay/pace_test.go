@@ -8,6 +8,8 @@ import (
 
 	"go.uber.org/goleak"
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
@@ -26,7 +28,7 @@ func TestPaceSpeeds(t *testing.T) {
 // TestPaceKeepsTime: whatever the sender's own delays, an event is due when the
 // scaled time since the first has passed, and waits never build up.
 func TestPaceKeepsTime(t *testing.T) {
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		speed := rapid.SampledFrom([]float64{0.001, 0.5, 1, 3, 1000}).Draw(t, "speed")
 		p, err := NewPace(speed)
 		if err != nil {

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // world is everything around a scheduler: agents as processes, the queue, and
@@ -314,7 +316,7 @@ func TestNothingLostNothingTwice(t *testing.T) {
 	t.Parallel()
 	steps := 0
 	defer func() { t.Logf("%d steps", steps) }()
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		w := newWorld(t)
 		pick := func() *process { return w.procs[rapid.IntRange(0, len(w.procs)-1).Draw(t, "agent")] }
 		t.Repeat(map[string]func(*rapid.T){

@@ -5,13 +5,15 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // TestAppend: whatever answers are lost, each message is in the log once, in
 // order, and none after somebody else's.
 func TestAppend(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		type stored struct {
 			id   string
 			part int

@@ -6,6 +6,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/mistersmith/mistersmith/internal/property"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -51,7 +52,7 @@ func TestSnapshotDue(t *testing.T) {
 // in the log only for more than a second and what its tree's size adds.
 func TestSnapshotBeforeForgetting(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		since := tree.Instant(1_700_000_000_000_000_000)
 		age := time.Duration(rapid.Int64Range(0, int64(time.Hour)).Draw(t, "age"))
 		u := Unsaved{Decisions: 1, Nodes: rapid.IntRange(1, 200_000).Draw(t, "nodes"), Since: since, First: 1}

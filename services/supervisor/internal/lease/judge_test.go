@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // A lease that can be read says the same when it is written again; what cannot
@@ -77,7 +79,7 @@ func TestJudge(t *testing.T) {
 // and one that stops is, within TTL and one look.
 func TestJudgeIsPatientAndPrompt(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(t *rapid.T) {
+	property.Check(t, func(t *rapid.T) {
 		var j Judge
 		now := time.Unix(1e9, 0)
 		written, last := uint64(1), now

@@ -10,6 +10,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"github.com/mistersmith/mistersmith/internal/property"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -158,7 +159,7 @@ func TestLargePlans(t *testing.T) {
 // applied, and to others nothing happens.
 func TestPlansComeTrue(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		sups := []string{"root", "g", "h"}
 		draw := func(label string) []*tree.Spec {
 			specs := []*tree.Spec{sup("root", ""), sup("g", "root"), sup("h", rapid.SampledFrom([]string{"root", "g"}).Draw(rt, label+" h"))}

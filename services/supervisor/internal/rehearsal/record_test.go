@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/mistersmith/mistersmith/internal/backoff"
+	"github.com/mistersmith/mistersmith/internal/property"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -256,7 +257,7 @@ func forest(groups ...[]*tree.Spec) []*tree.Spec {
 // the last byte.
 func TestSameConfiguration(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		draw := func(name string, n int) int { return rapid.IntRange(0, n-1).Draw(rt, name) }
 		strategies := []tree.Strategy{tree.OneForOne, tree.OneForAll, tree.RestForOne, tree.Escalate}
 		policies := []tree.Escalation{tree.ToParent, tree.Terminate, tree.CoolOff, tree.Ignore}

@@ -8,6 +8,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/mistersmith/mistersmith/internal/backoff"
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 func budgeted(b Budget) *Spec {
@@ -181,7 +182,7 @@ func drawAllowance(t *rapid.T, what string) Allowance {
 // when nothing crashes any more, all run.
 func TestBudgetHolds(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		budget := Budget{Fleet: drawAllowance(rt, "fleet"), Runner: drawAllowance(rt, "runner")}
 		specs := []*Spec{budgeted(budget)}
 		var agents []string

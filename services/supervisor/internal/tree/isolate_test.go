@@ -11,6 +11,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/mistersmith/mistersmith/internal/backoff"
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // isolating is a supervisor that allows each child so many restarts a minute.
@@ -270,7 +271,7 @@ func TestGroupsCannotIsolate(t *testing.T) {
 // isolates, nothing is done, concluded or remembered about any other node.
 func TestFailuresStayWithTheirChild(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		period := time.Duration(rapid.IntRange(1, 20).Draw(rt, "period")) * time.Second
 		limit := rapid.IntRange(0, 3).Draw(rt, "limit")
 		specs := []*Spec{sup("root", "", Supervisor{MaxRestarts: 1}), sup("s", "root", Supervisor{MaxRestarts: limit, Period: period, Escalation: Isolate, CoolOff: time.Second, MaxCoolOff: 8 * time.Second})}

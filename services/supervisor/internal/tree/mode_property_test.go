@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // beatWhereListened lets everybody beat who is listened for.
@@ -43,7 +45,7 @@ func (w *world) dropOrders() {
 // end all is enforced and nobody else keeps anything, every permanent child runs.
 func TestModesConverge(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		w := &world{
 			t: rt, tree: New(Options{}), now: 1e18, lanes: map[string][]Effect{}, live: map[string]uint64{}, seen: map[string]uint64{},
 			excused: map[string]bool{}, builds: map[Replaced]string{}, foreign: map[string]bool{}, plain: map[string]bool{},
@@ -127,7 +129,7 @@ func (w *world) enforceAll(specs []*Spec) {
 // same way, and a share is about as large as it says.
 func TestShare(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		id := rapid.StringMatching(`[a-z]{1,8}-[0-9]{1,4}`).Draw(rt, "id")
 		low := rapid.IntRange(0, 100).Draw(rt, "low")
 		high := rapid.IntRange(low, 100).Draw(rt, "high")

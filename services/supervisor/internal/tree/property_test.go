@@ -12,6 +12,7 @@ import (
 	"pgregory.net/rapid"
 
 	"github.com/mistersmith/mistersmith/internal/backoff"
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // world is a fleet that performs effects late, in any order between agents,
@@ -309,7 +310,7 @@ func drawTree(t *rapid.T) []*Spec {
 // permanent child runs whose supervisors all run.
 func TestFleetConverges(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		w := &world{t: rt, tree: New(Options{}), now: 1e18, lanes: map[string][]Effect{}, live: map[string]uint64{}, seen: map[string]uint64{}, excused: map[string]bool{}, builds: map[Replaced]string{}}
 		specs := drawTree(rt)
 		w.step(Input{Kind: Configure, Specs: specs, Boot: true})

@@ -5,6 +5,8 @@ import (
 	"testing"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 func anyRunner(s *Spec) { s.Agent.Runner = AnyRunner }
@@ -57,7 +59,7 @@ func TestRebalance(t *testing.T) {
 // no runner fuller than one that it was emptied for, and leaves nothing to plan.
 func TestRebalancePlans(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		var runners []Runner
 		for i := range rapid.IntRange(1, 4).Draw(rt, "runners") {
 			runners = append(runners, Runner{

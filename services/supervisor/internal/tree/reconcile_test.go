@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"pgregory.net/rapid"
+
+	"github.com/mistersmith/mistersmith/internal/property"
 )
 
 // visit has a runner list what it has, and everything that differs decided.
@@ -302,7 +304,7 @@ func (p *past) rollBack(s Snapshot) {
 // not an agent's own.
 func TestTheLogLosesItsTail(t *testing.T) {
 	t.Parallel()
-	rapid.Check(t, func(rt *rapid.T) {
+	property.Check(t, func(rt *rapid.T) {
 		strategy := rapid.SampledFrom([]Strategy{OneForOne, OneForAll, RestForOne}).Draw(rt, "strategy")
 		specs := []*Spec{sup("root", "", Supervisor{Strategy: strategy, MaxRestarts: 1 << 20, Period: time.Hour})}
 		runners := []Runner{{Name: "r1"}, {Name: "r2"}}
