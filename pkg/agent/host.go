@@ -222,12 +222,14 @@ func (r *hosting) onList(req micro.Request) {
 	r.mu.Lock()
 	r.fence = max(r.fence, cmd.Decision)
 	list.Decision = r.fence
+	agents := make([]contracts.RunnerAgent, 0, len(r.agents))
 	for _, name := range slices.Sorted(maps.Keys(r.agents)) {
-		if name > cmd.After {
-			list.Agents = append(list.Agents, r.viewLocked(r.agents[name]))
-		}
+		agents = append(agents, r.viewLocked(r.agents[name]))
 	}
 	r.mu.Unlock()
+	if err := list.Fill(agents, cmd.After); err != nil {
+		r.log.Warn("agent left out of a list", "error", err)
+	}
 	r.answer(req, list)
 }
 

@@ -3,6 +3,7 @@ package agent_test
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -224,6 +225,35 @@ func TestHostNeverStartsASecondCopy(t *testing.T) {
 			t.Errorf("host: %v", err)
 		}
 		<-time.After(time.Hour) // until g2 ends
+	})
+}
+
+// TestHostListsMoreThanOneMessageHolds: a supervisor that gets no list gives the
+// host nothing to do.
+func TestHostListsMoreThanOneMessageHolds(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		end := w.host()
+		const agents = 3500
+		name := func(i int) string { return fmt.Sprintf("%s-%05d", strings.Repeat("n", contracts.MaxIDLength-6), i) }
+		for i := range agents {
+			w.wantCode("start", w.start(name(i), 1, "short"), contracts.RunnerOK)
+		}
+		listed, pages := 0, 0
+		for cmd, more := (contracts.ListCommand{}), true; more; pages++ {
+			list := ask[contracts.RunnerList](w, contracts.RunnerSubject("h", "list"), cmd)
+			if len(list.Agents) == 0 {
+				t.Fatalf("nothing follows %q", cmd.After)
+			}
+			listed += len(list.Agents)
+			cmd.After, more = list.Agents[len(list.Agents)-1].Agent, list.More
+		}
+		if listed != agents || pages != 2 {
+			t.Errorf("%d agents in %d pages, want %d in 2", listed, pages, agents)
+		}
+		if err := end(); err != nil {
+			t.Error(err)
+		}
 	})
 }
 

@@ -4,6 +4,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -22,6 +24,36 @@ type RunnerList struct {
 
 // MaxListBytes bounds one page of a RunnerList.
 const MaxListBytes = 700 << 10
+
+// Fill makes the list the page that follows the agent after: as many of the
+// agents, which must be ordered by name, as one message may hold. Their output
+// is left out. A page that ends early with an error says that more follow.
+func (l *RunnerList) Fill(agents []RunnerAgent, after string) error {
+	l.Agents, l.More = []RunnerAgent{}, false
+	from, found := slices.BinarySearchFunc(agents, after, func(a RunnerAgent, name string) int { return strings.Compare(a.Agent, name) })
+	if found {
+		from++
+	}
+	size := 0
+	for _, a := range agents[from:] {
+		if a.Exit != nil {
+			exit := *a.Exit
+			exit.Tail = ""
+			a.Exit = &exit
+		}
+		raw, err := json.Marshal(a)
+		if err != nil {
+			l.More = true
+			return fmt.Errorf("list of runner %s: agent %s: %w", l.Runner, a.Agent, err)
+		}
+		if size += len(raw) + 1; size > MaxListBytes {
+			l.More = true
+			return nil
+		}
+		l.Agents = append(l.Agents, a)
+	}
+	return nil
+}
 
 // AgentState is what a runner has of an agent.
 type AgentState string

@@ -3,8 +3,11 @@ package contracts
 import (
 	"encoding/json"
 	"errors"
+	"fmt"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestDecodeRunnerListSetsAside(t *testing.T) {
@@ -39,6 +42,46 @@ func TestDecodeRunnerListSetsAside(t *testing.T) {
 		if _, _, err := DecodeRunnerList("r1", []byte(bad)); !errors.Is(err, ErrRunnerList) {
 			t.Errorf("%s: %v", bad, err)
 		}
+	}
+}
+
+// TestFillNeverEndsAListEarly: every agent is in exactly one page, and an agent
+// that cannot be written leaves the list without an end.
+func TestFillNeverEndsAListEarly(t *testing.T) {
+	t.Parallel()
+	var all []RunnerAgent
+	for i := range 10_000 {
+		all = append(all, RunnerAgent{Agent: fmt.Sprintf("agent-%05d", i), Incarnation: 1, State: AgentExited, Exit: &Exit{Tail: strings.Repeat("x", 100)}})
+	}
+	read := func() (names []string, pages int) {
+		for l := (RunnerList{Runner: "r1", More: true}); l.More; pages++ {
+			after := ""
+			if len(names) > 0 {
+				after = names[len(names)-1]
+			}
+			if err := l.Fill(all, after); err != nil {
+				t.Fatal(err)
+			}
+			if raw, err := json.Marshal(l); err != nil || len(raw) > MaxListBytes+1000 {
+				t.Fatalf("a page of %d bytes, %v", len(raw), err)
+			}
+			for _, a := range l.Agents {
+				names = append(names, a.Agent)
+			}
+		}
+		return names, pages
+	}
+	names, pages := read()
+	if len(names) != len(all) || !slices.IsSorted(names) || pages != 2 {
+		t.Errorf("%d agents in %d pages, want %d in 2", len(names), pages, len(all))
+	}
+	if all[0].Exit.Tail == "" {
+		t.Error("the runner's own record has lost its output")
+	}
+	all[5].Exit = &Exit{At: time.Date(10_000, 1, 1, 0, 0, 0, 0, time.UTC)}
+	l := RunnerList{Runner: "r1"}
+	if err := l.Fill(all, ""); err == nil || len(l.Agents) != 5 || !l.More {
+		t.Errorf("%d agents, more: %t, error %v", len(l.Agents), l.More, err)
 	}
 }
 

@@ -173,7 +173,7 @@ func (a *API) stop(body []byte) (any, error) {
 	return a.agents.Stop(a.ctx, cmd), nil
 }
 
-// list answers with a page that one message may hold. Output is left out.
+// list answers with a page that one message may hold.
 func (a *API) list(body []byte) (any, error) {
 	list := contracts.RunnerList{Runner: a.runner, Agents: []contracts.RunnerAgent{}}
 	cmd, err := decodeList(body)
@@ -181,27 +181,7 @@ func (a *API) list(body []byte) (any, error) {
 		return list, err
 	}
 	list.Decision = max(a.agents.Fence(cmd.Decision), cmd.Decision)
-	size := 0
-	for _, agent := range a.agents.List() {
-		if agent.Agent <= cmd.After {
-			continue
-		}
-		if agent.Exit != nil {
-			exit := *agent.Exit
-			exit.Tail = ""
-			agent.Exit = &exit
-		}
-		b, err := json.Marshal(agent)
-		if err != nil {
-			return list, err
-		}
-		if size += len(b) + 1; size > contracts.MaxListBytes {
-			list.More = true
-			break
-		}
-		list.Agents = append(list.Agents, agent)
-	}
-	return list, nil
+	return list, list.Fill(a.agents.List(), cmd.After)
 }
 
 func decode[C interface{ Validate() error }](body []byte) (C, error) {
