@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -51,12 +50,8 @@ supervision_tree:
 // More crashes than the budget allows wait their turn, visibly, over a change of
 // supervisors; and a rehearsal tells what that cost.
 func TestRestartBudget(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, budgeted)
-		stop, _ := w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+	inWorld(t, budgeted, func(t *testing.T, w *world) {
+		stop := w.up()
 		begin := time.Now()
 		for _, id := range []string{"a", "b", "c", "d"} {
 			w.runner.exit(id, 1)

@@ -7,26 +7,22 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
-	"github.com/mistersmith/mistersmith/internal/natstest"
 )
 
 // TestFilesAndTheLog: what was applied outlives the supervisor; a file counts
 // when it was edited and its process started, and when its supervisor is told to
 // read it again.
 func TestFilesAndTheLog(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", "one"))
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
 		path := filepath.Join(t.TempDir(), "own.yaml")
 		w.file = fileOf(t, path, fleet("x", "one"))
-		stop, _ := w.supervise("s1")
-		w.settled()
+		stop := w.up()
 		w.apply(fleet("y", "two"))
 		w.runner.takeLog()
 		restart := func(what, want string) {
 			t.Helper()
 			stop()
-			stop, _ = w.supervise("s")
+			stop = w.supervise("s")
 			w.rolled()
 			w.want(what, w.runner.takeLog(), want)
 		}
@@ -44,7 +40,7 @@ func TestFilesAndTheLog(t *testing.T) {
 		w.apply(fleet("y", "two"))
 		w.runner.takeLog()
 		stop()
-		stop, _ = w.supervise("s", func(c *Config) { c.Reload = reload })
+		stop = w.supervise("s", func(c *Config) { c.Reload = reload })
 		w.settled()
 		if err := os.WriteFile(path, []byte("supervision_tree: {tree: [{name: a}]}"), 0o600); err != nil {
 			t.Fatal(err)
@@ -65,20 +61,18 @@ func TestFilesAndTheLog(t *testing.T) {
 // TestTwoSupervisorsWithDifferentFiles: who takes over changes nothing, and who
 // joins changes something only when its file was edited since it was last read.
 func TestTwoSupervisorsWithDifferentFiles(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", "one"))
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
 		dir := t.TempDir()
 		one, other := filepath.Join(dir, "one.yaml"), filepath.Join(dir, "other.yaml")
 		first, strange := fileOf(t, one, fleet("x", "one")), fileOf(t, other, fleet("strange", "three"))
 		w.file = first
-		stopFirst, _ := w.supervise("s1")
+		stopFirst := w.supervise("s1")
 		w.settled()
 		w.runner.takeLog()
 
 		w.file = strange
 		reload := make(chan struct{})
-		stopOther, _ := w.supervise("s2", func(c *Config) { c.Reload = reload })
+		stopOther := w.supervise("s2", func(c *Config) { c.Reload = reload })
 		<-time.After(5 * time.Second)
 		w.want("it joins with a file of its own", w.runner.takeLog(), "")
 		stopFirst()
@@ -94,7 +88,7 @@ func TestTwoSupervisorsWithDifferentFiles(t *testing.T) {
 
 		// The first one comes back, with its file edited: it is an operator's wish.
 		w.file = fileOf(t, one, fleet("y", "one"))
-		stopFirst, _ = w.supervise("s1")
+		stopFirst = w.supervise("s1")
 		<-time.After(5 * time.Second)
 		w.rolled()
 		w.want("it joins with an edited file", w.runner.takeLog(), "stop a 1, start a 2, stop b 1, start b 2")
@@ -104,7 +98,7 @@ func TestTwoSupervisorsWithDifferentFiles(t *testing.T) {
 
 		// The other one stands by and is told to read its file again.
 		w.file = strange
-		stopOther, _ = w.supervise("s2", func(c *Config) { c.Reload = reload })
+		stopOther = w.supervise("s2", func(c *Config) { c.Reload = reload })
 		<-time.After(5 * time.Second)
 		w.want("the strange file again", w.runner.takeLog(), "")
 		reload <- struct{}{}
@@ -119,10 +113,8 @@ func TestTwoSupervisorsWithDifferentFiles(t *testing.T) {
 
 // TestNoFileIsNoOpinion: a supervisor without a file keeps what is in force.
 func TestNoFileIsNoOpinion(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", "one"))
-		stop, _ := w.supervise("s1")
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
+		stop := w.supervise("s1")
 		up := w.settled()
 		stop()
 		w.file = config.Default()

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -99,12 +98,8 @@ func (w *world) env(agent string) string {
 // TestApply plans and applies an edited file: the plan says what happens, and
 // only what changed is restarted, one after the other.
 func TestApply(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", secret))
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+	inWorld(t, fleet("x", secret), func(t *testing.T, w *world) {
+		w.up()
 		edited := strings.Replace(fleet("y", "other"), "- {name: same, command: [x]}", "- {name: same, command: [x]}\n    - {name: new, command: [x]}", 1)
 		plan, err := w.configure("plan", contracts.ConfigRequest{Config: edited, Name: "new.yaml"})
 		if err != nil {
@@ -132,12 +127,8 @@ func TestApply(t *testing.T) {
 // TestApplyKeeps leaves what runs, and shows it, until an operator has it
 // restarted.
 func TestApplyKeeps(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", "one"))
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
+		w.up()
 		p, err := w.configure("apply", contracts.ConfigRequest{Config: fleet("y", "one"), Keep: true})
 		if err != nil || !p.Applied {
 			t.Fatal(p, err)
@@ -175,11 +166,8 @@ func TestApplyKeeps(t *testing.T) {
 // TestRollingRestartStops with the first agent that does not come up, and says
 // so; the rest runs on as it was.
 func TestRollingRestartStops(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", "one"))
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
+		w.up()
 		w.runner.mu.Lock()
 		w.runner.broken["a"] = true
 		w.runner.mu.Unlock()
@@ -219,11 +207,8 @@ func TestRollingRestartStops(t *testing.T) {
 // TestStalePlan: a plan that no longer holds is refused; one that others' orders
 // did not touch is not.
 func TestStalePlan(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", "one"))
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
+		w.up()
 		plan, err := w.configure("plan", contracts.ConfigRequest{Config: fleet("y", "one")})
 		if err != nil {
 			t.Fatal(err)
@@ -250,11 +235,8 @@ func TestStalePlan(t *testing.T) {
 // TestTwoApplies at once are two decisions; the second starts from what the first
 // made.
 func TestTwoApplies(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", "one"))
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
+		w.up()
 		done := make(chan error)
 		for i := range 8 {
 			go func() {
@@ -283,9 +265,7 @@ func TestTwoApplies(t *testing.T) {
 
 // TestRefusedConfigurations change nothing and say what is wrong, where.
 func TestRefusedConfigurations(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", "one"))
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
 		w.supervise("s1")
 		up := w.settled()
 		before := w.tree().Decision
@@ -333,12 +313,8 @@ func TestRefusedConfigurations(t *testing.T) {
 
 // TestMovedInTheFile: an agent moves to another supervisor as it runs.
 func TestMovedInTheFile(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", "one"))
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
+		w.up()
 		text := fleet("x", "one")
 		text = strings.Replace(text, "    - {name: a, command: [x]}\n", "", 1) + "        - {name: a, command: [x]}\n"
 		p := w.apply(text)
@@ -350,11 +326,8 @@ func TestMovedInTheFile(t *testing.T) {
 
 // TestElsewhere: a plan names what other services have to be restarted for.
 func TestElsewhere(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, fleet("x", "one"))
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
+		w.up()
 		p := w.apply(fleet("x", "one") + "  routing: {max_attempts: 7}\n  limits: {max_agents: 7}\n")
 		w.want("elsewhere", strings.Join(p.Elsewhere, ", "), "limits, routing")
 	})

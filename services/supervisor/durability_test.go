@@ -12,7 +12,6 @@ import (
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -22,10 +21,7 @@ import (
 func (w *world) killed(name string, after time.Duration) {
 	w.t.Helper()
 	nc := w.server.Connect(w.t, nats.NoReconnect())
-	env, err := shell.NewEnv(w.t.Context(), "supervisor", name, nc, slog.New(slog.DiscardHandler), w.reg, shell.NewHealth("supervisor"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	env := newEnv(w.t, nc, name, slog.New(slog.DiscardHandler), w.reg)
 	ctx, cancel := context.WithCancel(w.t.Context())
 	done := make(chan struct{})
 	go func() {
@@ -43,13 +39,11 @@ func (w *world) killed(name string, after time.Duration) {
 // nothing twice (the runner fails the test when a second copy is asked for),
 // nothing forgotten, decisions without a gap.
 func TestKilledAnywhere(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		w.file.Tree.Root.Children[1].Node.Policy.MaxRestarts = 1000
 		w.file.Tree.Root.Children[2].Node.Policy.MaxRestarts = 1000
 		w.runner.slow["d"], w.runner.slow["g"] = 30*time.Millisecond, 50*time.Millisecond
-		stop, _ := w.supervise("first")
+		stop := w.supervise("first")
 		w.settled()
 		stop()
 		const rounds = 12
@@ -57,7 +51,7 @@ func TestKilledAnywhere(t *testing.T) {
 			w.runner.exit("c", 1)
 			w.runner.exit("f", 1)
 			w.killed(fmt.Sprintf("cut-%d", i), time.Duration(i*i)*7*time.Millisecond)
-			stop, _ := w.supervise(fmt.Sprintf("whole-%d", i))
+			stop := w.supervise(fmt.Sprintf("whole-%d", i))
 			w.want(fmt.Sprintf("round %d", i), statusOnly(w.settled()), statusOnly(threeGroupsUp))
 			stop()
 		}
@@ -100,10 +94,8 @@ func (w *world) gapless() {
 // TestStandby runs two supervisors: the second stands by, takes over when the
 // first is gone, and the first, when it comes back, stands by in turn.
 func TestStandby(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		stopFirst, _ := w.supervise("s1")
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		stopFirst := w.supervise("s1")
 		w.want("up", w.settled(), threeGroupsUp)
 		w.supervise("s2")
 		w.want("who decides", w.tree().Supervisor, "s1")
@@ -122,9 +114,7 @@ func TestStandby(t *testing.T) {
 // first one's back, as when that one was stopped and continued: its next
 // decision is refused, it does nothing and stands by.
 func TestPausedSupervisorIsRefused(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		w.supervise("s1")
 		w.want("up", w.settled(), threeGroupsUp)
 		// Somebody else's decision, appended past the first's.
@@ -156,9 +146,7 @@ func TestPausedSupervisorIsRefused(t *testing.T) {
 
 // TestServerRestart stops NATS for a while in the middle of a group restart.
 func TestServerRestart(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		w.supervise("s1")
 		w.want("up", w.settled(), threeGroupsUp)
 		w.runner.slow["d"] = time.Second
@@ -181,11 +169,8 @@ func TestServerRestart(t *testing.T) {
 // configuration: what is the same runs on undisturbed, what was added at run
 // time stays, what is new starts, what is gone is stopped.
 func TestDynamicChildrenAndConfiguration(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		stop, _ := w.supervise("s1")
-		w.settled()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		stop := w.up()
 		if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.add", contracts.AddRequest{
 			Parent: "all", Child: contracts.ChildSpec{Name: "h", Command: []string{"x"}},
 		}); err != nil {
@@ -211,9 +196,7 @@ func TestDynamicChildrenAndConfiguration(t *testing.T) {
 
 // TestSnapshot starts from a snapshot, and from the log when it is corrupt.
 func TestSnapshot(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		kv, err := w.js.KeyValue(t.Context(), contracts.StateBucket)
 		if err != nil {
 			t.Fatal(err)
@@ -222,22 +205,21 @@ func TestSnapshot(t *testing.T) {
 		if _, err := kv.PutString(t.Context(), half, "x"); err != nil {
 			t.Fatal(err)
 		}
-		stop, _ := w.supervise("s1", func(c *Config) { c.SnapshotEvery = 3 })
-		w.settled()
+		stop := w.up(func(c *Config) { c.SnapshotEvery = 3 })
 		w.runner.exit("a", 1)
 		up := w.settled()
 		if _, err := kv.Get(t.Context(), half); !errors.Is(err, jetstream.ErrKeyNotFound) {
 			t.Errorf("half a snapshot is still there: %v", err)
 		}
 		stop()
-		stop, _ = w.supervise("s2")
+		stop = w.supervise("s2")
 		w.want("from the snapshot", w.settled(), up)
 		stop()
 		for _, bad := range []string{"{", `{"number":3,"parts":7}`, `{"number":3,"data":"AAAA"}`, ""} {
 			if _, err := kv.PutString(t.Context(), contracts.TreeStateKey("main"), bad); err != nil {
 				t.Fatal(err)
 			}
-			stop, _ = w.supervise("s3")
+			stop = w.supervise("s3")
 			w.want(fmt.Sprintf("snapshot %q", bad), w.settled(), up)
 			stop()
 		}
@@ -246,15 +228,11 @@ func TestSnapshot(t *testing.T) {
 }
 
 func TestDrainOnStop(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		stop, _ := w.supervise("s1", func(c *Config) { c.DrainOnStop = true })
-		w.settled()
-		w.runner.takeLog()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		stop := w.up(func(c *Config) { c.DrainOnStop = true })
 		stop()
 		w.wantSideBySide("drained", w.runner.takeLog(), "stop a 1", "stop b 1", "stop d 1, stop c 1", "stop g 1, stop f 1, stop e 1")
-		stop, _ = w.supervise("s2", func(c *Config) { c.KeepDown = true })
+		stop = w.supervise("s2", func(c *Config) { c.KeepDown = true })
 		w.want("kept down", string(w.tree().Root.Status), "stopped")
 		stop()
 		w.supervise("s3")
@@ -265,17 +243,14 @@ func TestDrainOnStop(t *testing.T) {
 // TestSuspensionLasts over a change of supervisors: what ends meanwhile stays down,
 // and is dealt with after it.
 func TestSuspensionLasts(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		order := func(verb string) {
 			t.Helper()
 			if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor."+verb, contracts.NodeRequest{Node: "all"}); err != nil {
 				t.Fatal(err)
 			}
 		}
-		stop, _ := w.supervise("s1")
-		w.settled()
+		stop := w.up()
 		w.supervise("s2") // stands by
 		order("suspend")
 		w.runner.takeLog()
@@ -295,17 +270,14 @@ func TestSuspensionLasts(t *testing.T) {
 // TestDrainedTreeStaysDown when another supervisor takes over: only one that is
 // started anew, or an operator, brings it back.
 func TestDrainedTreeStaysDown(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		order := func(verb string, req contracts.NodeRequest) {
 			t.Helper()
 			if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor."+verb, req); err != nil {
 				t.Fatal(err)
 			}
 		}
-		stop, _ := w.supervise("s1")
-		w.settled()
+		stop := w.up()
 		w.supervise("s2") // stands by
 		order("drain", contracts.NodeRequest{Reason: "maintenance"})
 		w.want("drained", string(w.tree().Root.Status), "stopped")
@@ -322,17 +294,11 @@ func TestDrainedTreeStaysDown(t *testing.T) {
 
 // TestTwoTreesInOneAccount: the second is told, and disturbs nothing.
 func TestTwoTreesInOneAccount(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
 		other := newFile(t, strings.Replace(threeGroups, "supervision_tree:", "supervision_tree:\n  name: other", 1))
-		env, err := shell.NewEnv(t.Context(), "supervisor", "s2", w.server.Connect(t), testLog(t), w.reg, shell.NewHealth("supervisor"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		err = Run(t.Context(), env, FromFile(other))
+		env := newEnv(t, w.server.Connect(t), "s2", testLog(t), w.reg)
+		err := Run(t.Context(), env, FromFile(other))
 		if err == nil || !strings.Contains(err.Error(), "supervisor s1 decides about tree main") {
 			t.Errorf("it ends with %v", err)
 		}

@@ -9,7 +9,6 @@ import (
 
 	"github.com/nats-io/nats.go/jetstream"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -71,12 +70,9 @@ func (w *world) logged() (subjects []string) {
 // who reads the log, a snapshot or an answer sees it. It is deleted with the agent,
 // and with an addition that is refused.
 func TestEnvironmentsOfAddedAgents(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		everySnapshot := func(c *Config) { c.SnapshotEvery = 1 }
-		stop, _ := w.supervise("s1", everySnapshot)
-		w.settled()
+		stop := w.up(everySnapshot)
 		if err := w.addSecretive("single", "n"); err != nil {
 			t.Fatal(err)
 		}
@@ -138,11 +134,8 @@ func TestEnvironmentsOfAddedAgents(t *testing.T) {
 // TestEnvironmentsLeftBehind: what nobody refers to is deleted by who takes over;
 // what is referred to and gone is told, and holds up nobody else.
 func TestEnvironmentsLeftBehind(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		stop, _ := w.supervise("s1")
-		w.settled()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		stop := w.up()
 		if err := w.addSecretive("single", "n"); err != nil {
 			t.Fatal(err)
 		}

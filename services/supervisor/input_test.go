@@ -8,7 +8,6 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -43,12 +42,8 @@ func stored[T any](w *world, t contracts.EventType) []T {
 // TestMalformedEvidence: what cannot be understood is counted and reported,
 // changes nothing, and holds up nothing behind it.
 func TestMalformedEvidence(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
 		subject := contracts.EventSubject(contracts.AgentFailed, "a")
 		for _, body := range []string{"", "{", `{"specversion":"1.0"}`, strings.Repeat("x", 10<<10)} {
 			if _, err := w.js.Publish(t.Context(), subject, []byte(body)); err != nil {
@@ -71,16 +66,14 @@ func TestMalformedEvidence(t *testing.T) {
 }
 
 func TestConfigurationChangedIsTold(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		for _, yaml := range []string{
 			threeGroups,
 			threeGroups,
 			strings.NewReplacer("{name: a, command: [x]}", "{name: a, command: [y]}", "{name: e, command: [x]}", "{name: h, command: [x]}").Replace(threeGroups),
 		} {
 			w.file = newFile(t, yaml)
-			stop, _ := w.supervise("s")
+			stop := w.supervise("s")
 			w.settled()
 			stop()
 		}
@@ -94,12 +87,8 @@ func TestConfigurationChangedIsTold(t *testing.T) {
 // TestStrangersOnTheTreesSubjects: what somebody else put among the decisions is
 // counted, reported and left out; whoever decides reads again and goes on.
 func TestStrangersOnTheTreesSubjects(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
 		subject := contracts.EventSubject(contracts.TreeDecided, "main")
 		if _, err := w.js.Publish(t.Context(), subject, []byte("not even JSON")); err != nil {
 			t.Fatal(err)
@@ -121,12 +110,8 @@ func TestStrangersOnTheTreesSubjects(t *testing.T) {
 // TestEvidenceOutOfOrder: told twice, too late, too early, or by a clock that is
 // ahead, an end counts once or not at all.
 func TestEvidenceOutOfOrder(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
 		ended := func(incarnation uint64, reason contracts.FailureReason, at time.Time) {
 			t.Helper()
 			data := contracts.AgentFailedData{Agent: "a", Incarnation: incarnation, Runner: "r1", Reason: reason}

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -62,11 +61,8 @@ func (w *world) hostLost() string {
 // supervisor allows no restart at all. When the host is back with everything
 // still running, that is stopped before anything starts there.
 func TestLostRunner(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, movable)
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, movable, func(t *testing.T, w *world) {
+		w.up()
 		w.want("up", w.where(), "a running r1, b running r1, p running r1")
 		r2 := newRunner(t, w.server, "r2")
 		w.runner.takeLog()
@@ -115,10 +111,8 @@ func TestLostRunnerByOneFinding(t *testing.T) {
 		"about a type":  {contracts.CorrelatedSilenceData{Kind: "type", Name: "r1"}, nil, "a running r1, b running r1, p running r1"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			natstest.Bubble(t, func(t *testing.T) {
-				w := newWorld(t, movable)
-				w.supervise("s1")
-				w.settled()
+			inWorld(t, movable, func(t *testing.T, w *world) {
+				w.up()
 				newRunner(t, w.server, "r2")
 				w.runner.set(func() { w.runner.away, w.runner.cutOff = true, true })
 				<-time.After(5 * time.Second)
@@ -138,11 +132,8 @@ func TestLostRunnerByOneFinding(t *testing.T) {
 // A runner that is away while its agents beat is being restarted, whatever the
 // detector says of the runner itself.
 func TestRestartingRunnerIsNotLost(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, movable)
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, movable, func(t *testing.T, w *world) {
+		w.up()
 		r2 := newRunner(t, w.server, "r2")
 		w.runner.takeLog()
 		w.runner.set(func() { w.runner.away = true })
@@ -163,13 +154,9 @@ func TestRestartingRunnerIsNotLost(t *testing.T) {
 
 // Nothing that ran before its host booted runs now.
 func TestRebootedHost(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, movable)
+	inWorld(t, movable, func(t *testing.T, w *world) {
 		w.runner.set(func() { w.runner.boot = "one" })
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+		w.up()
 		w.runner.set(func() {
 			w.runner.boot = "two"
 			clear(w.runner.live)
@@ -185,13 +172,9 @@ func TestRebootedHost(t *testing.T) {
 // it, though the runner hears it before anybody knows that it booted: what it
 // ran is given up, and would live beside its next incarnation.
 func TestOldStartDoesNotReachARebootedHost(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, strings.Replace(movable, "max_restarts: 0, time_window: 60s, restart_delay: 10s", "max_restarts: 9, time_window: 60s, restart_delay: 10ms", 1))
+	inWorld(t, strings.Replace(movable, "max_restarts: 0, time_window: 60s, restart_delay: 10s", "max_restarts: 9, time_window: 60s, restart_delay: 10ms", 1), func(t *testing.T, w *world) {
 		w.runner.set(func() { w.runner.boot = "one" })
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+		w.up()
 		w.runner.set(func() { w.runner.away = true })
 		w.runner.exit("p", 1) // its next start finds nobody, and is repeated
 		<-time.After(2 * time.Second)
@@ -216,11 +199,8 @@ func TestOldStartDoesNotReachARebootedHost(t *testing.T) {
 
 // A successor that never heard the lost runner finds out as well.
 func TestLostRunnerFoundBySuccessor(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, movable)
-		stop, _ := w.supervise("s1")
-		w.settled()
+	inWorld(t, movable, func(t *testing.T, w *world) {
+		stop := w.up()
 		r2 := newRunner(t, w.server, "r2")
 		w.runner.set(func() { w.runner.away, w.runner.cutOff = true, true })
 		<-time.After(10 * time.Second)

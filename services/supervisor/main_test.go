@@ -30,8 +30,17 @@ type world struct {
 	nc     *nats.Conn
 	js     jetstream.JetStream
 	reg    *prometheus.Registry
-	// health is that of the latest supervisor.
+	// health and ended are those of the latest supervisor.
 	health *shell.Health
+	ended  <-chan error
+}
+
+// inWorld runs a parallel test in virtual time, with a server, a runner and a
+// configuration.
+func inWorld(t *testing.T, yaml string, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) { test(t, newWorld(t, yaml)) })
 }
 
 func newWorld(t *testing.T, yaml string) *world {
@@ -54,22 +63,44 @@ func newFile(t *testing.T, yaml string) *config.File {
 	return f
 }
 
-// supervise runs a supervisor until the function it gives is called; that is
-// as sudden as a kill, since the connection is closed first.
-func (w *world) supervise(name string, change ...func(*Config)) (stop func(), ended <-chan error) {
+// up runs supervisor s1 until its tree is settled; the runner's log begins after
+// that.
+func (w *world) up(change ...func(*Config)) (stop func()) {
 	w.t.Helper()
-	nc := w.server.Connect(w.t)
-	health := shell.NewHealth("supervisor")
-	w.health = health
-	env, err := shell.NewEnv(w.t.Context(), "supervisor", name, nc, testLog(w.t), w.reg, health)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	stop = w.supervise("s1", change...)
+	w.settled()
+	w.runner.takeLog()
+	return stop
+}
+
+// supervise runs a supervisor until it is stopped, and returns when it serves.
+func (w *world) supervise(name string, change ...func(*Config)) (stop func()) {
+	w.t.Helper()
+	env := newEnv(w.t, w.server.Connect(w.t), name, testLog(w.t), w.reg)
 	cfg := FromFile(w.file)
 	for _, f := range change {
 		f(&cfg)
 	}
-	ctx, cancel := context.WithCancel(w.t.Context())
+	stop, w.ended = launch(w.t, env, cfg)
+	w.health = env.Health
+	return stop
+}
+
+// newEnv is what a supervisor runs in.
+func newEnv(t testing.TB, nc *nats.Conn, name string, log *slog.Logger, reg prometheus.Registerer) shell.Env {
+	t.Helper()
+	env, err := shell.NewEnv(t.Context(), "supervisor", name, nc, log, reg, shell.NewHealth("supervisor"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
+// launch runs a supervisor until it is stopped or the test ends, and returns when
+// it serves. Its connection is closed with it.
+func launch(t testing.TB, env shell.Env, cfg Config) (stop func(), ended <-chan error) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan error, 1)
 	finished := make(chan struct{})
 	go func() {
@@ -79,18 +110,18 @@ func (w *world) supervise(name string, change ...func(*Config)) (stop func(), en
 	stop = func() {
 		cancel()
 		<-finished
-		nc.Close()
+		env.NC.Close()
 	}
-	w.t.Cleanup(stop)
+	t.Cleanup(stop)
 	for {
-		ready, changed := health.IsReady("supervisor")
+		ready, changed := env.Health.IsReady("supervisor")
 		if ready {
 			return stop, done
 		}
 		select {
 		case <-changed:
 		case <-finished:
-			w.t.Fatalf("supervisor %s ended: %v", name, <-done)
+			t.Fatalf("supervisor %s ended: %v", env.Instance, <-done)
 		}
 	}
 }

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -97,10 +96,8 @@ supervision_tree:
 // TestShadow: over a fleet that somebody else keeps the supervisor says what it
 // would do, does nothing, and afterwards tells what really happened.
 func TestShadow(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, shadowFleet)
-		stop, _ := w.supervise("s1")
+	inWorld(t, shadowFleet, func(t *testing.T, w *world) {
+		stop := w.supervise("s1")
 		const watched = "root shadow running, web shadow running, w-1 shadow watched, w-2 shadow watched, rest off running, r off watched, ours enforce running, o enforce running"
 		w.until(watched)
 		w.want("started", w.runner.takeLog(), "start o 1")
@@ -187,14 +184,12 @@ func (w *world) metrics(want string) {
 // what is let go runs on and is found again; both over a supervisor that is
 // killed in the middle.
 func TestRollout(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, shadowFleet)
+	inWorld(t, shadowFleet, func(t *testing.T, w *world) {
 		end := w.foreign("w-1")
-		stop, _ := w.supervise("s1")
+		stop := w.supervise("s1")
 		w.want("enforce", w.refusal("mode", contracts.ModeRequest{Node: "web", Mode: "enforce", Reason: "week two"}), "ok")
 		stop() // as sudden as a kill: nothing was heard of anybody yet
-		stop, _ = w.supervise("s2")
+		stop = w.supervise("s2")
 		const others = ", rest off running, r off watched, ours enforce running, o enforce running"
 		w.until("root shadow running, web enforce running, w-1 enforce foreign, w-2 enforce running" + others)
 		w.want("started", w.runner.sortedLog(), "start o 1, start w-2 1")
@@ -229,11 +224,8 @@ func TestRollout(t *testing.T) {
 
 // TestModeMistakes: each has one answer and changes nothing.
 func TestModeMistakes(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, shadowFleet)
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, shadowFleet, func(t *testing.T, w *world) {
+		w.up()
 		before := w.tree().Decision
 		for want, reqs := range map[string][]contracts.ModeRequest{
 			contracts.CodeNotFound: {{Node: "nobody", Mode: "off"}},

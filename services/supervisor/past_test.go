@@ -47,11 +47,9 @@ func at(t time.Time) contracts.Moment { return contracts.Moment{At: &t} }
 // TestLookingBack asks for the tree at every moment at which it was seen, by
 // time and by sequence, before and after a snapshot that is younger.
 func TestLookingBack(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		w.runner.slow["d"] = time.Second
-		stop, _ := w.supervise("s1")
+		stop := w.supervise("s1")
 		type sight struct {
 			at   time.Time
 			seen contracts.TreeReply
@@ -106,12 +104,9 @@ func TestLookingBack(t *testing.T) {
 
 // TestLookingBackTooFar wants clear answers where there is nothing to see.
 func TestLookingBackTooFar(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		before := time.Now().Add(-time.Minute)
-		stop, _ := w.supervise("s1")
-		w.settled()
+		stop := w.up()
 		early := w.tree()
 		w.runner.exit("a", 1)
 		w.settled()

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -14,14 +13,12 @@ import (
 // TestRunnerLabels: an agent goes to no runner that lacks one of its labels,
 // however long it waits and however idle the others are.
 func TestRunnerLabels(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, `
+	inWorld(t, `
 supervision_tree:
   tree:
     - {name: picky, command: [x], runner_labels: {zone: b, gpu: "yes"}}
     - {name: other, command: [x]}
-`)
+`, func(t *testing.T, w *world) {
 		w.supervise("s1")
 		newRunner(t, w.server, "r2", "zone=b", "gpu=no")
 		newRunner(t, w.server, "r3", "zone=b")
@@ -47,16 +44,13 @@ supervision_tree:
 // TestRebalance: agents move to a runner that has come, each verified before the
 // next, and a dry run only says which.
 func TestRebalance(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, `
+	inWorld(t, `
 supervision_tree:
   tree:
     - {name: w, count: 4, command: [x]}
     - {name: fixed, command: [x], runner: r1}
-`)
-		w.supervise("s1")
-		w.settled()
+`, func(t *testing.T, w *world) {
+		w.up()
 		r2 := newRunner(t, w.server, "r2")
 		<-time.After(5 * time.Second)
 		w.runner.takeLog()
@@ -87,17 +81,14 @@ supervision_tree:
 // TestReturnHome: an agent that lost its host goes back when that returns if its
 // on_return says so, and not before what it left there is stopped.
 func TestReturnHome(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, `
+	inWorld(t, `
 supervision_tree:
   placement: {lost_after: 20s}
   tree:
     - {name: home, command: [x], on_return: return}
     - {name: stay, command: [x]}
-`)
-		w.supervise("s1")
-		w.settled()
+`, func(t *testing.T, w *world) {
+		w.up()
 		r2 := newRunner(t, w.server, "r2")
 		w.runner.takeLog()
 		w.runner.set(func() { w.runner.away, w.runner.cutOff = true, true })

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -57,11 +56,8 @@ func (w *world) becomes(want bool, within time.Duration) time.Duration {
 // TestReadiness: a supervisor that cannot store its decisions says within seconds
 // that it is not ready, and is again when it can.
 func TestReadiness(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
 		w.take(1)
 		<-time.After(10 * time.Second)
 		if ready, _ := w.health.IsReady("supervisor"); !ready {
@@ -80,15 +76,12 @@ func TestReadiness(t *testing.T) {
 
 // TestStuck: one that should end when it is stuck does so, with an error.
 func TestStuck(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		_, ended := w.supervise("s1", func(c *Config) { c.EndWhenStuck = true })
-		w.settled()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up(func(c *Config) { c.EndWhenStuck = true })
 		w.take(1)
 		begin := time.Now()
 		w.cannotOrder()
-		if err := <-ended; !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "could not store decisions of tree main") {
+		if err := <-w.ended; !errors.Is(err, ErrStuck) || !strings.Contains(err.Error(), "could not store decisions of tree main") {
 			t.Errorf("it ended with %v", err)
 		}
 		if took := time.Since(begin); took < time.Minute || took > 70*time.Second {
@@ -100,10 +93,8 @@ func TestStuck(t *testing.T) {
 // TestOrderWithoutLog: who orders something that cannot be stored is not told
 // that it will be done, and nothing remembers it.
 func TestOrderWithoutLog(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		stop, _ := w.supervise("s1")
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		stop := w.supervise("s1")
 		before := w.settled()
 		w.take(1)
 		_, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.restart", contracts.NodeRequest{Node: "a"})

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -26,11 +25,8 @@ func (w *world) rehearse(req contracts.RehearseRequest) contracts.RehearseReply 
 // decision, under the configuration that it had: nothing differs. Under another
 // it does.
 func TestRehearsal(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		stop, _ := w.supervise("s1")
-		w.settled()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		stop := w.up()
 		w.runner.exit("a", 1)
 		w.runner.exit("f", 0)
 		w.settled()
@@ -88,11 +84,8 @@ func TestRehearsal(t *testing.T) {
 }
 
 func TestRehearsalRefused(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
 		for _, c := range []struct {
 			what, code, part string
 			req              contracts.RehearseRequest

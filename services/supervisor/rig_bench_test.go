@@ -22,7 +22,6 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/natstest"
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -136,34 +135,9 @@ func (r *rig) supervise(name string, f *config.File) (t *tap, stop func()) {
 		through = nats.InProcessServer(t)
 	}
 	nc := r.server.Connect(r.b, through)
-	health := shell.NewHealth("supervisor")
-	env, err := shell.NewEnv(r.b.Context(), "supervisor", name, nc, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), health)
-	if err != nil {
-		r.b.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan struct{})
-	go func() {
-		defer close(ended)
-		err = Run(ctx, env, FromFile(f))
-	}()
-	stop = sync.OnceFunc(func() {
-		cancel()
-		<-ended
-		nc.Close()
-	})
-	r.b.Cleanup(stop)
-	for {
-		ready, changed := health.IsReady("supervisor")
-		if ready {
-			return t, stop
-		}
-		select {
-		case <-changed:
-		case <-ended:
-			r.b.Fatalf("supervisor %s ended: %v", name, err)
-		}
-	}
+	env := newEnv(r.b, nc, name, slog.New(slog.DiscardHandler), prometheus.NewRegistry())
+	stop, _ = launch(r.b, env, FromFile(f))
+	return t, stop
 }
 
 // exit is the event of an agent's end, as its runner stores it.

@@ -70,10 +70,8 @@ supervision_tree:
 func TestTheLogIsOlderThanTheRunner(t *testing.T) {
 	for name, empty := range map[string]bool{"it lost its tail": false, "it is empty": true} {
 		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			natstest.Bubble(t, func(t *testing.T) {
-				w := newWorld(t, anywhereAndThere)
-				stop, _ := w.supervise("s1")
+			inWorld(t, anywhereAndThere, func(t *testing.T, w *world) {
+				stop := w.supervise("s1")
 				w.want("up", w.settled(), "root running, any running 1, there running 1, calm running 1")
 				keep := w.lastSequence()
 				for range 3 {
@@ -90,7 +88,7 @@ func TestTheLogIsOlderThanTheRunner(t *testing.T) {
 				w.rollBack(keep)
 				w.runner.takeLog()
 
-				stop, _ = w.supervise("s2")
+				stop = w.supervise("s2")
 				<-time.After(3 * time.Second) // the runner is heard and visited
 				w.want("after", w.settled(), "root running, any running 4, there running 2, calm running 1")
 				w.want("done by the runner", w.runner.takeLog(), "")
@@ -112,10 +110,8 @@ func TestTheLogIsOlderThanTheRunner(t *testing.T) {
 // TestTheRunnerLostItsRecords: what it no longer has starts again, and nothing
 // counts against a limit.
 func TestTheRunnerLostItsRecords(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, anywhereAndThere)
-		stop, _ := w.supervise("s1")
+	inWorld(t, anywhereAndThere, func(t *testing.T, w *world) {
+		stop := w.supervise("s1")
 		w.want("up", w.settled(), "root running, any running 1, there running 1, calm running 1")
 		stop()
 		w.runner.set(func() {
@@ -143,9 +139,7 @@ func TestTheRunnerLostItsRecords(t *testing.T) {
 // TestOrphans: an agent of another tree is shown and ended by an order; one of
 // this tree that is not in it is ended; one that the tree has is taken over.
 func TestOrphans(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, anywhereAndThere)
+	inWorld(t, anywhereAndThere, func(t *testing.T, w *world) {
 		w.runner.set(func() {
 			for agent, tree := range map[string]string{"stray": "former", "there": "former", "nameless": "", "removed": w.file.Tree.Name} {
 				w.runner.live[agent], w.runner.seen[agent], w.runner.trees[agent] = 7, 7, tree
@@ -183,9 +177,7 @@ func TestOrphans(t *testing.T) {
 // the others wait until there is something to start them with; nothing counts
 // against a limit.
 func TestRunnerWithoutResources(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, anywhereAndThere)
+	inWorld(t, anywhereAndThere, func(t *testing.T, w *world) {
 		w.runner.starved = true
 		w.supervise("s1")
 		<-time.After(10 * time.Second)

@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -28,9 +27,7 @@ func (w *world) refusal(verb string, req any) string {
 }
 
 func TestScaleAndMove(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, `
+	inWorld(t, `
 supervision_tree:
   tree:
     - name: pool
@@ -42,17 +39,15 @@ supervision_tree:
       strategy: one_for_all
       children:
         - {name: r, command: [x]}
-`)
-		stop, _ := w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+`, func(t *testing.T, w *world) {
+		stop := w.up()
 		w.want("scale", w.refusal("scale", contracts.ScaleRequest{Template: "w", Count: 4, Reason: "backlog"}), "ok")
 		w.want("move", w.refusal("move", contracts.MoveRequest{Node: "single", Parent: "rest"}), "ok")
 		const after = "root running, pool running, w-1 running 1, w-2 running 1, w-3 running 1, w-4 running 1, rest running, r running 1, single running 1"
 		w.want("after", w.settled(), after)
 		w.want("environment", strings.Join([]string{w.runner.envs["w-1"]["KEY"], w.runner.envs["w-4"]["KEY"]}, " "), "value value")
 		stop()
-		stop, _ = w.supervise("s2")
+		stop = w.supervise("s2")
 		w.want("with a new supervisor", w.settled(), after)
 		w.want("down", w.refusal("scale", contracts.ScaleRequest{Template: "w", Count: 1}), "ok")
 		w.settled()

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -13,9 +12,7 @@ import (
 // TestShutdownTimeout: what a supervisor has below it is down within the
 // supervisor's own time, over a change of supervisors too.
 func TestShutdownTimeout(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, `
+	inWorld(t, `
 supervision_tree:
   tree:
     - name: sup
@@ -26,10 +23,8 @@ supervision_tree:
         - {name: b, command: [x]}
         - {name: c, command: [x]}
         - {name: d, command: [x]}
-`)
-		stop, _ := w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+`, func(t *testing.T, w *world) {
+		stop := w.up()
 		w.runner.slow["d"], w.runner.slow["c"] = 4*time.Second, 4*time.Second
 		w.runner.slow["b"], w.runner.slow["a"] = 4*time.Second, 4*time.Second
 		begin := time.Now()

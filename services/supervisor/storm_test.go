@@ -6,35 +6,28 @@ import (
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/mistersmith/mistersmith/internal/natstest"
 )
 
 // TestStorm: when more agents have ended than one decision takes, decisions
 // follow one another without a gap, each agent is restarted once, and a successor
 // finds what its predecessor left.
 func TestStorm(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		const agents = 450
-		w := newWorld(t, `
+	const agents = 450
+	inWorld(t, `
 supervision_tree:
   verification: {stabilisation: 0s}
   tree:
     - name: pool
       children:
         - {name: w, count: `+strconv.Itoa(agents)+`, command: [x]}
-`)
+`, func(t *testing.T, w *world) {
 		pool := w.file.Tree.Root.Children[0].Node
 		pool.Policy.MaxRestarts, pool.Policy.TimeWindow = 1<<30, time.Millisecond
-		stop, _ := w.supervise("s1")
-		w.settled()
-		stop()
-		w.runner.takeLog()
+		w.up()()
 		for i := range agents {
 			w.runner.exit(fmt.Sprint("w-", i+1), 1)
 		}
-		stop, _ = w.supervise("s2")
+		stop := w.supervise("s2")
 		want := strings.Repeat(", w running 2", agents)
 		for _, supervisor := range []string{"s2", "s3"} {
 			got := w.settled()

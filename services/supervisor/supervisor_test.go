@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -36,9 +35,7 @@ supervision_tree:
 const threeGroupsUp = "root running, single running, a running 1, b running 1, all running, c running 1, d running 1, rest running, e running 1, f running 1, g running 1"
 
 func TestStrategies(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		w.supervise("s1")
 		w.want("up", w.settled(), threeGroupsUp)
 		w.runner.takeLog()
@@ -67,12 +64,8 @@ func TestStrategies(t *testing.T) {
 }
 
 func TestHungAgentIsKilledThenRestarted(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
 		verdict := w.runner.silent("a")
 		w.settled()
 		w.want("hung", w.runner.takeLog(), "kill a 1, start a 2")
@@ -89,9 +82,7 @@ func TestHungAgentIsKilledThenRestarted(t *testing.T) {
 }
 
 func TestEscalation(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, `
+	inWorld(t, `
 supervision_tree:
   restart_policies:
     tight: {max_restarts: 2, time_window: 60s, restart_delay: 100ms, backoff_strategy: {type: fixed}}
@@ -104,10 +95,8 @@ supervision_tree:
         - {name: a, command: [x]}
         - {name: b, command: [x]}
     - {name: z, command: [x]}
-`)
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+`, func(t *testing.T, w *world) {
+		w.up()
 		for range 3 {
 			w.runner.exit("b", 1)
 			w.settled()
@@ -121,9 +110,7 @@ supervision_tree:
 }
 
 func TestUnverifiedAndFailedStarts(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, `
+	inWorld(t, `
 supervision_tree:
   restart_policies:
     patient: {max_restarts: 100, time_window: 60s, restart_delay: 100ms, backoff_strategy: {type: fixed}}
@@ -134,7 +121,7 @@ supervision_tree:
       children:
         - {name: a, command: [x], heartbeat_interval: 1s, start_deadline: 2s}
         - {name: b, command: [x]}
-`)
+`, func(t *testing.T, w *world) {
 		w.runner.mute["a"], w.runner.broken["b"] = true, true
 		w.supervise("s1")
 		<-time.After(5 * time.Second)
@@ -175,11 +162,8 @@ func (w *world) wantFailure(agent string, reason contracts.FailureReason) {
 }
 
 func TestSlowStopDelaysNobodyElse(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
 		w.runner.slow["d"] = 4 * time.Second
 		w.runner.takeLog()
 		w.runner.exit("c", 1)
@@ -193,12 +177,8 @@ func TestSlowStopDelaysNobodyElse(t *testing.T) {
 }
 
 func TestAPI(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		w.supervise("s1")
-		w.settled()
-		w.runner.takeLog()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
 		call := func(verb string, req any) string {
 			_, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor."+verb, req)
 			var refusal *shell.APIError

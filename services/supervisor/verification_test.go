@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -38,8 +37,7 @@ func TestVerifiedByStatus(t *testing.T) {
 		{contracts.StatusStopped, "true", false},
 	} {
 		t.Run(string(c.status)+", degraded allowed "+c.allowed, func(t *testing.T) {
-			natstest.Bubble(t, func(t *testing.T) {
-				w := newWorld(t, strings.Replace(verified, "ALLOWED", c.allowed, 1))
+			inWorld(t, strings.Replace(verified, "ALLOWED", c.allowed, 1), func(t *testing.T, w *world) {
 				w.runner.set(func() { w.runner.status["a"] = c.status })
 				w.supervise("s1")
 				if c.up {

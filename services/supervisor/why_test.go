@@ -5,7 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -13,11 +12,8 @@ import (
 // TestWhy: the supervisor explains its nodes, offers names like one that there
 // is not, and records who ordered what as the cause of what comes of it.
 func TestWhy(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t, threeGroups)
-		w.supervise("s1")
-		w.settled()
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
 		why := func(node string) (contracts.Diagnosis, error) {
 			return shell.Call[contracts.Diagnosis](t.Context(), w.nc, "smith.supervisor.why", contracts.NodeRequest{Node: node})
 		}
