@@ -62,6 +62,8 @@ func (e *explainer) agent(spec *tree.Spec, st tree.State) {
 		e.is(contracts.StateVerifying, "incarnation %d runs on %s; its first heartbeat is awaited", st.Incarnation, st.Runner)
 	case tree.Stabilising:
 		e.is(contracts.StateVerifying, "incarnation %d runs on %s and must stay up for its stabilisation period", st.Incarnation, st.Runner)
+	case tree.Unverified:
+		e.is(contracts.StateVerifying, "incarnation %d could not be verified and is about to be killed: %s", st.Incarnation, st.Why)
 	case tree.Stopping:
 		e.stopping(spec, st)
 	case tree.Watched:
@@ -151,7 +153,7 @@ func (e *explainer) down(spec *tree.Spec, st tree.State) {
 		e.held(above.suspended, st)
 	case st.Phase == tree.Waiting && st.Due > 0:
 		e.is(contracts.StateBackoff, "it is down and restarts after a delay: %s", st.Why)
-	case st.Ended > 0:
+	case st.Phase == tree.Ended:
 		e.held(above.suspended, st)
 	case above.down:
 		e.withSupervisor(spec)

@@ -119,7 +119,7 @@ func View(t *tree.Tree, id string, deep bool) (contracts.NodeView, bool) {
 
 func status(spec *tree.Spec, st tree.State) contracts.NodeStatus {
 	switch st.Phase {
-	case tree.Throttled, tree.Unplaced, tree.Starting, tree.Verifying, tree.Stabilising:
+	case tree.Throttled, tree.Unplaced, tree.Starting, tree.Verifying, tree.Stabilising, tree.Unverified:
 		return contracts.NodeStarting
 	case tree.Running:
 		if st.Supervisor != nil && st.Supervisor.Suspended {

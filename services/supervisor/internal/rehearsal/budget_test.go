@@ -153,7 +153,7 @@ func TestOrderOfWhatWaits(t *testing.T) {
 		return out
 	}
 	ticket := func(n uint64) tree.State { return tree.State{Phase: tree.Throttled, Wait: tree.Wait{Ticket: n}} }
-	ended := func(n uint64) tree.State { return tree.State{Phase: tree.Idle, Ended: n} }
+	ended := func(n uint64) tree.State { return tree.State{Phase: tree.Ended, Wait: tree.Wait{Ticket: n}} }
 	queued := func(n uint64) tree.State {
 		return tree.State{Phase: tree.Running, Command: &tree.Command{Kind: tree.RestartIt, Queued: n}}
 	}

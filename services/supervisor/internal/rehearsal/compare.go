@@ -66,7 +66,7 @@ func numbers(st *tree.State) []*uint64 {
 	if st == nil {
 		return nil
 	}
-	all := []*uint64{&st.Ended, &st.Ticket}
+	all := []*uint64{&st.Ticket}
 	if st.Command != nil {
 		all = append(all, &st.Command.Queued)
 	}

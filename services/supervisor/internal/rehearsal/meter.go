@@ -156,7 +156,7 @@ func (n *place) supervisorIs() service {
 	}
 	st := n.state
 	switch {
-	case above == off, dismissed(st) && (st.Phase == tree.Idle || st.Phase == tree.Gone || st.Phase == tree.Stopping):
+	case above == off, dismissed(st) && (st.Phase == tree.Idle || st.Phase == tree.Ended || st.Phase == tree.Gone || st.Phase == tree.Stopping):
 		return off
 	case above == waiting, st.Phase == tree.Waiting, st.Phase == tree.Isolated:
 		return waiting
@@ -183,7 +183,7 @@ func (n *place) agentIs() service {
 		return waiting
 	case n.parent == nil:
 		return down
-	case n.parent.is == waiting && st.Phase != tree.Idle:
+	case n.parent.is == waiting && st.Phase != tree.Idle && st.Phase != tree.Ended:
 		return down
 	}
 	return n.parent.is

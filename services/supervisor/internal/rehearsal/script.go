@@ -77,7 +77,7 @@ func newBook(rec Record) *book {
 		if n.State.Phase == tree.Stopping {
 			s.stopped = max(1, n.State.Since)
 		}
-		if n.State.Overdue {
+		if n.State.Phase == tree.Unverified {
 			s.reported = rec.From
 		}
 	}

@@ -13,6 +13,9 @@ import (
 type origin struct {
 	kind InputKind
 	node string
+	// below is what an order covered: all below its node when it came. Some may
+	// have been moved since.
+	below map[string]bool
 }
 
 // causes checks that what a tree does names what led to it.
@@ -35,16 +38,31 @@ func (c *causes) begin(t *Tree, in *Input) {
 	switch in.Kind {
 	case Exited, Failed, StartFailed, Lost:
 		in.Event = fmt.Sprintf("event %d", c.n)
-		c.of[in.Event] = origin{in.Kind, in.Node}
+		c.of[in.Event] = origin{in.Kind, in.Node, nil}
 	default:
-		c.of[decision] = origin{in.Kind, in.Node}
+		c.of[decision] = origin{in.Kind, in.Node, below(t.nodes[in.Node])}
 	}
+}
+
+func below(n *node) map[string]bool {
+	all := map[string]bool{}
+	var take func(n *node)
+	take = func(n *node) {
+		all[n.spec.ID] = true
+		for _, c := range n.kids {
+			take(c)
+		}
+	}
+	if n != nil {
+		take(n)
+	}
+	return all
 }
 
 // wrong reports what is wrong with an effect's cause, or "". The cause is an
 // event or order about the same node, or about one that a supervisor above both
-// has in a group with it or went down for; an order about a node above it; or
-// the configuration.
+// has in a group with it or went down for; an order about a node that it was
+// below; or the configuration.
 func (c *causes) wrong(t *Tree, e Effect) string {
 	switch e.Kind {
 	case NoteGroup, NoteEscalate, NoteTerminate, NoteCoolOff, NoteGiveUp:
@@ -60,7 +78,7 @@ func (c *causes) wrong(t *Tree, e Effect) string {
 	switch {
 	case !known:
 		return fmt.Sprintf("%s of %s names %q as its cause, which is not known", e.Kind, e.Node, e.Event)
-	case from.kind == Configure, from.kind == Runners:
+	case from.kind == Configure, from.kind == Runners, from.below[e.Node]:
 		return ""
 	}
 	above := map[string]bool{}

@@ -9,7 +9,7 @@ import (
 // begin starts a node in answer to cause. Again tells that it is a restart,
 // which nobody ordered.
 func (t *Tree) begin(n *node, cause, chain string, again bool) {
-	n.st.Cause, n.st.Chain, n.st.Hold, n.st.Ended = cause, chain, false, 0
+	n.st.Cause, n.st.Chain, n.st.Hold = cause, chain, false
 	if n.spec.Supervisor != nil {
 		t.boot(n, again)
 		return
@@ -151,10 +151,10 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 func (t *Tree) ended(n *node) {
 	p := n.parent
 	if t.busy(p) || p.suspended() {
+		t.setDown(n, Ended, n.st.End, n.st.Why)
 		t.seq++
-		n.st.Ended = t.seq
+		n.st.Ticket = t.seq
 		p.queue = append(p.queue, queued{n, t.seq})
-		t.touch(n)
 		return
 	}
 	switch {
@@ -219,7 +219,7 @@ func (t *Tree) autoShutdown(p, n *node) {
 	case AnySignificant:
 	case AllSignificant:
 		for _, c := range p.kids {
-			if c.spec.Significant && c.st.Phase != Idle && c.st.Phase != Gone {
+			if c.spec.Significant && !c.st.Phase.idle() && c.st.Phase != Gone {
 				return
 			}
 		}

@@ -95,7 +95,7 @@ func (n *node) agents(dst []*node) []*node {
 // do becomes a proposal. It tells whether its supervisor waited for it.
 func (t *Tree) letGo(n *node) (awaited bool) {
 	p, phase := n.parent, n.st.Phase
-	if n.st.Claim == "" && (phase == Idle || phase == Gone) {
+	if n.st.Claim == "" && (phase.idle() || phase == Gone) {
 		t.setClaim(n, Listen) // from now on somebody else may start it
 	}
 	dropped := false
@@ -103,10 +103,10 @@ func (t *Tree) letGo(n *node) (awaited bool) {
 	case phase == Watched || phase == Gone:
 		return false
 	case phase == Idle:
-		if dropped = n.st.Ended > 0 || t.willStart(p, n); !dropped {
+		if dropped = t.willStart(p, n); !dropped {
 			return false
 		}
-	case phase.delayed() || phase.pending():
+	case phase == Ended, phase.delayed() || phase.pending():
 		dropped = true
 	case phase == Stopping:
 		dropped = n.st.Then == ThenFail || n.st.Then == ThenStartFailed || n.st.Then == ThenRestart || p.op() != nil && p.op().Kind != OpStop
@@ -140,7 +140,7 @@ func (t *Tree) watch(n *node, end End, why string) {
 	if n.st.Claim == "" {
 		n.st.Claim = Listen
 	}
-	n.st.Progress, n.st.Hold, n.st.Ended = Progress{}, false, 0
+	n.st.Progress = Progress{}
 	t.setDown(n, Watched, end, why)
 }
 

@@ -49,10 +49,9 @@ func (t *Tree) boot(s *node, again bool) {
 			}
 			continue
 		}
-		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Isolation != nil || c.st.Hold || c.st.Ended != 0 {
+		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Isolation != nil || c.st.Hold {
 			t.setDown(c, Idle, "", "")
 			c.fresh()
-			c.st.Hold, c.st.Ended = false, 0
 		}
 	}
 	s.st.Supervisor.Op = &Operation{Kind: OpBoot, Stage: StageStart, Again: again, Cause: s.st.Cause, Chain: s.st.Chain}
@@ -187,7 +186,7 @@ func (t *Tree) advance(p *node) {
 				return
 			}
 			op.At = c.spec.Rank
-			if c.st.Phase != Idle && !c.st.Phase.delayed() || c.st.Hold {
+			if !c.st.Phase.idle() && !c.st.Phase.delayed() || c.st.Hold {
 				if c.st.Hold {
 					c.st.Hold = false
 					t.touch(c)
@@ -247,10 +246,9 @@ func (n *node) after(rank int64) *node {
 // stopped makes sure that a child is down or on its way. It is true when there
 // is nothing to wait for.
 func (t *Tree) stopped(c *node) bool {
-	ended := c.st.Ended > 0
+	ended := c.st.Phase == Ended
 	if ended {
-		c.st.Ended = 0
-		t.touch(c)
+		t.setDown(c, Idle, c.st.End, c.st.Why)
 	}
 	switch {
 	case c.st.Phase == Gone, c.st.Phase == Watched:

@@ -126,7 +126,7 @@ func (t *Tree) restful(n, to *node) (why string, r Result) {
 			return "supervisor " + p.spec.ID + " is " + strings.ToLower(string(p.st.Phase)) + " or in the middle of a restart", Busy
 		}
 	}
-	if n.st.Command != nil || n.st.Ended > 0 || n.st.Phase == Starting || n.st.Phase == Verifying || n.st.Phase == Stopping {
+	if n.st.Command != nil || n.st.Phase == Ended || n.st.Phase == Starting || n.st.Phase == Verifying || n.st.Phase == Unverified || n.st.Phase == Stopping {
 		return "it is " + string(n.st.Phase), Busy
 	}
 	return "", OK
@@ -136,5 +136,5 @@ func (t *Tree) restful(n, to *node) (why string, r Result) {
 // children together. While it starts independent ones it does not.
 func (n *node) atRest() bool {
 	op := n.op()
-	return op == nil && (n.st.Phase == Running || n.st.Phase == Idle) || op != nil && op.together()
+	return op == nil && (n.st.Phase == Running || n.st.Phase.idle()) || op != nil && op.together()
 }

@@ -142,7 +142,7 @@ func (t *Tree) obey(n *node) {
 		switch {
 		case phase == Waiting:
 			t.answer(n, Restarting)
-		case phase != Idle && phase != Isolated:
+		case !phase.idle() && phase != Isolated:
 			t.answer(n, IsRunning)
 		default:
 			t.answer(n, OK)
@@ -152,7 +152,7 @@ func (t *Tree) obey(n *node) {
 		switch {
 		case phase == Waiting:
 			t.answer(n, Restarting)
-		case phase != Idle && phase != Isolated:
+		case !phase.idle() && phase != Isolated:
 			t.answer(n, IsRunning)
 		default:
 			t.launch(n)
@@ -202,7 +202,6 @@ func (t *Tree) terminate(n *node, then Then) {
 	case !n.st.Phase.live():
 		if n.st.Phase != Gone {
 			// An end that waits to be dealt with is overtaken by the order.
-			n.st.Ended = 0
 			t.setDown(n, Idle, EndTerminated, whyTerminated)
 		}
 		if then == ThenRestart {

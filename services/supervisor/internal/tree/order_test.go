@@ -143,7 +143,7 @@ func TestSuspension(t *testing.T) {
 	}
 	b.do(Input{Kind: Order, Command: SuspendIt, Node: "root"})
 	b.crash("a")
-	b.wantPhase("a", Idle)
+	b.wantPhase("a", Ended)
 	b.tree = roundTrip(t, b.tree, Options{})
 	b.do(Input{Kind: Order, Command: ResumeIt, Node: "root"})
 	b.wantPhase("a", Running)

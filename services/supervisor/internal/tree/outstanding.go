@@ -15,7 +15,7 @@ func (t *Tree) Outstanding() []Effect {
 			out = append(out, n.stopEffect())
 		case n.st.Phase == Starting:
 			out = append(out, n.startEffect())
-		case n.st.Overdue:
+		case n.st.Phase == Unverified:
 			out = append(out, n.reportEffect())
 		}
 	}

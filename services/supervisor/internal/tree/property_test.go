@@ -401,7 +401,7 @@ func (w *world) check(specs []*Spec) {
 		if op := n.op(); op != nil {
 			w.t.Fatalf("%s is still in %+v", s.ID, *op)
 		}
-		if n.st.Command != nil || len(n.queue) > 0 || n.st.Ended > 0 {
+		if n.st.Command != nil || len(n.queue) > 0 || n.st.Phase == Ended {
 			w.t.Fatalf("%s still has %+v and %d waiting", s.ID, n.st.Command, len(n.queue))
 		}
 		switch p := n.parent; {

@@ -124,7 +124,7 @@ func (t *Tree) proposeAlong(n *node, due Instant, all bool, cause, chain string)
 	p := n.parent
 	s := p.spec.Supervisor.Strategy
 	for _, c := range p.kids {
-		if c == n || !s.Takes(n.spec.Rank, c.spec.Rank) || c.st.Phase == Idle || c.st.Phase == Gone || t.mode(c) == Off {
+		if c == n || !s.Takes(n.spec.Rank, c.spec.Rank) || c.st.Phase.idle() || c.st.Phase == Gone || t.mode(c) == Off {
 			continue
 		}
 		if all || c.st.Phase == Watched && t.mode(c) == Shadow {

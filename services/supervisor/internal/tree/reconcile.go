@@ -61,7 +61,7 @@ func (t *Tree) Expected(runner string) map[string]uint64 {
 // not asked to end it.
 func (n *node) expected() bool {
 	switch n.st.Phase {
-	case Verifying, Stabilising, Running:
+	case Verifying, Stabilising, Unverified, Running:
 		return n.spec.Agent != nil
 	}
 	return n.st.Claim == Own
@@ -172,10 +172,8 @@ func (t *Tree) found(n *node, in *Input) {
 		if expected || t.startsLater(n, phase) {
 			then = ThenRestart
 		}
-		n.st.Ended = 0
 		t.stop(n, then, cmp.Or(n.st.End, EndStopped), cmp.Or(n.st.Why, in.Reason), false)
 	default:
-		n.st.Ended, n.st.Hold = 0, false
 		t.setPhase(n, Starting, "")
 		t.started(n, in)
 	}
@@ -197,7 +195,7 @@ func (t *Tree) hold(n *node, in *Input) {
 	s := &n.st
 	s.Incarnation, s.Newest, s.Suspect, s.From = in.Incarnation, 0, 0, ""
 	s.Runner, s.PID = in.Runner, in.PID
-	s.Beat, s.Unwell, s.Overdue = false, false, false
+	s.Beat, s.Unwell = false, false
 	t.touch(n)
 }
 
@@ -218,14 +216,13 @@ func (n *node) adoptable(runner string) bool {
 	op := p.op()
 	turns := op == nil || op.Stage == StageStart
 	switch n.st.Phase {
-	case Throttled, Unplaced, Starting, Verifying, Stabilising, Running, Claiming, Foreign:
+	case Throttled, Unplaced, Starting, Verifying, Stabilising, Unverified, Running, Claiming, Foreign:
 		return true
 	case Waiting, Isolated:
 		return turns
+	case Ended:
+		return n.spec.Restart != Temporary && !(n.spec.Restart == Transient && n.st.End.normal())
 	case Idle:
-		if n.st.Ended > 0 { // that is still to be dealt with
-			return n.spec.Restart != Temporary && !(n.spec.Restart == Transient && n.st.End.normal())
-		}
 		return turns && op != nil && !op.together() && n.spec.Rank > op.At && n.spec.Rank >= op.From && !n.st.Hold
 	}
 	return false
@@ -237,7 +234,7 @@ func (t *Tree) startsLater(n *node, phase Phase) bool {
 	if p == nil || !p.up() {
 		return false
 	}
-	return phase.delayed() || phase.live() || phase.pending() || phase == Claiming || phase == Foreign || phase == Idle && !n.st.Hold && t.willStart(p, n)
+	return phase.delayed() || phase.live() || phase.pending() || phase == Claiming || phase == Foreign || phase.idle() && !n.st.Hold && t.willStart(p, n)
 }
 
 // raised makes the next start newer than an incarnation that the log does not

@@ -5,12 +5,15 @@ import "maps"
 // Phase is where a node is in its life.
 type Phase string
 
-// Phases. Supervisors pass through Idle, Starting, Running, Stopping, Waiting and
-// Isolated.
+// Phases. Supervisors pass through Idle, Ended, Starting, Running, Stopping, Waiting
+// and Isolated.
 const (
 	// Idle: not running; it starts with the next group restart that covers it,
 	// or when it is told to.
 	Idle Phase = "idle"
+	// Ended: down; what follows from that is decided when its supervisor has
+	// finished what it is doing, or is resumed.
+	Ended Phase = "ended"
 	// Gone: a configured temporary child that ended. It is no child any more
 	// until its supervisor starts anew.
 	Gone Phase = "gone"
@@ -25,6 +28,9 @@ const (
 	Verifying Phase = "verifying"
 	// Stabilising: it beats; it must go on for a while.
 	Stabilising Phase = "stabilising"
+	// Unverified: it did not beat in time, or was not well in the end. That is
+	// being reported; it is killed once the log has the report.
+	Unverified Phase = "unverified"
 	// Running: up, and verified where that was asked for.
 	Running Phase = "running"
 	// Stopping: the stop was ordered and is not yet confirmed.
@@ -50,12 +56,15 @@ const (
 func (p Phase) delayed() bool { return p == Waiting || p == Isolated }
 
 // Down reports whether a node certainly has no process, or nothing below it up.
-func (p Phase) Down() bool { return p == Idle || p == Gone || p.delayed() }
+func (p Phase) Down() bool { return p.idle() || p == Gone || p.delayed() }
+
+// idle reports whether a node is down and no time brings it back.
+func (p Phase) idle() bool { return p == Idle || p == Ended }
 
 // live tells whether there may be a process (or a subtree) to stop.
 func (p Phase) live() bool {
 	switch p {
-	case Starting, Verifying, Stabilising, Running, Stopping:
+	case Starting, Verifying, Stabilising, Unverified, Running, Stopping:
 		return true
 	}
 	return false
@@ -63,14 +72,16 @@ func (p Phase) live() bool {
 
 // Up tells whether a process of the node exists as far as is known.
 func (p Phase) Up() bool {
-	return p == Verifying || p == Stabilising || p == Running || p == Stopping
+	return p.live() && p != Starting
 }
 
 // pending reports whether a start was decided that nobody has been told of yet.
 func (p Phase) pending() bool { return p == Throttled || p == Unplaced }
 
 // coming reports whether a start was decided whose success is not yet known.
-func (p Phase) coming() bool { return p == Starting || p == Verifying || p.pending() }
+func (p Phase) coming() bool {
+	return p == Starting || p == Verifying || p == Unverified || p.pending()
+}
 
 // What the tree itself gives people as the reason of being down.
 const (
@@ -126,8 +137,6 @@ type State struct {
 	// Isolation is what counts against its own limit, where its supervisor
 	// isolates.
 	Isolation *Isolation `json:"isolation,omitempty"`
-	// Ended orders ends that the supervisor has not yet dealt with.
-	Ended uint64 `json:"ended,omitempty"`
 	// Claim says what must be found out before its next start, since it was
 	// not enforced, and Mode is its setting made at run time.
 	Claim Claim    `json:"claim,omitempty"`
@@ -163,15 +172,14 @@ type Progress struct {
 	// while the latest heartbeat gave an unhealthy status.
 	Beat   bool `json:"beat,omitempty"`
 	Unwell bool `json:"unwell,omitempty"`
-	// Overdue is set when it is to be reported as unverified.
-	Overdue bool `json:"overdue,omitempty"`
 }
 
 // Wait is what a phase waits for; each phase begins with an empty one.
 type Wait struct {
 	// Due is when it ends by itself.
 	Due Instant `json:"due,omitempty"`
-	// Ticket orders the restarts that wait for budget.
+	// Ticket orders the restarts that wait for budget, and the ends that wait for
+	// their supervisor.
 	Ticket uint64 `json:"ticket,omitempty"`
 	// Ear is how far listening for it is while it is claimed.
 	Ear Ear `json:"ear,omitempty"`

@@ -117,10 +117,8 @@ func (t *Tree) beat(n *node, in *Input) {
 		n.st.Beat, n.st.Unwell = true, in.Unwell
 		t.touch(n)
 	case Verifying:
-		if !n.st.Overdue {
-			n.st.Unwell = in.Unwell
-			t.stabilise(n)
-		}
+		n.st.Unwell = in.Unwell
+		t.stabilise(n)
 	case Stabilising:
 		if n.st.Unwell != in.Unwell {
 			n.st.Unwell = in.Unwell
@@ -140,7 +138,7 @@ func (t *Tree) stabilise(n *node) {
 func (t *Tree) exited(n *node, in *Input) {
 	phase := n.st.Phase
 	switch phase {
-	case Starting, Verifying, Stabilising, Running:
+	case Starting, Verifying, Stabilising, Unverified, Running:
 	case Stopping:
 		// As good a confirmation as the answer to the stop, which may be lost.
 		if op := n.parent.op(); !in.Normal && n.st.Then == "" && op != nil && op.Kind == OpGroup {
@@ -201,7 +199,7 @@ func (t *Tree) lost(n *node, in *Input) {
 func (t *Tree) condemned(n *node, in *Input) {
 	then, end := ThenFail, EndFailed
 	switch n.st.Phase {
-	case Starting, Verifying:
+	case Starting, Verifying, Unverified:
 		then, end = ThenStartFailed, EndStartFailed
 	case Running:
 		t.steady(n, n.st.Since)
@@ -247,8 +245,7 @@ func (t *Tree) tick() {
 }
 
 func (t *Tree) overdue(n *node, why string) {
-	n.st.Overdue, n.st.Why = true, why
-	t.touch(n)
+	t.setPhase(n, Unverified, why)
 	t.emit(n.reportEffect())
 }
 
@@ -281,9 +278,8 @@ func (t *Tree) unqueue(q queued) {
 	n := q.n
 	switch {
 	case n.removed:
-	case n.st.Ended == q.seq:
-		n.st.Ended = 0
-		t.touch(n)
+	case n.st.Phase == Ended && n.st.Ticket == q.seq:
+		t.setDown(n, Idle, n.st.End, n.st.Why)
 		t.ended(n)
 	case n.st.Command != nil && n.st.Command.Queued == q.seq:
 		n.st.Command.Queued = 0

@@ -11,8 +11,11 @@ import (
 //
 //	1  An agent whose start waits for budget or for a runner is "starting".
 //	   How a node ended is told by its words, and whether its host was lost.
-//	2  It is "throttled" or "unplaced". How a node ended is its [End].
-const Version = 2
+//	2  It is "throttled" or "unplaced". How a node ended is its [End]. A number
+//	   says that an end waits for its supervisor, and a flag that an agent is
+//	   reported as unverified.
+//	3  Such nodes are "ended" and "unverified".
+const Version = 3
 
 // ErrVersion tells that something was stored in a form that this program does
 // not know.
@@ -63,8 +66,11 @@ func migrate(version int, s *State, raw []byte) error {
 	if err := json.Unmarshal(raw, &was); err != nil {
 		return err
 	}
-	s.migrateStarting()
-	s.migrateEnd(was.State)
+	if version < 2 {
+		s.migrateStarting()
+		s.migrateEnd(was.State)
+	}
+	s.migrateWaiting(was.State)
 	return nil
 }
 
@@ -73,6 +79,10 @@ type former struct {
 	// Lost: it ended with its host. Normal: it ended without a failure, and its
 	// supervisor has not dealt with that yet.
 	Lost, Normal bool
+	// Ended is the place in line of an end that its supervisor has not dealt with.
+	Ended uint64
+	// Overdue: it is to be reported as unverified.
+	Overdue bool
 }
 
 // migrateStarting names what an agent's start waits for.
@@ -83,6 +93,16 @@ func (s *State) migrateStarting() {
 		s.Phase, s.Why = Throttled, ""
 	case s.Runner == "":
 		s.Phase, s.Why = Unplaced, ""
+	}
+}
+
+// migrateWaiting names what a number and a flag said.
+func (s *State) migrateWaiting(was former) {
+	switch {
+	case s.Phase == Idle && was.Ended > 0:
+		s.Phase, s.Ticket = Ended, was.Ended
+	case was.Overdue && (s.Phase == Verifying || s.Phase == Stabilising):
+		s.Phase, s.Due = Unverified, 0
 	}
 }
 
@@ -104,7 +124,7 @@ func (s *State) migrateEnd(was former) {
 		s.End = EndGaveUp
 	case s.Why == whyOrdered, s.Phase == Stopping && s.Supervisor == nil:
 		s.End = EndStopped
-	case s.Supervisor != nil && s.Ended > 0 && !was.Normal:
+	case s.Supervisor != nil && was.Ended > 0 && !was.Normal:
 		s.End = EndEscalated
 	case s.Supervisor != nil:
 		s.End = EndShutdown

@@ -39,7 +39,7 @@ func TestFirstForm(t *testing.T) {
 	s := stored(t, 1, "testdata/snapshot-v1.json")
 	for id, want := range map[string]Phase{
 		"unplaced": Unplaced, "throttled": Throttled, "starting": Starting, "verifying": Verifying, "running": Running, "stopping": Stopping,
-		"finished": Idle, "gone": Gone, "waiting": Waiting, "shadow": Watched, "isolated": Isolated,
+		"queued": Ended, "queued-normal": Ended, "queued-lost": Ended, "finished": Idle, "gone": Gone, "waiting": Waiting, "shadow": Watched, "isolated": Isolated,
 	} {
 		if got := s.Nodes[id].State.Phase; got != want {
 			t.Errorf("%s is %s, want %s", id, got, want)
@@ -92,6 +92,26 @@ func TestChangesOfTheFirstForm(t *testing.T) {
 	}
 	if diff := cmp.Diff(stored(t, 1, "testdata/snapshot-v1.json"), folded, cmpopts.EquateEmpty()); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestSecondForm: what a number and a flag said of a node is its phase.
+func TestSecondForm(t *testing.T) {
+	t.Parallel()
+	for raw, want := range map[string]State{
+		`{"phase":"idle","end":"exited","why":"crash","ended":7}`:                             {Phase: Ended, End: EndExited, Why: "crash", Wait: Wait{Ticket: 7}},
+		`{"phase":"idle","end":"exited","why":"crash"}`:                                       {Phase: Idle, End: EndExited, Why: "crash"},
+		`{"phase":"verifying","why":"no heartbeat","incarnation":2,"overdue":true,"due":9}`:   {Phase: Unverified, Why: "no heartbeat", Incarnation: 2},
+		`{"phase":"stabilising","why":"no heartbeat","incarnation":2,"overdue":true,"due":9}`: {Phase: Unverified, Why: "no heartbeat", Incarnation: 2},
+		`{"phase":"verifying","incarnation":2,"due":9}`:                                       {Phase: Verifying, Incarnation: 2, Wait: Wait{Due: 9}},
+	} {
+		c, err := ReadChange(2, "a", []byte(`{"state":`+raw+`}`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(&want, c.State); diff != "" {
+			t.Errorf("%s:\n%s", raw, diff)
+		}
 	}
 }
 

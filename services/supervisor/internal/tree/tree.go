@@ -140,9 +140,9 @@ func (t *Tree) derive(n *node) {
 		if c.st.Phase == Stopping {
 			n.stopping++
 		}
-		if c.st.Ended > 0 {
-			n.queue = append(n.queue, queued{c, c.st.Ended})
-			t.seq = max(t.seq, c.st.Ended)
+		if c.st.Phase == Ended {
+			n.queue = append(n.queue, queued{c, c.st.Ticket})
+			t.seq = max(t.seq, c.st.Ticket)
 		}
 		if cmd := c.st.Command; cmd != nil && cmd.Queued > 0 {
 			n.queue = append(n.queue, queued{c, cmd.Queued})
@@ -373,9 +373,7 @@ func (n *node) due() Instant {
 		}
 		return n.st.Due
 	case Verifying, Stabilising:
-		if !n.st.Overdue {
-			return n.st.Due
-		}
+		return n.st.Due
 	}
 	return 0
 }
