@@ -44,7 +44,8 @@ func (k *Keeper) open(ctx context.Context) (tree.Input, error) {
 	if err != nil {
 		return tree.Input{}, err
 	}
-	in := tree.Input{Kind: tree.Configure, Boot: k.opt.Boot || k.tree.Root() == "", Reason: "configuration read"} // nobody has stopped what never was
+	boot := k.opt.Boot || k.tree.Root() == "" // nobody has stopped what never was
+	in := tree.Input{Kind: tree.Configure, Token: newID(), Boot: boot, Reason: "configuration read"}
 	c, digest := k.tree.Configured(), k.digest(own)
 	offer := tree.Take
 	if k.tree.Root() != "" {

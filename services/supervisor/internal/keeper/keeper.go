@@ -255,7 +255,7 @@ func (k *Keeper) configured(ctx context.Context, before map[string]*tree.Spec, o
 	k.release(k.opening.Specs, k.opening.Configuration)
 	for _, e := range out {
 		switch {
-		case e.Kind != tree.DoReply || e.Token != "" || e.Result == tree.OK: // orders have a token
+		case e.Kind != tree.DoReply || e.Token != k.opening.Token || e.Result == tree.OK: // others are answered, too
 		case e.Result == tree.Busy:
 			return k.postpone(ctx, e.Reason)
 		default:

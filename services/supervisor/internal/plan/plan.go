@@ -145,6 +145,8 @@ func (c *comparison) of(id string, gone bool) (p contracts.PlannedChange, differ
 		return p, false // as decided before
 	case gone:
 		return c.removed(id), true
+	case c.going(id):
+		return c.added(spec, st), true // it is to stay after all
 	}
 	p = contracts.PlannedChange{Node: id, Kind: kind(spec), Change: contracts.PlanChanged, Fields: fields(was.Spec, spec)}
 	if reordered(c.order[id], c.staying(id)) {

@@ -216,3 +216,19 @@ func TestElsewhere(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// An agent that is still being removed and is configured again is one more.
+func TestPlanOfWhatIsBeingRemoved(t *testing.T) {
+	t.Parallel()
+	specs := []*tree.Spec{sup("root", ""), agent("a", "root", "1"), agent("b", "root", "1")}
+	tr := grow(t, specs)
+	less := configure(1, specs[0], specs[1])
+	tr.Step(&less, now, nil) // b is being stopped
+	p, objections, err := Of(tr.Snapshot(), configure(1, specs...), now)
+	if err != nil || len(objections) > 0 {
+		t.Fatal(err, objections)
+	}
+	if len(p.Changes) != 1 || p.Changes[0].Node != "b" || p.Changes[0].Change != contracts.PlanAdded || p.Changes[0].Then != contracts.WillStart {
+		t.Errorf("the plan is %+v", p.Changes)
+	}
+}

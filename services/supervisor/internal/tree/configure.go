@@ -128,6 +128,9 @@ func (t *Tree) install(specs []*Spec) (fresh []*node) {
 			spec.Dynamic, spec.Rank = false, math.MaxInt64
 			n = t.insert(&spec)
 			fresh = append(fresh, n)
+		case n.discarded():
+			t.readmit(n)
+			t.respecify(n, s)
 		case n.leaves(s):
 			if t.relocate(n, t.nodes[s.Parent]) {
 				fresh = append(fresh, n)

@@ -104,19 +104,14 @@ func (c *Configured) Consider(source, digest string, s Standing) Offer {
 	if digest == c.Digest {
 		return Same
 	}
-	for _, r := range c.Seen {
-		if r.Source != source {
-			continue
-		}
-		if r.Digest == digest || s == TakesOver {
-			return Known
-		}
-		return Take
-	}
+	own := slices.IndexFunc(c.Seen, func(r Reading) bool { return r.Source == source })
+	// The same edit may have been read elsewhere since this file was, and something
+	// else be applied after that.
+	since := slices.ContainsFunc(c.Seen[max(own, 0):], func(r Reading) bool { return r.Digest == digest })
 	switch {
-	case s == TakesOver, slices.ContainsFunc(c.Seen, func(r Reading) bool { return r.Digest == digest }):
+	case s == TakesOver, since:
 		return Known
-	case s == Joins:
+	case own < 0 && s == Joins:
 		return Strange
 	}
 	return Take

@@ -47,3 +47,28 @@ func TestReadingsAreRemembered(t *testing.T) {
 	}
 	b.equal("many", len(b.tree.Configured().Seen), maxSeen)
 }
+
+// The same edit of two files counts once: the second supervisor's does not undo what
+// was applied since the first was read. A file taken back to what another still says
+// is an edit.
+func TestConsiderFilesOfSeveralHosts(t *testing.T) {
+	t.Parallel()
+	applied := &Configured{Digest: "applied", Seen: []Reading{{"two:f.yaml", "old"}, {"one:f.yaml", "new"}, {"laptop:g.yaml", "applied"}}}
+	taken := &Configured{Digest: "new", Seen: []Reading{{"two:f.yaml", "old"}, {"one:f.yaml", "new"}}}
+	for _, x := range []struct {
+		name           string
+		of             *Configured
+		source, digest string
+		want           map[Standing]Offer
+	}{
+		{"the same edit, read elsewhere before another was applied", applied, "two:f.yaml", "new", map[Standing]Offer{StartsUp: Known, TakesOver: Known, Joins: Known}},
+		{"edited once more", applied, "two:f.yaml", "newer", map[Standing]Offer{StartsUp: Take, TakesOver: Known, Joins: Take}},
+		{"the former file, which the other host still has", taken, "one:f.yaml", "old", map[Standing]Offer{StartsUp: Take, TakesOver: Known, Joins: Take}},
+	} {
+		for standing, want := range x.want {
+			if got := x.of.Consider(x.source, x.digest, standing); got != want {
+				t.Errorf("%s, and the supervisor %s: %s, want %s", x.name, standing, got, want)
+			}
+		}
+	}
+}

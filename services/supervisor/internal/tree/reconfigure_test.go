@@ -131,3 +131,57 @@ func TestTerminatedWhileSuspendedStaysDown(t *testing.T) {
 	b.after(time.Minute)
 	b.wantPhase("a", Idle)
 }
+
+// A node that is about to be removed and is configured again stays.
+func TestConfiguredAgainWhileItIsRemoved(t *testing.T) {
+	t.Parallel()
+	root, a := sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 3, Period: time.Minute}), agent("a", "root")
+	with, without := []*Spec{root, a, agent("b", "root")}, []*Spec{root, a}
+	t.Run("while it is stopped", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, with...)
+		b.raw(Input{Kind: Configure, Specs: without})
+		b.wantPhase("b", Stopping)
+		b.raw(Input{Kind: Configure, Specs: with})
+		b.do(Input{Kind: Stopped, Node: "b", Incarnation: 1})
+		b.wantPhase("b", Running)
+		b.equal("incarnation", b.state("b").Incarnation, uint64(2))
+	})
+	t.Run("before it is stopped", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, with...)
+		b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1, Reason: "crash"}) // the group is being restarted
+		for range 3 {
+			b.raw(Input{Kind: Configure, Specs: without})
+		}
+		b.raw(Input{Kind: Configure, Specs: with})
+		b.do(Input{Kind: Stopped, Node: "b", Incarnation: 1})
+		b.wantPhase("b", Running)
+		b.wantPhase("a", Running)
+		if c := b.state("b").Command; c != nil {
+			t.Errorf("a command is left over: %+v", c)
+		}
+	})
+	t.Run("with its supervisor", func(t *testing.T) {
+		t.Parallel()
+		s, c := sup("s", "root", Supervisor{MaxRestarts: 3, Period: time.Minute}), agent("c", "s")
+		b := newBench(t, root, a, s, c)
+		b.raw(Input{Kind: Configure, Specs: without})
+		b.raw(Input{Kind: Configure, Specs: []*Spec{root, a, s, c}})
+		b.do(Input{Kind: Stopped, Node: "c", Incarnation: 1})
+		b.wantPhase("s", Running)
+		b.wantPhase("c", Running)
+	})
+	t.Run("by another count", func(t *testing.T) {
+		t.Parallel()
+		instance := func(i int) *Spec {
+			return agent(Instance("p", i), "root", func(s *Spec) { s.Template, s.Index, s.Instances = "p", i, 2 })
+		}
+		b := newBench(t, root, instance(1), instance(2))
+		b.raw(Input{Kind: Order, Command: ScaleIt, Node: "p", Count: 1})
+		b.wantPhase("p-2", Stopping)
+		b.raw(Input{Kind: Order, Command: ScaleIt, Node: "p", Count: 2})
+		b.do(Input{Kind: Stopped, Node: "p-2", Incarnation: 1})
+		b.wantPhase("p-2", Running)
+	})
+}

@@ -30,7 +30,9 @@ func (t *Tree) Outdated(id string) bool {
 	return n != nil && n.outdated()
 }
 
-func (n *node) outdated() bool { return n.st.Renewal != nil && n.st.Renewal.Build != "" }
+func (n *node) outdated() bool {
+	return n.st.Renewal != nil && n.st.Renewal.Build != "" && n.ordered()
+}
 
 // ordered reports whether a process of the present incarnation may exist.
 func (n *node) ordered() bool {

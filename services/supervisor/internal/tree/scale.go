@@ -57,6 +57,11 @@ func (t *Tree) scale(in *Input) {
 	}
 	t.keepScale(p, in.Node, Scale{in.Count, have[0].spec.Instances})
 	t.emit(Effect{Kind: NoteScale, Node: p.spec.ID, Reason: fmt.Sprintf("%s from %d to %d", in.Node, len(have), in.Count)})
+	for _, n := range have {
+		if n.spec.Index <= in.Count {
+			t.readmit(n)
+		}
+	}
 	t.instantiate(p, in.Node, missing)
 	for _, n := range slices.Backward(have) {
 		if n.spec.Index > in.Count {
@@ -138,6 +143,9 @@ func (t *Tree) instantiate(p *node, template string, specs []*Spec) {
 
 // discard stops and removes a node, now or when its supervisor is free.
 func (t *Tree) discard(n *node) {
+	if n.discarded() {
+		return
+	}
 	t.answer(n, Superseded)
 	n.st.Command = t.command(RemoveIt, "")
 	t.touch(n)
@@ -146,6 +154,26 @@ func (t *Tree) discard(n *node) {
 		return
 	}
 	t.obey(n)
+}
+
+// discarded reports whether a node is about to be removed because it is no longer
+// configured.
+func (n *node) discarded() bool {
+	return n.st.Command != nil && n.st.Command.Kind == RemoveIt && n.st.Command.Token == ""
+}
+
+// readmit keeps a node that is about to be removed: it is configured again. What
+// is being stopped already starts again.
+func (t *Tree) readmit(n *node) {
+	if !n.discarded() {
+		return
+	}
+	n.st.Command = nil
+	if n.st.Phase == Stopping && n.st.Then == ThenRemove {
+		n.st.Then = ThenRestart
+		n.st.Cause, n.st.Chain = t.cause, t.chain
+	}
+	t.touch(n)
 }
 
 // scaled applies to a configuration the counts that were given at run time. A
