@@ -257,3 +257,61 @@ func Streams(tb testing.TB, js jetstream.JetStream) {
 		tb.Fatalf("create bucket %s: %v", contracts.StateBucket, err)
 	}
 }
+
+// Messages returns what a stream has, in order.
+func Messages(tb testing.TB, js jetstream.JetStream, stream string) (all []*jetstream.RawStreamMsg) {
+	tb.Helper()
+	s, err := js.Stream(tb.Context(), stream)
+	if err != nil {
+		tb.Fatal(err)
+	}
+	state := s.CachedInfo().State
+	for seq := max(state.FirstSeq, 1); seq <= state.LastSeq; seq++ {
+		switch m, err := s.GetMsg(tb.Context(), seq); {
+		case err == nil:
+			all = append(all, m)
+		case !errors.Is(err, jetstream.ErrMsgNotFound): // one that was deleted
+			tb.Fatal(err)
+		}
+	}
+	return all
+}
+
+// Events returns the stored events, in order. Each must be one.
+func Events(tb testing.TB, js jetstream.JetStream) (all []contracts.Event) {
+	tb.Helper()
+	for _, m := range Messages(tb, js, contracts.EventStream) {
+		ev, err := contracts.DecodeEvent(m.Subject, m.Data)
+		if err != nil {
+			tb.Fatal(err)
+		}
+		all = append(all, ev)
+	}
+	return all
+}
+
+// Truncate makes the event stream what it was after its first n messages, as a
+// backup or a server that lost power has it.
+func Truncate(tb testing.TB, js jetstream.JetStream, n uint64) {
+	tb.Helper()
+	ctx := tb.Context()
+	kept := Messages(tb, js, contracts.EventStream)
+	s, err := js.Stream(ctx, contracts.EventStream)
+	if err == nil {
+		err = js.DeleteStream(ctx, contracts.EventStream)
+	}
+	if err == nil {
+		_, err = js.CreateStream(ctx, s.CachedInfo().Config)
+	}
+	if err != nil {
+		tb.Fatal(err)
+	}
+	for _, m := range kept {
+		if m.Sequence > n {
+			break
+		}
+		if _, err := js.Publish(ctx, m.Subject, m.Data, jetstream.WithMsgID(m.Header.Get(jetstream.MsgIDHeader))); err != nil {
+			tb.Fatal(err)
+		}
+	}
+}

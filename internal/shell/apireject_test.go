@@ -213,18 +213,8 @@ func TestTooManyRequests(t *testing.T) {
 // rejections gives what was reported, in order.
 func rejections(t *testing.T, s *natstest.Server) []contracts.SystemRejectedData {
 	t.Helper()
-	js := natstest.JetStream(t, s.Connect(t))
-	stream, err := js.Stream(t.Context(), contracts.EventStream)
-	if err != nil {
-		t.Fatal(err)
-	}
 	var got []contracts.SystemRejectedData
-	state := stream.CachedInfo().State
-	for seq := max(state.FirstSeq, 1); seq <= state.LastSeq; seq++ {
-		msg, err := stream.GetMsg(t.Context(), seq)
-		if err != nil {
-			t.Fatal(err)
-		}
+	for _, msg := range natstest.Messages(t, natstest.JetStream(t, s.Connect(t)), contracts.EventStream) {
 		ev, err := contracts.DecodeEvent(msg.Subject, msg.Data)
 		if err != nil || ev.Type != contracts.SystemMessageRejected {
 			continue

@@ -53,25 +53,7 @@ func types(t *testing.T, s *natstest.Server) []string {
 // stored lists the stored events, in order.
 func stored(t *testing.T, s *natstest.Server) []contracts.Event {
 	t.Helper()
-	js := natstest.JetStream(t, s.Connect(t))
-	stream, err := js.Stream(t.Context(), contracts.EventStream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got []contracts.Event
-	info := stream.CachedInfo()
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
-		msg, err := stream.GetMsg(t.Context(), seq)
-		if err != nil {
-			t.Fatal(err)
-		}
-		ev, err := contracts.DecodeEvent(msg.Subject, msg.Data)
-		if err != nil {
-			t.Fatal(err)
-		}
-		got = append(got, ev)
-	}
-	return got
+	return natstest.Events(t, natstest.JetStream(t, s.Connect(t)))
 }
 
 func TestRunPublishesLifecycle(t *testing.T) {

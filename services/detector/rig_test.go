@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -164,26 +165,9 @@ func (r *rig) started(agent string, incarnation uint64, deadline time.Duration) 
 // events are those stored, of the detector only.
 func (r *rig) events() []contracts.Event {
 	r.t.Helper()
-	stream, err := natstest.JetStream(r.t, r.nc).Stream(r.t.Context(), contracts.EventStream)
-	if err != nil {
-		r.t.Fatal(err)
-	}
-	var all []contracts.Event
-	state := stream.CachedInfo().State
-	for seq := max(state.FirstSeq, 1); seq <= state.LastSeq; seq++ {
-		m, err := stream.GetMsg(r.t.Context(), seq)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		ev, err := contracts.DecodeEvent(m.Subject, m.Data)
-		if err != nil {
-			r.t.Fatal(err)
-		}
-		if strings.HasPrefix(ev.Source, "detector/") {
-			all = append(all, ev)
-		}
-	}
-	return all
+	return slices.DeleteFunc(natstest.Events(r.t, natstest.JetStream(r.t, r.nc)), func(ev contracts.Event) bool {
+		return !strings.HasPrefix(ev.Source, "detector/")
+	})
 }
 
 // story is what the detector said about an agent, in short.

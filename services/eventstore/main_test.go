@@ -220,19 +220,7 @@ func (w *world) value(name string) float64 {
 // dead lists the subjects and headers of the messages set aside.
 func (w *world) dead() []*jetstream.RawStreamMsg {
 	w.t.Helper()
-	s, err := w.env.JS.Stream(w.t.Context(), contracts.DeadStream)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	var out []*jetstream.RawStreamMsg
-	for seq := s.CachedInfo().State.FirstSeq; seq <= s.CachedInfo().State.LastSeq && seq > 0; seq++ {
-		m, err := s.GetMsg(w.t.Context(), seq)
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		out = append(out, m)
-	}
-	return out
+	return natstest.Messages(w.t, w.env.JS, contracts.DeadStream)
 }
 
 func code(err error) string {

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -34,7 +33,7 @@ supervision_tree:
 // configure asks for a configuration to be planned or applied.
 func (w *world) configure(verb string, req contracts.ConfigRequest) (contracts.ConfigPlan, error) {
 	w.t.Helper()
-	return shell.Call[contracts.ConfigPlan](w.t.Context(), w.nc, "smith.supervisor."+verb, req)
+	return ask[contracts.ConfigPlan](w, verb, req)
 }
 
 // apply applies a configuration and waits until what it began is over.
@@ -53,7 +52,7 @@ func (w *world) rolled() contracts.RollingView {
 	w.t.Helper()
 	for range 600 {
 		<-time.After(100 * time.Millisecond)
-		v, err := shell.Call[contracts.RollingView](w.t.Context(), w.nc, "smith.supervisor.rolling", contracts.RollingRequest{})
+		v, err := ask[contracts.RollingView](w, "rolling", contracts.RollingRequest{})
 		if err == nil && v.State != contracts.RollingOn {
 			w.settled()
 			return v
@@ -149,14 +148,14 @@ func TestApplyKeeps(t *testing.T) {
 		if err != nil {
 			t.Error(err)
 		}
-		v, err := shell.Call[contracts.RollingView](t.Context(), w.nc, "smith.supervisor.roll", contracts.RollRequest{Outdated: true, MaxUnavailable: 2})
+		v, err := ask[contracts.RollingView](w, "roll", contracts.RollRequest{Outdated: true, MaxUnavailable: 2})
 		if err != nil || v.State != contracts.RollingOn || v.Total != 2 {
 			t.Errorf("roll: %+v, %v", v, err)
 		}
 		w.rolled()
 		w.want("outdated", outdated(), "")
 		for _, bad := range []contracts.RollRequest{{Node: "nobody"}, {Node: "*"}, {MaxUnavailable: -1}} {
-			if v, err := shell.Call[contracts.RollingView](t.Context(), w.nc, "smith.supervisor.roll", bad); err == nil {
+			if v, err := ask[contracts.RollingView](w, "roll", bad); err == nil {
 				t.Errorf("%+v: %+v", bad, v)
 			}
 		}
@@ -178,7 +177,7 @@ func TestRollingRestartStops(t *testing.T) {
 		var v contracts.RollingView
 		for range 100 {
 			<-time.After(100 * time.Millisecond)
-			if v, err = shell.Call[contracts.RollingView](t.Context(), w.nc, "smith.supervisor.rolling", contracts.RollingRequest{}); err != nil || v.State != contracts.RollingOn {
+			if v, err = ask[contracts.RollingView](w, "rolling", contracts.RollingRequest{}); err != nil || v.State != contracts.RollingOn {
 				break
 			}
 		}
@@ -216,10 +215,7 @@ func TestStalePlan(t *testing.T) {
 		w.want("restart", w.refusal("restart", contracts.NodeRequest{Node: "same"}), "ok")
 		w.want("terminate", w.refusal("terminate", contracts.NodeRequest{Node: "a"}), "ok")
 		_, err = w.configure("apply", contracts.ConfigRequest{Config: fleet("y", "one"), Plan: plan.Plan})
-		var refused *shell.APIError
-		if !errors.As(err, &refused) || refused.Code != contracts.CodeConflict || !strings.Contains(refused.Message, "nothing is changed") {
-			t.Errorf("a stale plan: %v", err)
-		}
+		w.wantRefused("a stale plan", err, contracts.CodeConflict, "nothing is changed")
 		again, err := w.configure("plan", contracts.ConfigRequest{Config: fleet("y", "one")})
 		w.want("plan", summary(again), "a changed command: at its next start, b changed command: restarted")
 		if err != nil || again.Decision <= plan.Decision {

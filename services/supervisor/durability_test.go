@@ -134,11 +134,7 @@ func TestPausedSupervisorIsRefused(t *testing.T) {
 		w.want("it stands by, finds nobody else and reads the log anew", w.settled(), strings.Replace(threeGroupsUp, "a running 1", "a running 2", 1))
 		w.want("once", w.runner.takeLog(), "exit a 1, start a 2")
 		w.gapless()
-		stream, err := w.js.Stream(t.Context(), contracts.EventStream)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := stream.GetLastMsgForSubject(t.Context(), contracts.EventSubject(contracts.SystemHealthCheckFailed, "supervisor")); err != nil {
+		if _, err := w.events().GetLastMsgForSubject(t.Context(), contracts.EventSubject(contracts.SystemHealthCheckFailed, "supervisor")); err != nil {
 			t.Errorf("it did not report that it was superseded: %v", err)
 		}
 	})
@@ -171,11 +167,7 @@ func TestServerRestart(t *testing.T) {
 func TestDynamicChildrenAndConfiguration(t *testing.T) {
 	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		stop := w.up()
-		if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.add", contracts.AddRequest{
-			Parent: "all", Child: contracts.ChildSpec{Name: "h", Command: []string{"x"}},
-		}); err != nil {
-			t.Fatal(err)
-		}
+		w.order("add", contracts.AddRequest{Parent: "all", Child: contracts.ChildSpec{Name: "h", Command: []string{"x"}}})
 		stop()
 		w.runner.takeLog()
 		changed := newFile(t, strings.NewReplacer(
@@ -244,15 +236,9 @@ func TestDrainOnStop(t *testing.T) {
 // and is dealt with after it.
 func TestSuspensionLasts(t *testing.T) {
 	inWorld(t, threeGroups, func(t *testing.T, w *world) {
-		order := func(verb string) {
-			t.Helper()
-			if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor."+verb, contracts.NodeRequest{Node: "all"}); err != nil {
-				t.Fatal(err)
-			}
-		}
 		stop := w.up()
 		w.supervise("s2") // stands by
-		order("suspend")
+		w.order("suspend", contracts.NodeRequest{Node: "all"})
 		w.runner.takeLog()
 		w.runner.exit("c", 1)
 		<-time.After(time.Second)
@@ -261,7 +247,7 @@ func TestSuspensionLasts(t *testing.T) {
 		w.want("who decides", w.tree().Supervisor, "s2")
 		w.want("suspended", w.settled(), "root running, single running, a running 1, b running 1, all suspended, c failed 1, d running 1, rest running, e running 1, f running 1, g running 1")
 		w.want("done meanwhile", w.runner.takeLog(), "exit c 1")
-		order("resume")
+		w.order("resume", contracts.NodeRequest{Node: "all"})
 		w.want("resumed", w.settled(), strings.NewReplacer("c running 1", "c running 2", "d running 1", "d running 2").Replace(threeGroupsUp))
 		w.want("done", w.runner.takeLog(), "stop d 1, start c 2, start d 2")
 	})
@@ -271,15 +257,9 @@ func TestSuspensionLasts(t *testing.T) {
 // started anew, or an operator, brings it back.
 func TestDrainedTreeStaysDown(t *testing.T) {
 	inWorld(t, threeGroups, func(t *testing.T, w *world) {
-		order := func(verb string, req contracts.NodeRequest) {
-			t.Helper()
-			if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor."+verb, req); err != nil {
-				t.Fatal(err)
-			}
-		}
 		stop := w.up()
 		w.supervise("s2") // stands by
-		order("drain", contracts.NodeRequest{Reason: "maintenance"})
+		w.order("drain", contracts.NodeRequest{Reason: "maintenance"})
 		w.want("drained", string(w.tree().Root.Status), "stopped")
 		w.runner.takeLog()
 		stop()
@@ -287,7 +267,7 @@ func TestDrainedTreeStaysDown(t *testing.T) {
 		w.want("who decides", w.tree().Supervisor, "s2")
 		w.want("still down", string(w.tree().Root.Status), "stopped")
 		w.want("done", w.runner.takeLog(), "")
-		order("restart", contracts.NodeRequest{Node: "root"})
+		w.order("restart", contracts.NodeRequest{Node: "root"})
 		w.want("up", statusOnly(w.settled()), statusOnly(threeGroupsUp))
 	})
 }

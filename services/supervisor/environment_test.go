@@ -7,9 +7,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
-	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -17,7 +15,7 @@ const secret = "hunter2"
 
 func (w *world) addSecretive(parent, name string) error {
 	w.t.Helper()
-	_, err := shell.Call[contracts.OK](w.t.Context(), w.nc, "smith.supervisor.add", contracts.AddRequest{Parent: parent, Child: contracts.ChildSpec{
+	_, err := ask[contracts.OK](w, "add", contracts.AddRequest{Parent: parent, Child: contracts.ChildSpec{
 		Name: name, Command: []string{"x"}, Env: map[string]string{"TOKEN": secret, "PLACE": name},
 	}})
 	return err
@@ -27,17 +25,8 @@ func (w *world) addSecretive(parent, name string) error {
 // of another kind has the secret.
 func (w *world) kept() (environments int, elsewhere []string) {
 	w.t.Helper()
-	stream, err := w.js.Stream(w.t.Context(), "KV_"+contracts.StateBucket)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	info, err := stream.Info(w.t.Context(), jetstream.WithSubjectFilter(">"))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
-		msg, err := stream.GetMsg(w.t.Context(), seq)
-		if err != nil || !strings.Contains(string(msg.Data), secret) {
+	for _, msg := range natstest.Messages(w.t, w.js, "KV_"+contracts.StateBucket) {
+		if !strings.Contains(string(msg.Data), secret) {
 			continue
 		}
 		if strings.HasPrefix(msg.Subject, "$KV."+contracts.StateBucket+".environment.") {
@@ -52,13 +41,8 @@ func (w *world) kept() (environments int, elsewhere []string) {
 // logged tells where in the event stream the secret is.
 func (w *world) logged() (subjects []string) {
 	w.t.Helper()
-	stream, err := w.js.Stream(w.t.Context(), contracts.EventStream)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	state := stream.CachedInfo().State
-	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
-		if msg, err := stream.GetMsg(w.t.Context(), seq); err == nil && strings.Contains(string(msg.Data), secret) {
+	for _, msg := range natstest.Messages(w.t, w.js, contracts.EventStream) {
+		if strings.Contains(string(msg.Data), secret) {
 			subjects = append(subjects, msg.Subject)
 		}
 	}
@@ -124,9 +108,7 @@ func TestEnvironmentsOfAddedAgents(t *testing.T) {
 		hidden("after refusals", 1)
 		w.runner.exit("n", 1)
 		started("after refusals")
-		if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.remove", contracts.NodeRequest{Node: "n"}); err != nil {
-			t.Fatal(err)
-		}
+		w.order("remove", contracts.NodeRequest{Node: "n"})
 		hidden("after the removal", 0)
 	})
 }

@@ -8,6 +8,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -15,17 +16,8 @@ import (
 // stored gives the data of all events of a type.
 func stored[T any](w *world, t contracts.EventType) []T {
 	w.t.Helper()
-	stream, err := w.js.Stream(w.t.Context(), contracts.EventStream)
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	var out []T
-	state := stream.CachedInfo().State
-	for seq := state.FirstSeq; seq <= state.LastSeq; seq++ {
-		msg, err := stream.GetMsg(w.t.Context(), seq)
-		if err != nil {
-			w.t.Fatal(err)
-		}
+	for _, msg := range natstest.Messages(w.t, w.js, contracts.EventStream) {
 		ev, err := contracts.DecodeEvent(msg.Subject, msg.Data)
 		if err != nil || ev.Type != t {
 			continue // some of these tests store what is no event

@@ -132,7 +132,7 @@ func (w *world) tree() contracts.TreeReply {
 	var err error
 	for range 100 {
 		var reply contracts.TreeReply
-		if reply, err = shell.Call[contracts.TreeReply](w.t.Context(), w.nc, "smith.supervisor.tree", contracts.TreeRequest{}); err == nil {
+		if reply, err = ask[contracts.TreeReply](w, "tree", contracts.TreeRequest{}); err == nil {
 			return reply
 		}
 		<-time.After(100 * time.Millisecond)
@@ -200,23 +200,21 @@ func (w *world) wantSideBySide(what, got string, sequences ...string) {
 	}
 }
 
-// decisions reads every decision in the log.
-func (w *world) decisions() []contracts.DecisionsData {
+// events is the event stream as it is now.
+func (w *world) events() jetstream.Stream {
 	w.t.Helper()
 	stream, err := w.js.Stream(w.t.Context(), contracts.EventStream)
 	if err != nil {
 		w.t.Fatal(err)
 	}
-	info, err := stream.Info(w.t.Context())
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	return stream
+}
+
+// decisions reads every decision in the log.
+func (w *world) decisions() []contracts.DecisionsData {
+	w.t.Helper()
 	var out []contracts.DecisionsData
-	for seq := info.State.FirstSeq; seq <= info.State.LastSeq; seq++ {
-		msg, err := stream.GetMsg(w.t.Context(), seq)
-		if err != nil {
-			w.t.Fatal(err)
-		}
+	for _, msg := range natstest.Messages(w.t, w.js, contracts.EventStream) {
 		if !strings.HasPrefix(msg.Subject, "smith.event.tree.") {
 			continue
 		}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -67,11 +66,7 @@ func (w *world) until(want string) {
 
 func (w *world) proposals(req contracts.ProposalsRequest) contracts.ProposalsReply {
 	w.t.Helper()
-	reply, err := shell.Call[contracts.ProposalsReply](w.t.Context(), w.nc, "smith.supervisor.proposals", req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return reply
+	return must[contracts.ProposalsReply](w, "proposals", req)
 }
 
 const shadowFleet = `
@@ -250,11 +245,11 @@ func TestModeMistakes(t *testing.T) {
 			t.Errorf("decision %d follows %d", after, before)
 		}
 		for _, req := range []contracts.ProposalsRequest{{Limit: 1001}, {Limit: -1}} {
-			if _, err := shell.Call[contracts.ProposalsReply](t.Context(), w.nc, "smith.supervisor.proposals", req); err == nil {
+			if _, err := ask[contracts.ProposalsReply](w, "proposals", req); err == nil {
 				t.Errorf("%+v is taken", req)
 			}
 		}
-		if _, err := shell.Call[contracts.ProposalsReply](t.Context(), w.nc, "smith.supervisor.proposals", contracts.ProposalsRequest{Node: "nobody"}); err == nil {
+		if _, err := ask[contracts.ProposalsReply](w, "proposals", contracts.ProposalsRequest{Node: "nobody"}); err == nil {
 			t.Error("proposals about nobody")
 		}
 	})

@@ -1,7 +1,6 @@
 package supervisor
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,28 +8,19 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/natstest"
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 // treeAt asks for the tree as it was.
 func (w *world) treeAt(m contracts.Moment) contracts.TreeReply {
 	w.t.Helper()
-	reply, err := shell.Call[contracts.TreeReply](w.t.Context(), w.nc, "smith.supervisor.tree", contracts.TreeRequest{Moment: m})
-	if err != nil {
-		w.t.Fatalf("tree at %+v: %v", m, err)
-	}
-	return reply
+	return must[contracts.TreeReply](w, "tree", contracts.TreeRequest{Moment: m})
 }
 
 func (w *world) diff(from, to contracts.Moment) string {
 	w.t.Helper()
-	reply, err := shell.Call[contracts.DiffReply](w.t.Context(), w.nc, "smith.supervisor.diff", contracts.DiffRequest{From: from, To: to})
-	if err != nil {
-		w.t.Fatal(err)
-	}
 	var out []string
-	for _, n := range reply.Nodes {
+	for _, n := range must[contracts.DiffReply](w, "diff", contracts.DiffRequest{From: from, To: to}).Nodes {
 		s := n.Node + " " + n.Change
 		for _, f := range n.Fields {
 			if f.Field == "incarnation" || f.Field == "status" || f.Field == "restarts" {
@@ -112,11 +102,8 @@ func TestLookingBackTooFar(t *testing.T) {
 		w.settled()
 		refused := func(what, code, part, verb string, req any) {
 			t.Helper()
-			_, err := shell.Call[struct{}](t.Context(), w.nc, "smith.supervisor."+verb, req)
-			var no *shell.APIError
-			if !errors.As(err, &no) || no.Code != code || !strings.Contains(no.Message, part) {
-				t.Errorf("%s: %v; want %s and %q", what, err, code, part)
-			}
+			_, err := ask[struct{}](w, verb, req)
+			w.wantRefused(what, err, code, part)
 		}
 		refused("before the tree", contracts.CodeNotFound, "no decision by then", "tree", contracts.TreeRequest{Moment: at(before)})
 		refused("no such node", contracts.CodeNotFound, "had no node", "tree", contracts.TreeRequest{Node: "zzz", Moment: at(time.Now())})

@@ -6,7 +6,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -54,15 +53,11 @@ supervision_tree:
 		r2 := newRunner(t, w.server, "r2")
 		<-time.After(5 * time.Second)
 		w.runner.takeLog()
-		ask := func(req contracts.RebalanceRequest) contracts.RebalanceReply {
-			reply, err := shell.Call[contracts.RebalanceReply](t.Context(), w.nc, "smith.supervisor.rebalance", req)
-			if err != nil {
-				t.Fatal(err)
-			}
-			return reply
+		rebalance := func(req contracts.RebalanceRequest) contracts.RebalanceReply {
+			return must[contracts.RebalanceReply](w, "rebalance", req)
 		}
 		for _, dry := range []bool{true, false} {
-			reply := ask(contracts.RebalanceRequest{DryRun: dry})
+			reply := rebalance(contracts.RebalanceRequest{DryRun: dry})
 			if moves := fmt.Sprint(reply.Moves); moves != "[{w-4 r1 r2} {w-3 r1 r2}]" || dry != (reply.Rolling.State == contracts.RollingNone) {
 				t.Errorf("dry %v: %s, %+v", dry, moves, reply.Rolling)
 			}
@@ -71,7 +66,7 @@ supervision_tree:
 		w.want("where", w.where(), "w-1 running r1, w-2 running r1, w-3 running r2, w-4 running r2, fixed running r1")
 		w.want("stopped", w.runner.takeLog(), "stop w-3 1, stop w-4 1")
 		w.want("started", r2.takeLog(), "start w-3 2, start w-4 2")
-		if reply := ask(contracts.RebalanceRequest{}); len(reply.Moves) > 0 {
+		if reply := rebalance(contracts.RebalanceRequest{}); len(reply.Moves) > 0 {
 			t.Errorf("again: %+v", reply)
 		}
 		w.want("of nobody", w.refusal("rebalance", contracts.RebalanceRequest{Node: "nobody"}), "404")

@@ -6,18 +6,13 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 // take makes the log take no messages larger than some bytes; -1 ends that.
 func (w *world) take(most int32) {
 	w.t.Helper()
-	stream, err := w.js.Stream(w.t.Context(), contracts.EventStream)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	cfg := stream.CachedInfo().Config
+	cfg := w.events().CachedInfo().Config
 	cfg.MaxMsgSize, cfg.MaxAge = most, 0 // ages are not in virtual time
 	if _, err := w.js.UpdateStream(w.t.Context(), cfg); err != nil {
 		w.t.Fatal(err)
@@ -28,11 +23,8 @@ func (w *world) take(most int32) {
 func (w *world) cannotOrder() {
 	w.t.Helper()
 	order := contracts.NodeRequest{Node: "a", OrderOptions: contracts.OrderOptions{Wait: contracts.Duration(time.Second)}}
-	_, err := shell.Call[contracts.OrderReply](w.t.Context(), w.nc, "smith.supervisor.restart", order)
-	var refused *shell.APIError
-	if !errors.As(err, &refused) || refused.Code != contracts.CodeNotReady {
-		w.t.Errorf("answered %v", err)
-	}
+	_, err := ask[contracts.OrderReply](w, "restart", order)
+	w.wantRefused("restart", err, contracts.CodeNotReady, "")
 }
 
 // becomes waits until the supervisor is ready, or not, and returns how long that
@@ -97,11 +89,8 @@ func TestOrderWithoutLog(t *testing.T) {
 		stop := w.supervise("s1")
 		before := w.settled()
 		w.take(1)
-		_, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.restart", contracts.NodeRequest{Node: "a"})
-		var refused *shell.APIError
-		if !errors.As(err, &refused) || refused.Code != contracts.CodeNotReady || !strings.Contains(refused.Message, "look at the tree") {
-			t.Errorf("answered %v", err)
-		}
+		_, err := ask[contracts.OK](w, "restart", contracts.NodeRequest{Node: "a"})
+		w.wantRefused("restart", err, contracts.CodeNotReady, "look at the tree")
 		stop()
 		w.take(-1)
 		w.runner.takeLog()

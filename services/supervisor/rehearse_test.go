@@ -1,22 +1,16 @@
 package supervisor
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 func (w *world) rehearse(req contracts.RehearseRequest) contracts.RehearseReply {
 	w.t.Helper()
-	reply, err := shell.Call[contracts.RehearseReply](w.t.Context(), w.nc, "smith.supervisor.rehearse", req)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return reply
+	return must[contracts.RehearseReply](w, "rehearse", req)
 }
 
 // TestRehearsal lets a tree live through exits, verdicts, a group restart, an
@@ -37,10 +31,7 @@ func TestRehearsal(t *testing.T) {
 		<-time.After(40 * time.Second) // b cannot be verified
 		w.runner.set(func() { w.runner.mute["b"] = false })
 		w.settled()
-		if _, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor.add",
-			contracts.AddRequest{Parent: "single", Child: contracts.ChildSpec{Name: "later", Command: []string{"x"}}}); err != nil {
-			t.Fatal(err)
-		}
+		w.order("add", contracts.AddRequest{Parent: "single", Child: contracts.ChildSpec{Name: "later", Command: []string{"x"}}})
 		w.settled()
 		stop()
 		w.runner.exit("g", 1)
@@ -99,11 +90,8 @@ func TestRehearsalRefused(t *testing.T) {
 			{"what follows", contracts.CodeBadRequest, "use run or repeat", contracts.RehearseRequest{Config: threeGroups, Beyond: "hope"}},
 			{"an empty time", contracts.CodeBadRequest, "nothing was decided", contracts.RehearseRequest{Config: threeGroups, From: at(time.Now().Add(time.Hour))}},
 		} {
-			_, err := shell.Call[contracts.RehearseReply](t.Context(), w.nc, "smith.supervisor.rehearse", c.req)
-			var no *shell.APIError
-			if !errors.As(err, &no) || no.Code != c.code || !strings.Contains(no.Message, c.part) {
-				t.Errorf("%s: %v; want %s and %q", c.what, err, c.code, c.part)
-			}
+			_, err := ask[contracts.RehearseReply](w, "rehearse", c.req)
+			w.wantRefused(c.what, err, c.code, c.part)
 		}
 	})
 }

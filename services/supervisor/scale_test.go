@@ -1,30 +1,11 @@
 package supervisor
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
-
-// refusal asks for something and gives the code of the answer, "ok" if it was
-// done.
-func (w *world) refusal(verb string, req any) string {
-	w.t.Helper()
-	_, err := shell.Call[contracts.OK](w.t.Context(), w.nc, "smith.supervisor."+verb, req)
-	var refused *shell.APIError
-	switch {
-	case err == nil:
-		return "ok"
-	case errors.As(err, &refused):
-		w.t.Log(refused)
-		return refused.Code
-	}
-	w.t.Fatal(err)
-	return ""
-}
 
 func TestScaleAndMove(t *testing.T) {
 	inWorld(t, `

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -30,19 +29,19 @@ supervision_tree:
 		begin := time.Now()
 		order := contracts.NodeRequest{Node: "sup", OrderOptions: contracts.OrderOptions{Token: "order-1"}}
 		told := make(chan contracts.OrderReply, 1)
-		ask := func() {
-			reply, err := shell.Call[contracts.OrderReply](t.Context(), w.nc, "smith.supervisor.terminate", order)
+		terminate := func() {
+			reply, err := ask[contracts.OrderReply](w, "terminate", order)
 			if err != nil {
 				t.Error(err)
 			}
 			told <- reply
 		}
-		go ask()
+		go terminate()
 		<-time.After(6 * time.Second)
 		w.want("so far", w.runner.takeLog(), "stop d 1")
 		short := order
 		short.Wait = contracts.Duration(time.Second)
-		if reply, err := shell.Call[contracts.OrderReply](t.Context(), w.nc, "smith.supervisor.terminate", short); err != nil || !reply.UnderWay || reply.Left != 3 || reply.Status != contracts.NodeStopping {
+		if reply, err := ask[contracts.OrderReply](w, "terminate", short); err != nil || !reply.UnderWay || reply.Left != 3 || reply.Status != contracts.NodeStopping {
 			t.Errorf("after 7 s: %+v, %v", reply, err)
 		}
 		stop()
@@ -50,7 +49,7 @@ supervision_tree:
 			t.Errorf("answered %+v", reply)
 		}
 		w.supervise("s2")
-		go ask() // the successor knows the order by its token
+		go terminate() // the successor knows the order by its token
 		w.want("it is down", w.settled(), "root running, sup stopped, a stopped 1, b stopped 1, c stopped 1, d stopped 1")
 		w.want("in the end", w.runner.takeLog(), "stop c 1, kill b 1, kill a 1")
 		if took := time.Since(begin); took > 15*time.Second {
@@ -59,7 +58,7 @@ supervision_tree:
 		if reply := <-told; !reply.OK || reply.UnderWay {
 			t.Errorf("the successor answered %+v", reply)
 		}
-		ask()
+		terminate()
 		if reply := <-told; !reply.OK || reply.UnderWay {
 			t.Errorf("asked again when it was over: %+v", reply)
 		}

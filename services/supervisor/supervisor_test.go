@@ -1,12 +1,10 @@
 package supervisor
 
 import (
-	"errors"
 	"strings"
 	"testing"
 	"time"
 
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -143,22 +141,13 @@ supervision_tree:
 
 func (w *world) wantFailure(agent string, reason contracts.FailureReason) {
 	w.t.Helper()
-	stream, err := w.js.Stream(w.t.Context(), contracts.EventStream)
-	if err != nil {
-		w.t.Fatal(err)
+	var last contracts.FailureReason
+	for _, failed := range stored[contracts.AgentFailedData](w, contracts.AgentFailed) {
+		if failed.Agent == agent {
+			last = failed.Reason
+		}
 	}
-	msg, err := stream.GetLastMsgForSubject(w.t.Context(), contracts.EventSubject(contracts.AgentFailed, agent))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	ev, err := contracts.DecodeEvent(msg.Subject, msg.Data)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	d, err := contracts.DecodeData[contracts.AgentFailedData](ev)
-	if err != nil || d.Reason != reason {
-		w.t.Errorf("failure of %s: reason %q, %v; want %q", agent, d.Reason, err, reason)
-	}
+	w.want("failure of "+agent, string(last), string(reason))
 }
 
 func TestSlowStopDelaysNobodyElse(t *testing.T) {
@@ -179,19 +168,8 @@ func TestSlowStopDelaysNobodyElse(t *testing.T) {
 func TestAPI(t *testing.T) {
 	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		w.up()
-		call := func(verb string, req any) string {
-			_, err := shell.Call[contracts.OK](t.Context(), w.nc, "smith.supervisor."+verb, req)
-			var refusal *shell.APIError
-			if errors.As(err, &refusal) {
-				return refusal.Code
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
-			return "ok"
-		}
 		add := func(parent string, c contracts.ChildSpec) string {
-			return call("add", contracts.AddRequest{Parent: parent, Child: c})
+			return w.refusal("add", contracts.AddRequest{Parent: parent, Child: c})
 		}
 		w.runner.broken["n2"] = true
 		for _, c := range []struct{ what, got, want string }{
@@ -203,37 +181,37 @@ func TestAPI(t *testing.T) {
 			{"add without command", add("single", contracts.ChildSpec{Name: "n3"}), "400"},
 			{"add unknown policy", add("single", contracts.ChildSpec{Name: "n3", Command: []string{"x"}, Policy: "nope"}), "400"},
 			{"add bad restart", add("single", contracts.ChildSpec{Name: "n3", Command: []string{"x"}, Restart: "maybe"}), "400"},
-			{"restart", call("restart", contracts.NodeRequest{Node: "a"}), "ok"},
-			{"terminate", call("terminate", contracts.NodeRequest{Node: "b"}), "ok"},
-			{"restart nobody", call("restart", contracts.NodeRequest{Node: "nobody"}), "404"},
-			{"restart with a bad token", call("restart", contracts.NodeRequest{Node: "a", OrderOptions: contracts.OrderOptions{Token: "a b"}}), "400"},
-			{"restart with too much patience", call("restart", contracts.NodeRequest{Node: "a", OrderOptions: contracts.OrderOptions{Wait: contracts.Duration(time.Minute)}}), "400"},
-			{"restart bad name", call("restart", contracts.NodeRequest{Node: "a.b"}), "400"},
-			{"restart a supervisor", call("restart", contracts.NodeRequest{Node: "all"}), "ok"},
-			{"suspend", call("suspend", contracts.NodeRequest{Node: "rest"}), "ok"},
-			{"suspend an agent", call("suspend", contracts.NodeRequest{Node: "a"}), "400"},
-			{"resume", call("resume", contracts.NodeRequest{Node: "rest"}), "ok"},
-			{"remove", call("remove", contracts.NodeRequest{Node: "n1"}), "ok"},
-			{"remove root", call("remove", contracts.NodeRequest{Node: "root"}), "400"},
-			{"remove again", call("remove", contracts.NodeRequest{Node: "n1"}), "404"},
-			{"tree of nobody", call("tree", contracts.TreeRequest{Node: "nobody"}), "404"},
-			{"status of nobody", call("status", contracts.NodeRequest{Node: "nobody"}), "404"},
-			{"suspend nobody", call("suspend", contracts.NodeRequest{Node: "nobody"}), "404"},
-			{"scale nobody", call("scale", contracts.ScaleRequest{Template: "nobody", Count: 2}), "404"},
-			{"move to nobody", call("move", contracts.MoveRequest{Node: "a", Parent: "nobody"}), "404"},
-			{"move below itself", call("move", contracts.MoveRequest{Node: "all", Parent: "all"}), "400"},
-			{"not JSON", call("add", "what"), "400"},
+			{"restart", w.refusal("restart", contracts.NodeRequest{Node: "a"}), "ok"},
+			{"terminate", w.refusal("terminate", contracts.NodeRequest{Node: "b"}), "ok"},
+			{"restart nobody", w.refusal("restart", contracts.NodeRequest{Node: "nobody"}), "404"},
+			{"restart with a bad token", w.refusal("restart", contracts.NodeRequest{Node: "a", OrderOptions: contracts.OrderOptions{Token: "a b"}}), "400"},
+			{"restart with too much patience", w.refusal("restart", contracts.NodeRequest{Node: "a", OrderOptions: contracts.OrderOptions{Wait: contracts.Duration(time.Minute)}}), "400"},
+			{"restart bad name", w.refusal("restart", contracts.NodeRequest{Node: "a.b"}), "400"},
+			{"restart a supervisor", w.refusal("restart", contracts.NodeRequest{Node: "all"}), "ok"},
+			{"suspend", w.refusal("suspend", contracts.NodeRequest{Node: "rest"}), "ok"},
+			{"suspend an agent", w.refusal("suspend", contracts.NodeRequest{Node: "a"}), "400"},
+			{"resume", w.refusal("resume", contracts.NodeRequest{Node: "rest"}), "ok"},
+			{"remove", w.refusal("remove", contracts.NodeRequest{Node: "n1"}), "ok"},
+			{"remove root", w.refusal("remove", contracts.NodeRequest{Node: "root"}), "400"},
+			{"remove again", w.refusal("remove", contracts.NodeRequest{Node: "n1"}), "404"},
+			{"tree of nobody", w.refusal("tree", contracts.TreeRequest{Node: "nobody"}), "404"},
+			{"status of nobody", w.refusal("status", contracts.NodeRequest{Node: "nobody"}), "404"},
+			{"suspend nobody", w.refusal("suspend", contracts.NodeRequest{Node: "nobody"}), "404"},
+			{"scale nobody", w.refusal("scale", contracts.ScaleRequest{Template: "nobody", Count: 2}), "404"},
+			{"move to nobody", w.refusal("move", contracts.MoveRequest{Node: "a", Parent: "nobody"}), "404"},
+			{"move below itself", w.refusal("move", contracts.MoveRequest{Node: "all", Parent: "all"}), "400"},
+			{"not JSON", w.refusal("add", "what"), "400"},
 		} {
 			w.want(c.what, c.got, c.want)
 		}
 		w.want("tree", w.settled(), "root running, single running, a running 2, b stopped 1, all running, c running 2, d running 2, rest running, e running 1, f running 1, g running 1")
 		w.want("done", w.runner.takeLog(), "start n1 1, broken n2, stop a 1, start a 2, stop b 1, stop d 1, stop c 1, start c 2, start d 2, stop n1 1")
 
-		runners, err := shell.Call[contracts.RunnersReply](t.Context(), w.nc, "smith.supervisor.runners", struct{}{})
+		runners, err := ask[contracts.RunnersReply](w, "runners", struct{}{})
 		if err != nil || len(runners.Runners) != 1 || runners.Runners[0].Runner != "r1" || !runners.Runners[0].Available || runners.Runners[0].Session != "s" {
 			t.Errorf("runners: %+v, %v", runners, err)
 		}
-		w.want("drain", call("drain", contracts.NodeRequest{}), "ok")
+		w.want("drain", w.refusal("drain", contracts.NodeRequest{}), "ok")
 		w.wantSideBySide("drained", w.runner.takeLog(), "stop a 2", "stop d 2, stop c 2", "stop g 1, stop f 1, stop e 1")
 		w.want("status of a drained tree", string(w.tree().Root.Status), "stopped")
 	})

@@ -1,11 +1,9 @@
 package supervisor
 
 import (
-	"errors"
 	"strings"
 	"testing"
 
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -15,23 +13,19 @@ func TestWhy(t *testing.T) {
 	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		w.up()
 		why := func(node string) (contracts.Diagnosis, error) {
-			return shell.Call[contracts.Diagnosis](t.Context(), w.nc, "smith.supervisor.why", contracts.NodeRequest{Node: node})
+			return ask[contracts.Diagnosis](w, "why", contracts.NodeRequest{Node: node})
 		}
 		d, err := why("a")
 		if err != nil || d.State != contracts.StateRunning || d.Node.Name != "a" || d.Tree != "main" || d.Supervisor == "" || d.Cause == "" {
 			t.Errorf("%+v, %v", d, err)
 		}
 		for node, want := range map[string]string{"aa": "the nearest names are a", "no such": "node", "": "node"} {
-			var refused *shell.APIError
-			if _, err := why(node); !errors.As(err, &refused) || !strings.Contains(refused.Message, want) {
-				t.Errorf("%q: %v, want %q", node, err, want)
-			}
+			_, err := why(node)
+			w.wantRefused("why "+node, err, "", want)
 		}
 		by := &contracts.Operator{User: "ada", Host: strings.Repeat("x", 200)}
 		req := contracts.NodeRequest{Node: "a", Reason: "too hot", OrderOptions: contracts.OrderOptions{By: by}}
-		if _, err := shell.Call[contracts.OrderReply](t.Context(), w.nc, "smith.supervisor.terminate", req); err != nil {
-			t.Fatal(err)
-		}
+		w.order("terminate", req)
 		if d, err = why("a"); err != nil || d.State != contracts.StateTerminated {
 			t.Fatalf("%+v, %v", d, err)
 		}

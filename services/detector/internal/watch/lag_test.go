@@ -100,19 +100,7 @@ func (d *tired) beat(name string, every time.Duration) (stop func()) {
 // told lists what the detector published of some types.
 func (d *tired) told(types ...contracts.EventType) (lines []string) {
 	d.t.Helper()
-	stream, err := natstest.JetStream(d.t, d.publish).Stream(d.t.Context(), contracts.EventStream)
-	if err != nil {
-		d.t.Fatal(err)
-	}
-	for seq := uint64(1); seq <= stream.CachedInfo().State.LastSeq; seq++ {
-		m, err := stream.GetMsg(d.t.Context(), seq)
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		ev, err := contracts.DecodeEvent(m.Subject, m.Data)
-		if err != nil {
-			d.t.Fatal(err)
-		}
+	for _, ev := range natstest.Events(d.t, natstest.JetStream(d.t, d.publish)) {
 		if !slices.Contains(types, ev.Type) {
 			continue
 		}

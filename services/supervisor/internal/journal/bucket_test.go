@@ -26,9 +26,7 @@ func TestSnapshotsAreGuarded(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := grown(0, 3)
-		if err := j.put(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
+		j.mustPut(t, d)
 		js.Silence(true)
 		before := js.Asked()
 		for range 10 {
@@ -60,12 +58,8 @@ func TestSnapshotIsWaitedFor(t *testing.T) {
 		s := natstest.Start(t)
 		first, env := open(t, s, "s1")
 		d := grown(0, 3)
-		if err := first.put(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
-		if err := first.Save(t.Context(), fold(d), d.Cursor); err != nil {
-			t.Fatal(err)
-		}
+		first.mustPut(t, d)
+		first.mustSave(t, fold(d), d.Cursor)
 		js := s.Mutable(t, env.NC)
 		env.JS = js
 		guards := Guards{Log: shell.NewGuard(env, nil, "eventstore"), State: shell.NewGuard(env, nil, "state_store")}
@@ -109,9 +103,7 @@ func TestStandingIsGuarded(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := j.put(t.Context(), grown(0, 1)); err != nil {
-			t.Fatal(err)
-		}
+		j.mustPut(t, grown(0, 1))
 		js.Silence(true)
 		before := js.Asked()
 		answer := make(chan error)
@@ -140,9 +132,7 @@ func TestOutageOpensNoBreaker(t *testing.T) {
 		s := natstest.Start(t)
 		j, env := open(t, s, "s1")
 		d := grown(0, 1)
-		if err := j.put(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
+		j.mustPut(t, d)
 		s.Down()
 		for env.NC.IsConnected() {
 			<-time.After(time.Millisecond)

@@ -42,10 +42,39 @@ func open(t *testing.T, s *natstest.Server, instance string) (*Journal, shell.En
 	return j, env
 }
 
+// inJournal runs a parallel test in virtual time, with a server and the journal of
+// supervisor a, which has read the log.
+func inJournal(t *testing.T, test func(t *testing.T, s *natstest.Server, j *Journal)) {
+	t.Helper()
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		j, _ := open(t, s, "a")
+		j.mustLoad(t)
+		test(t, s, j)
+	})
+}
+
 // put appends a decision as the tree's next.
 func (j *Journal) put(ctx context.Context, d *decisionlog.Decision) error {
 	d.Number = j.Number() + 1
 	return j.Append(ctx, d)
+}
+
+func (j *Journal) mustPut(t *testing.T, ds ...*decisionlog.Decision) {
+	t.Helper()
+	for _, d := range ds {
+		if err := j.put(t.Context(), d); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+func (j *Journal) mustSave(t *testing.T, s tree.Snapshot, cursor uint64) {
+	t.Helper()
+	if err := j.Save(t.Context(), s, cursor); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // grown gives a decision that adds n agents, and a root the first time.
@@ -99,11 +128,7 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 			t.Fatal("a new tree is not fresh")
 		}
 		small, large := grown(0, 10), grown(10, 1000)
-		for _, d := range []*decisionlog.Decision{small, large} {
-			if err := j.put(t.Context(), d); err != nil {
-				t.Fatal(err)
-			}
-		}
+		j.mustPut(t, small, large)
 		if j.Number() != 2 || j.Sequence() < 4 {
 			t.Errorf("decision %d at %d; a large one takes several messages", j.Number(), j.Sequence())
 		}
@@ -142,9 +167,7 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 			t.Errorf("a decision that was cut off counts: cursor %d, decision %d", st.Cursor, again.Number())
 		}
 		next := grown(9000, 1)
-		if err := again.put(t.Context(), next); err != nil {
-			t.Fatal(err)
-		}
+		again.mustPut(t, next)
 		third, _ := open(t, s, "s3")
 		if diff := cmp.Diff(fold(small, large, next), third.mustLoad(t).Tree, cmpopts.EquateEmpty()); diff != "" {
 			t.Errorf("after it (-want +got):\n%.2000s", diff)
@@ -160,9 +183,7 @@ func TestFence(t *testing.T) {
 		b, _ := open(t, s, "b")
 		a.mustLoad(t)
 		b.mustLoad(t)
-		if err := a.put(t.Context(), grown(0, 1)); err != nil {
-			t.Fatal(err)
-		}
+		a.mustPut(t, grown(0, 1))
 		if err := b.put(t.Context(), grown(0, 1)); !errors.Is(err, ErrSuperseded) {
 			t.Fatalf("a stale append gives %v", err)
 		}
@@ -170,9 +191,7 @@ func TestFence(t *testing.T) {
 			t.Errorf("b takes itself for current: %v", err)
 		}
 		b.mustLoad(t)
-		if err := b.put(t.Context(), grown(1, 1)); err != nil {
-			t.Fatal(err)
-		}
+		b.mustPut(t, grown(1, 1))
 		if err := a.put(t.Context(), grown(1, 1)); !errors.Is(err, ErrSuperseded) {
 			t.Fatalf("now a is stale, and gets %v", err)
 		}
@@ -181,15 +200,9 @@ func TestFence(t *testing.T) {
 
 // TestLostAnswer repeats a message that is in the log already.
 func TestLostAnswer(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, _ := open(t, s, "a")
-		j.mustLoad(t)
+	inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
 		d := grown(0, 1)
-		if err := j.put(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
+		j.mustPut(t, d)
 		seq := j.Sequence()
 		for _, wait := range []time.Duration{0, contracts.DedupWindow + time.Minute} {
 			<-time.After(wait)
@@ -207,19 +220,11 @@ func TestLostAnswer(t *testing.T) {
 // TestExpiredLog lets the log forget everything, as it does with a tree in
 // which nothing happened for longer than events are kept.
 func TestExpiredLog(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, env := open(t, s, "a")
-		j.mustLoad(t)
+	inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
 		d := grown(0, 3)
-		if err := j.put(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
-		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
-			t.Fatal(err)
-		}
-		natstest.Streams(t, env.JS) // expires all, see open
+		j.mustPut(t, d)
+		j.mustSave(t, fold(d), d.Cursor)
+		natstest.Streams(t, j.env.JS) // expires all, see open
 		if last, err := j.lastMessage(t.Context()); last != nil || err != nil {
 			t.Fatalf("the log still has %v, %v", last, err)
 		}
@@ -227,7 +232,7 @@ func TestExpiredLog(t *testing.T) {
 		if err := j.put(t.Context(), more); err != nil {
 			t.Fatalf("a decision after a long silence: %v", err)
 		}
-		natstest.Streams(t, env.JS)
+		natstest.Streams(t, j.env.JS)
 		again, _ := open(t, s, "b")
 		st := again.mustLoad(t)
 		if len(st.Tree.Nodes) != 4 || st.Fresh {
@@ -240,11 +245,7 @@ func TestExpiredLog(t *testing.T) {
 }
 
 func TestAppendEndsWithItsContext(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, _ := open(t, s, "a")
-		j.mustLoad(t)
+	inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
 		s.Down()
 		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
 		defer cancel()

@@ -11,26 +11,15 @@ import (
 // TestForgottenDecisions: a log that has forgotten decisions which the snapshot
 // lacks still gives a sound tree, and says how many are missing.
 func TestForgottenDecisions(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, env := open(t, s, "s1")
-		j.mustLoad(t)
-		put := func(first, n int) {
-			if err := j.put(t.Context(), grown(first, n)); err != nil {
-				t.Fatal(err)
-			}
-		}
-		put(0, 2)
-		put(2, 1)
-		put(3, 1)
-		stream, err := env.JS.Stream(t.Context(), contracts.EventStream)
+	inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
+		j.mustPut(t, grown(0, 2), grown(2, 1), grown(3, 1))
+		stream, err := j.env.JS.Stream(t.Context(), contracts.EventStream)
 		if err != nil {
 			t.Fatal(err)
 		}
 		cfg := stream.CachedInfo().Config
 		cfg.MaxMsgs, cfg.MaxAge = 1, 0 // ages are not in virtual time
-		if _, err := env.JS.UpdateStream(t.Context(), cfg); err != nil {
+		if _, err := j.env.JS.UpdateStream(t.Context(), cfg); err != nil {
 			t.Fatal(err)
 		}
 		log, err := j.Retention(t.Context())

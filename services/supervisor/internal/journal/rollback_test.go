@@ -5,42 +5,10 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/internal/natstest"
-	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 )
-
-// rollBack makes the event stream what it was after its first messages; the
-// snapshots, which are elsewhere, stay.
-func rollBack(t *testing.T, js jetstream.JetStream, keep uint64) {
-	t.Helper()
-	stream, err := js.Stream(t.Context(), contracts.EventStream)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var kept []*jetstream.RawStreamMsg
-	for seq := uint64(1); seq <= keep; seq++ {
-		msg, err := stream.GetMsg(t.Context(), seq)
-		if err != nil {
-			t.Fatal(err)
-		}
-		kept = append(kept, msg)
-	}
-	cfg := stream.CachedInfo().Config
-	if err := js.DeleteStream(t.Context(), contracts.EventStream); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
-		t.Fatal(err)
-	}
-	for _, m := range kept {
-		if _, err := js.Publish(t.Context(), m.Subject, m.Data, jetstream.WithMsgID(m.Header.Get(jetstream.MsgIDHeader))); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // A log that lost its tail, or all, has no say over a later snapshot, and what
 // is decided from then on is not taken for what the snapshot has.
@@ -48,24 +16,17 @@ func TestTheLogIsOlderThanTheSnapshot(t *testing.T) {
 	t.Parallel()
 	for name, keep := range map[string]uint64{"tail lost": 1, "emptied": 0} {
 		t.Run(name, func(t *testing.T) {
-			natstest.Bubble(t, func(t *testing.T) {
-				s := natstest.Start(t)
-				j, env := open(t, s, "s1")
-				j.mustLoad(t)
+			inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
 				before := []*decisionlog.Decision{grown(0, 3), grown(3, 3), grown(6, 3)}
 				for i, d := range before {
 					d.Cursor = uint64(i)
-					if err := j.put(t.Context(), d); err != nil {
-						t.Fatal(err)
-					}
+					j.mustPut(t, d)
 				}
-				if err := j.Save(t.Context(), fold(before...), 3); err != nil {
-					t.Fatal(err)
-				}
+				j.mustSave(t, fold(before...), 3)
 				if ok, err := j.Current(t.Context(), 0); !ok || err != nil {
 					t.Fatalf("current: %t, %v", ok, err)
 				}
-				rollBack(t, env.JS, keep)
+				natstest.Truncate(t, j.env.JS, keep)
 				if ok, err := j.Current(t.Context(), 0); ok || err != nil {
 					t.Errorf("whoever decided does not notice: %t, %v", ok, err)
 				}
@@ -96,9 +57,7 @@ func TestTheLogIsOlderThanTheSnapshot(t *testing.T) {
 				if diff := cmp.Diff(fold(append(before, after)...), st.Tree, cmpopts.EquateEmpty()); diff != "" || third.Number() != 41 {
 					t.Errorf("decision %d, tree (-want +got):\n%.2000s", third.Number(), diff)
 				}
-				if err := third.put(t.Context(), grown(10, 1)); err != nil {
-					t.Fatal(err)
-				}
+				third.mustPut(t, grown(10, 1))
 				var numbers []uint64
 				err := third.ReadPast(t.Context(), 0, func(d *decisionlog.Decision) (bool, error) {
 					if d.Number == 41 && d.Before() != 3 || d.Number == 42 && d.Before() != 41 {

@@ -24,25 +24,15 @@ import (
 )
 
 func TestSnapshotInParts(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, _ := open(t, s, "a")
-		j.mustLoad(t)
+	inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
 		d := grown(0, 10)
 		for i := range d.Changes {
 			d.Changes[i].State.Why = noise(t, 90_000)
 		}
-		if err := j.put(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
+		j.mustPut(t, d)
 		for range 2 {
-			if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
-				t.Fatal(err)
-			}
-			if err := j.put(t.Context(), &decisionlog.Decision{ID: uuid.NewString(), Type: contracts.TreeDecided, At: tree.Instant(time.Now().UnixNano()), Cursor: d.Cursor}); err != nil {
-				t.Fatal(err)
-			}
+			j.mustSave(t, fold(d), d.Cursor)
+			j.mustPut(t, &decisionlog.Decision{ID: uuid.NewString(), Type: contracts.TreeDecided, At: tree.Instant(time.Now().UnixNano()), Cursor: d.Cursor})
 		}
 		again, _ := open(t, s, "b")
 		st := again.mustLoad(t)
@@ -59,16 +49,10 @@ func TestSnapshotInParts(t *testing.T) {
 // with a later snapshot. Those of one that somebody is about to store stay, and
 // so do other trees'.
 func TestInterruptedSnapshot(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, _ := open(t, s, "a")
-		j.mustLoad(t)
+	inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
 		d := grown(0, 3)
 		d.Changes[1].State.Why, d.Changes[2].State.Why = noise(t, 300_000), noise(t, 300_000)
-		if err := j.put(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
+		j.mustPut(t, d)
 		killed := j.Saving(fold(d), d.Cursor)
 		if err := killed.pack(&partWriter{ctx: t.Context(), s: killed}); err != nil || killed.parts == 0 {
 			t.Fatalf("%d parts, %v", killed.parts, err)
@@ -80,9 +64,7 @@ func TestInterruptedSnapshot(t *testing.T) {
 		}
 		successor, _ := open(t, s, "b")
 		successor.mustLoad(t)
-		if err := successor.put(t.Context(), grown(3, 1)); err != nil {
-			t.Fatal(err)
-		}
+		successor.mustPut(t, grown(3, 1))
 		saving := successor.Saving(fold(d), d.Cursor)
 		for range 2 {
 			if err := errors.Join(saving.Store(t.Context()), saving.Sweep(t.Context())); err != nil {
@@ -122,11 +104,7 @@ func (m *meddled) Get(ctx context.Context, key string) (jetstream.KeyValueEntry,
 // TestSnapshotReplacedWhileRead: whoever reads a snapshot while a later one takes
 // its place reads the later one.
 func TestSnapshotReplacedWhileRead(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, _ := open(t, s, "a")
-		j.mustLoad(t)
+	inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
 		d := grown(0, 3)
 		d.Changes[1].State.Why, d.Changes[2].State.Why = noise(t, 300_000), noise(t, 300_000)
 		save := func(d *decisionlog.Decision, all tree.Snapshot) {
@@ -158,18 +136,10 @@ func noise(t *testing.T, bytes int) string {
 
 // TestCorruptSnapshot: the tree is rebuilt from the log, and that is said.
 func TestCorruptSnapshot(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, _ := open(t, s, "a")
-		j.mustLoad(t)
+	inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
 		d := grown(0, 10)
-		if err := j.put(t.Context(), d); err != nil {
-			t.Fatal(err)
-		}
-		if err := j.Save(t.Context(), fold(d), d.Cursor); err != nil {
-			t.Fatal(err)
-		}
+		j.mustPut(t, d)
+		j.mustSave(t, fold(d), d.Cursor)
 		whole, err := j.bucket.kv.Get(t.Context(), contracts.TreeStateKey("main"))
 		if err != nil {
 			t.Fatal(err)

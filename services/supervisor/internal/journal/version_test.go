@@ -18,11 +18,7 @@ import (
 // in the present form, and those of a newer one are refused with the form that
 // it takes to read them, rather than left out.
 func TestVersions(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		j, env := open(t, s, "a")
-		j.mustLoad(t)
+	inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
 		tell := func(number uint64, version int) {
 			t.Helper()
 			raw, err := json.Marshal(contracts.DecisionsData{Tree: "main", Number: number, Version: version, Changes: map[string]json.RawMessage{
@@ -32,11 +28,11 @@ func TestVersions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ev, err := env.Event(contracts.TreeDecided, "main").JSON(raw).Build()
+			ev, err := j.env.Event(contracts.TreeDecided, "main").JSON(raw).Build()
 			if err != nil {
 				t.Fatal(err)
 			}
-			if _, err := shell.PublishEvent(t.Context(), env.JS, ev); err != nil {
+			if _, err := shell.PublishEvent(t.Context(), j.env.JS, ev); err != nil {
 				t.Fatal(err)
 			}
 		}

@@ -30,6 +30,23 @@ func newWorld(t *testing.T) *world {
 	return &world{t, s}
 }
 
+// inWorld runs a parallel test in virtual time.
+func inWorld(t *testing.T, test func(t *testing.T, w *world)) {
+	t.Helper()
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) { test(t, newWorld(t)) })
+}
+
+// contest runs a test of two supervisors of one tree.
+func contest(t *testing.T, test func(t *testing.T, w *world, a, b *Lease)) {
+	t.Helper()
+	inWorld(t, func(t *testing.T, w *world) {
+		a, _ := w.open("a", "main")
+		b, _ := w.open("b", "main")
+		test(t, w, a, b)
+	})
+}
+
 // open gives the lease as a supervisor sees it that has a connection of its own.
 func (w *world) open(name, tree string) (*Lease, *nats.Conn) {
 	w.t.Helper()
@@ -67,9 +84,7 @@ func (w *world) acquire(l *Lease) (term *Term, end func()) {
 }
 
 func TestOneOfManyHasIt(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t)
+	inWorld(t, func(t *testing.T, w *world) {
 		ctx, cancel := context.WithCancel(t.Context())
 		type got struct {
 			name string
@@ -130,11 +145,7 @@ func TestOneOfManyHasIt(t *testing.T) {
 
 // A holder that stood still, as after SIGSTOP, finds out by itself.
 func TestWhoeverStoodStillFindsOut(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t)
-		a, _ := w.open("a", "main")
-		b, _ := w.open("b", "main")
+	contest(t, func(t *testing.T, w *world, a, b *Lease) {
 		term, stop := w.acquire(a)
 		stop()
 		other, _ := w.acquire(b)
@@ -157,11 +168,7 @@ func TestWhoeverStoodStillFindsOut(t *testing.T) {
 // A renewal that was stored and whose answer did not come does not keep its holder
 // from giving the lease up.
 func TestReleaseAmidARenewal(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t)
-		a, _ := w.open("a", "main")
-		b, _ := w.open("b", "main")
+	contest(t, func(t *testing.T, w *world, a, b *Lease) {
 		term, stop := w.acquire(a)
 		stop()
 		if _, err := a.write(t.Context(), term.rec, term.revision); err != nil {
@@ -178,9 +185,7 @@ func TestReleaseAmidARenewal(t *testing.T) {
 
 // Standing still alone costs nothing, nor does a new bucket or an outage of NATS.
 func TestNobodyElseWantsIt(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t)
+	inWorld(t, func(t *testing.T, w *world) {
 		a, nc := w.open("a", "main")
 		term, stop := w.acquire(a)
 		stop()
@@ -222,11 +227,7 @@ func TestNobodyElseWantsIt(t *testing.T) {
 }
 
 func TestWhoeverHangsLosesIt(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t)
-		a, _ := w.open("a", "main")
-		b, _ := w.open("b", "main")
+	contest(t, func(t *testing.T, w *world, a, b *Lease) {
 		term, err := a.Acquire(t.Context(), func(string) {})
 		if err != nil {
 			t.Fatal(err)
@@ -252,9 +253,7 @@ func TestWhoeverHangsLosesIt(t *testing.T) {
 // An account has one tree: another's supervisor says so. One that is gone is no
 // obstacle.
 func TestOneTreeToAnAccount(t *testing.T) {
-	t.Parallel()
-	natstest.Bubble(t, func(t *testing.T) {
-		w := newWorld(t)
+	inWorld(t, func(t *testing.T, w *world) {
 		a, _ := w.open("a", "main")
 		b, _ := w.open("b", "second")
 		_, end := w.acquire(a)
