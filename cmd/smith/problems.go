@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -58,16 +59,22 @@ func (a *app) printProblems(tree contracts.TreeReply, found []contracts.NodeView
 		if n.Outdated {
 			reason = join(reason, "it does not run as specified now")
 		}
-		if n.Until != nil {
-			reason = join(reason, "until "+n.Until.Local().Format("15:04:05"))
-		}
-		rows = append(rows, []string{n.Name, string(n.Status), dash(n.Runner), clip(dash(reason), 44)})
+		rows = append(rows, []string{n.Name, string(n.Status), dash(n.Runner), dash(withUntil(reason, n.Until, 44))})
 	}
 	if err := a.table([]string{"NODE", "STATUS", "RUNNER", "REASON"}, rows); err != nil {
 		return err
 	}
 	_, err := fmt.Fprintf(a.stdout, "\ntree %s: %s; smith why NODE tells more\n", tree.Tree, plural(len(found), "problem"))
 	return err
+}
+
+// withUntil adds to a reason when a wait ends, which is never cut off.
+func withUntil(reason string, until *time.Time, most int) string {
+	if until == nil {
+		return clip(reason, most)
+	}
+	end := "until " + until.Local().Format("15:04:05")
+	return join(clip(reason, most-len("; ")-len(end)), end)
 }
 
 func join(a, b string) string {

@@ -24,7 +24,7 @@ func TestProblems(t *testing.T) {
 	}
 	bad := []contracts.NodeView{
 		agent("fails", contracts.NodeFailed, "exit status 1, "+strings.Repeat("x", 200)), agent("waits", contracts.NodeStarting, "waits for a runner"),
-		agent("again", contracts.NodeRestarting, "exit status 2"), agent("theirs", contracts.NodeForeign, ""), outdated,
+		agent("again", contracts.NodeRestarting, "exited with code 2, waits with its group"), agent("theirs", contracts.NodeForeign, ""), outdated,
 	}
 	until := time.Now().Add(time.Minute)
 	bad[2].Until = &until
@@ -49,6 +49,9 @@ func TestProblems(t *testing.T) {
 		if strings.Contains(out.String(), "\n"+n.Name+" ") {
 			t.Errorf("%s is listed:\n%s", n.Name, out.String())
 		}
+	}
+	if end := "; until " + until.Local().Format("15:04:05"); !strings.Contains(out.String(), "exited with code 2, waits w…"+end) {
+		t.Errorf("it is not said until when:\n%s", out.String())
 	}
 	if !strings.Contains(out.String(), "\ntree main: 5 problems; smith why NODE tells more\n") {
 		t.Error(out.String())

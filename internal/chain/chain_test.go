@@ -398,7 +398,7 @@ func TestEvidence(t *testing.T) {
 		`a#3 exited: ended with exit code 2, last words "out of\tmemory" on r1`,
 		"a#3 hung: stands still",
 		"test/t reports custom.x about a",
-		"a#3 stopped as ordered",
+		"a#3 stopped on request",
 		"a#4 started on r1 as process 42",
 	}
 	for i, e := range r.events {

@@ -93,7 +93,7 @@ func stopEvidence(d contracts.AgentStoppedData) string {
 	s := incarnation(d.Agent, d.Incarnation) + " stopped"
 	switch d.Reason {
 	case contracts.StopRequested:
-		s += " as ordered"
+		s += " on request"
 	case contracts.StopCompleted:
 		s += " by itself"
 	}

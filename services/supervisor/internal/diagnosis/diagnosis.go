@@ -1,6 +1,7 @@
-// Package diagnosis explains the state of a node: what it is doing, what it
-// waits for, or why it is down. It is a pure function of the tree and of what is
-// known of the runners. What led to the state is in the event log.
+// Package diagnosis describes the state of a node: what it is doing, what it
+// waits for, or why it is down, in a few words for a list and in sentences for
+// whoever asks why. It is a pure function of the tree and of what is known of the
+// runners. What led to the state is in the event log.
 package diagnosis
 
 import (
@@ -14,156 +15,196 @@ import (
 // Of explains the state of a node, and reports whether the tree has it. The view
 // of the node, and who answers, are left to the caller.
 func Of(t *tree.Tree, id string, runners []contracts.RunnerView, now time.Time) (contracts.Diagnosis, bool) {
-	spec, st, ok := t.Lookup(id)
+	r := NewReader(t)
+	n, ok := r.subject(id)
 	if !ok {
 		return contracts.Diagnosis{}, false
 	}
+	return r.diagnose(n, runners, now), true
+}
+
+func (r *Reader) diagnose(n subject, runners []contracts.RunnerView, now time.Time) contracts.Diagnosis {
 	d := contracts.Diagnosis{
-		Since: instant(st.Since), Due: instant(st.Due), Cause: st.Cause, Chain: st.Chain, Decision: st.Decision,
+		State: n.state, Since: instant(n.st.Since), Due: instant(n.st.Due), Cause: n.st.Cause, Chain: n.st.Chain, Decision: n.st.Decision,
 	}
-	e := explainer{tree: t, runners: runners, now: now, d: &d}
-	if st.Supervisor != nil {
-		e.supervisor(spec, st)
-	} else {
-		e.agent(spec, st)
+	if due, waits := r.due(&n); waits {
+		d.Due = due
 	}
-	return d, true
+	e := explainer{Reader: r, subject: n, runners: runners, now: now, d: &d}
+	e.explain()
+	return d
 }
 
 // explainer fills in the explanation of one node.
 type explainer struct {
-	tree    *tree.Tree
+	*Reader
+	subject
 	runners []contracts.RunnerView
 	now     time.Time
 	d       *contracts.Diagnosis
 }
 
-func (e *explainer) is(s contracts.State, format string, args ...any) {
-	e.d.State, e.d.Reason = s, fmt.Sprintf(format, args...)
-}
+func (e *explainer) say(format string, args ...any) { e.d.Reason = fmt.Sprintf(format, args...) }
 
-// agent explains a phase that only agents have, or one that supervisors have,
-// too.
-func (e *explainer) agent(spec *tree.Spec, st tree.State) {
-	switch st.Phase {
-	case tree.Running:
-		e.is(contracts.StateRunning, "")
-	case tree.Throttled:
-		place, at, _ := e.tree.Throttled(spec.ID)
-		e.is(contracts.StateBudget, "its restart waits for restart budget; it is number %d in line", place)
-		e.d.Due = instant(at)
-	case tree.Unplaced:
+func (e *explainer) explain() {
+	switch spec, st := e.spec, &e.st; e.state {
+	case contracts.StateSuspended:
+		e.say("an operator suspended it; what fails below it waits")
+	case contracts.StateRestarting:
+		op := st.Supervisor.Op
+		e.d.Because, e.d.Cause, e.d.Chain = e.culprit(spec.ID, op.Cause), op.Cause, op.Chain
+		e.say("it restarts its children together%s", because(e.d.Because))
+	case contracts.StateBudget:
+		place, _, _ := e.tree.Throttled(spec.ID)
+		e.say("its restart waits for restart budget; it is number %d in line", place)
+	case contracts.StateUnplaced:
 		p := e.placement(spec.Agent)
 		e.d.Placement = &p
-		e.is(contracts.StateUnplaced, "%s", unplaced(p))
-	case tree.Starting:
-		e.starting(st)
-	case tree.Verifying:
-		e.is(contracts.StateVerifying, "incarnation %d runs on %s; its first heartbeat is awaited", st.Incarnation, st.Runner)
-	case tree.Stabilising:
-		e.is(contracts.StateVerifying, "incarnation %d runs on %s and must stay up for its stabilisation period", st.Incarnation, st.Runner)
-	case tree.Unverified:
-		e.is(contracts.StateVerifying, "incarnation %d could not be verified and is about to be killed: %s", st.Incarnation, st.Why)
-	case tree.Stopping:
-		e.stopping(spec, st)
-	case tree.Watched:
-		mode := e.tree.Mode(spec.ID)
-		e.is(contracts.StateWatched, "its mode is %s, so nothing is started or stopped", mode)
+		e.say("%s", unplaced(p))
+	case contracts.StateStarting:
+		e.starting()
+	case contracts.StateVerifying:
+		e.verifying()
+	case contracts.StateStopping:
+		e.stopping()
+	case contracts.StateWatched:
+		e.say("its mode is %s, so nothing is started or stopped", e.tree.Mode(spec.ID))
 		if st.Why != "" {
 			e.d.Reason += "; " + st.Why
 		}
-	case tree.Claiming:
-		e.is(contracts.StateListening, "it is listened for before it is started, since it may run already")
-	case tree.Foreign:
-		e.is(contracts.StateForeign, "it runs and was not started from here; once it ends, it starts here")
+	case contracts.StateListening:
+		e.say("it is listened for before it is started, since it may run already")
+	case contracts.StateForeign:
+		e.say("it runs and was not started from here; once it ends, it starts here")
 	default:
-		e.down(spec, st)
+		e.down()
 	}
 }
 
-// starting explains an agent whose start was ordered.
-func (e *explainer) starting(st tree.State) {
-	e.is(contracts.StateStarting, "the start of incarnation %d was ordered; runner %s has not answered yet", st.Incarnation, st.Runner)
-	if seen, silent := e.silent(st.Runner); silent {
-		e.d.Reason = fmt.Sprintf("the start of incarnation %d was ordered, but runner %s is silent%s", st.Incarnation, st.Runner, lastSeen(seen))
+// starting explains a node whose start was decided or ordered.
+func (e *explainer) starting() {
+	switch st := &e.st; {
+	case st.Phase != tree.Starting:
+		e.d.With = e.spec.Parent
+		e.say("supervisor %s starts its children one after another; %s comes first", e.spec.Parent, e.tree.ChildAt(e.spec.Parent, e.above.op.At))
+	case st.Supervisor != nil:
+		e.say("its children are being started")
+	default:
+		e.say("the start of incarnation %d was ordered; runner %s has not answered yet", st.Incarnation, st.Runner)
+		if seen, silent := e.silent(st.Runner); silent {
+			e.say("the start of incarnation %d was ordered, but runner %s is silent%s", st.Incarnation, st.Runner, lastSeen(seen))
+		}
+	}
+}
+
+// verifying explains an agent that was started and has yet to prove itself.
+func (e *explainer) verifying() {
+	switch st := &e.st; st.Phase {
+	case tree.Unverified:
+		e.say("incarnation %d could not be verified and is about to be killed: %s", st.Incarnation, st.Why)
+	case tree.Stabilising:
+		e.say("incarnation %d runs on %s and must stay up for its stabilisation period", st.Incarnation, st.Runner)
+	default:
+		e.say("incarnation %d runs on %s; its first heartbeat is awaited", st.Incarnation, st.Runner)
 	}
 }
 
 // stopping explains a node whose stop is not confirmed yet.
-func (e *explainer) stopping(spec *tree.Spec, st tree.State) {
+func (e *explainer) stopping() {
+	st := &e.st
 	then := map[tree.Then]string{
 		tree.ThenFail: "; then it is restarted", tree.ThenStartFailed: "; then it is restarted", tree.ThenRestart: "; then it starts again",
 		tree.ThenRemove: ", and removed",
 	}[st.Then]
-	why, above := ": "+st.Why, e.above(spec)
+	why := ": " + st.Why
 	switch {
 	case st.End == tree.EndTerminated:
 		why = " by an operator"
-	case st.End == tree.EndStopped && above.down:
-		why, e.d.With = " with supervisor "+spec.Parent, spec.Parent
-	case st.End == tree.EndStopped && above.op != nil:
-		why, e.d.With = " with its group", spec.Parent
+	case st.End == tree.EndStopped && e.above.down:
+		why, e.d.With = " with supervisor "+e.spec.Parent, e.spec.Parent
+	case st.End == tree.EndStopped && e.above.op != nil:
+		why, e.d.With = " with its group", e.spec.Parent
 	}
-	e.is(contracts.StateStopping, "it is being stopped%s%s", why, then)
+	if st.Supervisor != nil {
+		e.d.Because = e.culprit(e.spec.ID, st.Cause)
+	}
+	e.say("it is being stopped%s%s", why, then)
 	if seen, silent := e.silent(st.Runner); silent {
 		e.d.Reason += fmt.Sprintf("; runner %s, which is to confirm it, is silent%s", st.Runner, lastSeen(seen))
 	}
 }
 
-// supervisor explains a supervisor.
-func (e *explainer) supervisor(spec *tree.Spec, st tree.State) {
-	op := st.Supervisor.Op
-	switch {
-	case st.Phase == tree.Running && st.Supervisor.Suspended:
-		e.is(contracts.StateSuspended, "an operator suspended it; what fails below it waits")
-	case st.Phase == tree.Running && op != nil:
-		e.d.Because = e.culprit(spec.ID, op.Cause)
-		e.is(contracts.StateRestarting, "it restarts its children together%s", because(e.d.Because))
-		e.d.Due, e.d.Cause, e.d.Chain = nil, op.Cause, op.Chain
-		if op.Stage == tree.StageWait {
-			e.d.Due = instant(op.Due)
+// down explains a node that is not there.
+func (e *explainer) down() {
+	switch st := &e.st; e.state {
+	case contracts.StateIsolated:
+		e.say("it failed more often than %s allows, and is tried again later: %s", e.spec.Parent, st.Why)
+	case contracts.StateTerminated:
+		e.say("an operator ended it")
+	case contracts.StateFinished:
+		if e.say("it ended by itself and is not to be restarted"); st.Phase == tree.Gone {
+			e.say("it is temporary and ended: %s", st.Why)
 		}
-	case st.Phase == tree.Running:
-		e.is(contracts.StateRunning, "")
-	case st.Phase == tree.Starting:
-		e.is(contracts.StateStarting, "its children are being started")
-	case st.Phase == tree.Stopping:
-		e.stopping(spec, st)
-		e.d.Because = e.culprit(spec.ID, st.Cause)
-	default:
-		e.down(spec, st)
+	case contracts.StateGaveUp:
+		e.d.Because = e.culprit(e.spec.ID, st.Cause)
+		e.say("it gave up%s", e.lastFailure(e.spec.ID))
+	case contracts.StateHeld:
+		if e.say("it ended, and waits until its supervisor has finished what it is doing: %s", st.Why); e.above.suspended != "" {
+			e.d.With = e.above.suspended
+			e.say("it ended, and is not restarted while supervisor %s is suspended: %s", e.above.suspended, st.Why)
+		}
+	case contracts.StateBackoff:
+		e.say("it is down and restarts after a delay: %s", st.Why)
+	case contracts.StateWithSupervisor:
+		e.withSupervisor()
+	case contracts.StateGroup:
+		e.withGroup()
+	case contracts.StateStopped:
+		e.say("it was stopped; it starts with the next restart of its group, or by order")
+	case contracts.StateFailed:
+		e.say("%s", st.Why)
 	}
 }
 
-// down explains a node that is not there.
-func (e *explainer) down(spec *tree.Spec, st tree.State) {
-	above := e.above(spec)
-	switch {
-	case st.Phase == tree.Isolated:
-		e.is(contracts.StateIsolated, "it failed more often than %s allows, and is tried again later: %s", spec.Parent, st.Why)
-	case st.End == tree.EndTerminated:
-		e.is(contracts.StateTerminated, "an operator ended it")
-	case st.Phase == tree.Gone:
-		e.is(contracts.StateFinished, "it is temporary and ended: %s", st.Why)
-	case st.End == tree.EndFinished:
-		e.is(contracts.StateFinished, "it ended by itself and is not to be restarted")
-	case st.End == tree.EndGaveUp:
-		e.gaveUp(spec, st)
-	case st.Phase == tree.Waiting && above.suspended != "":
-		e.held(above.suspended, st)
-	case st.Phase == tree.Waiting && st.Due > 0:
-		e.is(contracts.StateBackoff, "it is down and restarts after a delay: %s", st.Why)
-	case st.Phase == tree.Ended:
-		e.held(above.suspended, st)
-	case above.down:
-		e.withSupervisor(spec)
-	case above.op != nil && above.op.Kind == tree.OpGroup:
-		e.withGroup(spec, st, above)
-	case st.End == "" || st.End == tree.EndStopped:
-		e.is(contracts.StateStopped, "it was stopped; it starts with the next restart of its group, or by order")
-	default:
-		e.is(contracts.StateFailed, "%s", st.Why)
+// withSupervisor explains a node that is down because its supervisor is, by what
+// brought that down.
+func (e *explainer) withSupervisor() {
+	top, ok := e.brought(e.spec.Parent)
+	if !ok {
+		return
 	}
+	other := e.diagnose(top, e.runners, e.now)
+	e.d.With, e.d.Because = top.spec.ID, other.Because
+	if e.d.Because == "" {
+		e.d.Because = e.culprit(top.spec.ID, top.st.Cause)
+	}
+	e.say("it is down with supervisor %s: %s", top.spec.ID, other.Reason)
+}
+
+// withGroup explains a node that is down while its group restarts.
+func (e *explainer) withGroup() {
+	e.d.With, e.d.Because = e.spec.Parent, e.culprit(e.spec.Parent, e.above.op.Cause)
+	if e.d.Because == e.spec.ID {
+		e.d.Because = ""
+	}
+	e.say("supervisor %s restarts its children together%s; it starts with them", e.spec.Parent, because(e.d.Because))
+	switch end := e.st.OwnEnd(); {
+	case end == "" || e.st.Why == "":
+	case end == tree.EndExited || end == tree.EndCompleted:
+		e.d.Reason += "; it ended by itself: " + e.st.Why
+	default:
+		e.d.Reason += "; it was down: " + e.st.Why
+	}
+	if s := e.above.suspended; s != "" {
+		e.d.Reason += "; not while supervisor " + s + " is suspended"
+	}
+}
+
+func because(child string) string {
+	if child == "" {
+		return ""
+	}
+	return " because " + child + " failed"
 }
 
 func instant(i tree.Instant) *time.Time {

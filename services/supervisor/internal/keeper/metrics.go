@@ -41,7 +41,7 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 			Name: "smith_supervisor_gave_up", Help: "Supervisor nodes that gave up and stay down until they are restarted.",
 		}, "tree"),
 		waiting: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_waiting", Help: "Nodes that are restarted when their delay is over.",
+			Name: "smith_supervisor_waiting", Help: "Nodes that are restarted when their delay, or that of their group, is over.",
 		}, "tree"),
 		down: shell.Gauge(r, prometheus.GaugeOpts{
 			Name: "smith_supervisor_down", Help: "Agents without a process, but for those that finished or that an operator ended.",

@@ -43,13 +43,8 @@ func viewMode(t *tree.Tree, v *contracts.NodeView, st tree.State) {
 	case own:
 		v.ModeSet = byConfig
 	}
-	switch st.Phase {
-	case tree.Claiming:
-		v.Reason, v.Until = "listens whether it runs already", instant(st.Due)
-	case tree.Watched, tree.Foreign:
-		if st.Claim == tree.Own {
-			v.PID = st.PID
-		}
+	if (st.Phase == tree.Watched || st.Phase == tree.Foreign) && st.Claim == tree.Own {
+		v.PID = st.PID
 	}
 	if (st.Phase == tree.Watched || st.Phase == tree.Foreign || st.Phase == tree.Claiming) && st.Claim == tree.Listen {
 		v.Runner = ""

@@ -4,7 +4,7 @@ package tree
 type Census struct {
 	// Isolated nodes are set apart by their supervisor, GaveUp are supervisors
 	// that stay down until an operator starts them, and Waiting ones are restarted
-	// after their delay.
+	// after their delay, or that of their group.
 	Isolated, GaveUp, Waiting int
 	// Down are the agents without a process, but for those that have finished or
 	// that an operator has ended.
@@ -18,7 +18,7 @@ func (t *Tree) Census() Census {
 		switch {
 		case n.st.Phase == Isolated:
 			c.Isolated++
-		case n.st.Phase == Waiting:
+		case n.st.Phase == Waiting, n.st.Phase == Idle && n.parent.regroups(n):
 			c.Waiting++
 		case n.st.Phase == Idle && n.st.End == EndGaveUp:
 			c.GaveUp++
@@ -28,6 +28,16 @@ func (t *Tree) Census() Census {
 		}
 	}
 	return c
+}
+
+// regroups reports whether a child that is down waits for the restart of its
+// group. A nil supervisor has none.
+func (p *node) regroups(n *node) bool {
+	if p == nil {
+		return false
+	}
+	op := p.op()
+	return op.Starts(n.spec.Rank) && op.Kind == OpGroup && !n.st.Hold
 }
 
 // meant reports whether a node that ended so is meant to be down.

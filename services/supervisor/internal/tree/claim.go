@@ -121,7 +121,7 @@ func (t *Tree) letGo(n *node) (awaited bool) {
 	t.answer(n, Superseded)
 	end, why := End(""), ""
 	if dropped {
-		end, why = cmp.Or(n.st.End, EndStopped), cmp.Or(n.st.Why, whyOrdered)
+		end, why = cmp.Or(n.st.End, EndStopped), cmp.Or(n.st.Why, whyBegun)
 		if t.mode(n) == Shadow {
 			t.suggest(n, ActionRestart, t.now, "it was under way: "+why, n.st.Cause, n.st.Chain)
 		}
@@ -150,10 +150,10 @@ func (t *Tree) takeUp(n *node) {
 	switch {
 	case !n.parent.up() && n.st.Claim.ours():
 		// With its supervisor down it is to be, too.
-		t.stop(n, "", EndStopped, whyOrdered, false)
+		t.stop(n, "", EndStopped, whySupervisor, false)
 	case !n.parent.up():
 		// It starts with its supervisor.
-		t.setDown(n, Idle, EndStopped, whyOrdered)
+		t.setDown(n, Idle, EndStopped, whySupervisor)
 	case n.st.End != "" && n.spec.Restart == Temporary && !n.st.Claim.ours():
 		t.retire(n)
 	case n.st.End == EndFinished && n.st.Claim.ours():

@@ -6,7 +6,7 @@ import (
 )
 
 // words that the tree gives as reasons itself, which anybody may give, too.
-var words = []string{whyFinished, whyTerminated, whyFailed, whyGaveUp, whyOrdered, "", string(Lost), string(EndStopped)}
+var words = []string{whyFinished, whyTerminated, whyFailed, whyGaveUp, whyOrdered, whyGroup, whySupervisor, "", string(Lost), string(EndStopped)}
 
 // TestReasonsAreWords: what is decided about an end does not depend on the words
 // that are said about it.

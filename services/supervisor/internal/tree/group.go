@@ -246,37 +246,15 @@ func (n *node) after(rank int64) *node {
 // stopped makes sure that a child is down or on its way. It is true when there
 // is nothing to wait for.
 func (t *Tree) stopped(c *node) bool {
-	ended := c.st.Phase == Ended
-	if ended {
-		t.setDown(c, Idle, c.st.End, c.st.Why)
-	}
 	switch {
 	case c.st.Phase == Gone, c.st.Phase == Watched:
 		return true
 	case c.st.Phase.Apart() && c.st.Claim.ours():
 		c.blameFor(c.parent.op())
-		t.stop(c, "", EndStopped, whyOrdered, false)
+		t.stop(c, "", EndStopped, c.parent.op().why(), false)
 		return false
 	case !c.st.Phase.live():
-		stopped := c.st.End == EndStopped // by an operation that this one continues
-		if c.st.Phase != Idle {
-			ended = true
-			t.setDown(c, Idle, EndStopped, whyOrdered)
-		}
-		switch op := c.parent.op(); {
-		case op.Kind == OpGroup && ended:
-			// It comes up with its group, because of its own end.
-			c.st.End = EndStopped
-		case op.Kind == OpGroup && !stopped, op.Kind == OpStop && ended:
-			// Nothing of its own brought it down just now, or it would have come
-			// up again but for this.
-			c.blameFor(op)
-			t.touch(c)
-		}
-		if c.spec.Restart == Temporary && ended {
-			// One that is idle has never begun, and comes with its group.
-			t.retire(c)
-		}
+		t.keepDown(c)
 		return true
 	case c.spec.Supervisor != nil:
 		c.blameFor(c.parent.op())
@@ -284,7 +262,7 @@ func (t *Tree) stopped(c *node) bool {
 			op.Outcome, c.st.End = Ordered, EndStopped
 			t.touch(c)
 		} else {
-			t.shutdown(c, Ordered, EndStopped, whyOrdered)
+			t.shutdown(c, Ordered, EndStopped, c.parent.op().why())
 		}
 		return false
 	case c.st.Phase == Stopping:
@@ -295,21 +273,58 @@ func (t *Tree) stopped(c *node) bool {
 		return false
 	default:
 		c.blameFor(c.parent.op())
-		t.stop(c, "", EndStopped, whyOrdered, false)
+		t.stop(c, "", EndStopped, c.parent.op().why(), false)
 		return false
 	}
+}
+
+// keepDown makes a child that is down wait for its supervisor's operation.
+func (t *Tree) keepDown(c *node) {
+	op := c.parent.op()
+	ended := c.st.Phase != Idle
+	stopped := c.st.End == EndStopped // by an operation that this one continues
+	switch {
+	case c.st.Phase == Ended && op.Kind == OpStop:
+		t.setDown(c, Idle, c.st.End, c.st.Why)
+	case ended:
+		t.overtake(c)
+	case op.Kind == OpStop && c.st.Own != "":
+		c.st.Own, c.st.Why = "", op.why()
+		t.touch(c)
+	}
+	switch {
+	case op.Kind == OpGroup && ended:
+		// It comes up with its group, because of its own end.
+	case op.Kind == OpGroup && !stopped, op.Kind == OpStop && ended:
+		// Nothing of its own brought it down just now, or it would have come
+		// up again but for this.
+		c.blameFor(op)
+		t.touch(c)
+	}
+	if c.spec.Restart == Temporary && ended {
+		// One that is idle has never begun, and comes with its group.
+		t.retire(c)
+	}
+}
+
+// overtake leaves a child that is down to its supervisor's operation, which stops
+// what would have started it. A group starts it again, so how it ended is kept.
+func (t *Tree) overtake(c *node) {
+	op, end, why := c.parent.op(), End(""), c.parent.op().why()
+	if op.Kind == OpGroup && (c.st.Phase.delayed() || c.st.Phase == Ended) {
+		end, why = c.st.End, c.st.Why
+	}
+	t.setDown(c, Idle, EndStopped, why)
+	c.st.Own = end
 }
 
 // blameFor makes what happens to a node part of an operation's story.
 func (n *node) blameFor(op *Operation) { n.st.Cause, n.st.Chain = op.Cause, op.Chain }
 
-// willStart tells whether an operation is going to start n, which is down.
+// willStart reports whether an operation is going to start n, which is down.
 func (t *Tree) willStart(p, n *node) bool {
 	op := p.op()
-	if op == nil || op.together() {
-		return false
-	}
-	return n.spec.Rank >= op.From && (op.Stage != StageStart || n.spec.Rank > op.At)
+	return op != nil && op.awaits(n.spec.Rank)
 }
 
 // up tells whether a supervisor takes care of its children.

@@ -89,7 +89,13 @@ const (
 	whyTerminated = "terminated"
 	whyFailed     = "failed"
 	whyGaveUp     = "gave_up"
+	// What stopped it, where nobody ordered that. The first form of stored states
+	// says whyOrdered of both.
+	whyGroup      = "with its group"
+	whySupervisor = "with its supervisor"
 	whyOrdered    = "ordered"
+	// whyBegun is what was under way, where nothing had ended.
+	whyBegun = "its start was decided"
 )
 
 // Then is what follows a stop that is not part of a group operation.
@@ -185,6 +191,19 @@ type Wait struct {
 	Ear Ear `json:"ear,omitempty"`
 	// Hold keeps it down for the group operation in progress.
 	Hold bool `json:"hold,omitempty"`
+	// Own is how it had ended by itself, where End says only that it was stopped
+	// since it starts again with its group. Why then says how, too. Nothing is
+	// decided by it.
+	Own End `json:"own,omitempty"`
+}
+
+// OwnEnd returns how a node that is down ended, but for its being stopped with
+// others; empty if it was only that, or has not begun.
+func (s *State) OwnEnd() End {
+	if s.End != EndStopped {
+		return s.End
+	}
+	return s.Own
 }
 
 // Supervised is the part of a state that only supervisors have.
@@ -276,6 +295,25 @@ type Operation struct {
 	Again bool   `json:"again,omitempty"`
 	Cause string `json:"cause,omitempty"`
 	Chain string `json:"chain,omitempty"`
+}
+
+// Starts reports whether the operation is still to start the child with a rank,
+// if it is down then.
+func (op *Operation) Starts(rank int64) bool {
+	return op != nil && op.Kind != OpStop && op.awaits(rank)
+}
+
+// awaits reports whether the turn of the child with a rank is still to come.
+func (op *Operation) awaits(rank int64) bool {
+	return !op.together() && rank >= op.From && (op.Stage != StageStart || rank > op.At)
+}
+
+// why says what stops a child with the operation.
+func (op *Operation) why() string {
+	if op.Kind == OpGroup {
+		return whyGroup
+	}
+	return whySupervisor
 }
 
 func (s *State) clone() *State {

@@ -224,7 +224,7 @@ func (t *Tree) tick() {
 		case n.op() != nil && n.op().Stage == StageWait:
 			t.startStage(n)
 		case n.st.Phase.delayed() && n.parent != nil && n.parent.stops(n):
-			t.setDown(n, Idle, EndStopped, whyOrdered)
+			t.overtake(n)
 		case n.st.Phase == Waiting:
 			t.begin(n, n.st.Cause, n.st.Chain, true)
 		case n.st.Phase == Isolated:

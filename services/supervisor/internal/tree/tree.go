@@ -275,6 +275,16 @@ func (t *Tree) Children(id string) []string {
 	return out
 }
 
+// ChildAt is the child of a supervisor that has a rank, or "".
+func (t *Tree) ChildAt(id string, rank int64) string {
+	if n := t.nodes[id]; n != nil {
+		if c := n.after(rank - 1); c != nil && c.spec.Rank == rank {
+			return c.spec.ID
+		}
+	}
+	return ""
+}
+
 // History gives a node's failures and restarts, oldest first.
 func (t *Tree) History(id string) (failures, restarts []Entry) {
 	n := t.nodes[id]

@@ -1,0 +1,69 @@
+package keeper
+
+import (
+	"cmp"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/diagnosis"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
+
+func (k *Keeper) view(id string, deep bool) (contracts.NodeView, bool) { return View(k.tree, id, deep) }
+
+// View describes a node as operators see it, and with deep everything below it.
+func View(t *tree.Tree, id string, deep bool) (contracts.NodeView, bool) {
+	return viewer{t, diagnosis.NewReader(t)}.view(id, deep)
+}
+
+// viewer describes the nodes of a tree that does not change meanwhile.
+type viewer struct {
+	tree   *tree.Tree
+	states *diagnosis.Reader
+}
+
+func (w viewer) view(id string, deep bool) (contracts.NodeView, bool) {
+	t := w.tree
+	spec, st, ok := t.Lookup(id)
+	if !ok {
+		return contracts.NodeView{}, false
+	}
+	is := w.states.Brief(spec, st)
+	v := contracts.NodeView{
+		Name: id, Kind: "agent", Parent: spec.Parent, Status: is.Status, Reason: is.Reason, Until: is.Until,
+		Restart: string(cmp.Or(spec.Restart, tree.Permanent)), Incarnation: st.Incarnation,
+		Restarts: int(st.Restarts), LastRestart: instant(st.LastRestart), Dynamic: spec.Dynamic,
+	}
+	if spec.Supervisor != nil {
+		v.Kind, v.Strategy = "supervisor", string(spec.Supervisor.Strategy)
+	} else {
+		v.Type, v.Runner, v.PID = startCommand(spec).Type, st.Runner, st.PID
+	}
+	if !st.Phase.Up() {
+		v.PID = 0
+	}
+	v.Outdated = t.Outdated(id)
+	viewMode(t, &v, st)
+	if !deep {
+		_, restarts := t.History(id)
+		for _, r := range restarts {
+			v.History = append(v.History, contracts.RestartEntry{At: r.At.Time(), Reason: r.Reason})
+		}
+	}
+	for _, c := range t.Children(id) {
+		child, _ := w.view(c, deep)
+		if !deep {
+			child.Children = nil
+		}
+		v.Children = append(v.Children, child)
+	}
+	return v, true
+}
+
+func instant(i tree.Instant) *time.Time {
+	if i == 0 {
+		return nil
+	}
+	t := i.Time()
+	return &t
+}
