@@ -10,6 +10,7 @@ import (
 var cores = []string{
 	"internal/backoff",
 	"internal/chain",
+	"internal/heap",
 	"internal/strategy",
 	"services/detector/internal/connection",
 	"services/detector/internal/correlation",
@@ -63,7 +64,7 @@ var rules = []rule{
 		"services share contracts and shell",
 		"what services may share is how they run and how the log is read, not what they decide; a server or another program inside one ties it to them",
 		func(p pkg) []string {
-			allowed := []string{"pkg/contracts", "internal/shell", "internal/guard", "internal/backoff", "internal/strategy", "internal/chain", "internal/config"}
+			allowed := []string{"pkg/contracts", "internal/shell", "internal/guard", "internal/backoff", "internal/strategy", "internal/chain", "internal/heap", "internal/config"}
 			return p.importing(p.imports, func(path string) bool {
 				return service(p.path) != "" && isLocal(path) && service(path) == "" && !slices.Contains(allowed, path) ||
 					service(p.path) != "" && under(path, "github.com/nats-io/nats-server/v2")

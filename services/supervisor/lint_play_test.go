@@ -1,11 +1,11 @@
 package supervisor
 
 import (
-	"container/heap"
 	"testing"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/heap"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -17,7 +17,7 @@ type play struct {
 	// manner is how an agent behaves.
 	manner func(agent string) manner
 	now    tree.Instant
-	queue  happenings
+	queue  heap.Heap[happening]
 	order  int
 	// starts counts those of each agent, notes what was concluded about nodes,
 	// cut the agents that had less than their own time to stop, in order.
@@ -74,23 +74,13 @@ type happening struct {
 	in    tree.Input
 }
 
-type happenings []happening
-
-func (h happenings) Len() int { return len(h) }
-func (h happenings) Less(i, j int) bool {
-	return h[i].at < h[j].at || h[i].at == h[j].at && h[i].order < h[j].order
-}
-func (h happenings) Swap(i, j int) { h[i], h[j] = h[j], h[i] }
-func (h *happenings) Push(x any)   { *h = append(*h, x.(happening)) }
-func (h *happenings) Pop() any {
-	last := (*h)[len(*h)-1]
-	*h = (*h)[:len(*h)-1]
-	return last
+func (h happening) Before(o happening) bool {
+	return h.at < o.at || h.at == o.at && h.order < o.order
 }
 
 func (p *play) later(d time.Duration, in tree.Input) {
 	p.order++
-	heap.Push(&p.queue, happening{p.now.Add(d), p.order, in})
+	p.queue.Push(happening{p.now.Add(d), p.order, in})
 }
 
 // do takes an input, and has the fleet answer.
@@ -152,7 +142,7 @@ func (p *play) run(d time.Duration) bool {
 			if p.queue[0].at > end {
 				return false
 			}
-			h := heap.Pop(&p.queue).(happening)
+			h := p.queue.Pop()
 			p.now = max(p.now, h.at)
 			p.do(h.in)
 		case timed:

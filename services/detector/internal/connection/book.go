@@ -12,9 +12,10 @@
 package connection
 
 import (
-	"container/heap"
 	"slices"
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/heap"
 )
 
 // Instant is a point of the detector's own time.
@@ -42,7 +43,7 @@ type Book struct {
 	limit int
 	open  map[string][]open
 	lost  map[string]*pending
-	due   queue
+	due   heap.Heap[*pending]
 }
 
 // mostOpen bounds the connections remembered of one agent.
@@ -95,14 +96,14 @@ func (b *Book) Closed(now Instant, agent string, incarnation uint64, server stri
 	}
 	p := &pending{Loss{agent, incarnation, now}, now + grace}
 	b.lost[agent] = p
-	heap.Push(&b.due, p)
+	b.due.Push(p)
 }
 
 // Due gives the losses whose grace is over.
 func (b *Book) Due(now Instant) []Loss {
 	var out []Loss
 	for len(b.due) > 0 && b.due[0].due <= now {
-		p := heap.Pop(&b.due).(*pending)
+		p := b.due.Pop()
 		if b.lost[p.loss.Agent] == p {
 			delete(b.lost, p.loss.Agent)
 			out = append(out, p.loss)
@@ -127,17 +128,5 @@ func (b *Book) Reset() {
 	b.due = nil
 }
 
-// queue orders pending losses by their instants.
-type queue []*pending
-
-func (q queue) Len() int           { return len(q) }
-func (q queue) Less(i, j int) bool { return q[i].due < q[j].due }
-func (q queue) Swap(i, j int)      { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)        { *q = append(*q, x.(*pending)) }
-func (q *queue) Pop() any {
-	old := *q
-	x := old[len(old)-1]
-	old[len(old)-1] = nil
-	*q = old[:len(old)-1]
-	return x
-}
+// Before orders pending losses by their instants.
+func (p *pending) Before(o *pending) bool { return p.due < o.due }

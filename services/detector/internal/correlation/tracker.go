@@ -1,11 +1,12 @@
 package correlation
 
 import (
-	"container/heap"
 	"fmt"
 	"math"
 	"slices"
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/heap"
 )
 
 // Tracker follows who is silent. It is not safe for concurrent use. The effects
@@ -17,7 +18,7 @@ type Tracker struct {
 	crowds map[Group]crowd
 	// open are the findings that hold something, in the order they began.
 	open []*Finding
-	due  queue
+	due  heap.Heap[place]
 	// tokens is how many verdicts may be released at once, as of filled.
 	tokens    float64
 	filled    Instant
@@ -190,12 +191,12 @@ func (t *Tracker) Tick(now Instant) []Effect {
 		x := t.due[0]
 		e := x.entry
 		if e.serial != x.serial { // it has moved since, or is gone
-			heap.Pop(&t.due)
+			t.due.Pop()
 			continue
 		}
 		switch {
 		case e.stage == proven && !e.settled:
-			heap.Pop(&t.due)
+			t.due.Pop()
 			e.settled = true
 			t.schedule(e, e.at+t.window(e.member))
 			if e.finding == nil {
@@ -203,7 +204,7 @@ func (t *Tracker) Tick(now Instant) []Effect {
 			}
 			continue
 		case e.stage != waiting:
-			heap.Pop(&t.due)
+			t.due.Pop()
 			t.expire(e, now)
 			continue
 		case e.finding == nil && t.join(now, e):
@@ -212,7 +213,7 @@ func (t *Tracker) Tick(now Instant) []Effect {
 		if now < t.notBefore || !t.take() {
 			break
 		}
-		heap.Pop(&t.due)
+		t.due.Pop()
 		t.release(e, now)
 	}
 	t.close()
@@ -359,7 +360,7 @@ func (t *Tracker) release(e *entry, now Instant) {
 func (t *Tracker) schedule(e *entry, until Instant) {
 	t.serial++
 	e.until, e.serial = until, t.serial
-	heap.Push(&t.due, place{entry: e, until: until, serial: t.serial})
+	t.due.Push(place{entry: e, until: until, serial: t.serial})
 }
 
 // close ends the findings that hold nothing any more.
@@ -379,20 +380,8 @@ type place struct {
 	serial uint64
 }
 
-// queue orders what waits by its instant, and what waits for the same one by
-// its coming.
-type queue []place
-
-func (q queue) Len() int { return len(q) }
-func (q queue) Less(i, j int) bool {
-	return q[i].until < q[j].until || q[i].until == q[j].until && q[i].serial < q[j].serial
-}
-func (q queue) Swap(i, j int) { q[i], q[j] = q[j], q[i] }
-func (q *queue) Push(x any)   { *q = append(*q, x.(place)) }
-func (q *queue) Pop() any {
-	old := *q
-	x := old[len(old)-1]
-	old[len(old)-1] = place{}
-	*q = old[:len(old)-1]
-	return x
+// Before orders what waits by its instant, and what waits for the same one by its
+// coming.
+func (p place) Before(o place) bool {
+	return p.until < o.until || p.until == o.until && p.serial < o.serial
 }

@@ -15,6 +15,8 @@ package scheduler
 
 import (
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/heap"
 )
 
 // Scheduler is the state of the router. Use New; it is not safe for concurrent
@@ -28,7 +30,7 @@ type Scheduler struct {
 	unheld  map[string]*task // those whose message is not in our hands
 	queued  *memory[queuedTask]
 	done    *memory[Done]
-	timers  timerHeap
+	timers  heap.Heap[timer]
 	waiting map[*taskType]struct{}
 	counts  Counts
 	order   uint64

@@ -1,9 +1,6 @@
 package scheduler
 
-import (
-	"container/heap"
-	"time"
-)
+import "time"
 
 type timerKind int
 
@@ -24,21 +21,11 @@ type timer struct {
 	attempt int
 }
 
-type timerHeap []timer
-
-func (h timerHeap) Len() int           { return len(h) }
-func (h timerHeap) Less(i, j int) bool { return h[i].at.Before(h[j].at) }
-func (h timerHeap) Swap(i, j int)      { h[i], h[j] = h[j], h[i] }
-func (h *timerHeap) Push(x any)        { *h = append(*h, x.(timer)) }
-func (h *timerHeap) Pop() any {
-	old := *h
-	t := old[len(old)-1]
-	*h = old[:len(old)-1]
-	return t
-}
+// Before orders timers by their times.
+func (t timer) Before(o timer) bool { return t.at.Before(o.at) }
 
 func (s *Scheduler) arm(at time.Time, kind timerKind, id string, attempt int) {
-	heap.Push(&s.timers, timer{at: at, kind: kind, id: id, attempt: attempt})
+	s.timers.Push(timer{at: at, kind: kind, id: id, attempt: attempt})
 }
 
 // Tick lets time pass.
@@ -46,7 +33,7 @@ type Tick struct{}
 
 func (Tick) apply(s *Scheduler, now time.Time) {
 	for len(s.timers) > 0 && !s.timers[0].at.After(now) {
-		s.fire(heap.Pop(&s.timers).(timer), now)
+		s.fire(s.timers.Pop(), now)
 	}
 }
 

@@ -1,11 +1,11 @@
 package rehearsal
 
 import (
-	"container/heap"
 	"fmt"
 	"slices"
 	"time"
 
+	"github.com/mistersmith/mistersmith/internal/heap"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -18,7 +18,7 @@ type world struct {
 	repeat  bool
 	started map[string]tree.Instant
 	stopped map[string]tree.Instant
-	queue   coming
+	queue   heap.Heap[event]
 	order   int
 	// alone is set from the first difference on.
 	alone   bool
@@ -40,6 +40,11 @@ type event struct {
 	// though the rehearsed one goes on.
 	beyond bool
 	cut    bool
+}
+
+// Before reports whether one input comes before another.
+func (e event) Before(o event) bool {
+	return e.at < o.at || e.at == o.at && e.order < o.order
 }
 
 func newWorld(rec Record, repeat bool) *world {
@@ -195,7 +200,7 @@ func (w *world) push(e event) {
 	if e.at <= w.to {
 		w.order++
 		e.order = w.order
-		heap.Push(&w.queue, e)
+		w.queue.Push(e)
 	}
 }
 
@@ -232,7 +237,7 @@ func (r *run) alone(from int) error {
 		if len(w.queue) == 0 {
 			break
 		}
-		e := heap.Pop(&w.queue).(event)
+		e := w.queue.Pop()
 		now = max(now, e.at)
 		if err := r.deliver(e, now); err != nil {
 			return err
@@ -288,23 +293,4 @@ func (r *run) goOn(e event, now tree.Instant) error {
 		}
 	}
 	return nil
-}
-
-// coming is a heap of events, the earliest first.
-type coming []event
-
-func (c coming) Len() int { return len(c) }
-func (c coming) Less(i, j int) bool {
-	if c[i].at != c[j].at {
-		return c[i].at < c[j].at
-	}
-	return c[i].order < c[j].order
-}
-func (c coming) Swap(i, j int) { c[i], c[j] = c[j], c[i] }
-func (c *coming) Push(x any)   { *c = append(*c, x.(event)) }
-func (c *coming) Pop() any {
-	old := *c
-	last := old[len(old)-1]
-	*c = old[:len(old)-1]
-	return last
 }

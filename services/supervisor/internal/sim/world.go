@@ -112,7 +112,7 @@ func Run(s Scenario, opt Options) Result {
 	}
 	w.after(s.Calm, w.ceaseFaults)
 	for len(w.queue) > 0 && w.violation == nil && w.settledAt == 0 {
-		p := w.queue.pop()
+		p := w.queue.Pop()
 		w.now = p.at
 		w.stats.Events++
 		p.do()
@@ -128,7 +128,7 @@ func Run(s Scenario, opt Options) Result {
 // after plans something.
 func (w *world) after(d time.Duration, do func()) {
 	w.seq++
-	w.queue.push(planned{w.now.Add(d), w.seq, do})
+	w.queue.Push(planned{w.now.Add(d), w.seq, do})
 }
 
 // telling tells whether anybody listens; look before formatting.

@@ -143,7 +143,7 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 		t.touch(c)
 	}
 	if !p.suspended() {
-		t.timers.push(t.now, p)
+		t.timers.Push(timer{t.now, p})
 	}
 }
 

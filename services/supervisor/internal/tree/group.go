@@ -174,7 +174,7 @@ func (t *Tree) advance(p *node) {
 			}
 			if op.Due > t.now {
 				op.Stage, op.At = StageWait, 0
-				t.timers.push(op.Due, p)
+				t.timers.Push(timer{op.Due, p})
 				t.settleLater(p)
 				return
 			}

@@ -99,7 +99,7 @@ func (t *Tree) wake(n *node) {
 		return
 	}
 	if due := n.due(); due > 0 {
-		t.timers.push(due, n)
+		t.timers.Push(timer{due, n})
 	}
 	if n.st.Supervisor != nil {
 		t.settleLater(n)

@@ -219,7 +219,7 @@ func (t *Tree) tick() {
 		if !ok || due > t.now {
 			return
 		}
-		n := t.timers.pop().n
+		n := t.timers.Pop().n
 		switch {
 		case n.op() != nil && n.op().Stage == StageWait:
 			t.startStage(n)

@@ -169,7 +169,7 @@ func (t *Tree) derive(n *node) {
 		t.seq = max(t.seq, n.st.Ticket)
 	}
 	if due := n.due(); due > 0 {
-		t.timers.push(due, n)
+		t.timers.Push(timer{due, n})
 	}
 }
 
@@ -228,7 +228,7 @@ func (t *Tree) nextTimer() (Instant, bool) {
 		if !top.n.removed && top.n.due() == top.due {
 			return top.due, true
 		}
-		t.timers.pop()
+		t.timers.Pop()
 	}
 	return 0, false
 }
@@ -365,7 +365,7 @@ func (t *Tree) countPhases(p *node, was, phase Phase) {
 func (t *Tree) arm(n *node, due Instant) {
 	n.st.Due = due
 	t.touch(n)
-	t.timers.push(due, n)
+	t.timers.Push(timer{due, n})
 }
 
 // due is when a node wants to be looked at, or 0.
