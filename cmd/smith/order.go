@@ -130,7 +130,10 @@ func (o *order) progressOf(r contracts.OrderReply) string {
 	if r.Left > 0 {
 		s += fmt.Sprintf(", waiting for %s", plural(r.Left, "agent"))
 	}
-	if r.Status != "" {
+	switch {
+	case r.Awaits != "":
+		s += ": " + shell.OneLine(r.Awaits)
+	case r.Status != "":
 		s += ", " + string(r.Status)
 	}
 	return s

@@ -28,6 +28,8 @@ type OrderReply struct {
 	// waited for, while the order is under way.
 	Status NodeStatus `json:"status,omitempty"`
 	Left   int        `json:"left,omitempty"`
+	// Awaits says what one of those agents has yet to do.
+	Awaits string `json:"awaits,omitempty"`
 	// Warning says that it is under way and why the reply does not wait longer.
 	Warning string `json:"warning,omitempty"`
 }

@@ -182,7 +182,7 @@ func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OrderReply
 	defer cancel()
 	// A loop that is busy tells nothing of it, which is no fault of the order.
 	_ = k.ask(now, func() {
-		reply.Left = k.tree.Left(in.Node, in.Command)
+		reply.Left, reply.Awaits = k.left(in)
 		if v, ok := k.view(in.Node, false); ok {
 			reply.Status = v.Status
 		}
@@ -254,7 +254,7 @@ func verdict(in tree.Input, a answer) (contracts.OrderReply, error) {
 		}
 		return no(contracts.CodeConflict, "%s is already there, though it does not run; restart or remove it", in.Node)
 	case tree.CannotStart:
-		return no(contracts.CodeConflict, "%s could not be started: %s", in.Node, a.reason)
+		return no(contracts.CodeConflict, "%s of %s: %s%s", in.Command, in.Node, a.reason, takenBack(in))
 	case tree.NoSupervisor, tree.Busy:
 		if in.Command == tree.MoveIt && a.result == tree.NoSupervisor {
 			return no(contracts.CodeNotFound, "move of %s: %s", in.Node, a.reason)
@@ -263,9 +263,19 @@ func verdict(in tree.Input, a answer) (contracts.OrderReply, error) {
 	case tree.NotEnforced:
 		return no(contracts.CodeConflict, "%s of %s: %s", in.Command, in.Node, a.reason)
 	case tree.Superseded:
-		return no(contracts.CodeConflict, "%s of %s was overtaken by a stop of its supervisor or a change of its mode", in.Command, in.Node)
+		return no(contracts.CodeConflict, "%s of %s was superseded by %s", in.Command, in.Node, a.reason)
+	case tree.NotVerified:
+		return no(contracts.CodeConflict, "%s of %s: it was done, but %s%s", in.Command, in.Node, a.reason, takenBack(in))
 	}
 	return no(contracts.CodeConflict, "%s is %s", in.Node, a.result)
+}
+
+// takenBack says that an agent whose addition failed is not in the tree.
+func takenBack(in tree.Input) string {
+	if in.Command == tree.Add {
+		return "; it is removed again"
+	}
+	return ""
 }
 
 func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (contracts.TreeReply, error) {

@@ -33,7 +33,7 @@ func Of(s tree.Snapshot, in tree.Input, now tree.Instant) (p contracts.ConfigPla
 	order := children(t)
 	in.Revision = 0
 	for _, e := range t.Step(&in, now, nil) {
-		if e.Kind == tree.DoReply && e.Result != tree.OK {
+		if e.Refuses() {
 			return p, []tree.Objection{{Node: t.Root(), Why: e.Reason}}, nil
 		}
 	}

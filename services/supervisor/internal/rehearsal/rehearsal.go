@@ -316,7 +316,7 @@ func (r *run) stepAlt(in *tree.Input, now tree.Instant) ([]tree.Effect, error) {
 	effects := r.alt.Step(in, now, nil)
 	for _, e := range effects {
 		r.rehearsed.count(e.Kind, e.Node)
-		if in.Kind == tree.Configure && e.Kind == tree.DoReply && e.Result != tree.OK {
+		if in.Kind == tree.Configure && e.Refuses() {
 			return nil, fmt.Errorf("%w: %s", ErrConfig, e.Reason)
 		}
 	}

@@ -331,7 +331,7 @@ func sameState(a, b *tree.State) bool {
 	if !reflect.DeepEqual(a.Mode, b.Mode) || x != y || (a.Command == nil) != (b.Command == nil) || (a.Supervisor == nil) != (b.Supervisor == nil) {
 		return false
 	}
-	if a.Command != nil && *a.Command != *b.Command {
+	if a.Command != nil && !reflect.DeepEqual(a.Command, b.Command) {
 		return false
 	}
 	return a.Supervisor == nil || reflect.DeepEqual(withoutEmpty(*a.Supervisor), withoutEmpty(*b.Supervisor))

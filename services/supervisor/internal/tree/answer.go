@@ -1,6 +1,9 @@
 package tree
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // Answer is the result of an order that took a while. It is kept, so that a
 // caller that asks again under the same token, perhaps of a successor, is told
@@ -19,7 +22,7 @@ const maxAnswers = 64
 func (t *Tree) Asked(token, node string) bool {
 	_, answered := t.answered(token)
 	n := t.nodes[node]
-	return answered || token != "" && n != nil && n.st.Command != nil && n.st.Command.Token == token
+	return answered || token != "" && n != nil && n.st.Command != nil && slices.Contains(n.st.Command.tokens(), token)
 }
 
 // answered returns the answer that was given to an order.
@@ -50,17 +53,25 @@ func (t *Tree) refuse(in *Input, r Result, why string) {
 }
 
 // answer ends a node's command, if there is one.
-func (t *Tree) answer(n *node, r Result) {
+func (t *Tree) answer(n *node, r Result) { t.answerWith(n, r, n.st.Why) }
+
+// answerWith ends a node's command, if there is one, for a reason of its own.
+func (t *Tree) answerWith(n *node, r Result, why string) {
 	if n.st.Command == nil {
 		return
 	}
-	a := Answer{Token: n.st.Command.Token, Result: r, Reason: n.st.Why}
-	t.emit(Effect{Kind: DoReply, Node: n.spec.ID, Token: a.Token, Incarnation: n.st.Incarnation, Result: a.Result, Reason: a.Reason})
+	tokens := n.st.Command.tokens()
 	n.st.Command = nil
 	t.touch(n)
-	if a.Token == "" {
-		return
+	for _, token := range tokens {
+		t.emit(Effect{Kind: DoReply, Node: n.spec.ID, Token: token, Incarnation: n.st.Incarnation, Result: r, Reason: why})
+		if token != "" {
+			t.keepAnswer(Answer{Token: token, Result: r, Reason: why})
+		}
 	}
+}
+
+func (t *Tree) keepAnswer(a Answer) {
 	root := t.root.st.Supervisor
 	// Not in place: copies of the state share the slice.
 	root.Answers = append(slices.Clone(root.Answers[max(0, len(root.Answers)-maxAnswers+1):]), a)
@@ -68,24 +79,18 @@ func (t *Tree) answer(n *node, r Result) {
 }
 
 // Left counts the agents at and below a node that an order still waits for: those
-// with a process, when it stops the node, otherwise those that are not up.
-func (t *Tree) Left(id string, c CommandKind) int {
+// with a process, when it stops the node, otherwise those that are not verified. The
+// first of them, in start order, is named.
+func (t *Tree) Left(id string, c CommandKind) (left int, first string) {
 	n := t.nodes[id]
 	if n == nil {
-		return 0
+		return 0, ""
 	}
-	left := 0
 	for _, a := range n.agents(nil) {
-		switch c {
-		case TerminateIt, RemoveIt:
-			if a.st.Phase.live() {
-				left++
-			}
-		default:
-			if a.st.Phase != Running && a.st.Phase != Stabilising {
-				left++
-			}
+		if c.ends() && a.st.Phase.live() || !c.ends() && a.moving() {
+			left++
+			first = cmp.Or(first, a.spec.ID)
 		}
 	}
-	return left
+	return left, first
 }

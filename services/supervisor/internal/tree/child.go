@@ -47,17 +47,9 @@ func (t *Tree) stop(n *node, then Then, end End, why string, kill bool) {
 	t.emit(n.stopEffect())
 }
 
-// ready tells a node's supervisor that it has come up.
+// ready lets what waits for a node to come up continue: the node serves, though it
+// may not be verified yet.
 func (t *Tree) ready(n *node) {
-	if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
-		switch cmd.Kind {
-		case Add, StartChild, RestartIt:
-			t.answer(n, OK)
-		}
-	}
-	if n.spec.Agent != nil && n.st.Phase == Running {
-		t.emit(Effect{Kind: NoteRunning, Node: n.spec.ID, Incarnation: n.st.Incarnation, Event: n.st.Cause, Chain: n.st.Chain})
-	}
 	if p := n.parent; p.awaitsStart(n) {
 		t.advance(p)
 	}
@@ -85,15 +77,12 @@ func (p *node) awaitsStop(n *node) bool {
 // startFailed deals with a node that did not come up and is down.
 func (t *Tree) startFailed(n *node) {
 	p := n.parent
-	if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
-		kind := cmd.Kind
-		t.answer(n, CannotStart)
-		if kind != RestartIt && p != nil && !p.awaitsStart(n) {
-			if kind == Add {
-				t.remove(n)
-			}
-			return
-		}
+	switch kind := t.unverified(n, CannotStart); {
+	case kind == Add:
+		t.takeBack(n)
+		return
+	case kind == StartChild && p != nil && !p.awaitsStart(n):
+		return
 	}
 	if p == nil {
 		t.emit(Effect{Kind: NoteDown, Node: n.spec.ID, Reason: n.st.Why})
@@ -125,6 +114,15 @@ func (t *Tree) startFailed(n *node) {
 	}
 }
 
+// takeBack removes a child whose addition failed.
+func (t *Tree) takeBack(n *node) {
+	p, awaited := n.parent, n.parent.awaitsStart(n)
+	t.remove(n)
+	if awaited {
+		t.advance(p)
+	}
+}
+
 // leaveRest keeps in mind that the children after n, whose start failed, are
 // still to be started by an operation that is broken off. The strategy takes
 // them along with n, unless it is another by the time that n is restarted, or n
@@ -147,8 +145,20 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 	}
 }
 
-// ended decides what the end of a child leads to.
+// ended handles the end of a child. An order's start that fails is not repeated: a
+// child that was added is taken back, one that was started is left down.
 func (t *Tree) ended(n *node) {
+	switch t.unverified(n, NotVerified) {
+	case Add:
+		t.takeBack(n)
+	case StartChild:
+	default:
+		t.follow(n)
+	}
+}
+
+// follow decides what the end of a child leads to.
+func (t *Tree) follow(n *node) {
 	p := n.parent
 	if t.busy(p) || p.suspended() {
 		t.setDown(n, Ended, n.st.End, n.st.Why)
@@ -158,7 +168,7 @@ func (t *Tree) ended(n *node) {
 		return
 	}
 	switch {
-	case n.spec.Restart == Temporary, n.spec.Restart == Transient && (n.st.End.normal() || n.st.End == EndStopped):
+	case n.spec.Restart.leaves(n.st.End):
 		t.finish(n)
 		t.autoShutdown(p, n)
 	case !n.st.End.charged():
@@ -203,7 +213,7 @@ func (t *Tree) finish(n *node) {
 // retire takes a temporary child away. One from configuration comes back when
 // its supervisor starts anew, as in OTP.
 func (t *Tree) retire(n *node) {
-	t.answer(n, Superseded)
+	t.answerWith(n, Superseded, "its end")
 	if n.spec.Dynamic {
 		t.remove(n)
 		return

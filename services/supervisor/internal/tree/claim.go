@@ -118,7 +118,7 @@ func (t *Tree) letGo(n *node) (awaited bool) {
 	}
 	awaited = p.awaitsStart(n) || p.awaitsStop(n)
 	forget := n.st.Command != nil && n.st.Command.Kind == RemoveIt
-	t.answer(n, Superseded)
+	t.answerWith(n, Superseded, "a change of its mode")
 	end, why := End(""), ""
 	if dropped {
 		end, why = cmp.Or(n.st.End, EndStopped), cmp.Or(n.st.Why, whyBegun)
@@ -325,7 +325,7 @@ func (t *Tree) heardClaiming(n *node, in *Input, own bool) {
 	case own && c == Settle:
 		t.settleOrder(n)
 	case own && c == Own:
-		t.setPhase(n, Running, "")
+		t.run(n)
 		t.setClaim(n, "")
 		t.ready(n)
 	case own && c == Listen:

@@ -43,6 +43,10 @@ func ValidateTree(specs []*Spec) error {
 	return errors.Join(errs...)
 }
 
+// Refuses reports whether an effect refuses a configuration. Orders are about a node,
+// and one that the configuration supersedes is answered, too.
+func (e *Effect) Refuses() bool { return e.Kind == DoReply && e.Node == "" && e.Result != OK }
+
 // errBusy marks what cannot be configured now and can be soon.
 var errBusy = errors.New("try again when that is done")
 

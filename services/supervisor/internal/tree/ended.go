@@ -27,19 +27,27 @@ func (t *Tree) down(n *node) {
 	}
 }
 
-// afterStop completes a stop that nothing else follows.
+// afterStop completes a stop that nothing else follows. An operation that waited for
+// the node to come up continues without it, and one that was going to start it does
+// not.
 func (t *Tree) afterStop(n *node, then Then) {
-	switch then {
-	case ThenRemove:
+	p, awaited := n.parent, n.parent.awaitsStart(n)
+	switch {
+	case then == ThenRemove:
 		t.answer(n, OK)
 		t.remove(n)
-		return
-	case ThenTerminate:
+	case then == ThenTerminate:
 		n.st.End, n.st.Why = EndTerminated, whyTerminated
+		n.st.Hold = p != nil && p.op().Starts(n.spec.Rank)
 		t.answer(n, OK)
+		fallthrough
+	default:
+		if n.spec.Restart == Temporary {
+			t.retire(n)
+		}
 	}
-	if n.spec.Restart == Temporary {
-		t.retire(n)
+	if awaited {
+		t.advance(p)
 	}
 }
 
@@ -49,7 +57,7 @@ func (t *Tree) end(s *node) {
 	s.st.Supervisor.Op = nil
 	s.queue = nil
 	for _, c := range s.kids {
-		t.answer(c, Superseded)
+		t.answerWith(c, Superseded, "a stop of its supervisor")
 	}
 	if outcome == Ordered {
 		t.down(s)
@@ -57,8 +65,8 @@ func (t *Tree) end(s *node) {
 	}
 	why := s.st.Why
 	t.setPhase(s, Idle, why)
-	if cmd := s.st.Command; cmd != nil && cmd.Queued == 0 && outcome != Cooling && outcome != BootFailed {
-		t.answer(s, CannotStart)
+	if cmd := s.st.Command; cmd != nil && cmd.Queued == 0 && outcome != BootFailed {
+		t.answerWith(s, CannotStart, "it did not stay up: "+why)
 	}
 	p := s.parent
 	switch outcome {

@@ -82,7 +82,7 @@ func (t *Tree) up(s *node) {
 	s.st.Supervisor.Op = nil
 	t.setPhase(s, Running, "")
 	t.ready(s)
-	t.settleLater(s)
+	t.settleLater(s) // which may be verified, too
 }
 
 // shutdown makes a supervisor stop its children and then end with the outcome.
@@ -282,7 +282,8 @@ func (t *Tree) stopped(c *node) bool {
 func (t *Tree) keepDown(c *node) {
 	op := c.parent.op()
 	ended := c.st.Phase != Idle
-	stopped := c.st.End == EndStopped // by an operation that this one continues
+	// By an operation that this one continues, or by an order.
+	stopped := c.st.End == EndStopped || c.st.Hold
 	switch {
 	case c.st.Phase == Ended && op.Kind == OpStop:
 		t.setDown(c, Idle, c.st.End, c.st.Why)

@@ -203,7 +203,8 @@ const (
 // Result answers an Order.
 type Result string
 
-// Results. All but OK mean that nothing was changed.
+// Results. Those but OK, CannotStart, Superseded and NotVerified mean that nothing was
+// changed.
 const (
 	OK             Result = "ok"
 	IsRunning      Result = "running"
@@ -220,6 +221,8 @@ const (
 	Stale Result = "stale"
 	// NotEnforced: the agent's mode, or whoever else keeps it, forbids it.
 	NotEnforced Result = "not_enforced"
+	// NotVerified: it was carried out, and an agent failed before it was verified.
+	NotVerified Result = "unverified"
 )
 
 // Effect is one thing to do, or one conclusion.

@@ -48,7 +48,7 @@ func TestModesConverge(t *testing.T) {
 	property.Check(t, func(rt *rapid.T) {
 		w := &world{
 			t: rt, tree: New(Options{}), now: 1e18, lanes: map[string][]Effect{}, live: map[string]uint64{}, seen: map[string]uint64{},
-			excused: map[string]bool{}, builds: map[Replaced]string{}, foreign: map[string]bool{}, plain: map[string]bool{},
+			excused: map[string]bool{}, orders: map[given]CommandKind{}, answered: map[string]bool{}, builds: map[Replaced]string{}, foreign: map[string]bool{}, plain: map[string]bool{},
 		}
 		specs := drawTree(rt)
 		for _, s := range specs {

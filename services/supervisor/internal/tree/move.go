@@ -38,6 +38,10 @@ func (t *Tree) relocate(n, to *node) (due bool) {
 		t.setDown(n, Idle, "", "") // its supervisor no longer counts on it
 	}
 	from.abandon(n)
+	moves := n.moving()
+	if moves {
+		t.shiftUnsettled(from, false)
+	}
 	spec := *n.spec
 	if !spec.Dynamic {
 		spec.Origin = cmp.Or(spec.Origin, spec.Parent)
@@ -51,6 +55,9 @@ func (t *Tree) relocate(n, to *node) (due bool) {
 	}
 	n.spec, n.parent = &spec, to
 	to.adopt(n)
+	if moves {
+		t.shiftUnsettled(to, true)
+	}
 	t.rolls = nil // which are in start order
 	t.mark(n, dirtyState|dirtySpec)
 	t.emit(Effect{Kind: NoteMove, Node: spec.ID, Incarnation: n.st.Incarnation, Reason: "from " + from.spec.ID + " to " + to.spec.ID})

@@ -47,26 +47,26 @@ func (t *Tree) order(in *Input) {
 		t.refuse(in, Invalid, "the root cannot be removed")
 		return
 	}
-	if n.st.Command != nil {
-		t.refuse(in, Busy, "command "+string(n.st.Command.Kind)+" is in progress")
-		return
-	}
-	if p != nil && !p.up() && !(in.Command == RemoveIt && !n.st.Phase.live()) {
+	if p != nil && !p.up() && in.Command != RemoveIt {
 		t.refuse(in, NoSupervisor, "its supervisor "+p.spec.ID+" is "+string(p.st.Phase))
 		return
 	}
-	n.st.Command = t.command(in.Command, in.Token)
+	if t.contend(n, in) {
+		return
+	}
+	t.command(n, in.Command, in.Token)
+}
+
+// command gives a node a command. It is carried out now; but a start waits until the
+// supervisor has done what it is in the middle of.
+func (t *Tree) command(n *node, kind CommandKind, token string) {
+	n.st.Command = &Command{Kind: kind, Token: token, Cause: t.cause, Chain: t.chain}
 	t.touch(n)
-	if p != nil && t.busy(p) {
+	if n.parent != nil && t.busy(n.parent) && !kind.ends() {
 		t.enqueue(n)
 		return
 	}
 	t.obey(n)
-}
-
-// command is a command that the input of the step in progress gives.
-func (t *Tree) command(kind CommandKind, token string) *Command {
-	return &Command{Kind: kind, Token: token, Cause: t.cause, Chain: t.chain}
 }
 
 // obeys makes what happens to a node part of its command's story.
@@ -208,9 +208,6 @@ func (t *Tree) terminate(n *node, then Then) {
 			t.launch(n)
 			return
 		}
-		if p := n.parent; p != nil && p.op() != nil && p.op().Stage == StageWait {
-			n.st.Hold = true
-		}
 		t.afterStop(n, then)
 	case n.spec.Supervisor != nil:
 		n.st.Then = then
@@ -266,13 +263,15 @@ func (t *Tree) add(in *Input) {
 	}
 	n := t.insert(&spec)
 	t.emit(Effect{Kind: NoteAdd, Node: spec.ID, Reason: "under " + spec.Parent})
-	n.st.Command = t.command(Add, in.Token)
-	if !p.up() || t.willStart(p, n) {
-		// It starts together with its siblings.
-		t.answer(n, OK)
+	if p.up() && !t.willStart(p, n) {
+		t.command(n, Add, in.Token)
 		return
 	}
-	t.obey(n)
+	// It starts together with its siblings.
+	n.st.Command = &Command{Kind: Add, Token: in.Token, Cause: t.cause, Chain: t.chain}
+	if !p.up() {
+		t.answer(n, OK)
+	}
 }
 
 // significance reports why a significant child cannot be under a parent.
@@ -317,7 +316,7 @@ func (t *Tree) remove(n *node) {
 	for len(n.kids) > 0 {
 		t.remove(n.kids[len(n.kids)-1])
 	}
-	t.answer(n, Superseded)
+	t.answerWith(n, Superseded, "its removal")
 	t.unmark(n)
 	t.setClaim(n, "")
 	t.setPhase(n, Idle, n.st.Why)

@@ -44,6 +44,9 @@ type world struct {
 	// plain ones beat without their number, too.
 	foreign, plain map[string]bool
 	causes         causes
+	// orders are those of the operator, and which of them are answered.
+	orders   map[given]CommandKind
+	answered map[string]bool
 	// tokens are those of the operator's orders; an order may be given again.
 	tokens []string
 }
@@ -63,7 +66,9 @@ func (w *world) step(in Input) {
 		w.beatWhereListened()
 	}
 	w.causes.begin(w.tree, &in)
-	for _, e := range w.tree.Step(&in, w.now, nil) {
+	effects := w.tree.Step(&in, w.now, nil)
+	w.ordered(&in, effects)
+	for _, e := range effects {
 		if wrong := w.causes.wrong(w.tree, e); wrong != "" {
 			w.t.Fatal(wrong)
 		}
@@ -247,6 +252,9 @@ func (w *world) consistent() {
 		if n.coming != coming || n.stopping != stopping {
 			w.t.Fatalf("%s counts %d children that come and %d that stop; they are %d and %d", n.spec.ID, n.coming, n.stopping, coming, stopping)
 		}
+		if moving := len(n.unverifiedBelow()) > 0; n.spec.Supervisor != nil && moving != (n.unsettled > 0) {
+			w.t.Fatalf("%s counts %d children that are not settled; below it are %v", n.spec.ID, n.unsettled, n.unverifiedBelow())
+		}
 		if n.occupies() {
 			load[n.st.Runner]++
 		}
@@ -311,7 +319,7 @@ func drawTree(t *rapid.T) []*Spec {
 func TestFleetConverges(t *testing.T) {
 	t.Parallel()
 	property.Check(t, func(rt *rapid.T) {
-		w := &world{t: rt, tree: New(Options{}), now: 1e18, lanes: map[string][]Effect{}, live: map[string]uint64{}, seen: map[string]uint64{}, excused: map[string]bool{}, builds: map[Replaced]string{}}
+		w := &world{t: rt, tree: New(Options{}), now: 1e18, lanes: map[string][]Effect{}, live: map[string]uint64{}, seen: map[string]uint64{}, excused: map[string]bool{}, orders: map[given]CommandKind{}, answered: map[string]bool{}, builds: map[Replaced]string{}}
 		specs := drawTree(rt)
 		w.step(Input{Kind: Configure, Specs: specs, Boot: true})
 		w.step(Input{Kind: Runners, Runners: []Runner{{Name: "r1"}, {Name: "r2", Capacity: 2}}})

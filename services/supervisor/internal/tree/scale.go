@@ -141,19 +141,13 @@ func (t *Tree) instantiate(p *node, template string, specs []*Spec) {
 	}
 }
 
-// discard stops and removes a node, now or when its supervisor is free.
+// discard stops and removes a node, whatever it is in the middle of.
 func (t *Tree) discard(n *node) {
 	if n.discarded() {
 		return
 	}
-	t.answer(n, Superseded)
-	n.st.Command = t.command(RemoveIt, "")
-	t.touch(n)
-	if t.busy(n.parent) {
-		t.enqueue(n)
-		return
-	}
-	t.obey(n)
+	t.answerWith(n, Superseded, "its removal")
+	t.command(n, RemoveIt, "")
 }
 
 // discarded reports whether a node is about to be removed because it is no longer
@@ -168,7 +162,7 @@ func (t *Tree) readmit(n *node) {
 	if !n.discarded() {
 		return
 	}
-	n.st.Command = nil
+	t.answerWith(n, Superseded, "a configuration that has it again")
 	if n.st.Phase == Stopping && n.st.Then == ThenRemove {
 		n.st.Then = ThenRestart
 		n.st.Cause, n.st.Chain = t.cause, t.chain

@@ -32,6 +32,11 @@ const (
 	Temporary Restart = "temporary"
 )
 
+// leaves reports whether a child that ended so is not restarted.
+func (r Restart) leaves(e End) bool {
+	return r == Temporary || r == Transient && (e.normal() || e == EndStopped)
+}
+
 // Strategy says which children a failed child takes along.
 type Strategy = strategy.Strategy
 

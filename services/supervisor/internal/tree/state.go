@@ -1,6 +1,9 @@
 package tree
 
-import "maps"
+import (
+	"maps"
+	"slices"
+)
 
 // Phase is where a node is in its life.
 type Phase string
@@ -233,6 +236,8 @@ type Command struct {
 	Kind CommandKind `json:"kind"`
 	// Token tells the caller which command a reply belongs to.
 	Token string `json:"token,omitempty"`
+	// Joined are the tokens of later orders that are done when this one is.
+	Joined []string `json:"joined,omitempty"`
 	// Queued orders commands that wait for the supervisor; 0 means begun.
 	Queued uint64 `json:"queued,omitempty"`
 	// Cause is the decision that it is recorded in, Chain its story.
@@ -320,6 +325,7 @@ func (s *State) clone() *State {
 	c := *s
 	if s.Command != nil {
 		cmd := *s.Command
+		cmd.Joined = slices.Clone(cmd.Joined)
 		c.Command = &cmd
 	}
 	if s.Renewal != nil {

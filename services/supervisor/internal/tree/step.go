@@ -99,7 +99,7 @@ func (t *Tree) started(n *node, in *Input) {
 	a := n.spec.Agent
 	switch {
 	case !a.Verify:
-		t.setPhase(n, Running, "")
+		t.run(n)
 		t.ready(n)
 	case n.st.Beat:
 		t.stabilise(n)
@@ -160,13 +160,13 @@ func (t *Tree) exited(n *node, in *Input) {
 		t.startFailed(n)
 		return
 	}
-	if phase.coming() {
+	if finished && n.toStart() != nil {
 		t.answer(n, OK)
-		if p := n.parent; p.awaitsStart(n) {
-			t.finish(n)
-			t.advance(p)
-			return
-		}
+	}
+	if p := n.parent; phase.coming() && p.awaitsStart(n) {
+		t.finish(n)
+		t.advance(p)
+		return
 	}
 	t.ended(n)
 }
@@ -238,8 +238,7 @@ func (t *Tree) tick() {
 		case n.st.Phase == Stabilising && n.st.Unwell:
 			t.overdue(n, "it reported an unhealthy status at the end of its stabilisation period")
 		case n.st.Phase == Stabilising:
-			t.setPhase(n, Running, "")
-			t.emit(Effect{Kind: NoteRunning, Node: n.spec.ID, Incarnation: n.st.Incarnation, Event: n.st.Cause, Chain: n.st.Chain})
+			t.run(n)
 		}
 	}
 }
@@ -269,6 +268,7 @@ func (t *Tree) settleAll() {
 			p.queue = p.queue[1:]
 			t.unqueue(q)
 		}
+		t.verified(p)
 	}
 	t.settle = nil
 }
@@ -280,7 +280,7 @@ func (t *Tree) unqueue(q queued) {
 	case n.removed:
 	case n.st.Phase == Ended && n.st.Ticket == q.seq:
 		t.setDown(n, Idle, n.st.End, n.st.Why)
-		t.ended(n)
+		t.follow(n)
 	case n.st.Command != nil && n.st.Command.Queued == q.seq:
 		n.st.Command.Queued = 0
 		t.touch(n)

@@ -65,6 +65,8 @@ type brood struct {
 	// coming counts children whose start has begun, stopping those that are
 	// Stopping.
 	coming, stopping int
+	// unsettled counts the children that are [node.moving].
+	unsettled int
 }
 
 var childless = &brood{}
@@ -122,6 +124,9 @@ func Load(opt Options, s Snapshot) (*Tree, error) {
 	}
 	for _, n := range t.nodes {
 		t.derive(n)
+	}
+	if t.root != nil {
+		t.root.countUnsettled()
 	}
 	// Map order must not show in what is done next.
 	sort.Slice(t.throttled, func(i, j int) bool { return t.throttled[i].ticket < t.throttled[j].ticket })
@@ -318,7 +323,7 @@ func (t *Tree) settleLater(p *node) { t.settle = append(t.settle, p) }
 // setPhase moves a node on and keeps what is derived from phases right. How it
 // ended is forgotten when it is no longer down.
 func (t *Tree) setPhase(n *node, phase Phase, why string) {
-	was, occupied := n.st.Phase, n.occupies()
+	was, moved, occupied := n.st.Phase, n.moving(), n.occupies()
 	n.st.Phase, n.st.Why, n.st.Since = phase, why, t.now
 	n.st.Wait = Wait{}
 	if !phase.ends() {
@@ -327,6 +332,7 @@ func (t *Tree) setPhase(n *node, phase Phase, why string) {
 	t.touch(n)
 	if n.parent != nil {
 		t.countPhases(n.parent, was, phase)
+		t.countMoving(n, moved)
 	}
 	if n.spec.Agent == nil {
 		return
