@@ -3,7 +3,6 @@ package main
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -11,30 +10,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/mistersmith/mistersmith/internal/golden"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/detector"
 )
-
-var updateGolden = flag.Bool("update", false, "rewrite the golden files")
-
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *updateGolden {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("run with -update if this is meant:\n%s", diff)
-	}
-}
 
 func TestExplainPrints(t *testing.T) {
 	r := contracts.ExplainReply{
@@ -56,7 +35,7 @@ func TestExplainPrints(t *testing.T) {
 	if err := explain(&app{stdout: &out}, r); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "explain.golden", out.String())
+	golden.Compare(t, "testdata/explain.golden", out.String())
 }
 
 func TestSuspicionsPrint(t *testing.T) {
@@ -73,7 +52,7 @@ func TestSuspicionsPrint(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "suspicions.golden", out.String())
+	golden.Compare(t, "testdata/suspicions.golden", out.String())
 }
 
 // recorded writes a recording of two agents, of which one pauses twice and dies
@@ -123,7 +102,7 @@ func TestRehearseDetectorPrints(t *testing.T) {
 		if code != 0 {
 			t.Fatalf("%s: exit code %d\n%s", c.args, code, errOut.String())
 		}
-		golden(t, c.golden, out.String())
+		golden.Compare(t, "testdata/"+c.golden, out.String())
 	}
 	var out, errOut bytes.Buffer
 	if code := run([]string{"detector", "rehearse", file, "--set", "failure_threshold=5", "--json"}, &out, &errOut); code != 0 {

@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mistersmith/mistersmith/internal/golden"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -41,7 +42,7 @@ func TestRehearsePrints(t *testing.T) {
 	if err := (&rehearseCmd{Beyond: "run"}).print(&app{stdout: &out}, reply); err != nil {
 		t.Fatal(err)
 	}
-	golden(t, "rehearse-budget.golden", out.String())
+	golden.Compare(t, "testdata/rehearse-budget.golden", out.String())
 
 	raw, err := json.Marshal(reply.Agents[0].Recorded)
 	if err != nil || !strings.Contains(string(raw), `"budget_waits":1,"budget_waited":"20s"`) {

@@ -3,18 +3,14 @@ package chain
 import (
 	"bufio"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"os"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
+	"github.com/mistersmith/mistersmith/internal/golden"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
-
-var update = flag.Bool("update", false, "write testdata/*.golden again")
 
 // TestWhyOfARecordedFleet explains the restarts in the log of a real fleet,
 // with two agents under one_for_all of which one was killed, and another agent
@@ -34,19 +30,7 @@ func TestWhyOfARecordedFleet(t *testing.T) {
 			fmt.Fprintf(&b, "%4d %s %s %s#%d: %s\n", l.Sequence, l.Time.Format("15:04:05.000"), l.Type, l.Entity, l.Incarnation, l.Evidence)
 		}
 	}
-	const golden = "testdata/restarts.golden"
-	if *update {
-		if err := os.WriteFile(golden, []byte(b.String()), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(golden)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), b.String()); diff != "" {
-		t.Errorf("with -update it becomes the new truth (-want +got):\n%s", diff)
-	}
+	golden.Compare(t, "testdata/restarts.golden", b.String())
 }
 
 func recorded(t *testing.T, path string) []contracts.StoredEvent {

@@ -2,17 +2,14 @@ package config
 
 import (
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
+	"github.com/mistersmith/mistersmith/internal/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 // Each bad file gives all its problems at once, in the words of its golden
 // file.
@@ -35,23 +32,7 @@ func TestBadFiles(t *testing.T) {
 			if !slices.IsSortedFunc(problems, func(a, b Problem) int { return a.Line - b.Line }) {
 				t.Error("not sorted by place")
 			}
-			compareGolden(t, strings.TrimSuffix(path, ".yaml")+".golden", err.Error()+"\n")
+			golden.Compare(t, strings.TrimSuffix(path, ".yaml")+".golden", err.Error()+"\n")
 		})
-	}
-}
-
-func compareGolden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("run with -update if this is meant:\n%s", diff)
 	}
 }

@@ -1,7 +1,6 @@
 package lint
 
 import (
-	"flag"
 	"os"
 	"path/filepath"
 	"regexp"
@@ -9,12 +8,9 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/golden"
 )
-
-var update = flag.Bool("update", false, "rewrite the golden files")
 
 func check(t *testing.T, path string) []Finding {
 	t.Helper()
@@ -60,7 +56,7 @@ func TestRules(t *testing.T) {
 					t.Errorf("without a place or words: %+v", f)
 				}
 			}
-			golden(t, path+".golden", lines(found))
+			golden.Compare(t, path+".golden", lines(found))
 			if found := check(t, path+".ok.yaml"); len(found) > 0 {
 				t.Errorf("the neighbour is not clean:\n%s", lines(found))
 			}
@@ -75,22 +71,6 @@ func TestRules(t *testing.T) {
 		if !slices.Contains(Rules(), Rule(name)) {
 			t.Errorf("%s: there is no such rule", path)
 		}
-	}
-}
-
-func golden(t *testing.T, path, got string) {
-	t.Helper()
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("run with -update if this is meant:\n%s", diff)
 	}
 }
 
