@@ -25,9 +25,7 @@ import (
 // them is one report, and no line in the log.
 func TestRequestsThatCannotBeUnderstood(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
-		env := newEnv(t, s, "router")
+		s, env := withStreams(t, "router")
 		var logged safeBuffer
 		env.Log = slog.New(slog.NewJSONHandler(&logged, nil))
 		metrics := prometheus.NewRegistry()
@@ -130,9 +128,7 @@ smith_messages_rejected_total{kind="request",service="router"} %v
 // the requester alone, not the log of events and no line of the program's.
 func TestRefusalsQuoteNothing(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
-		env := newEnv(t, s, "router")
+		s, env := withStreams(t, "router")
 		var logged safeBuffer
 		env.Log = slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		api, err := shell.NewAPI(t.Context(), env, "test", nil)
@@ -174,9 +170,7 @@ func TestRefusalsQuoteNothing(t *testing.T) {
 // TestTooManyRequests: one that finds no place is no bad one, however large.
 func TestTooManyRequests(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
-		env := newEnv(t, s, "router")
+		s, env := withStreams(t, "router")
 		api, err := shell.NewAPI(t.Context(), env, "test", nil)
 		if err != nil {
 			t.Fatal(err)

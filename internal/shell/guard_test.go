@@ -22,9 +22,7 @@ import (
 // not against the service.
 func TestGuardedCallEndsWithTheConnection(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
-		env := newEnv(t, s, "router")
+		s, env := withStreams(t, "router")
 		if _, err := env.NC.SubscribeSync("silent"); err != nil {
 			t.Fatal(err)
 		}
@@ -120,9 +118,8 @@ func TestStoresAreBackSoon(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			natstest.Bubble(t, func(t *testing.T) {
-				s := natstest.Start(t)
-				natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
-				g := shell.NewNamedGuard(newEnv(t, s, "router"), c.file, c.settings, c.settings+"/part")
+				_, env := withStreams(t, "router")
+				g := shell.NewNamedGuard(env, c.file, c.settings, c.settings+"/part")
 				defer g.Close(t.Context())
 				for g.State() == guard.Closed {
 					_ = g.Run(t.Context(), "op", func(ctx context.Context) error {
@@ -148,9 +145,7 @@ func TestStoresAreBackSoon(t *testing.T) {
 // with calls that are answered, and reads from the stream what was told of it.
 func TestBreakerIsTold(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
-		env := newEnv(t, s, "router")
+		s, env := withStreams(t, "router")
 		agents := s.Connect(t)
 		silent, err := agents.SubscribeSync("agent")
 		if err == nil {

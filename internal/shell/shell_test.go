@@ -40,6 +40,14 @@ func newEnv(t *testing.T, s *natstest.Server, service string) shell.Env {
 	return env
 }
 
+// withStreams starts a server that has all streams, for one service.
+func withStreams(t *testing.T, service string) (*natstest.Server, shell.Env) {
+	t.Helper()
+	s := natstest.Start(t)
+	natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
+	return s, newEnv(t, s, service)
+}
+
 // types lists the types of the stored events, in order.
 func types(t *testing.T, s *natstest.Server) []string {
 	t.Helper()
@@ -58,23 +66,8 @@ func stored(t *testing.T, s *natstest.Server) []contracts.Event {
 
 func TestRunPublishesLifecycle(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
-		env := newEnv(t, s, "detector")
-		ctx, cancel := context.WithCancel(t.Context())
-		err := shell.Run(ctx, env, func(ctx context.Context, env shell.Env) error {
-			env.Ready()
-			time.AfterFunc(time.Minute, cancel)
-			<-ctx.Done()
-			return ctx.Err()
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := []string{"smith.system.started", "smith.system.stopping", "smith.system.stopped"}
-		if diff := cmp.Diff(want, types(t, s)); diff != "" {
-			t.Error(diff)
-		}
+		s, env := withStreams(t, "detector")
+		runFor(t, s, env, time.Minute)
 	})
 }
 
@@ -83,29 +76,33 @@ func TestStartedIsToldOnceThereIsAStream(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		s := natstest.Start(t)
 		env := newEnv(t, s, "runner")
-		ctx, cancel := context.WithCancel(t.Context())
 		time.AfterFunc(time.Minute, func() { natstest.Streams(t, env.JS) })
-		time.AfterFunc(2*time.Minute, cancel)
-		err := shell.Run(ctx, env, func(ctx context.Context, env shell.Env) error {
-			env.Ready()
-			<-ctx.Done()
-			return ctx.Err()
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		want := []string{"smith.system.started", "smith.system.stopping", "smith.system.stopped"}
-		if diff := cmp.Diff(want, types(t, s)); diff != "" {
-			t.Error(diff)
-		}
+		runFor(t, s, env, 2*time.Minute)
 	})
+}
+
+// runFor runs a service for a while and checks what that stored.
+func runFor(t *testing.T, s *natstest.Server, env shell.Env, d time.Duration) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	time.AfterFunc(d, cancel)
+	err := shell.Run(ctx, env, func(ctx context.Context, env shell.Env) error {
+		env.Ready()
+		<-ctx.Done()
+		return ctx.Err()
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"smith.system.started", "smith.system.stopping", "smith.system.stopped"}
+	if diff := cmp.Diff(want, types(t, s)); diff != "" {
+		t.Error(diff)
+	}
 }
 
 func TestPublishEventTwiceIsStoredOnce(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
-		s := natstest.Start(t)
-		natstest.Streams(t, natstest.JetStream(t, s.Connect(t)))
-		env := newEnv(t, s, "router")
+		_, env := withStreams(t, "router")
 		ev, err := env.Event(contracts.CustomEventType("hello"), "x").Build()
 		if err != nil {
 			t.Fatal(err)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"log/slog"
 	"strconv"
 	"strings"
 	"testing"
@@ -46,10 +45,7 @@ func TestStartDoesNotWaitForTheAnswerToAStop(t *testing.T) {
 		if err := nc.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		env, err := shell.NewEnv(t.Context(), "supervisor", "s1", s.Connect(t), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), shell.NewHealth())
-		if err != nil {
-			t.Fatal(err)
-		}
+		env := newEnv(t, s.Connect(t), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan tree.Input, 16)
 		c := NewCommander(ctx, env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(in tree.Input) { results <- in })
@@ -90,10 +86,7 @@ func TestStartsStandInLine(t *testing.T) {
 		if err := nc.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		env, err := shell.NewEnv(t.Context(), "supervisor", "s1", s.Connect(t), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), shell.NewHealth())
-		if err != nil {
-			t.Fatal(err)
-		}
+		env := newEnv(t, s.Connect(t), prometheus.NewRegistry())
 		const places, agents = 4, 100
 		f := config.Default()
 		f.Bulkheads = map[string]config.Bulkhead{contracts.ServiceRunner: {MaxConcurrentCalls: places, MaxWaitDuration: time.Second, MaxWaiting: 2}}

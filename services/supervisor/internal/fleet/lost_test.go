@@ -19,6 +19,16 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
+// newEnv is what a supervisor's commander runs in.
+func newEnv(t *testing.T, nc *nats.Conn, reg prometheus.Registerer) shell.Env {
+	t.Helper()
+	env, err := shell.NewEnv(t.Context(), "supervisor", "s1", nc, slog.New(slog.DiscardHandler), reg, shell.NewHealth())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return env
+}
+
 // lab is a commander on a server with the log, and a runner r that answers starts
 // as reply says and tells of each.
 type lab struct {
@@ -49,10 +59,7 @@ func newLab(t *testing.T, reply contracts.RunnerCode) *lab {
 	if err != nil {
 		t.Fatal(err)
 	}
-	env, err := shell.NewEnv(t.Context(), "supervisor", "s1", s.Connect(t), slog.New(slog.DiscardHandler), l.reg, shell.NewHealth())
-	if err != nil {
-		t.Fatal(err)
-	}
+	env := newEnv(t, s.Connect(t), l.reg)
 	ctx, cancel := context.WithCancel(t.Context())
 	l.Commander = NewCommander(ctx, env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(tree.Input) {})
 	t.Cleanup(func() {

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"encoding/json"
-	"log/slog"
 	"testing"
 	"time"
 
@@ -25,10 +24,7 @@ func TestReportsAreGuarded(t *testing.T) {
 		s := natstest.Start(t)
 		nc := s.Connect(t)
 		natstest.Streams(t, natstest.JetStream(t, nc))
-		env, err := shell.NewEnv(t.Context(), "supervisor", "s1", nc, slog.New(slog.DiscardHandler), prometheus.NewRegistry(), shell.NewHealth())
-		if err != nil {
-			t.Fatal(err)
-		}
+		env := newEnv(t, nc, prometheus.NewRegistry())
 		log := s.Mutable(t, nc)
 		reports := shell.NewGuard(env, nil, contracts.ServiceEventStore)
 		env.JS = log
@@ -82,10 +78,7 @@ func TestFailedStartIsAskedForOnce(t *testing.T) {
 		if err := nc.Flush(); err != nil {
 			t.Fatal(err)
 		}
-		env, err := shell.NewEnv(t.Context(), "supervisor", "s1", s.Connect(t), slog.New(slog.DiscardHandler), prometheus.NewRegistry(), shell.NewHealth())
-		if err != nil {
-			t.Fatal(err)
-		}
+		env := newEnv(t, s.Connect(t), prometheus.NewRegistry())
 		c := NewCommander(t.Context(), env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(tree.Input) {})
 		c.Do(Command{Order: leader.Order{
 			Effect: tree.Effect{Kind: tree.DoStart, Node: "a", Incarnation: 1, Runner: "r"},
