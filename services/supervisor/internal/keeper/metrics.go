@@ -31,75 +31,40 @@ type Metrics struct {
 
 // NewMetrics registers the metrics of a tree.
 func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
-	seconds := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
+	gauge := func(name, help string, labels ...string) *prometheus.GaugeVec {
+		return shell.Gauge(r, prometheus.GaugeOpts{Name: name, Help: help}, append([]string{"tree"}, labels...)...)
+	}
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		return shell.Counter(r, prometheus.CounterOpts{Name: name, Help: help}, append([]string{"tree"}, labels...)...)
+	}
+	buckets := []float64{.0005, .001, .0025, .005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 30, 60, 120}
+	seconds := func(name, help string) *prometheus.HistogramVec {
+		return shell.Histogram(r, prometheus.HistogramOpts{Name: name, Help: help, Buckets: buckets}, "tree")
+	}
 	m := &Metrics{
-		tree: treeName,
-		isolated: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_isolated", Help: "Nodes that are set apart by their supervisors, since they failed too often.",
-		}, "tree"),
-		gaveUp: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_gave_up", Help: "Supervisor nodes that gave up and stay down until they are restarted.",
-		}, "tree"),
-		waiting: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_waiting", Help: "Nodes that are restarted when their delay, or that of their group, is over.",
-		}, "tree"),
-		down: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_down", Help: "Agents without a process, but for those that finished or that an operator ended.",
-		}, "tree"),
-		isolations: shell.Counter(r, prometheus.CounterOpts{
-			Name: "smith_supervisor_isolated_total", Help: "Times that a node was set apart.",
-		}, "tree"),
-		giveUps: shell.Counter(r, prometheus.CounterOpts{
-			Name: "smith_supervisor_gave_up_total", Help: "Times that a supervisor node gave up.",
-		}, "tree"),
-		restarts: shell.Counter(r, prometheus.CounterOpts{
-			Name: "supervision_restarts_total", Help: "Restarts decided, by the supervisor node that decided them.",
-		}, "tree", "supervisor"),
-		failures: shell.Counter(r, prometheus.CounterOpts{
-			Name: "supervision_failures_total", Help: "Failures of agents, by kind: exited, failed (a verdict), start_failed, host_lost.",
-		}, "tree", "kind"),
-		active: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "supervision_active_children", Help: "Agents that run and are verified.",
-		}, "tree"),
-		rate: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "supervision_failure_rate", Help: "Failures a second over the last minute.",
-		}, "tree"),
-		duration: shell.Histogram(r, prometheus.HistogramOpts{
-			Name: "supervision_restart_duration_seconds", Help: "From the decision to restart to running and verified, backoff included.", Buckets: seconds,
-		}, "tree"),
-		lag: shell.Histogram(r, prometheus.HistogramOpts{
-			Name: "supervision_lag", Help: "Seconds from a failure's event to its stored decision.", Buckets: seconds,
-		}, "tree"),
-		decisions: shell.Counter(r, prometheus.CounterOpts{
-			Name: "smith_supervisor_decisions_total", Help: "Decisions stored.",
-		}, "tree"),
-		inputsTotal: shell.Counter(r, prometheus.CounterOpts{
-			Name: "smith_supervisor_inputs_total", Help: "Inputs taken into account.",
-		}, "tree"),
-		proposals: shell.Counter(r, prometheus.CounterOpts{
-			Name: "smith_supervisor_proposals_total", Help: "Proposals in shadow mode, by what would be done: restart, isolate, escalate, terminate, cool_off, ignore, give_up.",
-		}, "tree", "action"),
-		agents: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_agents", Help: "Agents of the tree, by mode: enforce, shadow, off.",
-		}, "tree", "mode"),
-		deciding: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_deciding", Help: "1 while this supervisor decides about the tree, 0 while it stands by.",
-		}, "tree"),
-		unplaced: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_unplaced_agents", Help: "Agents that wait for a runner.",
-		}, "tree"),
-		runnersLost: shell.Counter(r, prometheus.CounterOpts{
-			Name: "smith_supervisor_runners_lost_total", Help: "Runners taken for gone with their hosts.",
-		}, "tree"),
-		runners: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_runners", Help: "Runners that take starts.",
-		}, "tree"),
-		throttled: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_throttled_restarts", Help: "Restarts that wait for budget.",
-		}, "tree"),
-		pending: shell.Gauge(r, prometheus.GaugeOpts{
-			Name: "smith_supervisor_pending_commands", Help: "Agents with a start, stop or report under way.",
-		}, "tree"),
+		tree:        treeName,
+		isolated:    gauge("smith_supervisor_isolated", "Nodes that are set apart by their supervisors, since they failed too often."),
+		gaveUp:      gauge("smith_supervisor_gave_up", "Supervisor nodes that gave up and stay down until they are restarted."),
+		waiting:     gauge("smith_supervisor_waiting", "Nodes that are restarted when their delay, or that of their group, is over."),
+		down:        gauge("smith_supervisor_down", "Agents without a process, but for those that finished or that an operator ended."),
+		isolations:  counter("smith_supervisor_isolated_total", "Times that a node was set apart."),
+		giveUps:     counter("smith_supervisor_gave_up_total", "Times that a supervisor node gave up."),
+		restarts:    counter("supervision_restarts_total", "Restarts decided, by the supervisor node that decided them.", "supervisor"),
+		failures:    counter("supervision_failures_total", "Failures of agents, by kind: exited, failed (a verdict), start_failed, host_lost.", "kind"),
+		active:      gauge("supervision_active_children", "Agents that run and are verified."),
+		rate:        gauge("supervision_failure_rate", "Failures a second over the last minute."),
+		duration:    seconds("supervision_restart_duration_seconds", "From the decision to restart to running and verified, backoff included."),
+		lag:         seconds("supervision_lag", "Seconds from a failure's event to its stored decision."),
+		decisions:   counter("smith_supervisor_decisions_total", "Decisions stored."),
+		inputsTotal: counter("smith_supervisor_inputs_total", "Inputs taken into account."),
+		proposals:   counter("smith_supervisor_proposals_total", "Proposals in shadow mode, by what would be done: restart, isolate, escalate, terminate, cool_off, ignore, give_up.", "action"),
+		agents:      gauge("smith_supervisor_agents", "Agents of the tree, by mode: enforce, shadow, off.", "mode"),
+		deciding:    gauge("smith_supervisor_deciding", "1 while this supervisor decides about the tree, 0 while it stands by."),
+		unplaced:    gauge("smith_supervisor_unplaced_agents", "Agents that wait for a runner."),
+		runnersLost: counter("smith_supervisor_runners_lost_total", "Runners taken for gone with their hosts."),
+		runners:     gauge("smith_supervisor_runners", "Runners that take starts."),
+		throttled:   gauge("smith_supervisor_throttled_restarts", "Restarts that wait for budget."),
+		pending:     gauge("smith_supervisor_pending_commands", "Agents with a start, stop or report under way."),
 	}
 	m.exist()
 	return m
