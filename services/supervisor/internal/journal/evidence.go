@@ -43,23 +43,15 @@ func (j *Journal) ReadRecords(ctx context.Context, from, to contracts.Moment, ty
 	if msgs == nil {
 		return nil
 	}
-	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
 	var decisions decisionlog.Assembly
-	for at := uint64(0); at < last; {
-		msg, err := msgs.Next(jetstream.NextContext(ctx))
+	for msg, err := range read(ctx, msgs, 0, last) {
 		if err != nil {
 			return j.unread(err)
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return j.unread(err)
-		}
-		at = meta.Sequence.Stream
-		if at > last || to.Sequence == 0 && to.At != nil && meta.Timestamp.After(*to.At) {
+		if msg.sequence > last || to.Sequence == 0 && to.At != nil && msg.stored.After(*to.At) {
 			return nil
 		}
-		if r, ok := record(&decisions, msg, at); ok {
+		if r, ok := record(&decisions, msg); ok {
 			if err := each(r); err != nil {
 				return err
 			}
@@ -95,12 +87,12 @@ func (j *Journal) messagesFrom(ctx context.Context, from contracts.Moment, subje
 
 // record reads the message at a place; ok is false for what cannot be read and
 // for parts of a decision that is not whole yet.
-func record(decisions *decisionlog.Assembly, msg jetstream.Msg, at uint64) (r Record, ok bool) {
+func record(decisions *decisionlog.Assembly, msg logged) (r Record, ok bool) {
 	ev, err := contracts.DecodeEvent(msg.Subject(), msg.Data())
 	if err != nil {
 		return r, false
 	}
-	r = Record{Event: ev, Sequence: at}
+	r = Record{Event: ev, Sequence: msg.sequence}
 	if ev.Type.Family() != contracts.FamilyTree {
 		return r, true
 	}
@@ -109,7 +101,7 @@ func record(decisions *decisionlog.Assembly, msg jetstream.Msg, at uint64) (r Re
 		return r, false
 	}
 	// Changes that cannot be read are nothing to the record.
-	r.Decision, _ = decisions.Add(decisionlog.Message{Event: ev, Data: data, Sequence: at})
+	r.Decision, _ = decisions.Add(decisionlog.Message{Event: ev, Data: data, Sequence: msg.sequence})
 	return r, r.Decision != nil
 }
 

@@ -70,6 +70,18 @@ func (j *Journal) mustPut(t *testing.T, ds ...*decisionlog.Decision) {
 	}
 }
 
+// publish stores an event of the tree with some data, past the journal.
+func (j *Journal) publish(t *testing.T, data []byte) {
+	t.Helper()
+	ev, err := j.env.Event(contracts.TreeDecided, "main").JSON(data).Build()
+	if err == nil {
+		_, err = shell.PublishEvent(t.Context(), j.env.JS, ev)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func (j *Journal) mustSave(t *testing.T, s tree.Snapshot, cursor uint64) {
 	t.Helper()
 	if err := j.Save(t.Context(), s, cursor); err != nil {
@@ -123,7 +135,7 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 	t.Parallel()
 	natstest.Bubble(t, func(t *testing.T) {
 		s := natstest.Start(t)
-		j, env := open(t, s, "s1")
+		j, _ := open(t, s, "s1")
 		if st := j.mustLoad(t); !st.Fresh {
 			t.Fatal("a new tree is not fresh")
 		}
@@ -155,13 +167,7 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		ev, err := env.Event(contracts.TreeDecided, "main").JSON(raw).Build()
-		if err != nil {
-			t.Fatal(err)
-		}
-		if _, err := shell.PublishEvent(t.Context(), env.JS, ev); err != nil {
-			t.Fatal(err)
-		}
+		j.publish(t, raw)
 		st = again.mustLoad(t)
 		if st.Cursor != large.Cursor || again.Number() != 2 || st.Tree.Nodes["a5000"] != nil {
 			t.Errorf("a decision that was cut off counts: cursor %d, decision %d", st.Cursor, again.Number())

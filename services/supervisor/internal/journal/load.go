@@ -98,31 +98,13 @@ func (j *Journal) end(ctx context.Context) (uint64, error) {
 
 // fold applies the tree's messages up to and including a sequence.
 func (j *Journal) fold(ctx context.Context, st *State, until uint64) error {
-	cons, err := j.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{contracts.TreeWildcard(j.tree)},
-		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy, OptStartSeq: j.last + 1,
-	})
-	if err != nil {
-		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
-	}
-	msgs, err := cons.Messages()
-	if err != nil {
-		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
-	}
-	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
 	var decisions decisionlog.Assembly
 	var shared tree.Shared
-	for j.last < until {
-		msg, err := msgs.Next(jetstream.NextContext(ctx))
+	for msg, err := range j.readDecisions(ctx, j.last, until) {
 		if err != nil {
-			return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
+			return err
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
-		}
-		j.last = meta.Sequence.Stream
+		j.last = msg.sequence
 		part, err := decisionlog.Decode(msg.Subject(), msg.Data(), j.last)
 		if err != nil {
 			j.env.Log.Error("a decision in the log cannot be read and is left out", "tree", j.tree, "sequence", j.last, "error", err)

@@ -30,31 +30,12 @@ func (j *Journal) ReadPast(ctx context.Context, after uint64, each func(*decisio
 	if err != nil {
 		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
 	}
-	cons, err := j.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-		FilterSubjects: []string{contracts.TreeWildcard(j.tree)},
-		DeliverPolicy:  jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
-	})
-	if err != nil {
-		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
-	}
-	msgs, err := cons.Messages()
-	if err != nil {
-		return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
-	}
-	defer msgs.Stop()
-	defer context.AfterFunc(ctx, msgs.Stop)() // Next heeds no context while it replaces a lost consumer
 	var decisions decisionlog.Assembly
-	for at := after; at < last.Sequence; {
-		msg, err := msgs.Next(jetstream.NextContext(ctx))
+	for msg, err := range j.readDecisions(ctx, after, last.Sequence) {
 		if err != nil {
-			return fmt.Errorf("read decisions of tree %s after sequence %d: %w", j.tree, at, err)
+			return err
 		}
-		meta, err := msg.Metadata()
-		if err != nil {
-			return fmt.Errorf("read decisions of tree %s: %w", j.tree, err)
-		}
-		at = meta.Sequence.Stream
-		part, err := decisionlog.Decode(msg.Subject(), msg.Data(), at)
+		part, err := decisionlog.Decode(msg.Subject(), msg.Data(), msg.sequence)
 		if err != nil {
 			continue // somebody else's; the tree itself leaves it out, too
 		}

@@ -9,7 +9,6 @@ import (
 	"testing"
 
 	"github.com/mistersmith/mistersmith/internal/natstest"
-	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -28,13 +27,7 @@ func TestVersions(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			ev, err := j.env.Event(contracts.TreeDecided, "main").JSON(raw).Build()
-			if err != nil {
-				t.Fatal(err)
-			}
-			if _, err := shell.PublishEvent(t.Context(), j.env.JS, ev); err != nil {
-				t.Fatal(err)
-			}
+			j.publish(t, raw)
 		}
 		tell(1, 0)
 		again, _ := open(t, s, "b")
