@@ -17,7 +17,7 @@ type agentsCmd struct {
 	Type      string        `help:"Only agents of this type."`
 	Health    string        `enum:",unknown,healthy,degraded,unhealthy" default:"" help:"Only agents in this health: unknown, healthy, degraded or unhealthy."`
 	Suspicion bool          `help:"Show how suspicious each agent's silence is, from which evidence, and when it will be too much. On a terminal it stays up to date."`
-	Every     time.Duration `placeholder:"DURATION" help:"Show it again and again."`
+	Every     time.Duration `placeholder:"DURATION" help:"Show it again and again, such as every 5s."`
 }
 
 func (agentsCmd) Help() string {

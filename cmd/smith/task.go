@@ -22,7 +22,7 @@ type taskSubmitCmd struct {
 	Type        string             `arg:"" help:"Type of the task."`
 	Payload     string             `arg:"" optional:"" default:"null" help:"Payload as JSON; - reads it from standard input."`
 	ID          string             `help:"Id of the task; the same id twice is one task."`
-	TaskTimeout contracts.Duration `help:"Bound on one attempt."`
+	TaskTimeout contracts.Duration `placeholder:"DURATION" help:"Bound on one attempt, such as 30s."`
 	MaxAttempts int                `help:"How often it is tried."`
 	Wait        bool               `help:"Wait for the result, up to --timeout."`
 }

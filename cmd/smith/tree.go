@@ -145,15 +145,15 @@ type childAddCmd struct {
 	Restart      string             `enum:"permanent,transient,temporary" default:"permanent" help:"When it is restarted: ${enum}."`
 	Env          map[string]string  `help:"Environment, as KEY=VALUE;…; it is kept out of the event log."`
 	Dir          string             `help:"Working directory."`
-	Interval     contracts.Duration `name:"heartbeat-interval" help:"How often it beats."`
+	Interval     contracts.Duration `name:"heartbeat-interval" placeholder:"DURATION" help:"How often it beats, such as 5s."`
 	Heartbeats   string             `enum:"agent,runner" default:"agent" help:"Who beats: ${enum}; runner suits programs that know nothing of heartbeats."`
 	Runner       string             `default:"any" help:"Which runner starts it."`
 	RunnerLabels map[string]string  `help:"Labels that a runner must have to be chosen, as KEY=VALUE;…"`
 	Policy       string             `help:"The restart policy that gives its delays; by default its type's, or its supervisor's."`
 	Significant  bool               `help:"Its own end can end its supervisor; not with --restart permanent."`
-	Deadline     contracts.Duration `name:"start-deadline" help:"How long its first beat may take."`
-	Stable       contracts.Duration `name:"stabilisation" help:"How long it must stay up before a start counts as good."`
-	Shutdown     contracts.Duration `name:"shutdown-timeout" help:"Time between SIGTERM and SIGKILL."`
+	Deadline     contracts.Duration `name:"start-deadline" placeholder:"DURATION" help:"How long its first beat may take, such as 30s."`
+	Stable       contracts.Duration `name:"stabilisation" placeholder:"DURATION" help:"How long it must stay up before a start counts as good, such as 500ms."`
+	Shutdown     contracts.Duration `name:"shutdown-timeout" placeholder:"DURATION" help:"Time between SIGTERM and SIGKILL, such as 5s."`
 }
 
 func (childAddCmd) Help() string {

@@ -29,9 +29,14 @@ func (d *Duration) UnmarshalJSON(b []byte) error {
 	if err := json.Unmarshal(b, &s); err != nil {
 		return fmt.Errorf("a duration is a string such as \"5s\", not %.32s", b)
 	}
-	v, err := time.ParseDuration(s)
+	return d.UnmarshalText([]byte(s))
+}
+
+// UnmarshalText reads a duration without quotes, as on a command line: 5s or 1m30s.
+func (d *Duration) UnmarshalText(text []byte) error {
+	v, err := time.ParseDuration(string(text))
 	if err != nil {
-		return fmt.Errorf("%q is not a duration; write it like \"5s\" or \"1m30s\"", clip(s))
+		return fmt.Errorf("%q is not a duration; write it like 5s or 1m30s", clip(string(text)))
 	}
 	*d = Duration(v)
 	return nil
