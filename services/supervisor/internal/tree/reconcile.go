@@ -238,7 +238,8 @@ func (t *Tree) startsLater(n *node, phase Phase) bool {
 }
 
 // raised makes the next start newer than an incarnation that the log does not
-// know, and renumbers a start under way, which would be refused.
+// know, and renumbers a start under way, which is refused. It is placed again: the
+// log is older than what runners did, and another may have the agent.
 func (t *Tree) raised(n *node, in *Input) {
 	if in.Incarnation <= n.newest() || in.Incarnation >= MaxIncarnation {
 		return
@@ -248,12 +249,12 @@ func (t *Tree) raised(n *node, in *Input) {
 		t.touch(n)
 		return
 	}
-	n.st.Incarnation, n.st.Newest, n.st.Decision = in.Incarnation+1, 0, t.decision
-	n.st.Beat, n.st.Unwell = false, false
-	t.touch(n)
 	if n.st.Phase == Starting {
-		t.emit(n.startEffect())
+		t.again(n, in.Incarnation+1, n.st.Runner)
+		return
 	}
+	n.st.Incarnation, n.st.Newest, n.st.Decision = in.Incarnation+1, 0, t.decision
+	t.touch(n)
 }
 
 // declined gives a starting agent another runner, or lets it wait for one: its
@@ -262,11 +263,18 @@ func (t *Tree) declined(n *node, in *Input) {
 	if n.st.Phase != Starting || n.st.Runner != in.Runner {
 		return
 	}
+	t.again(n, n.st.Incarnation+1, "") // the refused number is settled
+}
+
+// again makes a start that was refused again as another incarnation, rather on one
+// runner if that is not empty.
+func (t *Tree) again(n *node, incarnation uint64, rather string) {
 	t.load[n.st.Runner]--
-	n.st.Incarnation++ // the refused number is settled
+	t.renewed(n)
+	n.st.Incarnation, n.st.Newest = max(incarnation, n.st.Newest+1), 0
 	n.st.Attempt = Attempt{Decision: t.decision}
 	t.touch(n)
-	t.place(n, "")
+	t.place(n, rather)
 }
 
 // MaxIncarnation bounds the numbers that a runner may claim to have seen: a

@@ -162,6 +162,28 @@ func TestConfiguredAgainWhileItIsRemoved(t *testing.T) {
 			t.Errorf("a command is left over: %+v", c)
 		}
 	})
+	t.Run("and its supervisor stops meanwhile", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, with...)
+		b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1, Reason: "crash"})
+		b.raw(Input{Kind: Configure, Specs: without})
+		b.raw(Input{Kind: Order, Command: RestartIt, Node: "root"})
+		b.do(Input{Kind: Stopped, Node: "b", Incarnation: 1})
+		b.wantPhase("a", Running)
+		b.equal("it is removed", b.tree.Has("b"), false)
+	})
+	t.Run("and it ends by itself meanwhile", func(t *testing.T) {
+		t.Parallel()
+		for _, restart := range []Restart{Temporary, Transient} {
+			root, a := sup("root", "", Supervisor{Strategy: RestForOne, MaxRestarts: 3, Period: time.Minute}), agent("a", "root", func(s *Spec) { s.Restart = restart })
+			b := slow(t, root, a, agent("b", "root"))
+			b.raw(Input{Kind: Configure, Specs: []*Spec{root, agent("b", "root")}})
+			b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1, Normal: true, Reason: "done"})
+			b.started("b")
+			b.wantPhase("root", Running)
+			b.equal(string(restart)+" is there", b.tree.Has("a"), false)
+		}
+	})
 	t.Run("with its supervisor", func(t *testing.T) {
 		t.Parallel()
 		s, c := sup("s", "root", Supervisor{MaxRestarts: 3, Period: time.Minute}), agent("c", "s")

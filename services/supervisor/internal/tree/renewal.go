@@ -4,7 +4,9 @@ package tree
 // specification says, or that a rolling restart is to replace it.
 type Renewal struct {
 	// Build is what the incarnation was started from, where the specification
-	// now has another; see [Agent.Build].
+	// now has another; see [Agent.Build]. It is [EitherBuild] where the
+	// specification changed while the start was under way: a successor may have
+	// ordered it again, with the new one.
 	Build string `json:"build,omitempty"`
 	// Roll is the incarnation that a rolling restart replaces when its turn
 	// comes; 0 means none.
@@ -23,6 +25,10 @@ func (w *Renewal) mark(incarnation uint64, r *Rolling) {
 
 // unmark leaves nothing to a rolling restart.
 func (w *Renewal) unmark() { w.mark(0, &Rolling{}) }
+
+// EitherBuild stands for a build that is not known, and so is none that a
+// specification has.
+const EitherBuild = "either"
 
 // Outdated reports whether an agent runs what its specification no longer says.
 func (t *Tree) Outdated(id string) bool {
@@ -49,6 +55,9 @@ func (t *Tree) compareBuilds(n *node, former *Spec) {
 	runs, says := former.Agent.Build, n.spec.Agent.Build
 	if n.outdated() {
 		runs = n.st.Renewal.Build
+	}
+	if n.st.Phase == Starting && runs != "" && runs != says {
+		runs = EitherBuild
 	}
 	switch {
 	case runs != "" && says != "" && runs != says:

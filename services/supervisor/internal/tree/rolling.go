@@ -104,7 +104,9 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		if n.st.Renewal != nil && n.st.Renewal.Roll == n.st.Incarnation || r.replaces(n) {
 			continue
 		}
-		r.Total++
+		if !n.marked() { // else another incarnation of it was found, and it is counted
+			r.Total++
+		}
 		t.renew(n, func(w *Renewal) { w.mark(n.st.Incarnation, r) })
 	}
 	s.Rolling, t.rolls = r, nil
@@ -248,9 +250,11 @@ func (t *Tree) replacement(c Replaced) (_ replacement, why string) {
 		return replaced, ""
 	case n.st.Phase == Stopping && (n.st.Then == ThenFail || n.st.Then == ThenStartFailed):
 		return notReplaced, n.lastFailure()
-	case n.st.Phase.live(), n.st.Phase.pending(), n.st.End == EndLost, n.st.Phase == Idle && t.willStart(n.parent, n):
+	case n.st.Phase.live(), n.st.Phase.pending(), n.st.Phase == Idle && t.willStart(n.parent, n):
 		return underWay, ""
-	case n.st.Incarnation > c.Incarnation && n.failedLast():
+	case n.st.End == EndLost && (n.st.Phase == Ended || n.st.Phase.delayed()):
+		return underWay, ""
+	case n.st.End != EndLost && n.st.Incarnation > c.Incarnation && n.failedLast():
 		return notReplaced, n.lastFailure()
 	}
 	return replaced, ""

@@ -310,3 +310,56 @@ func TestIsolatedAgentsAreTriedWhenTheyChange(t *testing.T) {
 	b.wantPhase("a", Starting)
 	b.equal("stopping", b.stopping(), "")
 }
+
+// A temporary agent that is lost with its host is not started again, so nothing of
+// it is waited for.
+func TestLostTemporaryAgentHoldsUpNothing(t *testing.T) {
+	t.Parallel()
+	specs := func(build string) []*Spec {
+		return []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", built(build), func(s *Spec) { s.Restart = Temporary }), agent("b", "root", built(build))}
+	}
+	b := newBench(t, specs("1")...)
+	b.apply(1, specs("2")...)
+	b.raw(Input{Kind: Stopped, Node: "a", Incarnation: 1})
+	b.raw(Input{Kind: Lost, Node: "a", Incarnation: 2, Reason: "host lost"})
+	b.equal("stopping", b.stopping(), "b")
+	b.replace("b")
+	b.equal("rolling", b.tree.Rolling() == nil, true)
+}
+
+// A start that was not carried out is made again as specified now.
+func TestStartMadeAgainIsCurrent(t *testing.T) {
+	t.Parallel()
+	for name, in := range map[string]Input{
+		"declined":  {Kind: Declined, Node: "a", Incarnation: 1, Runner: "r"},
+		"overtaken": {Kind: Raised, Node: "a", Incarnation: 7, Reason: "stale_incarnation"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := slow(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", built("1")))
+			b.apply(0, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", built("2")))
+			b.equal("outdated before", b.tree.Outdated("a"), true)
+			in.Runner = b.state("a").Runner
+			b.raw(in)
+			b.equal("outdated", b.tree.Outdated("a"), false)
+		})
+	}
+}
+
+// While a start is under way the specification changes there and back. What runs may
+// be either, as a successor orders the start again.
+func TestChangedWhileItStarts(t *testing.T) {
+	t.Parallel()
+	specs := func(build string) []*Spec {
+		return []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", built(build))}
+	}
+	b := slow(t, specs("1")...)
+	b.apply(0, specs("2")...)
+	b.apply(0, specs("1")...)
+	b.equal("outdated", b.tree.Outdated("a"), true)
+	b.started("a")
+	b.apply(1, specs("1")...)
+	b.equal("stopping", b.stopping(), "a")
+	b.replace("a")
+	b.equal("outdated", b.tree.Outdated("a"), false)
+}
