@@ -57,13 +57,8 @@ func TestNoneLostWhenAnAgentDies(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		w.route("r1", router.Config{})
-		var agents []*agent
-		for i := range 4 {
-			agents = append(agents, w.agent(fmt.Sprintf("a%d", i), "coder", 2, 700*time.Millisecond))
-		}
-		for i := range 200 {
-			w.submit(contracts.Task{ID: fmt.Sprintf("t%d", i), Type: "code"})
-		}
+		agents := w.coders(4, 2, 700*time.Millisecond)
+		w.submitMany(200, "code")
 		pass(time.Second)
 		holding, _, _ := agents[2].load()
 		if holding == 0 {
@@ -102,14 +97,9 @@ func TestRestartMidFlight(t *testing.T) {
 		t.Run(how, func(t *testing.T) {
 			t.Parallel()
 			inWorld(t, func(t *testing.T, w *world) {
-				var agents []*agent
-				for i := range 3 {
-					agents = append(agents, w.agent(fmt.Sprintf("a%d", i), "coder", 3, 3*time.Second))
-				}
+				agents := w.coders(3, 3, 3*time.Second)
 				r := w.route("r1", router.Config{})
-				for i := range 60 {
-					w.submit(contracts.Task{ID: fmt.Sprintf("t%d", i), Type: "code"})
-				}
+				w.submitMany(60, "code")
 				for n := range 4 {
 					pass(1300 * time.Millisecond)
 					if how == "killed" {

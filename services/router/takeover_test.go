@@ -3,7 +3,6 @@ package router_test
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"testing"
 	"time"
 
@@ -22,9 +21,7 @@ func TestStandbyTakesOver(t *testing.T) {
 				a := w.agent("a", "coder", 2, 2*time.Second)
 				first := w.route("r1", router.Config{})
 				w.route("r2", router.Config{})
-				for i := range 20 {
-					w.submit(contracts.Task{ID: fmt.Sprintf("t%d", i), Type: "code"})
-				}
+				w.submitMany(20, "code")
 				pass(3 * time.Second)
 				switch how {
 				case "stopped":
@@ -77,13 +74,8 @@ func TestServerRestart(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		w.route("r1", router.Config{})
-		var agents []*agent
-		for i := range 3 {
-			agents = append(agents, w.agent(fmt.Sprintf("a%d", i), "coder", 2, 2*time.Second))
-		}
-		for i := range 40 {
-			w.submit(contracts.Task{ID: fmt.Sprintf("t%d", i), Type: "code"})
-		}
+		agents := w.coders(3, 2, 2*time.Second)
+		w.submitMany(40, "code")
 		pass(3 * time.Second)
 		w.srv.Down()
 		pass(5 * time.Second)
@@ -118,9 +110,7 @@ func TestUnusableSnapshotIsRebuiltFromTheLog(t *testing.T) {
 	inWorld(t, func(t *testing.T, w *world) {
 		a := w.agent("a", "coder", 1, 2*time.Second)
 		r := w.route("r1", router.Config{})
-		for i := range 5 {
-			w.submit(contracts.Task{ID: fmt.Sprintf("t%d", i), Type: "code"})
-		}
+		w.submitMany(5, "code")
 		pass(5 * time.Second)
 		w.stop(r)
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)

@@ -19,9 +19,7 @@ func TestSlowAgentGetsLess(t *testing.T) {
 		slow := w.agent("slow", "coder", 1, 10*time.Second)
 		fast := w.agent("fast", "coder", 1, time.Second)
 		pass(100 * time.Millisecond)
-		for i := range 30 {
-			w.submit(contracts.Task{ID: fmt.Sprintf("t%d", i), Type: "code"})
-		}
+		w.submitMany(30, "code")
 		w.until("all completed", time.Minute, func() bool { return w.view().Completed == 30 })
 		_, _, byslow := slow.load()
 		_, _, byfast := fast.load()
@@ -152,9 +150,7 @@ func TestMaximumQueueAge(t *testing.T) {
 	t.Parallel()
 	inWorld(t, func(t *testing.T, w *world) {
 		w.route("r1", router.Config{Scheduling: scheduler.Config{MaxQueueAge: time.Minute}})
-		for i := range 5 {
-			w.submit(contracts.Task{ID: fmt.Sprintf("t%d", i), Type: "paint"})
-		}
+		w.submitMany(5, "paint")
 		pass(50 * time.Second)
 		w.submit(contracts.Task{ID: "young", Type: "paint"})
 		pass(25 * time.Second)

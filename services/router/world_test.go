@@ -2,6 +2,7 @@ package router_test
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"os"
 	"testing"
@@ -124,6 +125,23 @@ func (w *world) submit(t contracts.Task) contracts.SubmitReply {
 		w.t.Fatalf("submit %s: %v", t.ID, err)
 	}
 	return reply
+}
+
+// submitMany submits n tasks of a type, t0 and so on.
+func (w *world) submitMany(n int, kind string) {
+	w.t.Helper()
+	for i := range n {
+		w.submit(contracts.Task{ID: fmt.Sprintf("t%d", i), Type: kind})
+	}
+}
+
+// coders runs n agents of type coder, a0 and so on.
+func (w *world) coders(n, capacity int, takes time.Duration) []*agent {
+	var all []*agent
+	for i := range n {
+		all = append(all, w.agent(fmt.Sprintf("a%d", i), "coder", capacity, takes))
+	}
+	return all
 }
 
 func call[Resp any](w *world, verb string, req any) (Resp, error) {

@@ -25,6 +25,15 @@ func crashes(agent string, n uint64, after time.Duration) func(string, uint64) (
 	}
 }
 
+// changedGroup changes supervisor g of a copy.
+func changedGroup(specs []*tree.Spec, f func(g *tree.Supervisor)) []*tree.Spec {
+	return changed(specs, func(s *tree.Spec) {
+		if s.ID == "g" {
+			f(s.Supervisor)
+		}
+	})
+}
+
 // changed copies specs and changes those of the copies that f changes.
 func changed(specs []*tree.Spec, f func(*tree.Spec)) []*tree.Spec {
 	out := make([]*tree.Spec, len(specs))
@@ -118,11 +127,7 @@ func TestHigherLimit(t *testing.T) {
 	specs[0].Supervisor.MaxRestarts = 0
 	s := newScene(t, specs, crashes("a", 3, 200*time.Millisecond))
 	s.play(5 * time.Second)
-	higher := changed(specs, func(s *tree.Spec) {
-		if s.ID == "g" {
-			s.Supervisor.MaxRestarts = 10
-		}
-	})
+	higher := changedGroup(specs, func(g *tree.Supervisor) { g.MaxRestarts = 10 })
 	got := rehearse(t, s.state(0), Options{Specs: higher})
 	if got.Recorded.GiveUps != 1 || got.Recorded.Down != 2 || got.Rehearsed.GiveUps != 0 || got.Rehearsed.Down != 0 {
 		t.Errorf("recorded %+v, rehearsed %+v", got.Recorded, got.Rehearsed)
@@ -147,11 +152,7 @@ func TestLowerLimit(t *testing.T) {
 	specs := forest(group("g", tree.OneForOne, 5, "a", "b"))
 	s := newScene(t, specs, crashes("a", 4, 200*time.Millisecond))
 	s.play(5 * time.Second)
-	got := rehearse(t, s.state(0), Options{Specs: changed(specs, func(s *tree.Spec) {
-		if s.ID == "g" {
-			s.Supervisor.MaxRestarts, s.Supervisor.Escalation = 1, tree.Terminate
-		}
-	})})
+	got := rehearse(t, s.state(0), Options{Specs: changedGroup(specs, func(g *tree.Supervisor) { g.MaxRestarts, g.Escalation = 1, tree.Terminate })})
 	if got.Rehearsed.Escalations != 1 || got.Rehearsed.Restarts != 1 || got.Rehearsed.Down != 2 || got.Recorded.Down != 0 {
 		t.Errorf("recorded %+v, rehearsed %+v", got.Recorded, got.Rehearsed)
 	}
@@ -166,11 +167,8 @@ func TestOtherStrategy(t *testing.T) {
 	specs := forest(group("g", tree.OneForAll, 5, "a", "b"))
 	s := newScene(t, specs, crashes("a", 1, 500*time.Millisecond))
 	s.play(3 * time.Second)
-	got := rehearse(t, s.state(0), Options{Specs: changed(specs, func(s *tree.Spec) {
-		if s.ID == "g" {
-			s.Supervisor.Strategy = tree.OneForOne
-		}
-	})})
+	apart := changedGroup(specs, func(g *tree.Supervisor) { g.Strategy = tree.OneForOne })
+	got := rehearse(t, s.state(0), Options{Specs: apart})
 	if b := agent(t, got, "b"); b.Recorded.Starts != 2 || b.Rehearsed.Starts != 1 || b.Rehearsed.Downtime >= b.Recorded.Downtime {
 		t.Errorf("b: %+v", b)
 	}
@@ -178,11 +176,7 @@ func TestOtherStrategy(t *testing.T) {
 		t.Errorf("rehearsed %+v", got.Rehearsed)
 	}
 	// The other way round nobody can know how long b takes to stop.
-	one := newScene(t, changed(specs, func(s *tree.Spec) {
-		if s.ID == "g" {
-			s.Supervisor.Strategy = tree.OneForOne
-		}
-	}), s.fail)
+	one := newScene(t, apart, s.fail)
 	one.play(3 * time.Second)
 	got = rehearse(t, one.state(0), Options{Specs: specs})
 	if got.Assumed.Stops != 1 || got.Assumed.Starts != 1 || agent(t, got, "b").Rehearsed.Starts != 2 {
