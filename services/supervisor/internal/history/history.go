@@ -28,11 +28,11 @@ var (
 	ErrOrder = errors.New("the time is empty")
 )
 
-// MaxPast bounds the decisions that [Between] gives, MaxPastBytes what their
+// maxPast bounds the decisions that [Between] gives, maxPastBytes what their
 // changes take.
 const (
-	MaxPast      = 100_000
-	MaxPastBytes = 256 << 20
+	maxPast      = 100_000
+	maxPastBytes = 256 << 20
 )
 
 // State is a tree as it was.
@@ -100,8 +100,8 @@ func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []
 		case p.Before() != end.Decision:
 			return false, fmt.Errorf("%w: decision %d follows %d", ErrGap, p.Number, end.Decision)
 		}
-		if size += p.Bytes; size > MaxPastBytes || len(past) == MaxPast {
-			return false, fmt.Errorf("%w: more than %d decisions or %d MiB; choose a shorter time", ErrLong, MaxPast, MaxPastBytes>>20)
+		if size += p.Bytes; size > maxPastBytes || len(past) == maxPast {
+			return false, fmt.Errorf("%w: more than %d decisions or %d MiB; choose a shorter time", ErrLong, maxPast, maxPastBytes>>20)
 		}
 		past, end = append(past, p), mark(p)
 		return true, nil

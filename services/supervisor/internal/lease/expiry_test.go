@@ -34,7 +34,7 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
-func TestJudge(t *testing.T) {
+func TestExpiry(t *testing.T) {
 	t.Parallel()
 	begin := time.Unix(1e9, 0)
 	type seen struct {
@@ -61,14 +61,14 @@ func TestJudge(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
-			var j Judge
+			var j expiry
 			for _, s := range c.seen {
-				j.Saw(s.revision, s.reconnects, begin.Add(s.after))
+				j.observe(s.revision, s.reconnects, begin.Add(s.after))
 			}
-			if got := j.Expired(begin.Add(c.at)); got != c.expired {
+			if got := j.expired(begin.Add(c.at)); got != c.expired {
 				t.Errorf("expired: %t", got)
 			}
-			if got := j.Alive(); got != c.alive {
+			if got := j.alive(); got != c.alive {
 				t.Errorf("alive: %t", got)
 			}
 		})
@@ -77,10 +77,10 @@ func TestJudge(t *testing.T) {
 
 // A holder that renews in time is never taken for gone, whenever others look;
 // and one that stops is, within TTL and one look.
-func TestJudgeIsPatientAndPrompt(t *testing.T) {
+func TestExpiryIsPatientAndPrompt(t *testing.T) {
 	t.Parallel()
 	property.Check(t, func(t *rapid.T) {
-		var j Judge
+		var j expiry
 		now := time.Unix(1e9, 0)
 		written, last := uint64(1), now
 		stops := rapid.IntRange(0, 40).Draw(t, "stops after")
@@ -90,11 +90,11 @@ func TestJudgeIsPatientAndPrompt(t *testing.T) {
 			for i < stops && now.Sub(last) >= renewEvery {
 				written, last = written+1, last.Add(renewEvery)
 			}
-			j.Saw(written, 0, now)
-			if j.Expired(now) && now.Sub(last) < TTL {
+			j.observe(written, 0, now)
+			if j.expired(now) && now.Sub(last) < TTL {
 				t.Fatalf("given up %s after its renewal", now.Sub(last))
 			}
-			if !j.Expired(now) && now.Sub(last) > TTL+4*pollEvery {
+			if !j.expired(now) && now.Sub(last) > TTL+4*pollEvery {
 				t.Fatalf("still waited for %s after its last renewal", now.Sub(last))
 			}
 		}

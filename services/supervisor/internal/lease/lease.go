@@ -75,13 +75,13 @@ func Open(ctx context.Context, env shell.Env, tree string) (*Lease, error) {
 // ErrOtherTree.
 func (l *Lease) Acquire(ctx context.Context, standing func(holder string)) (*Term, error) {
 	mine := record{Tree: l.tree, Holder: l.env.Instance, Session: uuid.NewString()}
-	var judge Judge
+	var holder expiry
 	told := false
 	for {
-		if t := l.try(ctx, &judge, mine); t != nil {
+		if t := l.try(ctx, &holder, mine); t != nil {
 			return t, nil
 		}
-		if judge.Alive() && !told {
+		if holder.alive() && !told {
 			told = true
 			rec, _, err := l.read(ctx)
 			if err == nil && rec.Tree != l.tree && rec.Tree != "" {
@@ -97,7 +97,7 @@ func (l *Lease) Acquire(ctx context.Context, standing func(holder string)) (*Ter
 
 // try takes the lease if it is free. Whatever cannot be read or written now is
 // tried again.
-func (l *Lease) try(ctx context.Context, judge *Judge, mine record) *Term {
+func (l *Lease) try(ctx context.Context, holder *expiry, mine record) *Term {
 	reconnects := l.env.NC.Stats().Reconnects
 	rec, revision, err := l.read(ctx)
 	now := time.Now()
@@ -106,8 +106,8 @@ func (l *Lease) try(ctx context.Context, judge *Judge, mine record) *Term {
 		return nil
 	case revision == 0 || rec.Released || rec.Session == mine.Session:
 	default:
-		judge.Saw(revision, reconnects, now)
-		if !judge.Expired(now) {
+		holder.observe(revision, reconnects, now)
+		if !holder.expired(now) {
 			return nil
 		}
 	}

@@ -202,9 +202,9 @@ func TestNobodyElseWantsIt(t *testing.T) {
 			t.Error("not held after it was purged from the bucket")
 		}
 		b, _ := w.open("b", "main")
-		var judge Judge
+		var holder expiry
 		mine := record{Tree: "main", Holder: "b", Session: "b"}
-		if b.try(t.Context(), &judge, mine) != nil {
+		if b.try(t.Context(), &holder, mine) != nil {
 			t.Error("taken at first sight")
 		}
 		before := nc.Stats().Reconnects
@@ -215,7 +215,7 @@ func TestNobodyElseWantsIt(t *testing.T) {
 			<-time.After(10 * time.Millisecond)
 		}
 		for range 30 {
-			if b.try(t.Context(), &judge, mine) != nil {
+			if b.try(t.Context(), &holder, mine) != nil {
 				t.Fatal("taken after an outage, though its holder lives")
 			}
 			<-time.After(pollEvery)

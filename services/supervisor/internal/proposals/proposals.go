@@ -12,11 +12,11 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// Most is how many proposals are looked at together.
-const Most = 100_000
+// most is how many proposals are looked at together.
+const most = 100_000
 
 // ErrMany tells that there are more.
-var ErrMany = fmt.Errorf("more than %d proposals; choose a shorter time", Most)
+var ErrMany = fmt.Errorf("more than %d proposals; choose a shorter time", most)
 
 // Signs are the types of events that tell what became of an agent.
 func Signs() []contracts.EventType {
@@ -52,7 +52,7 @@ func (l *Ledger) Decided(d *decisionlog.Decision) error {
 		if l.Only != nil && !l.Only(e.Node) {
 			continue
 		}
-		if len(l.all) == Most {
+		if len(l.all) == most {
 			return ErrMany
 		}
 		p := &contracts.Proposal{

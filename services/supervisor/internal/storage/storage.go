@@ -29,12 +29,12 @@ func (w Work) String() string {
 }
 
 const (
-	// TroubledAfter is how long an attempt, repetitions included, may take until
+	// troubledAfter is how long an attempt, repetitions included, may take until
 	// the supervisor is not ready.
-	TroubledAfter = 2 * time.Second
-	// HopelessAfter is how long that may last, while the server can be reached,
+	troubledAfter = 2 * time.Second
+	// hopelessAfter is how long that may last, while the server can be reached,
 	// until a process should end and be started again.
-	HopelessAfter = time.Minute
+	hopelessAfter = time.Minute
 )
 
 // Watch remembers since when work is under way. The zero value is ready. It is
@@ -78,7 +78,7 @@ func (w *Watch) Trouble(now time.Time) (Trouble, bool) {
 			t = Trouble{Work(work), since}
 		}
 	}
-	return t, !t.Since.IsZero() && now.Sub(t.Since) > TroubledAfter
+	return t, !t.Since.IsZero() && now.Sub(t.Since) > troubledAfter
 }
 
 // Hopeless reports whether a trouble has lasted so long that the process should
@@ -86,7 +86,7 @@ func (w *Watch) Trouble(now time.Time) (Trouble, bool) {
 // present connection was made.
 func (t Trouble) Hopeless(now, connected time.Time) bool {
 	if connected.After(t.Since) {
-		return now.Sub(connected) > HopelessAfter
+		return now.Sub(connected) > hopelessAfter
 	}
-	return now.Sub(t.Since) > HopelessAfter
+	return now.Sub(t.Since) > hopelessAfter
 }
