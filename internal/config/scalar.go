@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -212,7 +213,8 @@ func asID(s string) string {
 	}, s)
 }
 
-// ids reads a list of different ids.
+// ids reads a set of ids, which are sorted: files that list them in another order
+// say the same.
 func (o *object) ids(key, what string, dst *[]string, most int) {
 	v, ok := o.get(key)
 	if !ok {
@@ -236,6 +238,7 @@ func (o *object) ids(key, what string, dst *[]string, most int) {
 			out = append(out, s)
 		}
 	}
+	slices.Sort(out)
 	*dst = out
 }
 

@@ -126,6 +126,7 @@ func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
 // environment.
 func startCommand(s *tree.Spec, c contracts.StartCommand) error {
 	c.Agent, c.Incarnation = s.ID, 1
+	c.Capabilities = slices.Compact(slices.Sorted(slices.Values(c.Capabilities))) // a set
 	c.StartDeadline = contracts.Duration(s.Agent.StartDeadline)
 	c.ShutdownTimeout = contracts.Duration(s.ShutdownTimeout)
 	check := c

@@ -1,0 +1,126 @@
+package supervisor
+
+import (
+	"reflect"
+	"testing"
+
+	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// plain and rewritten say the same: the second has another order of keys and of
+// sets, other forms of durations and words, and writes down what is the default.
+const (
+	plain = `
+supervision_tree:
+  restart_policies:
+    calm: {restart_delay: 1m, time_window: 60s}
+  routing:
+    types:
+      print: {agent_types: [printer, plotter], capabilities: [pdf, duplex]}
+  tree:
+    - name: svc
+      children:
+        - name: w
+          count: 2
+          command: [sleep, "1001"]
+          policy: calm
+          env: {B: "2", A: "1"}
+          capabilities: [web, pdf]
+          runner_labels: {zone: b, gpu: "yes"}
+    - {name: grp, strategy: rest_for_one, children: [{name: db, command: [sleep, "1002"], heartbeats: runner}]}
+`
+	rewritten = `
+supervision_tree:
+  root_strategy: OneForOne
+  routing:
+    types:
+      print:
+        capabilities: [duplex, pdf]
+        agent_types: [plotter, printer]
+  restart_policies:
+    calm:
+      time_window: 1m0s
+      restart_delay: 60000ms
+      max_restarts: 3
+  tree:
+    - children:
+        - command: &c
+            - sleep
+            - '1001'
+          runner_labels: {gpu: 'yes', zone: b}
+          type: worker
+          capacity: 1
+          capabilities:
+            - pdf
+            - web
+          env:
+            A: '1'
+            B: '2'
+          shutdown_timeout: 5000ms
+          policy: calm
+          restart: Permanent
+          count: 2
+          name: w
+      strategy: one-for-one
+      name: svc
+    - name: grp
+      strategy: RestForOne
+      escalation: escalate
+      children:
+        - {heartbeats: runner, name: db, command: [sleep, '1002']}
+`
+)
+
+// TestTheSameInOtherWords: files that say the same configure the same, so that
+// applying one over the other changes nothing.
+func TestTheSameInOtherWords(t *testing.T) {
+	t.Parallel()
+	read := func(text string) *config.File {
+		f, err := config.Parse("supervision-config.yaml", []byte(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return f
+	}
+	a, b := read(plain), read(rewritten)
+	before, err := specs(a)
+	if err != nil {
+		t.Fatal(err)
+	}
+	after, err := specs(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range before {
+		if !reflect.DeepEqual(before[i], after[i]) {
+			t.Errorf("%+v, rewritten %+v", before[i], after[i])
+		}
+	}
+	if len(before) != 6 || !reflect.DeepEqual(environments(a), environments(b)) || !reflect.DeepEqual(a.Routing, b.Routing) {
+		t.Errorf("%d nodes; environments %v, rewritten %v; routing %v, rewritten %v",
+			len(before), environments(a), environments(b), a.Routing, b.Routing)
+	}
+}
+
+// TestAddedCapabilitiesAreASet: an order to add an agent may list capabilities in
+// any order, and twice.
+func TestAddedCapabilitiesAreASet(t *testing.T) {
+	t.Parallel()
+	f, err := config.Parse("supervision-config.yaml", []byte(plain))
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := func(capabilities ...string) string {
+		s, _, err := child(f, contracts.AddRequest{
+			Parent: "svc", Child: contracts.ChildSpec{Name: "x", Command: []string{"sleep"}, Capabilities: capabilities},
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(s.Agent.Start)
+	}
+	if a, b := start("web", "pdf", "web"), start("pdf", "web"); a != b {
+		t.Errorf("%s, and %s", a, b)
+	}
+}
