@@ -45,7 +45,7 @@ func TestConfigCheck(t *testing.T) {
 	var out, errOut bytes.Buffer
 	run([]string{"config", "check", fine}, &out, &errOut)
 	if want := "\nIf an agent crashes whenever it has come up:\n" +
-		"  a: it is restarted 5 times within 3.1s, and then \"root\" sets it apart and\n    tries again after 1m, later after 10m at most.\n"; !strings.HasSuffix(out.String(), want) {
+		"  a: it is restarted 5 times within 3.1s, and then \"root\" sets it apart and\n    tries again after 1m, later after 10m at most; if each failure comes more\n    than 59.4s after its restart was due, it may be restarted for ever.\n"; !strings.HasSuffix(out.String(), want) {
 		t.Errorf("no outlook: %q", out.String())
 	}
 	for _, c := range []struct {

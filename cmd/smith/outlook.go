@@ -17,13 +17,26 @@ type outlook struct {
 	Restarts   float64            `json:"restarts"`
 	Endless    bool               `json:"endless"`
 	After      contracts.Duration `json:"after"`
-	Message    string             `json:"message"`
+	// Slowest is After where all that stops with the agent takes all its time,
+	// StopsWithin how long each of that may take at most, and FailsWithin how late
+	// failures may come, for it to end as the message says first.
+	Slowest     contracts.Duration  `json:"slowest,omitempty"`
+	StopsWithin *contracts.Duration `json:"stops_within,omitempty"`
+	FailsWithin contracts.Duration  `json:"fails_within,omitempty"`
+	Message     string              `json:"message"`
 }
 
 func outlooksOf(all []lint.Outlook) []outlook {
 	out := make([]outlook, len(all))
 	for i, o := range all {
-		out[i] = outlook{o.Agent, o.Alike, o.Supervisor, o.Restarts, o.Endless, contracts.Duration(o.After), o.Message}
+		out[i] = outlook{
+			Agent: o.Agent, Alike: o.Alike, Supervisor: o.Supervisor, Restarts: o.Restarts, Endless: o.Endless, After: contracts.Duration(o.After),
+			Slowest: contracts.Duration(o.Slowest), FailsWithin: contracts.Duration(o.FailsWithin), Message: o.Message,
+		}
+		if o.StopsWithin != nil {
+			within := contracts.Duration(*o.StopsWithin)
+			out[i].StopsWithin = &within
+		}
 	}
 	return out
 }

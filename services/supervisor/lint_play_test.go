@@ -25,6 +25,8 @@ type play struct {
 	notes  map[tree.EffectKind]map[string]int
 	cut    []string
 	up     map[string]tree.Instant
+	// decided is how long it took to the latest decision not to restart a child.
+	decided time.Duration
 	// untilApart makes a run end when a child is set apart.
 	untilApart bool
 }
@@ -38,8 +40,12 @@ type manner struct {
 	crashes, finishes bool
 	// lives are how long its first processes live until they crash.
 	lives []time.Duration
-	// stubborn agents take all their time to stop.
+	// stubborn agents take all their time to stop, others as long as stops if they
+	// have that.
 	stubborn bool
+	stops    time.Duration
+	// life is how long it lives after its first heartbeat if it crashes.
+	life time.Duration
 }
 
 const playEpoch = tree.Instant(1_700_000_000_000_000_000)
@@ -98,7 +104,7 @@ func (p *play) do(in tree.Input) {
 				continue
 			}
 			p.later(m.beats, about(tree.Beat))
-			lives := m.beats
+			lives := m.beats + m.life
 			if started := p.starts[e.Node]; started <= len(m.lives) {
 				m.crashes, lives = true, m.lives[started-1]
 			}
@@ -112,9 +118,12 @@ func (p *play) do(in tree.Input) {
 			if e.Kill || e.Timeout < spec.ShutdownTimeout {
 				p.cut = append(p.cut, e.Node)
 			}
-			took := time.Duration(0)
-			if m.stubborn && !e.Kill {
+			took := m.stops
+			if m.stubborn || e.Timeout > 0 && took > e.Timeout {
 				took = e.Timeout
+			}
+			if e.Kill {
+				took = 0
 			}
 			p.later(took, about(tree.Stopped))
 		case tree.DoReport:
@@ -124,6 +133,10 @@ func (p *play) do(in tree.Input) {
 				p.notes[e.Kind] = map[string]int{}
 			}
 			p.notes[e.Kind][e.Node]++
+			switch e.Kind {
+			case tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteGiveUp, tree.NoteIsolate:
+				p.decided = p.took()
+			}
 			if e.Kind == tree.NoteRunning {
 				p.up[e.Node] = p.now
 			}

@@ -194,6 +194,7 @@ var (
 // limit is out of reach; and that is what happens.
 func TestLintAgreesWithPlay(t *testing.T) {
 	exact, apart, endless, outlooks := 0, 0, 0, 0
+	var slowly slowOutlooks
 	property.Check(t, func(rt *rapid.T) {
 		text := nested(rt)
 		f, err := config.Parse("random", []byte(text))
@@ -246,11 +247,13 @@ func TestLintAgreesWithPlay(t *testing.T) {
 			if over == o.Endless || over && (float64(p.starts["agent"]-1) != o.Restarts || p.took() != o.After || p.gaveUp(o.Supervisor) == 0 && p.phase(o.Supervisor) == tree.Running) {
 				rt.Fatalf("%+v\nbut over: %v after %d restarts in %s; %s is %s\n%s", o, over, p.starts["agent"]-1, p.took(), o.Supervisor, p.phase(o.Supervisor), text)
 			}
+			slowly.check(t, rt, f, o, text)
 		}
 		if p, over := crash("agent"); over == stuck || over && p.starts["agent"] > most {
 			rt.Fatalf("over: %v after %d starts; the lint says it goes on: %v, and has at most %d\n%s", over, p.starts["agent"], stuck, most, text)
 		}
 	})
+	slowly.all(t)
 	t.Logf("%d exact counts, %d of them of children set apart, %d limits out of reach, %d outlooks", exact, apart, endless, outlooks)
 	if !t.Failed() && (exact == 0 || endless == 0 || outlooks == 0) {
 		t.Error("one of them never happened")
@@ -294,6 +297,9 @@ func nested(t *rapid.T) string {
 		}
 		return s
 	}
+	stops := func(name string) string {
+		return fmt.Sprintf("shutdown_timeout: %dms", rapid.SampledFrom([]int{100, 700, 1000, 5000, 20000}).Draw(t, name+" stops"))
+	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "supervision_tree:\n  verification: {start_deadline: 5s, stabilisation: 100ms}\n  root_strategy: %s\n  root_restart_policy: %s\n  tree:\n",
 		strategy("root", "\n  root_policy: terminate", "one_for_one", "one_for_all", "rest_for_one"), policy("root", false))
@@ -301,11 +307,12 @@ func nested(t *rapid.T) string {
 	for i := range rapid.IntRange(2, 3).Draw(t, "levels") {
 		indent += "  "
 		name := fmt.Sprintf("sup%d", i)
-		fmt.Fprintf(&b, "%s- {name: before%d, command: [x]}\n%s- name: %s\n%s  strategy: %s\n%s  policy: %s\n%s  children:\n", indent, i, indent, name, indent,
+		fmt.Fprintf(&b, "%s- {name: before%d, command: [x], %s}\n%s- name: %s\n%s  strategy: %s\n%s  policy: %s\n%s  children:\n", indent, i, stops(name), indent, name, indent,
 			strategy(name, "\n"+indent+"  escalation: escalate", "one_for_one", "one_for_all", "rest_for_one", "escalate"), indent, policy(name, false), indent)
 		indent += "  "
 	}
-	fmt.Fprintf(&b, "%s- {name: agent, command: [x], policy: %s}\n%s- {name: beside, command: [x]}\n", indent, policy("agent", true), indent)
+	fmt.Fprintf(&b, "%s- {name: agent, command: [x], policy: %s}\n%s- {name: beside, command: [x], %s, restart: %s}\n", indent, policy("agent", true),
+		indent, stops("beside"), rapid.SampledFrom([]string{"permanent", "permanent", "temporary"}).Draw(t, "beside restart"))
 	return b.String()
 }
 

@@ -14,6 +14,7 @@ type row struct {
 	n      int
 	reset  bool
 	luck   luck
+	least  time.Duration
 }
 
 // luck is where in its range the jitter of every delay falls, as
@@ -34,18 +35,24 @@ const forever = 100 * 365 * 24 * time.Hour
 // delays adds up a child's first n delays in a row. Reset: each is the first,
 // since the child has run for long enough before each failure.
 func (c *checker) delays(p config.RestartPolicy, n int, reset bool, l luck) span {
-	key := row{p, n, reset, l}
+	return c.waits(p, n, reset, l, 0)
+}
+
+// waits adds up a child's first n delays in a row, none of which is over before
+// the least time.
+func (c *checker) waits(p config.RestartPolicy, n int, reset bool, l luck, least time.Duration) span {
+	key := row{p, n, reset, l, least}
 	if s, ok := c.sums[key]; ok {
 		return s
 	}
 	var s span
 	d := p.Delays()
 	if reset {
-		s.last = d.WaitAt(0, float64(l))
+		s.last = max(least, d.WaitAt(0, float64(l)))
 		s.sum = times(n, s.last)
 	} else {
 		for i := range n {
-			s.last = d.WaitAt(i, float64(l))
+			s.last = max(least, d.WaitAt(i, float64(l)))
 			s.sum = min(forever, s.sum+s.last)
 		}
 	}
@@ -87,15 +94,26 @@ type loop struct {
 	// set when it depends on the jitter whether a limit on the path is exceeded.
 	least time.Duration
 	doubt bool
+	// run is how long the last one's child, or the agent, ran before it failed,
+	// which is without the time that it took to stop what was below it.
+	run time.Duration
 	// span is, when out of reach, the time that the failures of the last one's
 	// child take which would exceed its limit.
 	span time.Duration
+	slow
+	// resets says for each of path whether each delay of its child is the first.
+	resets []bool
 }
 
-// crash plays an agent in a crash loop up the tree.
-func (c *checker) crash(s *sup, k kid) loop {
-	l := loop{agent: k.agent, failures: 1, starts: 1}
+// crash plays an agent in a crash loop up the tree, while all others stop and
+// start at once.
+func (c *checker) crash(s *sup, k kid) loop { return c.crashSlowly(s, k, slow{}) }
+
+// crashSlowly plays it while others take their time.
+func (c *checker) crashSlowly(s *sup, k kid, how slow) loop {
 	child := k
+	child.count = 1
+	l := loop{agent: k.agent, failures: 1, starts: 1, took: how.life, least: how.life, run: how.life, slow: how}
 	for {
 		l.path = append(l.path, s)
 		if !c.limitOf(&l, s, child) {
@@ -120,6 +138,8 @@ func (c *checker) crash(s *sup, k kid) loop {
 			l.fate = vanished
 			return l
 		}
+		stop := s.ending(child, how.stops)
+		l.took, l.least = min(forever, l.took+stop), min(forever, l.least+stop)
 		child, s = kid{sup: s, count: 1}, s.parent
 	}
 }
@@ -129,13 +149,18 @@ func (c *checker) crash(s *sup, k kid) loop {
 // the jitter makes the child's delays.
 func (c *checker) limitOf(l *loop, s *sup, child kid) bool {
 	n := s.limit()
-	reset := child.sup != nil && child.sup.Policy.ResetAfter > 0 && l.took >= child.sup.Policy.ResetAfter
-	l.span = capped(float64(times(n, l.took)) + float64(c.delays(child.policy(), n, reset, middling).sum))
-	least := capped(float64(times(n, l.least)) + float64(c.delays(child.policy(), n, reset, shortest).sum))
+	reset := child.sup != nil && child.sup.Policy.ResetAfter > 0 && l.run >= child.sup.Policy.ResetAfter
+	if at := len(l.resets); at < len(l.as) {
+		reset = l.as[at]
+	}
+	l.resets = append(l.resets, reset)
+	l.span = capped(float64(times(n, l.took)) + float64(c.between(s, child, n, reset, middling, l.stops)))
+	least := capped(float64(times(n, l.least)) + float64(c.between(s, child, n, reset, shortest, l.stops)))
 	if s.Escalation == config.EscalationIgnore && !s.Strategy.Escalates() {
 		return true
 	}
-	if least > s.Policy.TimeWindow && n > 0 {
+	// A child that runs for a whole window has a clean slate where it counts alone.
+	if n > 0 && (least > s.Policy.TimeWindow || s.isolates() && l.run >= s.Policy.TimeWindow) {
 		return false
 	}
 	var siblings, along float64
@@ -148,6 +173,7 @@ func (c *checker) limitOf(l *loop, s *sup, child kid) bool {
 	l.failures *= float64(n + 1)
 	l.took = capped(float64(l.span) + float64(l.took))
 	l.least = capped(float64(least) + float64(l.least))
+	l.run = l.took
 	return true
 }
 

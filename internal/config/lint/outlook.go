@@ -2,13 +2,12 @@ package lint
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
+	"github.com/mistersmith/mistersmith/internal/strategy"
 )
-
-// Bystanders: an agent that keeps failing stops others that do not depend on it.
-const Bystanders Rule = "bystanders"
 
 // Outlook is what becomes of an agent that crashes whenever it has come up, while
 // all others are well.
@@ -19,11 +18,24 @@ type Outlook struct {
 	Alike int
 	// Supervisor decides it in the end, after so many restarts of the agent
 	// within After. Endless restarts have no end, and After is then the time
-	// from one to the next in the long run.
+	// from one to the next in the long run. Stops and starts are taken to be done
+	// at once, and restart budgets to have room.
 	Supervisor string
 	Restarts   float64
 	Endless    bool
 	After      time.Duration
+	// Slowest is After, at most, where all that stops with the agent takes all the
+	// time that it has, and for what is then restarted for ever, from one restart
+	// to the next; 0 where that changes nothing or is not certain.
+	Slowest time.Duration
+	// StopsWithin is how long each agent that stops with it may take for that at
+	// most, if it is restarted for ever should they take all their time. It is nil
+	// where it does not depend on that.
+	StopsWithin *time.Duration
+	// FailsWithin is how long after each restart was due the next failure may come
+	// at most, whatever takes the time; later, it may be restarted for ever. 0:
+	// that makes no difference.
+	FailsWithin time.Duration
 	// Message says all of that, and what then happens to the agent and others.
 	Message string
 }
@@ -32,33 +44,70 @@ type Outlook struct {
 // order of the file.
 func Outlooks(f *config.File) []Outlook {
 	c := newChecker(f)
-	type alike struct {
-		s      *sup
-		policy config.RestartPolicy
-	}
 	var out []Outlook
-	known := map[alike]int{}
+	known := map[likeness]int{}
+	said := map[*sup]map[string]int{}
 	for _, s := range c.sups {
-		for _, k := range s.kids {
+		said[s] = map[string]int{}
+		for i, k := range s.kids {
 			if k.agent == nil || k.restart() == config.Temporary {
 				continue
 			}
-			key := alike{s, k.agent.Policy}
-			if i, found := known[key]; found {
-				out[i].Alike += k.count
-				continue
+			key := likenessOf(s, i)
+			at, found := known[key]
+			if !found {
+				o := c.outlook(s, k)
+				if at, found = said[s][o.Message]; !found {
+					at = len(out)
+					said[s][o.Message] = at
+					out = append(out, o)
+				}
+				known[key] = at
 			}
-			known[key] = len(out)
-			o := c.outlook(c.crash(s, k))
-			o.Alike = k.count
-			out = append(out, o)
+			out[at].Alike += k.count
 		}
 	}
 	return out
 }
 
-// outlook words what becomes of an agent in a crash loop.
-func (c *checker) outlook(l loop) Outlook {
+// likeness is what children of a supervisor have in common that have one outlook.
+type likeness struct {
+	s               *sup
+	policy          config.RestartPolicy
+	stops, deadline time.Duration
+	runner          string
+	several         bool
+	// at is the child's place, where that makes a difference.
+	at int
+}
+
+func likenessOf(s *sup, i int) likeness {
+	a := s.kids[i].agent
+	key := likeness{s: s, policy: a.Policy, stops: a.ShutdownTimeout, deadline: a.StartDeadline, runner: a.Runner, several: s.kids[i].count > 1}
+	if s.Strategy.Reach() == strategy.Later {
+		key.at = i
+	}
+	return key
+}
+
+// outlook is what becomes of an agent in a crash loop, whatever time it takes to
+// stop others.
+func (c *checker) outlook(s *sup, k kid) Outlook {
+	if o, ok := c.spaced(s, k); ok {
+		return o
+	}
+	l := c.crash(s, k)
+	o := c.prospect(l)
+	c.stopsSlowly(&o, s, k, l)
+	if !o.Endless && o.Restarts > 0 {
+		c.failsSlowly(&o, s, k, l)
+		o.Message += c.spacing(l)
+	}
+	return o
+}
+
+// prospect words what becomes of an agent in a crash loop.
+func (c *checker) prospect(l loop) Outlook {
 	last := l.path[len(l.path)-1]
 	o := Outlook{Agent: l.agent.Name, Supervisor: last.Name, Restarts: l.failures - 1, After: l.took}
 	if l.fate == outOfReach || l.fate == goesOn && last.Escalation == config.EscalationIgnore {
@@ -87,96 +136,94 @@ func (c *checker) outlook(l loop) Outlook {
 	return o
 }
 
-// end words what follows when the last supervisor of a path has decided.
-func (l loop) end() string {
-	last, k := l.path[len(l.path)-1], l.last()
-	switch l.fate {
-	case setApart:
-		what := "it"
-		if k.sup != nil {
-			what = fmt.Sprintf("%q and all below it", k.name())
+// stopsSlowly adds what it makes of an outlook when others take their time to
+// stop. A supervisor that runs longer may begin with its first delay again, which
+// makes up for some of that: what is said to end does so without that, too, and
+// what is said to be endless is so with it.
+func (c *checker) stopsSlowly(o *Outlook, s *sup, k kid, l loop) {
+	soonest := c.crashSlowly(s, k, slow{stops: forever})
+	latest := c.crashSlowly(s, k, slow{stops: forever, as: l.resets})
+	never := soonest.fate == outOfReach
+	switch {
+	case o.Endless && l.fate == outOfReach && !never:
+		o.Message += fmt.Sprintf("; if the agents that stop with it take their time, %q may exceed its limit after all", o.Supervisor)
+	case o.Endless:
+		if o.Slowest = c.prospect(soonest).After; o.Slowest == o.After {
+			o.Slowest = 0
+			return
 		}
-		again := fmt.Sprintf("tries again after %s", dur(last.CoolOff))
-		if last.MaxCoolOff > last.CoolOff {
-			again += fmt.Sprintf(", later after %s at most", dur(last.MaxCoolOff))
+		o.Message += fmt.Sprintf("; if the agents that stop with it take all their time, %s", c.pace(soonest))
+	case latest.fate != l.fate:
+		within := c.slowest(s, k, l, c.longestStop(), func(each time.Duration) slow { return slow{stops: each} })
+		o.StopsWithin = &within
+		o.Message = fmt.Sprintf("if every agent that stops with it does so within %s, %s; if they take all their time, it ", down(within), o.Message)
+		if !never || soonest.stopsOnce() || k.count > 1 && s.Strategy.Reach() == strategy.Later {
+			o.Message += "may be restarted for ever" // fewer stop with the later ones, or the next time
+			return
 		}
-		return fmt.Sprintf("%q sets %s apart and %s", last.Name, what, again)
-	case goesOn:
-		return fmt.Sprintf("%s of %q stop for %s, over and over", last.all(), last.Name, dur(last.CoolOff))
-	case vanished:
-		return fmt.Sprintf("%q ends and is not restarted, and %s with it", last.Name, last.all())
-	}
-	return fmt.Sprintf("%q gives up: %s below it stop until somebody starts them", last.Name, last.all())
-}
-
-// all words the agents below a supervisor.
-func (s *sup) all() string {
-	if s.agents() == 1 {
-		return "the agent"
-	}
-	return "all " + many(s.agents(), "agent")
-}
-
-// bystanders reports agents that stop because of one that keeps failing, though
-// their supervisor's strategy says that they do not depend on it.
-func (c *checker) bystanders() {
-	type at struct{ first, last *sup }
-	first := map[at]loop{}
-	names := map[at][]string{}
-	var order []at
-	for _, s := range c.sups {
-		for _, k := range s.kids {
-			if k.agent == nil || k.restart() == config.Temporary {
-				continue
-			}
-			l := c.crash(s, k)
-			by, n := l.bystanders()
-			if n == 0 || l.doubt || l.fate == outOfReach || l.fate == vanished {
-				continue
-			}
-			key := at{by, l.path[len(l.path)-1]}
-			if _, found := first[key]; !found {
-				first[key] = l
-				order = append(order, key)
-			}
-			names[key] = append(names[key], k.name())
-		}
-	}
-	for _, key := range order {
-		l := first[key]
-		_, n := l.bystanders()
-		setting := key.first.key("escalation")
-		if !c.f.Gives(setting) {
-			setting = c.limit(key.first)
-		}
-		isolate := fmt.Sprintf("set escalation of %q to isolate", key.first.Name)
-		if key.first.parent == nil {
-			isolate = "set root_policy to isolate"
-		}
-		likewise := ""
-		if rest := names[key][1:]; len(rest) > 0 {
-			likewise = fmt.Sprintf(" (likewise with %s)", list(rest))
-		}
-		c.warn(setting, isolate+", or say by its strategy that its children depend on one another",
-			"if %q crashes whenever it has come up, others stop that do not depend on it (%s): %s%s",
-			l.agent.Name, many(n, "agent"), c.outlook(l).Message, likewise)
+		last := c.prospect(soonest)
+		o.Slowest = last.After
+		o.Message += fmt.Sprintf("is restarted for ever, %s, since %q never exceeds its limit", c.pace(soonest), last.Supervisor)
+	case latest.took != l.took:
+		o.Slowest = latest.took
+		o.Message += fmt.Sprintf("; if the agents that stop with it take all their time, that takes up to %s", dur(o.Slowest))
 	}
 }
 
-// bystanders counts the agents that stop with the one that fails though they do
-// not depend on it, and names the first supervisor that stops such.
-func (l loop) bystanders() (first *sup, n int) {
-	child := kid{agent: l.agent, count: 1}
-	for i, s := range l.path {
-		last := i == len(l.path)-1
-		stops := !last || l.fate == gaveUp || l.fate == vanished || l.fate == goesOn && s.Escalation == config.EscalationRestart
-		if others := s.agents() - child.agents(); stops && s.Strategy.Single() && others > 0 {
-			n += others
-			if first == nil {
-				first = s
-			}
-		}
-		child = kid{sup: s, count: 1}
+// longestStop is the longest time that any agent has to stop.
+func (c *checker) longestStop() (most time.Duration) {
+	for _, k := range c.agents() {
+		most = max(most, k.agent.ShutdownTimeout)
 	}
-	return first, n
+	return most
+}
+
+// failsSlowly adds how late failures may come for an outlook to hold.
+func (c *checker) failsSlowly(o *Outlook, s *sup, k kid, l loop) {
+	within := c.slowest(s, k, l, forever, func(life time.Duration) slow { return slow{life: life} })
+	if within >= forever/2 {
+		return
+	}
+	o.FailsWithin = within
+	o.Message += fmt.Sprintf("; if each failure comes more than %s after its restart was due, it may be restarted for ever", down(within))
+	if k.agent.Heartbeats != config.ByRunner && k.agent.StartDeadline > within {
+		o.Message += fmt.Sprintf(", as when it never beats (start_deadline %s)", dur(k.agent.StartDeadline))
+	}
+}
+
+// spaced is the outlook of an agent whose restarts the budget alone keeps below
+// the limit of its supervisor. It is false if that is not certain.
+func (c *checker) spaced(s *sup, k kid) (Outlook, bool) {
+	b, n := c.f.RestartBudget, s.limit()
+	if b.FleetRestarts == 0 || n == 0 || s.Escalation == config.EscalationIgnore {
+		return Outlook{}, false
+	}
+	one := k
+	one.count = 1
+	_, along := s.restartedWith(one)
+	if s.isolates() {
+		along = 0
+	}
+	// The last of the restarts that the limit allows may be the first of its round.
+	restarts := float64(n-1)*(1+along) + 1
+	rounds := math.Ceil(restarts/float64(b.FleetRestarts)) - 1
+	if rounds*float64(b.FleetWindow) <= float64(s.Policy.TimeWindow) {
+		return Outlook{}, false
+	}
+	o := Outlook{Agent: k.agent.Name, Supervisor: s.Name, Endless: true, After: capped(float64(b.FleetWindow) * (1 + along) / float64(b.FleetRestarts))}
+	o.Message = fmt.Sprintf("it is restarted for ever, every %s at most, since the restart budget of the fleet, %s in %s, keeps it below the limit of %q",
+		dur(o.After), num(float64(b.FleetRestarts)), dur(b.FleetWindow), s.Name)
+	return o, true
+}
+
+// spacing words that budgets may space out the restarts of a loop.
+func (c *checker) spacing(l loop) string {
+	b, restarts := c.f.RestartBudget, l.starts-1
+	switch {
+	case b.FleetRestarts > 0 && restarts > float64(b.FleetRestarts):
+		return fmt.Sprintf("; the restart budget of the fleet, %s in %s, may space the restarts out", num(float64(b.FleetRestarts)), dur(b.FleetWindow))
+	case b.RunnerRestarts > 0 && restarts > float64(b.RunnerRestarts):
+		return fmt.Sprintf("; the restart budget of a runner, %s in %s, may space the restarts out", num(float64(b.RunnerRestarts)), dur(b.RunnerWindow))
+	}
+	return ""
 }

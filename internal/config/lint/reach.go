@@ -95,8 +95,9 @@ func others(names []string) string {
 // in the long run, when nothing ends them.
 func (c *checker) cycle(l loop) time.Duration {
 	k := l.last()
-	d := c.delays(k.policy(), 1000, k.sup != nil && k.sup.Policy.ResetAfter > 0 && l.took >= k.sup.Policy.ResetAfter, middling)
-	return l.took + d.last
+	d := c.delays(k.policy(), 1000, k.sup != nil && k.sup.Policy.ResetAfter > 0 && l.run >= k.sup.Policy.ResetAfter, middling)
+	last := l.path[len(l.path)-1]
+	return l.took + max(d.last, last.stopsWith(l.last(), l.stops, false))
 }
 
 // pace words how often an agent is restarted in the long run, when nothing ends

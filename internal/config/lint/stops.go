@@ -80,11 +80,14 @@ func ordinal(n int) string {
 
 // stopping is how long a child may take to stop: as many agents as it stands for
 // take as long as one when they stop side by side.
-func (k kid) stopping() time.Duration {
+func (k kid) stopping() time.Duration { return k.stoppingIn(forever) }
+
+// stoppingIn is the same where no agent needs longer than each.
+func (k kid) stoppingIn(each time.Duration) time.Duration {
 	if k.agent != nil {
-		return k.agent.ShutdownTimeout
+		return min(each, k.agent.ShutdownTimeout)
 	}
-	all := k.sup.stopping()
+	all := k.sup.stoppingIn(each)
 	if own := k.sup.ShutdownTimeout; own > 0 {
 		return min(own, all)
 	}
@@ -93,14 +96,24 @@ func (k kid) stopping() time.Duration {
 
 // stopping is how long all below a supervisor may take to stop: the children of
 // a group stop one after the other, others side by side.
-func (s *sup) stopping() time.Duration {
+func (s *sup) stopping() time.Duration { return s.stoppingIn(forever) }
+
+func (s *sup) stoppingIn(each time.Duration) time.Duration {
+	return s.stoppingOf(each, func(k kid, _ int) int { return k.count })
+}
+
+// stoppingOf is how long some of the agents and supervisors below a supervisor
+// take to stop: as many of each child, at its index, as count says.
+func (s *sup) stoppingOf(each time.Duration, count func(k kid, at int) int) time.Duration {
 	var all time.Duration
-	for _, k := range s.kids {
-		if s.group() {
-			all = min(forever, all+capped(float64(k.count)*float64(k.stopping())))
-			continue
+	for i, k := range s.kids {
+		n := count(k, i)
+		switch {
+		case s.group():
+			all = min(forever, all+times(n, k.stoppingIn(each)))
+		case n > 0:
+			all = max(all, k.stoppingIn(each))
 		}
-		all = max(all, k.stopping())
 	}
 	return all
 }

@@ -42,6 +42,17 @@ func up(d time.Duration) string {
 	return dur((d + unit - 1).Truncate(unit))
 }
 
+// down words a duration that must not be too long.
+func down(d time.Duration) string {
+	switch {
+	case d >= time.Minute:
+		return dur(d.Truncate(time.Second))
+	case d >= time.Second:
+		return dur(d.Truncate(100 * time.Millisecond))
+	}
+	return dur(d.Truncate(time.Millisecond))
+}
+
 // num words a count, however large.
 func num(n float64) string {
 	switch {
