@@ -2,6 +2,7 @@ package sim
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -40,6 +41,10 @@ type agent struct {
 	// logged are the effects in stored decisions.
 	logged map[effectKey]string
 	story  story
+	// builds are those that its incarnations were started from.
+	builds map[uint64]string
+	// unsure are those whose specification changed while they were being started.
+	unsure map[uint64]bool
 }
 
 type effectKey struct {
@@ -48,7 +53,7 @@ type effectKey struct {
 }
 
 func newAgent(w *world, name string) *agent {
-	a := &agent{w: w, name: name, r: streamOf(w.Seed, name), logged: map[effectKey]string{}, story: newStory()}
+	a := &agent{w: w, name: name, r: streamOf(w.Seed, name), logged: map[effectKey]string{}, story: newStory(), builds: map[uint64]string{}, unsure: map[uint64]bool{}}
 	a.slow = pick(&a.r, 0, a.r.between(1, 200*time.Millisecond), a.r.between(1, 4*time.Second))
 	a.deaf, a.plain = a.r.chance(15), a.r.chance(15)
 	a.interval = a.r.between(100*time.Millisecond, 900*time.Millisecond)
@@ -79,18 +84,21 @@ type process struct {
 }
 
 // spawn starts a process; how it will fare is decided here.
-func (w *world) spawn(a *agent, r *runner, n uint64) *process {
+func (w *world) spawn(a *agent, r *runner, n uint64, build string) *process {
 	p := &process{agent: a, runner: r, incarnation: n, alive: true}
 	w.stats.Starts++
 	if w.telling() {
 		w.say(r.name, "starts %s incarnation %d", a.name, n)
 	}
 	w.check.spawned(w, p)
+	a.builds[n] = build
 	p.forgotten = w.forgot && a.forgets(n)
 	a.live = append(a.live, p)
 	a.spawned = max(a.spawned, n)
 	flaky := !w.calm && w.Flaky > 0
 	switch {
+	case strings.HasPrefix(build, broken):
+		w.after(a.r.between(0, 100*time.Millisecond), func() { p.exit(false) })
 	case flaky && a.r.chance(w.Flaky/2):
 		w.after(a.r.between(0, 2*time.Second), func() { p.exit(a.r.chance(20)) })
 	case flaky && a.r.chance(w.Flaky/2):

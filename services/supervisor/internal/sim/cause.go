@@ -129,7 +129,7 @@ func (w *world) above(node, other string, some map[string]bool) bool {
 // told checks, at the end, that the chain of an agent that runs begins with what
 // its last start named.
 func (w *world) told() {
-	if w.violation != nil || w.forgot || len(w.names) == 0 {
+	if w.violation != nil || w.forgot || w.log.forgotten > 0 || len(w.names) == 0 {
 		return
 	}
 	a := w.agent(w.names[int(w.Seed%uint64(len(w.names)))])

@@ -123,7 +123,7 @@ func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 		if meant == 0 && (!up || boot != r.boot) {
 			return // there was nobody to send it to, and it knows of no boot to be refused by
 		}
-		r.start(a, c.Incarnation, meant, knows, reply)
+		r.start(a, c.Incarnation, c.Spec.Agent.Build, meant, knows, reply)
 	}
 	s.ask(a, r, startTimeout, ask, func(got answer, ok bool) {
 		switch {
@@ -218,7 +218,7 @@ func (s *supervisor) report(a *agent, what string, in tree.Input, then func(done
 			return
 		}
 		// What this side takes for lost, its successor may have started.
-		if in.Kind == tree.Lost && expected != s.w.log.lastOfTree && s.w.opt.Break != StaleLosses {
+		if in.Kind == tree.Lost && !s.w.log.follows(expected) && s.w.opt.Break != StaleLosses {
 			s.send(&a.r, once(false))
 			return
 		}

@@ -19,7 +19,7 @@ func TestManual(t *testing.T) {
 	}
 	want := maps.Clone(Mutations())
 	want[StaleLosses] = []Invariant{DeadFirst} // rare enough to have a scenario of its own
-	for _, m := range mutants() {
+	for _, m := range append(switchedMutants(), mutants()...) {
 		want[m.name] = m.by
 	}
 	_, table, _ := strings.Cut(string(text), "\n## Mutations")
@@ -48,7 +48,7 @@ func TestManual(t *testing.T) {
 			t.Errorf("the page does not list the mutation %q", m)
 		}
 	}
-	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers, Blame, Modes, Alone, Placed, Caused} {
+	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers, Blame, Modes, Alone, Placed, Caused, Applied, Rolls, Current, Kept} {
 		if !strings.Contains(string(text), "| "+string(i)+" |") {
 			t.Errorf("the page does not explain the invariant %q", i)
 		}

@@ -65,6 +65,8 @@ func (w *world) strike(f Fault) {
 		w.log.snapshot = nil
 	case Operator:
 		w.operate(f)
+	case ApplyConfig:
+		w.applyEdited(f)
 	case ChangeMode:
 		f.Command = tree.ModeIt
 		w.operate(f)
@@ -111,11 +113,15 @@ func (s *supervisor) rejoin() {
 // reconfigure lets whoever takes over find another configuration, and somebody
 // take over.
 func (w *world) reconfigure(f Fault) {
-	at := slices.IndexFunc(w.config, func(n *tree.Spec) bool { return n.ID == f.Node })
-	config := slices.Clone(w.config)
+	was := w.config
+	if now := w.inForce(); now != nil {
+		was = now
+	}
+	at := was.index(f.Node)
+	config := slices.Clone(was.specs)
 	switch {
 	case at < 0:
-		config = w.Specs
+		config = w.restored(config, f.Node)
 	case config[at].Agent != nil:
 		config = slices.Delete(config, at, at+1)
 	default:
@@ -126,10 +132,21 @@ func (w *world) reconfigure(f Fault) {
 		spec.Supervisor = &sup
 		config[at] = &spec
 	}
-	w.config = config
+	w.config = w.newFile(config, was)
 	for _, s := range w.supervisors {
 		s.crash(f.For)
 	}
+}
+
+// restored is a configuration that has a node of the first one again.
+func (w *world) restored(config []*tree.Spec, node string) []*tree.Spec {
+	if !w.Releases {
+		return w.Specs
+	}
+	if at := slices.IndexFunc(w.Specs, func(s *tree.Spec) bool { return s.ID == node }); at >= 0 {
+		return append(config, w.Specs[at])
+	}
+	return config
 }
 
 func (w *world) reboot(r *runner, rest time.Duration) {
@@ -173,7 +190,7 @@ func (w *world) rejoin() {
 
 // operate gives an operator's command to whoever leads.
 func (w *world) operate(f Fault) {
-	in := tree.Input{Kind: tree.Order, Command: f.Command, Node: f.Node, To: f.To, Count: f.Count, Mode: f.Mode, Token: fmt.Sprintf("operator-%d-%s-%s", f.At, f.Command, f.Node)}
+	in := tree.Input{Kind: tree.Order, Command: f.Command, Node: f.Node, To: f.To, Count: f.Count, Outdated: f.Outdated, Mode: f.Mode, Token: fmt.Sprintf("operator-%d-%s-%s", f.At, f.Command, f.Node)}
 	switch f.Command {
 	case tree.Add:
 		for _, s := range w.Specs {
@@ -185,11 +202,11 @@ func (w *world) operate(f Fault) {
 	case tree.StartChild, tree.TerminateIt, tree.DeleteChild:
 		w.excused[f.Node] = true
 	}
-	for _, s := range w.supervisors {
-		if s.mode == leading {
-			s.send(&s.r, s.own(func() { s.post(arrival{Input: in}) }))
-			return
-		}
+	if f.Command == tree.RemoveIt || f.Command == tree.DeleteChild {
+		w.taken[f.Node] = true
+	}
+	if s := w.whoLeads(); s != nil {
+		s.sendOwn(func() { s.post(arrival{Input: in}) })
 	}
 }
 
@@ -235,6 +252,7 @@ func (w *world) await() {
 	case why == "":
 		w.settledAt = w.now
 		w.check.settled(w)
+		w.settledConfiguration(w.leader())
 	case w.now > epoch.Add(w.Calm+patienceAfter):
 		w.broken(Recovers, "%s after faults ceased: %s", patienceAfter, why)
 		w.settledAt = w.now // go no further
@@ -251,6 +269,7 @@ func (w *world) resume() {
 	if s == nil {
 		return
 	}
+	w.rollOn(s)
 	for _, id := range s.nodes() {
 		if _, st, _ := s.tree.Lookup(id); st.Supervisor != nil && st.Supervisor.Suspended {
 			w.operate(Fault{Command: tree.ResumeIt, Node: id})
@@ -261,7 +280,7 @@ func (w *world) resume() {
 // leader is who leads and knows the tree's last decision.
 func (w *world) leader() *supervisor {
 	for _, s := range w.supervisors {
-		if s.mode == leading && !s.busy && s.last == w.log.lastOfTree {
+		if s.mode == leading && !s.busy && w.log.follows(s.last) {
 			return s
 		}
 	}

@@ -157,6 +157,7 @@ func (c *checker) ordered(s *supervisor, cmd *command) {
 
 // decided looks at a decision that has just been stored, before anybody knows.
 func (w *world) decided(parts []*decision) {
+	w.decidedConfiguration(parts)
 	w.decidedModes(parts)
 	w.decidedCauses(parts)
 	w.countPlaces(parts)
@@ -293,7 +294,7 @@ func (c *checker) loaded(s *supervisor, st *stored) {
 // is the last.
 func (c *checker) replayed(s *supervisor) {
 	l := s.w.log
-	if l.lastOfTree != s.last || s.doubts { // the place may be another message's by now
+	if !l.follows(s.last) || s.doubts { // the place may be another message's by now
 		return
 	}
 	if number := s.leader.Number(); number != l.truth.number || s.leader.Cursor() > l.truth.cursor || s.tree.Len() != len(l.truth.tree.Nodes) {
@@ -327,8 +328,8 @@ func first(nodes map[string]*tree.Record, holds func(id string, r *tree.Record) 
 func sameState(a, b *tree.State) bool {
 	x, y := *a, *b
 	x.Command, y.Command, x.Supervisor, y.Supervisor = nil, nil, nil, nil
-	x.Mode, y.Mode = nil, nil
-	if !reflect.DeepEqual(a.Mode, b.Mode) || x != y || (a.Command == nil) != (b.Command == nil) || (a.Supervisor == nil) != (b.Supervisor == nil) {
+	x.Mode, y.Mode, x.Renewal, y.Renewal = nil, nil, nil, nil
+	if !reflect.DeepEqual(a.Mode, b.Mode) || !reflect.DeepEqual(a.Renewal, b.Renewal) || x != y || (a.Command == nil) != (b.Command == nil) || (a.Supervisor == nil) != (b.Supervisor == nil) {
 		return false
 	}
 	if a.Command != nil && !reflect.DeepEqual(a.Command, b.Command) {

@@ -21,6 +21,7 @@ func (s *supervisor) arouse() {
 		if s.w.cut || s.cut {
 			return
 		}
+		s.read = max(s.read, l.forgotten)
 		for s.read < l.last() {
 			s.read++
 			if ev := l.messages[s.read-1].evidence; ev != nil {
@@ -116,6 +117,7 @@ func (s *supervisor) decide(done func()) {
 
 // advance performs what a stored decision leads to.
 func (s *supervisor) advance(b *leader.Batch, done func()) {
+	was := s.leader.Stage()
 	out := s.leader.Advance(b)
 	if b.MustStore() {
 		s.w.check.replayed(s)
@@ -128,12 +130,17 @@ func (s *supervisor) advance(b *leader.Batch, done func()) {
 		s.w.agent(agent).listenedTo()
 	}
 	s.w.check.knows(s, b.Changes)
+	s.answer(out.Effects)
 	for _, f := range out.Settled {
 		s.forget(f.Agent, f.Incarnation)
 	}
 	s.act(s.leader.Due(), func() {
+		s.lacking(b)
 		s.snapshot()
-		s.takenOver()
+		s.snapshotOn()
+		if s.takenOver(); s.mode == leading && was == leader.Configuring && !s.configured(b) {
+			return
+		}
 		s.decide(done)
 	})
 }
@@ -145,13 +152,13 @@ func (s *supervisor) takenOver() {
 		s.w.stats.Takeovers++
 		// A predecessor's reports end with its decisions: all there are count
 		// before anything is ordered.
-		s.leader.CatchUp(s.w.log.lastEvidence)
+		s.leader.CatchUp(s.w.log.evidenceUntil())
 		s.w.tell(s.name, "takes over")
 		s.mode = catching
 		s.after(s.r.between(time.Millisecond, checkEvery), s.checkUp)
 		s.arouse()
 	case s.leader.Stage() == leader.Leading && s.mode < leading:
-		s.mode = leading
+		s.mode, s.standing = leading, tree.TakesOver
 		s.leader.Gather(s.wall(), announceEvery)
 		s.w.tell(s.name, "leads")
 	}
@@ -236,7 +243,8 @@ func (s *supervisor) try(a *leader.Append, parts []*decision, done func()) {
 // another, and would take that for the same.
 func (s *supervisor) assure(then func()) {
 	s.lastMessage(func(seq uint64, id string) {
-		if seq < s.last || seq == s.last && id != s.lastID {
+		forgotten := seq == 0 && s.w.log.last() >= s.last
+		if !forgotten && (seq < s.last || seq == s.last && id != s.lastID) {
 			s.superseded()
 			return
 		}
@@ -268,14 +276,22 @@ const copiedAtOnce = 4
 // being made, and stores it.
 func (s *supervisor) snapshot() {
 	if !s.leader.Copying() {
-		if s.leader.Number()-s.saved < uint64(s.w.SnapshotEvery) {
+		if !s.snapshotDue() {
 			return
 		}
 		s.leader.BeginSnapshot()
 	}
 	copied, whole := s.leader.CopySome(copiedAtOnce)
 	l := s.w.log
-	if !whole || s.w.cut || s.w.full || s.cut || s.revision != l.revision {
+	if !whole {
+		return
+	}
+	s.lacks = leader.Unsaved{}
+	if s.w.Keeps != (retention{}) && (l.snapshot == nil || l.snapshot.number < s.leader.Number()) {
+		s.revision = l.revision // as it is found before the snapshot is stored
+	}
+	if s.w.cut || s.w.full || s.cut || s.revision != l.revision {
+		s.missed()
 		return
 	}
 	l.revision++

@@ -1,6 +1,10 @@
 package sim
 
-import "time"
+import (
+	"time"
+
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
+)
 
 // As in package lease.
 const (
@@ -58,6 +62,9 @@ func (s *supervisor) look(l lease) {
 		s.seen, s.since = l.revision, s.w.now
 	}
 	if l.revision > 0 && !l.released && l.holder != s.session && s.w.now < s.since.Add(s.w.patience()) {
+		if s.standing == tree.StartsUp {
+			s.join()
+		}
 		return
 	}
 	s.write(l.revision, func(ok bool) {

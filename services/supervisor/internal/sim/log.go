@@ -39,8 +39,10 @@ type log struct {
 	lastOfTree, lastEvidence uint64
 	ids                      map[string]uint64
 	truth                    fold
-	snapshot                 *stored
-	revision                 uint64
+	// forgotten is how many of its first messages it has forgotten.
+	forgotten uint64
+	snapshot  *stored
+	revision  uint64
 }
 
 // stored is a snapshot as it is stored.
@@ -67,7 +69,7 @@ func (l *log) append(id string, d *decision, expected uint64) uint64 {
 	if seq := l.ids[id]; seq > 0 && l.w.Remembers {
 		return seq
 	}
-	if expected != l.lastOfTree && l.w.opt.Break != StaleAppends {
+	if last, _ := l.lastMessage(); expected != last && l.w.opt.Break != StaleAppends {
 		l.w.stats.Refused++
 		return 0
 	}
@@ -132,15 +134,17 @@ func (l *log) load() stored {
 		s.tree = copyOf(l.snapshot.tree)
 	}
 	var decisions leader.Fold[*decision]
-	for _, m := range l.messages[s.sequence:] {
+	for _, m := range l.messages[max(s.sequence, l.forgotten):] {
 		if m.decision == nil {
 			continue
 		}
 		if whole := decisions.Add(m.id, m.decision, m.decision.more); whole != nil {
+			l.w.foldable(s.number, whole[0])
 			s.apply(whole)
 		}
-		s.sequence = m.seq
 	}
+	l.w.lost(&s)
+	s.sequence, _ = l.lastMessage()
 	return s
 }
 

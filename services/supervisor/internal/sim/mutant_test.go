@@ -5,11 +5,13 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
+	"sync"
 	"testing"
 )
 
@@ -17,6 +19,9 @@ import (
 // is replaced by another when the simulation is built against it.
 type mutant struct {
 	name Mutation
+	// switched mutants share a build, in which the variable mutant says which one it
+	// is. Their edits go by it.
+	switched bool
 	// edits are made one after the other; each text stands once in its file.
 	edits []edit
 	// by are the invariants that must catch it.
@@ -73,10 +78,77 @@ func mutants() []mutant {
 	}
 }
 
+// switchedMutants are mutants that share a build.
+func switchedMutants() []mutant {
+	const configure, rolling = "tree/configure.go", "tree/rolling.go"
+	all := []mutant{
+		{name: "one too many", by: []Invariant{Rolls}, edits: []edit{{
+			rolling, "for len(now) < r.Max {",
+			`for len(now) < r.Max || mutant == "one too many" && len(now) == r.Max {`,
+		}}},
+		{name: "rolls on early", by: []Invariant{Rolls}, edits: []edit{{
+			rolling, "case n.st.Phase == Running && n.st.Incarnation > c.Incarnation:",
+			`case (n.st.Phase == Running || mutant == "rolls on early" && n.st.Phase != Stopping) && n.st.Incarnation > c.Incarnation:`,
+		}}},
+		{name: "rolls what is current", by: []Invariant{Rolls}, edits: []edit{{
+			rolling, "if a.outdated() {",
+			`if a.outdated() || mutant == "rolls what is current" && a.ordered() {`,
+		}}},
+		{name: "endless roll", by: []Invariant{Recovers}, edits: []edit{{
+			rolling, "if len(now) == 0 && r.Done >= r.Total {",
+			`if len(now) == 0 && r.Done >= r.Total && mutant != "endless roll" {`,
+		}}},
+		{name: "same builds", by: []Invariant{Current}, edits: []edit{{
+			"tree/renewal.go", `case runs != "" && says != "" && runs != says:`,
+			`case runs != "" && says != "" && runs != says && mutant != "same builds":`,
+		}}},
+		{name: "old file again", by: []Invariant{Applied}, edits: []edit{{
+			"tree/configured.go", "case s == TakesOver, since:",
+			`case s == TakesOver, since && mutant != "old file again":`,
+		}}},
+		{name: "old plan", by: []Invariant{Applied}, edits: []edit{{
+			configure, "if in.Revision > 0 && in.Revision != t.Revision() {",
+			`if in.Revision > 0 && in.Revision != t.Revision() && mutant != "old plan" {`,
+		}}},
+		{name: "removed after all", by: []Invariant{Applied}, edits: []edit{{
+			configure, "\t\t\tt.readmit(n)\n",
+			"\t\t\tif mutant != \"removed after all\" {\n\t\t\t\tt.readmit(n)\n\t\t\t}\n",
+		}}},
+		{name: "keeps the removed", by: []Invariant{Applied}, edits: []edit{{
+			configure, "\tt.removeUnwanted(wanted)\n",
+			"\tif mutant != \"keeps the removed\" {\n\t\tt.removeUnwanted(wanted)\n\t}\n",
+		}}},
+		{name: "restarts what is moved", by: []Invariant{Applied}, edits: []edit{{
+			configure, "\t\tt.compareBuilds(n, former)\n",
+			"\t\tt.compareBuilds(n, former)\n\t\tif mutant == \"restarts what is moved\" && n.spec.Agent != nil && n.st.Phase == Running && !n.outdated() {\n\t\t\tt.stop(n, ThenRestart, EndStopped, \"\", false)\n\t\t}\n",
+		}}},
+		{name: "trusts the log", by: []Invariant{Kept}, edits: []edit{{
+			"leader/saving.go", "return log.forgets(u.First, age)",
+			`return log.forgets(u.First, age) && mutant != "trusts the log"`,
+		}}},
+	}
+	for i := range all {
+		all[i].switched = true
+	}
+	return all
+}
+
+// switchVariable is where the process of a switched mutant finds its name.
+const switchVariable = "SIM_SWITCHED_MUTANT"
+
+// shared is the build of all switched mutants.
+func shared() mutant {
+	all := mutant{name: "shared", switched: true}
+	for _, m := range switchedMutants() {
+		all.edits = append(all.edits, m.edits...)
+	}
+	return all
+}
+
 var mutantFlag = flag.String("mutant", "", "the mutant that TestMutant is built with")
 
 // TestMutants: a mistake in the product's code is caught by the invariant that is
-// there for it. Each mutant is a build of its own, so it runs in CI and not in
+// there for it. Mutants are builds, most of their own, so they run in CI and not in
 // every test run: SIM_MUTANTS=all, or the name of one.
 func TestMutants(t *testing.T) {
 	wanted := os.Getenv("SIM_MUTANTS")
@@ -84,15 +156,26 @@ func TestMutants(t *testing.T) {
 		t.Skip("each is a build; SIM_MUTANTS=all makes them")
 	}
 	made := 0
-	for _, m := range mutants() {
+	build := sync.OnceValues(func() (string, error) { return buildShared(t) })
+	for _, m := range append(switchedMutants(), mutants()...) {
 		if wanted != "all" && wanted != string(m.name) {
 			continue
 		}
 		made++
 		t.Run(strings.ReplaceAll(string(m.name), " ", "-"), func(t *testing.T) {
 			t.Parallel()
-			overlay := m.overlay(t, t.TempDir())
-			cmd := exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-overlay", overlay, "-run", "^TestMutant$", "-v", ".", "-mutant", string(m.name))
+			var cmd *exec.Cmd
+			if m.switched {
+				program, err := build()
+				if err != nil {
+					t.Fatal(err)
+				}
+				cmd = exec.CommandContext(t.Context(), program, "-test.run", "^TestMutant$", "-test.v", "-mutant", string(m.name))
+				cmd.Env = append(os.Environ(), switchVariable+"="+string(m.name))
+			} else {
+				overlay := m.overlay(t, t.TempDir())
+				cmd = exec.CommandContext(t.Context(), "go", "test", "-vet=off", "-overlay", overlay, "-run", "^TestMutant$", "-v", ".", "-mutant", string(m.name))
+			}
 			out, err := cmd.CombinedOutput()
 			if err != nil {
 				t.Fatalf("%v\n%s", err, out)
@@ -105,6 +188,17 @@ func TestMutants(t *testing.T) {
 	if made == 0 {
 		t.Errorf("SIM_MUTANTS: there is no mutant %q", wanted)
 	}
+}
+
+// buildShared builds what switched mutants run in.
+func buildShared(t *testing.T) (program string, err error) {
+	dir := t.TempDir()
+	program = filepath.Join(dir, "sim.test")
+	out, err := exec.CommandContext(t.Context(), "go", "test", "-c", "-vet=off", "-overlay", shared().overlay(t, dir), "-o", program, ".").CombinedOutput()
+	if err != nil {
+		return "", fmt.Errorf("the build of the switched mutants: %w\n%s", err, out)
+	}
+	return program, nil
 }
 
 // overlay writes what the build is to read in place of the mutated files.
@@ -128,6 +222,12 @@ func (m mutant) overlay(t *testing.T, dir string) string {
 		changed[path] = bytes.Replace(text, []byte(e.text), []byte(e.instead), 1)
 	}
 	replace := map[string]string{}
+	for path := range maps.Clone(changed) {
+		if m.switched {
+			pkg := filepath.Dir(path)
+			changed[filepath.Join(pkg, "mutant.go")] = fmt.Appendf(nil, "package %s\n\nimport \"os\"\n\nvar mutant = os.Getenv(%q)\n", filepath.Base(pkg), switchVariable)
+		}
+	}
 	for path, text := range changed {
 		replace[path] = filepath.Join(dir, fmt.Sprintf("%d.go", len(replace)))
 		if err := os.WriteFile(replace[path], text, 0o600); err != nil {
@@ -150,7 +250,7 @@ func TestMutant(t *testing.T) {
 	if *mutantFlag == "" {
 		t.Skip("TestMutants runs it")
 	}
-	for _, m := range mutants() {
+	for _, m := range append(switchedMutants(), mutants()...) {
 		if string(m.name) != *mutantFlag {
 			continue
 		}
@@ -183,7 +283,7 @@ func (m mutant) caught(i Invariant) (seed uint64, v *Violation) {
 // TestMutantsFit: the texts that mutants replace stand where they say.
 func TestMutantsFit(t *testing.T) {
 	t.Parallel()
-	for _, m := range mutants() {
+	for _, m := range append(mutants(), shared()) {
 		m.overlay(t, t.TempDir())
 	}
 }

@@ -20,6 +20,9 @@ func (w *world) unwell() string {
 			return id + " " + why
 		}
 	}
+	if why := w.unwellRoll(s); why != "" {
+		return why
+	}
 	for _, name := range w.names {
 		if a := w.agents[name]; !s.tree.Has(name) && len(a.live) > 0 && !a.left {
 			return fmt.Sprintf("%s is not in the tree and incarnation %d lives", name, a.live[0].incarnation)

@@ -119,7 +119,7 @@ func (rec *record) end() tree.HeldState {
 }
 
 // start answers a start command.
-func (r *runner) start(a *agent, n uint64, boot int, decision uint64, reply func(answer)) {
+func (r *runner) start(a *agent, n uint64, build string, boot int, decision uint64, reply func(answer)) {
 	if decision < r.told {
 		reply(answer{code: codeFenced})
 		return
@@ -131,7 +131,7 @@ func (r *runner) start(a *agent, n uint64, boot int, decision uint64, reply func
 	}
 	rec := r.record(a.name)
 	if rec.state == starting {
-		rec.waiting = append(rec.waiting, func() { r.start(a, n, boot, decision, reply) })
+		rec.waiting = append(rec.waiting, func() { r.start(a, n, build, boot, decision, reply) })
 		return
 	}
 	live, broken := rec.state == running, r.w.opt.Break
@@ -176,7 +176,7 @@ func (r *runner) start(a *agent, n uint64, boot int, decision uint64, reply func
 			reply(answer{code: codeFailed})
 		} else {
 			rec.state = running
-			rec.process = r.w.spawn(a, r, n)
+			rec.process = r.w.spawn(a, r, n, build)
 			reply(answer{code: codeOK})
 		}
 		r.started(rec)

@@ -93,9 +93,17 @@ type Fault struct {
 	Age     int
 	Next    bool
 	Command tree.CommandKind
-	// To belongs to an order to move, Count to one to scale.
-	To    string
-	Count int
+	// To belongs to an order to move, Count to one to scale or to roll, and Outdated
+	// to one to roll.
+	To       string
+	Count    int
+	Outdated bool
+	// Edit says what ApplyConfig changes, with To and Spec; Count is how many agents
+	// may be down for it at once, 0 for none. An operator that Looks expects the
+	// changes of a plan made before.
+	Edit  Edit
+	Spec  *tree.Spec
+	Looks bool
 	// Mode belongs to ChangeMode; nil takes a setting back.
 	Mode *tree.Rollout
 }
@@ -121,6 +129,11 @@ func (f Fault) String() string {
 		s = fmt.Sprintf("%s: %s, %d incarnations old, at the next start %t", s, f.Node, f.Age, f.Next)
 	case ChangeMode:
 		s = fmt.Sprintf("%s: %s to %v", s, f.Node, f.Mode)
+	case ApplyConfig:
+		s = fmt.Sprintf("%s: %s, %s %s, at most %d down, looks %t", s, f.Edit, f.Node, f.To, f.Count, f.Looks)
+		if f.Spec != nil {
+			s += ": " + f.Spec.ID + " under " + f.Spec.Parent
+		}
 	case Operator:
 		s = fmt.Sprintf("%s: %s %s", s, f.Command, f.Node)
 		if f.Command == tree.MoveIt {
@@ -128,6 +141,9 @@ func (f Fault) String() string {
 		}
 		if f.Command == tree.ScaleIt {
 			s += fmt.Sprintf(" to %d", f.Count)
+		}
+		if f.Command == tree.RollIt {
+			s += fmt.Sprintf(", at most %d down, outdated only %t", f.Count, f.Outdated)
 		}
 	}
 	return s
@@ -151,12 +167,17 @@ type Scenario struct {
 	// MaxChanged and Part are how many changes go into one decision and one
 	// message, SnapshotEvery how many decisions lie between snapshots.
 	MaxChanged, Part, SnapshotEvery int
+	// Keeps is how much the log keeps; others write to it if that is not all.
+	Keeps retention
 	// Remembers: the log recognises a message that it has stored already.
 	Remembers bool
 	Faults    []Fault
 	// Calm is when faults cease. Ends tells that everything is enforced then.
 	Calm time.Duration
 	Ends bool
+	// Releases tells that files are remembered by their digests and agents have
+	// builds, as of all that the service reads.
+	Releases bool
 }
 
 // everything is more changes than there ever are at once.
@@ -188,8 +209,10 @@ func Generate(seed uint64) Scenario {
 	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
 	s.moderate()
 	s.spread()
+	s.release()
 	s.harden()
 	s.forgetful()
+	s.shorten()
 	return s
 }
 

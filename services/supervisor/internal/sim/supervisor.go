@@ -48,6 +48,9 @@ type supervisor struct {
 	// leased is until when this life has the lease, and session its name there.
 	leased  tree.Instant
 	session string
+	// file is what its process has read, standing how it comes to offer that.
+	file     *file
+	standing tree.Standing
 
 	keeper
 }
@@ -82,6 +85,13 @@ type keeper struct {
 	freed map[string]mark
 	// waiting is set when a broken build waits for its effects.
 	waiting bool
+	// lacks is what the last snapshot lacks, keeps how much the log keeps, as far as
+	// known. While copying is set a snapshot is continued.
+	lacks   leader.Unsaved
+	keeps   leader.Retention
+	copying bool
+	// asked holds who waits for the tree's answer, by token.
+	asked map[string]func(tree.Effect)
 }
 
 // arrival is an input and where it came from.
@@ -133,8 +143,14 @@ func (s *supervisor) send(r *stream, do func()) {
 	})
 }
 
-// begin starts the process.
+// begin starts the process, which reads its file.
 func (s *supervisor) begin() {
+	s.standing, s.file = tree.StartsUp, s.w.config
+	s.standBy()
+}
+
+// standBy begins a life that waits for the lease.
+func (s *supervisor) standBy() {
 	s.life++
 	s.w.check.reborn(s)
 	s.mode, s.seen, s.leased, s.keeper = standby, 0, 0, keeper{}
@@ -239,15 +255,15 @@ func (s *supervisor) load() bool {
 		return false
 	}
 	cursor := st.cursor
-	if st.sequence == 0 {
+	if st.number == 0 {
 		cursor = l.last() // a new tree has no past
 	}
-	config := tree.Input{Kind: tree.Configure, Specs: s.w.config, Boot: true, Reason: "configuration read"}
-	s.leader = leader.New(leader.Options{MaxChanged: s.w.MaxChanged}, leader.State{Tree: t, Number: st.number, Cursor: cursor}, config)
-	if st.sequence > 0 {
-		s.lastID = l.messages[st.sequence-1].id
+	s.leader = leader.New(leader.Options{MaxChanged: s.w.MaxChanged}, leader.State{Tree: t, Number: st.number, Cursor: cursor}, s.opening(t))
+	_, s.lastID = l.lastMessage()
+	s.tree, s.last, s.revision, s.saved, s.read = t, st.sequence, l.revision, l.saved(), cursor
+	if st.number > s.saved {
+		s.missed() // among it may be orders
 	}
-	s.tree, s.last, s.revision, s.saved, s.read = t, st.sequence, l.revision, st.number, cursor
 	if s.w.telling() {
 		s.w.say(s.name, "has read the tree up to decision %d, evidence up to %d", st.number, cursor)
 	}
@@ -275,7 +291,8 @@ func (s *supervisor) superseded() {
 	}
 	s.w.tell(s.name, "is superseded")
 	s.release()
-	s.begin()
+	s.standing = tree.TakesOver
+	s.standBy()
 }
 
 const checkEvery = time.Second
@@ -290,12 +307,14 @@ func (s *supervisor) checkUp() {
 	s.w.check.hold(s)
 	s.lastMessage(func(seq uint64, id string) {
 		s.w.check.release(s)
-		lost := s.doubts && (seq != s.last || id != s.lastID)
-		if end := s.w.log.last(); lost || seq > s.last || end < s.last || end < s.leader.Needs() {
+		end := s.w.log.last()
+		lost := s.doubts && (seq != s.last || id != s.lastID) && !(seq == 0 && end >= s.last) // it may be forgotten
+		if lost || seq > s.last || end < s.last || end < s.leader.Needs() {
 			s.superseded() // or the log has lost its tail
 			return
 		}
 		s.doubts = false
+		s.lookAtLog()
 		if s.mode < leading {
 			s.idle()
 			return
@@ -321,10 +340,7 @@ func (s *supervisor) lastMessage(then func(seq uint64, id string)) {
 		if s.w.cut {
 			return
 		}
-		seq, id := s.w.log.lastOfTree, ""
-		if seq > 0 {
-			id = s.w.log.messages[seq-1].id
-		}
+		seq, id := s.w.log.lastMessage()
 		s.send(&s.r, own(func() {
 			if attempt == s.attempt {
 				s.attempt++

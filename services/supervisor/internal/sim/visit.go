@@ -105,7 +105,7 @@ func (s *supervisor) visit(r *runner, v *visit, wait time.Duration) {
 func (s *supervisor) confirm(do func()) {
 	own, last := s.owner(), s.last
 	s.send(&s.r, func() {
-		if !s.w.cut && s.w.log.lastOfTree == last {
+		if !s.w.cut && s.w.log.follows(last) {
 			s.send(&s.r, own(func() {
 				if s.last == last {
 					do()

@@ -31,6 +31,9 @@ type Stats struct {
 	Events, Decisions, Refused, Takeovers, Starts, Ends, Verdicts int
 	// Moved, Scaled and Returned are what was decided of where agents are.
 	Moved, Scaled, Returned int
+	// Applied are configurations that came into force, Rolled and Stopped rolling
+	// restarts that ended so, Forgotten messages that the log kept no longer.
+	Applied, Rolled, Stopped, Forgotten int
 }
 
 // Add adds up the stats of runs.
@@ -45,6 +48,10 @@ func (s *Stats) Add(o Stats) {
 	s.Moved += o.Moved
 	s.Scaled += o.Scaled
 	s.Returned += o.Returned
+	s.Applied += o.Applied
+	s.Rolled += o.Rolled
+	s.Stopped += o.Stopped
+	s.Forgotten += o.Forgotten
 }
 
 // world is everything there is, and the truth about it.
@@ -63,8 +70,7 @@ type world struct {
 	agents      map[string]*agent
 	// names orders the agents.
 	names []string
-	// config is the configuration that a supervisor finds.
-	config []*tree.Spec
+	applied
 	// excused holds children that an operator started or stopped: a start by
 	// order that fails is not repeated.
 	excused map[string]bool
@@ -91,7 +97,7 @@ const epoch = tree.Instant(1_700_000_000 * time.Second)
 
 // Run runs a scenario to its end.
 func Run(s Scenario, opt Options) Result {
-	w := &world{Scenario: s, opt: opt, now: epoch, config: s.Specs, agents: map[string]*agent{}, excused: map[string]bool{}, causes: map[string]drawn{}, booted: map[string]uint64{}}
+	w := &world{Scenario: s, opt: opt, now: epoch, applied: newApplied(s.Specs), agents: map[string]*agent{}, excused: map[string]bool{}, causes: map[string]drawn{}, booted: map[string]uint64{}}
 	w.log = newLog(w)
 	w.check = newChecker()
 	for _, spec := range s.Specs {
@@ -111,6 +117,9 @@ func Run(s Scenario, opt Options) Result {
 		w.after(f.At, func() { w.strike(f) })
 	}
 	w.after(s.Calm, w.ceaseFaults)
+	if s.Keeps != (retention{}) {
+		w.othersWrite()
+	}
 	for len(w.queue) > 0 && w.violation == nil && w.settledAt == 0 {
 		p := w.queue.Pop()
 		w.now = p.at
