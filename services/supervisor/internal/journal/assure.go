@@ -48,12 +48,18 @@ func (j *Journal) has(ctx context.Context) (bool, error) {
 	case err != nil:
 		return false, err
 	case last == nil:
-		end, err := j.end(ctx)
-		return end >= j.last, err
+		log, err := j.state(ctx)
+		return err == nil && j.outlived(log), err
 	case last.Sequence != j.last:
 		return last.Sequence > j.last, nil
 	}
 	return j.lastID == "" || last.Header.Get(jetstream.MsgIDHeader) == j.lastID, nil
+}
+
+// outlived reports whether a log that does not have the tree's last message has
+// forgotten it, as what is old, and not lost it.
+func (j *Journal) outlived(log jetstream.StreamState) bool {
+	return j.last == 0 || log.FirstSeq > j.last
 }
 
 // knows notes what the log has, as it was loaded.

@@ -170,7 +170,7 @@ func (j *Journal) refused(ctx context.Context, a *leader.Append) error {
 	if err != nil {
 		return err
 	}
-	end, err := j.end(ctx)
+	log, err := j.state(ctx)
 	if err != nil {
 		return err
 	}
@@ -179,7 +179,7 @@ func (j *Journal) refused(ctx context.Context, a *leader.Append) error {
 	if last != nil {
 		seq, id = last.Sequence, last.Header.Get(jetstream.MsgIDHeader)
 	}
-	if a.Refused(seq, id, end) == leader.Superseded {
+	if a.Refused(seq, id, log.FirstSeq) == leader.Superseded {
 		return ErrSuperseded
 	}
 	return nil
@@ -211,8 +211,8 @@ func (j *Journal) Current(ctx context.Context, cursor uint64) (bool, error) {
 		return false, err
 	}
 	// The tree's last message may be gone: the log has forgotten what is old.
-	end, err := j.end(ctx)
-	return err == nil && end >= max(j.last, cursor), err
+	log, err := j.state(ctx)
+	return err == nil && log.LastSeq >= max(j.last, cursor) && (last != nil || j.outlived(log)), err
 }
 
 // Refused tells whether the log has moved on; a replicated stream says so with

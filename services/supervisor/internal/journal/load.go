@@ -44,10 +44,11 @@ func (j *Journal) Load(ctx context.Context) (State, error) {
 		return State{}, err
 	}
 	defer func() { j.knows(last) }()
-	end, err := j.end(ctx)
+	log, err := j.state(ctx)
 	if err != nil {
 		return State{}, err
 	}
+	end := log.LastSeq
 	if end < s.Sequence || end < s.Cursor {
 		j.env.Log.Warn("the log is older than the stored snapshot: it has lost its tail, or is another; going on from the snapshot",
 			"tree", j.tree, "end", end, "snapshot", s.Sequence)
@@ -87,13 +88,13 @@ func (j *Journal) newer(last *jetstream.RawStreamMsg, s snapshot) bool {
 	return m.Data.Number > s.Number
 }
 
-// end is the sequence of the stream's last message.
-func (j *Journal) end(ctx context.Context) (uint64, error) {
+// state tells from where to where the stream reaches.
+func (j *Journal) state(ctx context.Context) (jetstream.StreamState, error) {
 	info, err := j.stream.Info(ctx)
 	if err != nil {
-		return 0, fmt.Errorf("read the state of stream %s: %w", contracts.EventStream, err)
+		return jetstream.StreamState{}, fmt.Errorf("read the state of stream %s: %w", contracts.EventStream, err)
 	}
-	return info.State.LastSeq, nil
+	return info.State, nil
 }
 
 // fold applies the tree's messages up to and including a sequence.

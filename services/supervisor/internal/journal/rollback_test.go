@@ -1,12 +1,14 @@
 package journal
 
 import (
+	"errors"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 )
 
@@ -72,4 +74,24 @@ func TestTheLogIsOlderThanTheSnapshot(t *testing.T) {
 			})
 		})
 	}
+}
+
+// A log that was emptied and reaches as far as before by now, with what others wrote,
+// is not one that has forgotten what is old: nothing is decided on from there.
+func TestEmptiedLogIsFilledByOthers(t *testing.T) {
+	inJournal(t, func(t *testing.T, _ *natstest.Server, j *Journal) {
+		j.mustPut(t, grown(0, 3))
+		natstest.Truncate(t, j.env.JS, 0)
+		for range 5 {
+			if _, err := j.env.JS.Publish(t.Context(), contracts.EventSubject(contracts.AgentFailed, "somebody"), []byte("{}")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if ok, err := j.Current(t.Context(), 0); ok || err != nil {
+			t.Errorf("current: %t, %v", ok, err)
+		}
+		if err := j.Append(t.Context(), grown(3, 3)); !errors.Is(err, ErrSuperseded) {
+			t.Errorf("decided on: %v", err)
+		}
+	})
 }

@@ -62,18 +62,18 @@ const (
 	Superseded Refusal = iota
 	// Answered: an earlier attempt was stored and its answer lost.
 	Answered
-	// Forgotten: the log reaches further than the tree's last message and does not
-	// have that any more, as it is kept for a limited time. The message is to be
-	// stored as if it were the first.
+	// Forgotten: the log begins behind the tree's last message, as messages are kept
+	// for a limited time. The message is to be stored as if it were the first.
 	Forgotten
 )
 
 // Refused tells that the log refused the next message, what it holds as the tree's
-// last (its place and its id, or 0), and where the log ends. Unless it is
-// superseded the append continues.
-func (a *Append) Refused(sequence uint64, id string, end uint64) Refusal {
+// last (its place and its id, or 0), and where the log begins: one that begins before
+// the tree's last message and does not have it has lost it. Unless it is superseded
+// the append continues.
+func (a *Append) Refused(sequence uint64, id string, begin uint64) Refusal {
 	switch {
-	case sequence == 0 && a.last > 0 && end >= a.last:
+	case sequence == 0 && a.last > 0 && begin > a.last:
 		a.last = 0
 		return Forgotten
 	case sequence > 0 && id == PartID(a.id, a.next):

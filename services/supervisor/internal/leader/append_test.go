@@ -71,7 +71,7 @@ func TestAppend(t *testing.T) {
 func TestForgotten(t *testing.T) {
 	t.Parallel()
 	a := NewAppend("d", 1, 41)
-	if r := a.Refused(0, "", 44); r != Forgotten {
+	if r := a.Refused(0, "", 42); r != Forgotten {
 		t.Fatalf("refusal %d", r)
 	}
 	if m, more := a.Next(); !more || m.Follow != 0 || m.ID != "d" {
@@ -82,12 +82,12 @@ func TestForgotten(t *testing.T) {
 	}
 }
 
-// TestLogLostItsTail: a log that ends before the tree's last message has not
-// outlived it.
+// TestLogLostItsTail: a log that begins before the tree's last message and does not
+// have it has lost it, however far it reaches by now.
 func TestLogLostItsTail(t *testing.T) {
 	t.Parallel()
 	a := NewAppend("d", 1, 41)
-	if r := a.Refused(0, "", 40); r != Superseded {
+	if r := a.Refused(0, "", 1); r != Superseded {
 		t.Errorf("refusal %d", r)
 	}
 }

@@ -186,6 +186,8 @@ func (w *world) rolled(effects []tree.Effect, most int) {
 	home := map[string]bool{}
 	for _, e := range effects {
 		switch n := w.node(e.Node); {
+		case e.Kind == tree.NoteRunning && e.Incarnation > w.down[e.Node]:
+			delete(w.down, e.Node)
 		case e.Kind == tree.NoteReturn:
 			home[e.Node] = true
 		case e.Kind == tree.NoteRollingStopped:

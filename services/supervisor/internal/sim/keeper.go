@@ -243,7 +243,7 @@ func (s *supervisor) try(a *leader.Append, parts []*decision, done func()) {
 // another, and would take that for the same.
 func (s *supervisor) assure(then func()) {
 	s.lastMessage(func(seq uint64, id string) {
-		forgotten := seq == 0 && s.w.log.last() >= s.last
+		forgotten := seq == 0 && s.w.log.forgotten >= s.last
 		if !forgotten && (seq < s.last || seq == s.last && id != s.lastID) {
 			s.superseded()
 			return
@@ -256,7 +256,7 @@ func (s *supervisor) assure(then func()) {
 // refused finds out what a refusal means.
 func (s *supervisor) refused(a *leader.Append, parts []*decision, done func()) {
 	s.lastMessage(func(seq uint64, last string) {
-		if a.Refused(seq, last, s.w.log.last()) == leader.Superseded {
+		if a.Refused(seq, last, s.w.log.forgotten+1) == leader.Superseded {
 			s.superseded()
 			return
 		}

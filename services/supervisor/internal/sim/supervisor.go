@@ -308,8 +308,8 @@ func (s *supervisor) checkUp() {
 	s.lastMessage(func(seq uint64, id string) {
 		s.w.check.release(s)
 		end := s.w.log.last()
-		lost := s.doubts && (seq != s.last || id != s.lastID) && !(seq == 0 && end >= s.last) // it may be forgotten
-		if lost || seq > s.last || end < s.last || end < s.leader.Needs() {
+		lost := s.doubts && (seq != s.last || id != s.lastID) && !(seq == 0 && s.w.log.forgotten >= s.last) // it may be forgotten
+		if lost || seq == 0 && s.w.log.forgotten < s.last || seq > s.last || end < s.last || end < s.leader.Needs() {
 			s.superseded() // or the log has lost its tail
 			return
 		}
