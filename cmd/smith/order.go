@@ -127,6 +127,9 @@ func (o *order) interrupted() error {
 
 func (o *order) progressOf(r contracts.OrderReply) string {
 	s := o.what + ": under way"
+	if r.Left == 1 && r.Awaits != "" {
+		return s + ", " + shell.OneLine(r.Awaits)
+	}
 	if r.Left > 0 {
 		s += fmt.Sprintf(", waiting for %s", plural(r.Left, "agent"))
 	}

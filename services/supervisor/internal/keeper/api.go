@@ -265,7 +265,7 @@ func verdict(in tree.Input, a answer) (contracts.OrderReply, error) {
 	case tree.Superseded:
 		return no(contracts.CodeConflict, "%s of %s was superseded by %s", in.Command, in.Node, a.reason)
 	case tree.NotVerified:
-		return no(contracts.CodeConflict, "%s of %s: it was done, but %s%s", in.Command, in.Node, a.reason, takenBack(in))
+		return no(contracts.CodeConflict, "%s of %s: it was carried out, but %s%s", in.Command, in.Node, a.reason, takenBack(in))
 	}
 	return no(contracts.CodeConflict, "%s is %s", in.Node, a.result)
 }

@@ -77,7 +77,7 @@ func (p *node) awaitsStop(n *node) bool {
 // startFailed deals with a node that did not come up and is down.
 func (t *Tree) startFailed(n *node) {
 	p := n.parent
-	switch kind := t.unverified(n, CannotStart); {
+	switch kind := t.unverified(n); {
 	case kind == Add:
 		t.takeBack(n)
 		return
@@ -148,7 +148,7 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 // ended handles the end of a child. An order's start that fails is not repeated: a
 // child that was added is taken back, one that was started is left down.
 func (t *Tree) ended(n *node) {
-	switch t.unverified(n, NotVerified) {
+	switch t.unverified(n) {
 	case Add:
 		t.takeBack(n)
 	case StartChild:

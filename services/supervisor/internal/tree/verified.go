@@ -86,13 +86,13 @@ func (t *Tree) verified(p *node) {
 // its own and those about supervisors above it. It returns the kind of its own, if
 // there was one. A host's end is not the node's failure, so the orders wait for its
 // next start.
-func (t *Tree) unverified(n *node, r Result) CommandKind {
+func (t *Tree) unverified(n *node) CommandKind {
 	if !n.st.End.charged() || n.st.End == EndCompleted && n.spec.Restart.leaves(EndCompleted) {
 		return ""
 	}
-	how := " could not be verified: " + n.st.Why
-	if r == CannotStart {
-		how = " could not be started: " + n.st.Why
+	r, how := NotVerified, " could not be verified: "+n.st.Why
+	if n.st.End == EndStartFailed && n.st.PID == 0 {
+		r, how = CannotStart, " could not be started: "+n.st.Why
 	}
 	for p := n.parent; p != nil; p = p.parent {
 		if p.toStart() == nil || !p.up() || p.st.Phase == Starting && t.opt.StrictBoot {

@@ -45,7 +45,7 @@ func TestAnOrderAboutAnAgentIsDoneWhenItIsVerified(t *testing.T) {
 		phase Phase
 	}{
 		"verified":                {func(b *bench) { b.verify("a") }, "t: ok: ", Running},
-		"ended before its beat":   {func(b *bench) { b.crash("a") }, "t: start_failed: it could not be started: crash", Starting},
+		"ended before its beat":   {func(b *bench) { b.crash("a") }, "t: unverified: it could not be verified: crash", Starting},
 		"ended after its beat":    {func(b *bench) { b.beat("a"); b.crash("a") }, "t: unverified: it could not be verified: crash", Starting},
 		"found failed after it":   {func(b *bench) { b.beat("a"); b.do(Input{Kind: Failed, Node: "a", Reason: "hangs"}) }, "t: unverified: it could not be verified: hangs", Starting},
 		"its host was lost":       {func(b *bench) { b.do(Input{Kind: Lost, Node: "a", Incarnation: 2}); b.verify("a") }, "t: ok: ", Running},
@@ -113,8 +113,8 @@ func TestAnOrderAboutASupervisorIsDoneWhenAllBelowIsVerified(t *testing.T) {
 		"one does not beat":          {func(b *bench) { b.verify("b") }, ""},
 		"one is terminated":          {func(b *bench) { b.verify("b"); b.do(Input{Kind: Order, Command: TerminateIt, Node: "c"}) }, "t: ok: "},
 		"one ends":                   {func(b *bench) { b.beat("b"); b.crash("b") }, "t: unverified: b could not be verified: crash"},
-		"one cannot be started":      {func(b *bench) { b.crash("c") }, "t: unverified: c could not be started: crash"},
-		"one fails after another is": {func(b *bench) { b.verify("b"); b.crash("c") }, "t: unverified: c could not be started: crash"},
+		"one cannot be started":      {func(b *bench) { b.crash("c") }, "t: unverified: c could not be verified: crash"},
+		"one fails after another is": {func(b *bench) { b.verify("b"); b.crash("c") }, "t: unverified: c could not be verified: crash"},
 		"a verified one ends":        {func(b *bench) { b.verify("b"); b.crash("b") }, "t: unverified: b could not be verified: crash"},
 		"one is lost and back":       {func(b *bench) { b.verify("b"); b.do(Input{Kind: Lost, Node: "c", Incarnation: 2}); b.verify("c") }, "t: ok: "},
 		"it is stopped":              {func(b *bench) { b.do(Input{Kind: Order, Command: TerminateIt, Node: "g"}) }, "t: superseded: terminate"},
@@ -177,7 +177,7 @@ func TestASupervisorThatCoolsOffIsNotUp(t *testing.T) {
 	b.do(Input{Kind: Order, Command: RestartIt, Node: "g", Token: "t"})
 	b.crash("a")
 	b.wantPhase("g", Waiting)
-	if got := b.lastReply(); got != "t: unverified: a could not be started: crash" {
+	if got := b.lastReply(); got != "t: unverified: a could not be verified: crash" {
 		t.Error(got)
 	}
 }
