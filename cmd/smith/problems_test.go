@@ -87,3 +87,33 @@ func TestRunnersPrint(t *testing.T) {
 		t.Error(got)
 	}
 }
+
+// TestStopped: what operators terminated or suspended is listed, and nothing else.
+func TestStopped(t *testing.T) {
+	tree := contracts.TreeReply{Tree: "main", Root: contracts.NodeView{Name: "root", Kind: "supervisor", Status: contracts.NodeRunning}}
+	show := func(c treeCmd) string {
+		var out bytes.Buffer
+		if err := c.showStopped(&app{stdout: &out}, tree); err != nil {
+			t.Error(err)
+		}
+		return out.String()
+	}
+	if out := show(treeCmd{}); out != "tree main: no node is terminated or suspended\n" {
+		t.Error(out)
+	}
+	tree.Root.Children = []contracts.NodeView{
+		{Name: "held", Kind: "agent", Status: contracts.NodeStopped, KeptDown: true, Reason: "terminated"},
+		{Name: "group", Kind: "supervisor", Status: contracts.NodeSuspended, Children: []contracts.NodeView{
+			{Name: "member", Kind: "agent", Status: contracts.NodeStopped, Reason: "finished"},
+		}},
+	}
+	out := show(treeCmd{})
+	for name, want := range map[string]bool{"held": true, "group": true, "member": false, "root": false} {
+		if got := strings.Contains("\n"+out, "\n"+name+" "); got != want {
+			t.Errorf("%s is listed: %t\n%s", name, got, out)
+		}
+	}
+	if !strings.Contains(out, "terminated") || !strings.Contains(out, "tree main: 2 nodes;") {
+		t.Error(out)
+	}
+}

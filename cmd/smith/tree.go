@@ -12,11 +12,12 @@ type treeCmd struct {
 	Node     string `arg:"" optional:"" help:"Show only the subtree under this node."`
 	At       *place `placeholder:"TIME|SEQ" xor:"when" help:"Show the tree as it was: at a time, a duration ago such as 10m, or a sequence of the event stream."`
 	Problems bool   `xor:"when" help:"List only what is not well, with reasons. Exit code 0 means that nothing is wrong, 1 that something is."`
+	Stopped  bool   `xor:"when" help:"List only what operators have terminated or suspended, which stays so until an operator starts or resumes it."`
 	Diff     *span  `placeholder:"A B" xor:"when" help:"Show how the tree differs between two moments, each as for --at; now is one, too."`
 }
 
 func (treeCmd) Help() string {
-	return "Examples:\n  smith tree\n  smith tree research --json\n  smith tree --problems\n  smith tree --at 10m\n  smith tree --diff 2026-01-02T15:04:05Z now\n  smith tree research --diff 4711 4800"
+	return "Examples:\n  smith tree\n  smith tree research --json\n  smith tree --problems\n  smith tree --stopped\n  smith tree --at 10m\n  smith tree --diff 2026-01-02T15:04:05Z now\n  smith tree research --diff 4711 4800"
 }
 
 func (c *treeCmd) Run(a *app) error {
@@ -29,6 +30,9 @@ func (c *treeCmd) Run(a *app) error {
 	}
 	if c.Problems {
 		return c.showProblems(a, tree)
+	}
+	if c.Stopped {
+		return c.showStopped(a, tree)
 	}
 	if c.JSON {
 		return a.printJSON(tree)

@@ -198,6 +198,9 @@ type NodeView struct {
 	PID         int        `json:"pid,omitempty"`
 	Restarts    int        `json:"restarts"`
 	LastRestart *time.Time `json:"last_restart,omitempty"`
+	// KeptDown is set for a node that an operator terminated: only an operator's
+	// order starts it.
+	KeptDown bool `json:"kept_down,omitempty"`
 	// Outdated is set for an agent that runs what its specification no longer
 	// says: a restart makes it run that.
 	Outdated bool `json:"outdated,omitempty"`

@@ -57,16 +57,16 @@ func stateOf(spec *tree.Spec, st *tree.State, a above) contracts.State {
 // downState is the state of a node that is idle or waits.
 func downState(spec *tree.Spec, st *tree.State, a above) contracts.State {
 	switch {
+	case st.End == tree.EndTerminated && st.Phase == tree.Idle:
+		return contracts.StateTerminated // it is in no operation
 	case st.Phase == tree.Waiting && a.suspended != "":
 		return contracts.StateHeld
 	case st.Phase == tree.Waiting && st.Due > 0:
 		return contracts.StateBackoff
-	case a.op.Starts(spec.Rank) && !st.Hold && a.op.Kind == tree.OpGroup:
+	case a.op.Starts(spec.Rank) && a.op.Kind == tree.OpGroup:
 		return contracts.StateGroup
-	case a.op.Starts(spec.Rank) && !st.Hold:
+	case a.op.Starts(spec.Rank):
 		return contracts.StateStarting
-	case st.End == tree.EndTerminated:
-		return contracts.StateTerminated
 	case st.End == tree.EndFinished, st.End == tree.EndCompleted && !a.down:
 		return contracts.StateFinished
 	case st.End == tree.EndGaveUp:

@@ -73,7 +73,6 @@ var idle = map[tree.End][2]string{
 	tree.EndGaveUp:      {"gave_up", "failed"},
 	tree.EndCompleted:   {"finished", "stopped"},
 	tree.EndFinished:    {"finished", "stopped"},
-	tree.EndTerminated:  {"terminated", "stopped"},
 }
 
 // of is the state and the status of a node in a phase that says enough.
@@ -92,7 +91,7 @@ func want(phase tree.Phase, end tree.End, over string, due bool) [2]string {
 	}
 	state := func(s string) [2]string { return [2]string{s, failed[1]} }
 	switch {
-	case phase == tree.Gone && end == tree.EndTerminated:
+	case (phase == tree.Gone || phase == tree.Idle) && end == tree.EndTerminated:
 		return state("terminated")
 	case phase == tree.Watched && end == "":
 		return [2]string{"watched", "watched"}
@@ -112,7 +111,7 @@ func want(phase tree.Phase, end tree.End, over string, due bool) [2]string {
 		return [2]string{"group", "restarting"}
 	case over == "boot, ahead":
 		return [2]string{"starting", "starting"}
-	case (over == "stops" || over == "down") && end != tree.EndTerminated && end != tree.EndFinished && end != tree.EndGaveUp:
+	case (over == "stops" || over == "down") && end != tree.EndFinished && end != tree.EndGaveUp:
 		return state("with_supervisor")
 	}
 	return idle[end]
@@ -130,6 +129,9 @@ func TestEveryState(t *testing.T) {
 	seen := 0
 	for _, phase := range phases {
 		for _, end := range ends {
+			if phase == tree.Waiting && end == tree.EndTerminated {
+				continue // an order to terminate what waits makes it idle
+			}
 			for over, a := range overs {
 				for _, due := range []tree.Instant{0, noon} {
 					seen++

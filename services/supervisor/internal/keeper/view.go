@@ -42,7 +42,7 @@ func (w viewer) view(id string, deep bool) (contracts.NodeView, bool) {
 	if !st.Phase.Up() {
 		v.PID = 0
 	}
-	v.Outdated = t.Outdated(id)
+	v.Outdated, v.KeptDown = t.Outdated(id), t.KeptDown(id)
 	viewMode(t, &v, st)
 	if !deep {
 		_, restarts := t.History(id)

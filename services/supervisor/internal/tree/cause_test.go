@@ -165,7 +165,8 @@ func TestEachHasItsOwnCause(t *testing.T) {
 	b.wantBecause("d3", Input{Kind: Stopped, Node: "c", Incarnation: 1}, "start a: a ended")
 	b.wantBecause("d4", Input{Kind: Started, Node: "a", Incarnation: 2}, "start b: b ended")
 	b.wantBecause("d5", Input{Kind: Started, Node: "b", Incarnation: 2}, "start c: a ended")
-	b.wantBecause("d6", Input{Kind: Started, Node: "c", Incarnation: 2}, "start idle: a ended")
+	b.wantBecause("d6", Input{Kind: Started, Node: "c", Incarnation: 2})
+	b.wantBecause("d7", Input{Kind: Order, Command: StartChild, Node: "idle", Token: "up", Chain: "up"}, "start idle: d7")
 }
 
 // TestEndsBeforeTheStopAreTheirOwn: a member that ended by itself before it could

@@ -37,7 +37,7 @@ func (p *node) regroups(n *node) bool {
 		return false
 	}
 	op := p.op()
-	return op.Starts(n.spec.Rank) && op.Kind == OpGroup && !n.st.Hold
+	return op.Starts(n.spec.Rank) && op.Kind == OpGroup && !n.terminated()
 }
 
 // meant reports whether a node that ended so is meant to be down.

@@ -9,7 +9,7 @@ import (
 // begin starts a node in answer to cause. Again tells that it is a restart,
 // which nobody ordered.
 func (t *Tree) begin(n *node, cause, chain string, again bool) {
-	n.st.Cause, n.st.Chain, n.st.Hold = cause, chain, false
+	n.st.Cause, n.st.Chain = cause, chain
 	if n.spec.Supervisor != nil {
 		t.boot(n, again)
 		return

@@ -6,6 +6,9 @@ func (t *Tree) down(n *node) {
 	n.st.Progress = Progress{}
 	t.setClaim(n, n.st.Claim.over())
 	t.setPhase(n, Idle, n.st.Why)
+	if then == ThenRestart {
+		t.lift(n)
+	}
 	p := n.parent
 	if p.awaitsStop(n) {
 		t.afterStop(n, then)
@@ -38,11 +41,10 @@ func (t *Tree) afterStop(n *node, then Then) {
 		t.remove(n)
 	case then == ThenTerminate:
 		n.st.End, n.st.Why = EndTerminated, whyTerminated
-		n.st.Hold = p != nil && p.op().Starts(n.spec.Rank)
 		t.answer(n, OK)
 		fallthrough
 	default:
-		if n.spec.Restart == Temporary {
+		if n.spec.Restart == Temporary && (n.spec.Dynamic || !t.staysDown(n)) {
 			t.retire(n)
 		}
 	}

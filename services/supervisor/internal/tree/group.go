@@ -28,7 +28,10 @@ func (t *Tree) busy(p *node) bool {
 func (t *Tree) boot(s *node, again bool) {
 	t.setPhase(s, Starting, "")
 	s.st.Then, s.st.Decision = "", t.decision
-	s.st.Supervisor.Window, s.st.Supervisor.Proposed, s.st.Supervisor.Suspended = nil, nil, false
+	s.st.Supervisor.Window, s.st.Supervisor.Proposed = nil, nil
+	if t.opt.StartTerminated {
+		s.st.Supervisor.Suspended = false
+	}
 	s.queue = nil
 	t.emit(Effect{Kind: NoteBoot, Node: s.spec.ID, Event: s.st.Cause, Chain: s.st.Chain})
 	if t.opt.Volatile {
@@ -49,7 +52,10 @@ func (t *Tree) boot(s *node, again bool) {
 			}
 			continue
 		}
-		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Isolation != nil || c.st.Hold {
+		if t.staysDown(c) {
+			continue
+		}
+		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Isolation != nil {
 			t.setDown(c, Idle, "", "")
 			c.fresh()
 		}
@@ -60,7 +66,7 @@ func (t *Tree) boot(s *node, again bool) {
 		return
 	}
 	for _, c := range s.kids {
-		if c.st.Phase == Idle {
+		if c.st.Phase == Idle && !t.staysDown(c) {
 			t.begin(c, s.st.Cause, s.st.Chain, again)
 		}
 	}
@@ -186,11 +192,7 @@ func (t *Tree) advance(p *node) {
 				return
 			}
 			op.At = c.spec.Rank
-			if !c.st.Phase.idle() && !c.st.Phase.delayed() || c.st.Hold {
-				if c.st.Hold {
-					c.st.Hold = false
-					t.touch(c)
-				}
+			if !c.st.Phase.idle() && !c.st.Phase.delayed() || t.staysDown(c) {
 				continue
 			}
 			cause, chain := op.Cause, op.Chain
@@ -247,7 +249,7 @@ func (n *node) after(rank int64) *node {
 // is nothing to wait for.
 func (t *Tree) stopped(c *node) bool {
 	switch {
-	case c.st.Phase == Gone, c.st.Phase == Watched:
+	case c.st.Phase == Gone, c.st.Phase == Watched, t.staysDown(c):
 		return true
 	case c.st.Phase.Apart() && c.st.Claim.ours():
 		c.blameFor(c.parent.op())
@@ -282,8 +284,7 @@ func (t *Tree) stopped(c *node) bool {
 func (t *Tree) keepDown(c *node) {
 	op := c.parent.op()
 	ended := c.st.Phase != Idle
-	// By an operation that this one continues, or by an order.
-	stopped := c.st.End == EndStopped || c.st.Hold
+	stopped := c.st.End == EndStopped // by an operation that this one continues
 	switch {
 	case c.st.Phase == Ended && op.Kind == OpStop:
 		t.setDown(c, Idle, c.st.End, c.st.Why)
@@ -325,7 +326,7 @@ func (n *node) blameFor(op *Operation) { n.st.Cause, n.st.Chain = op.Cause, op.C
 // willStart reports whether an operation is going to start n, which is down.
 func (t *Tree) willStart(p, n *node) bool {
 	op := p.op()
-	return op != nil && op.awaits(n.spec.Rank)
+	return op != nil && op.awaits(n.spec.Rank) && !t.staysDown(n)
 }
 
 // up tells whether a supervisor takes care of its children.

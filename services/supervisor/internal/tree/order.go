@@ -182,7 +182,7 @@ func (t *Tree) delete(n *node) {
 // come up now.
 func (t *Tree) launch(n *node) {
 	n.obeys()
-	n.st.Hold = false
+	t.lift(n)
 	n.fresh()
 	if p := n.parent; p != nil {
 		if op := p.op(); op != nil && op.Stage == StageWait && n.spec.Rank >= op.From {

@@ -53,7 +53,7 @@ func (n *node) goesDown() bool {
 	case Gone, Watched:
 		return true
 	case Idle:
-		return n.st.Hold || !n.parent.op().Starts(n.spec.Rank)
+		return n.terminated() || !n.parent.op().Starts(n.spec.Rank)
 	case Stopping:
 		return n.st.Then == ThenTerminate || n.st.Then == ThenRemove
 	}

@@ -45,8 +45,9 @@ type world struct {
 	foreign, plain map[string]bool
 	causes         causes
 	// orders are those of the operator, and which of them are answered.
-	orders   map[given]CommandKind
-	answered map[string]bool
+	orders       map[given]CommandKind
+	answered     map[string]bool
+	terminations terminations
 	// tokens are those of the operator's orders; an order may be given again.
 	tokens []string
 }
@@ -66,12 +67,14 @@ func (w *world) step(in Input) {
 		w.beatWhereListened()
 	}
 	w.causes.begin(w.tree, &in)
+	w.terminations.begin(w.tree, &in)
 	effects := w.tree.Step(&in, w.now, nil)
 	w.ordered(&in, effects)
 	for _, e := range effects {
 		if wrong := w.causes.wrong(w.tree, e); wrong != "" {
 			w.t.Fatal(wrong)
 		}
+		w.terminations.told(e)
 		switch e.Kind {
 		case DoStart, DoStop, DoReport:
 			if m := w.tree.Mode(e.Node); m != Enforce {
@@ -82,6 +85,9 @@ func (w *world) step(in Input) {
 		if n := w.tree.nodes[e.Node]; e.Kind == DoStart {
 			w.builds[Replaced{e.Node, e.Incarnation}] = n.spec.Agent.Build
 		}
+	}
+	if wrong := w.terminations.wrong(w.tree); wrong != "" {
+		w.t.Fatal(wrong)
 	}
 	w.dropOrders()
 	w.stopsInOrder()

@@ -149,7 +149,7 @@ func (t *Tree) found(n *node, in *Input) {
 	if in.Incarnation <= n.newest() || in.Incarnation >= MaxIncarnation {
 		return // it is known by now
 	}
-	phase, expected := n.st.Phase, n.adoptable(in.Runner)
+	phase, expected := n.st.Phase, t.adoptable(n, in.Runner)
 	if t.mode(n) != Enforce && phase != Watched {
 		t.raised(n, in)
 		return
@@ -208,7 +208,7 @@ func (t *Tree) carry(n *node) {
 
 // adoptable reports whether the tree wants an incarnation of the agent to run
 // on a runner now.
-func (n *node) adoptable(runner string) bool {
+func (t *Tree) adoptable(n *node, runner string) bool {
 	p := n.parent
 	if a := n.spec.Agent; a.Runner != runner && a.Runner != AnyRunner || p == nil || !p.up() {
 		return false
@@ -223,7 +223,7 @@ func (n *node) adoptable(runner string) bool {
 	case Ended:
 		return n.spec.Restart != Temporary && !(n.spec.Restart == Transient && n.st.End.normal())
 	case Idle:
-		return turns && op != nil && !op.together() && n.spec.Rank > op.At && n.spec.Rank >= op.From && !n.st.Hold
+		return turns && op != nil && !op.together() && n.spec.Rank > op.At && n.spec.Rank >= op.From && !t.staysDown(n)
 	}
 	return false
 }
@@ -234,7 +234,7 @@ func (t *Tree) startsLater(n *node, phase Phase) bool {
 	if p == nil || !p.up() {
 		return false
 	}
-	return phase.delayed() || phase.live() || phase.pending() || phase == Claiming || phase == Foreign || phase.idle() && !n.st.Hold && t.willStart(p, n)
+	return phase.delayed() || phase.live() || phase.pending() || phase == Claiming || phase == Foreign || phase.idle() && t.willStart(p, n)
 }
 
 // raised makes the next start newer than an incarnation that the log does not

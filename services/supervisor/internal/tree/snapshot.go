@@ -20,10 +20,15 @@ type Options struct {
 	// Volatile makes a supervisor that starts anew forget what was added and
 	// deleted at run time.
 	Volatile bool
+	// StartTerminated makes the restart of a group, and a supervisor that starts
+	// again, start children that an operator has terminated. Otherwise only an
+	// operator's order does, about the child or a supervisor above it. Suspensions
+	// end with the next start in the same way.
+	StartTerminated bool
 }
 
 // OTP gives the options under which the tree does exactly what OTP does.
-func OTP() Options { return Options{StrictBoot: true, Volatile: true} }
+func OTP() Options { return Options{StrictBoot: true, Volatile: true, StartTerminated: true} }
 
 // Entry is one item of a node's history.
 type Entry struct {

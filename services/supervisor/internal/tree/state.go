@@ -192,8 +192,6 @@ type Wait struct {
 	Ticket uint64 `json:"ticket,omitempty"`
 	// Ear is how far listening for it is while it is claimed.
 	Ear Ear `json:"ear,omitempty"`
-	// Hold keeps it down for the group operation in progress.
-	Hold bool `json:"hold,omitempty"`
 	// Own is how it had ended by itself, where End says only that it was stopped
 	// since it starts again with its group. Why then says how, too. Nothing is
 	// decided by it.

@@ -1,0 +1,133 @@
+package tree
+
+import "testing"
+
+// TestTerminatedStaysDown: what an operator terminated is started by nothing but an
+// operator's order, about it or a supervisor above it. In OTP it comes back with
+// its group and with its supervisor.
+func TestTerminatedStaysDown(t *testing.T) {
+	t.Parallel()
+	order := func(c CommandKind, node string) func(*bench) {
+		return func(b *bench) { b.do(Input{Kind: Order, Command: c, Node: node}) }
+	}
+	specs := func(change ...func(*Spec)) []*Spec {
+		return []*Spec{
+			sup("root", "", Supervisor{MaxRestarts: 9}), sup("g", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 1}),
+			agent("a", "g"), agent("b", "g", change...), sup("h", "g", Supervisor{MaxRestarts: 1}), agent("c", "h", change...),
+		}
+	}
+	temporary := func(s *Spec) { s.Restart = Temporary }
+	restart := func(b *bench) {
+		order(TerminateIt, "root")(b)
+		b.tree = roundTrip(t, b.tree, b.tree.opt)
+		b.do(Input{Kind: Configure, Specs: specs(), Boot: true})
+	}
+	for name, c := range map[string]struct {
+		then func(*bench)
+		// up: the agents b and c, and the supervisor h, which were terminated, run
+		// after it; as in OTP: they do with its options.
+		b, c, h, otp bool
+	}{
+		"its group restarts":              {then: func(b *bench) { b.crash("a") }, otp: true},
+		"its supervisor gives up":         {then: func(b *bench) { b.crash("a"); b.crash("a") }, otp: true},
+		"the root stops and starts":       {then: restart, otp: true},
+		"it is configured otherwise":      {then: func(b *bench) { b.do(Input{Kind: Configure, Specs: specs(func(s *Spec) { s.Agent.Build = "other" })}) }},
+		"it becomes temporary":            {then: func(b *bench) { b.do(Input{Kind: Configure, Specs: specs(temporary)}); b.crash("a") }, otp: true},
+		"it is moved":                     {then: func(b *bench) { b.do(Input{Kind: Order, Command: MoveIt, Node: "b", To: "root"}) }},
+		"all is rolled":                   {then: func(b *bench) { b.do(Input{Kind: Order, Command: RollIt, Node: "root", Count: 9}) }},
+		"it is started":                   {then: order(StartChild, "b"), b: true},
+		"it is restarted":                 {then: order(RestartIt, "b"), b: true},
+		"its supervisor is restarted":     {then: order(RestartIt, "h"), c: true, h: true},
+		"the supervisor above it, too":    {then: order(RestartIt, "g"), b: true, c: true, h: true, otp: true},
+		"the whole tree":                  {then: order(RestartIt, "root"), b: true, c: true, h: true, otp: true},
+		"its supervisor is stopped first": {then: func(b *bench) { order(TerminateIt, "g")(b); order(StartChild, "g")(b) }, b: true, c: true, h: true, otp: true},
+		"the root is stopped first":       {then: func(b *bench) { order(TerminateIt, "root")(b); order(StartChild, "root")(b) }, b: true, c: true, h: true, otp: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			for _, opt := range []Options{{}, {StartTerminated: true}} {
+				b := &bench{t: t, tree: New(opt), now: epoch}
+				b.do(Input{Kind: Configure, Boot: true, Specs: specs()})
+				for _, id := range []string{"b", "c", "h"} {
+					order(TerminateIt, id)(b)
+				}
+				c.then(b)
+				all := opt.StartTerminated && c.otp
+				for id, want := range map[string]bool{"a": true, "b": c.b || all, "c": c.c || all, "h": c.h || all} {
+					if got := b.state(id); (got.Phase == Running) != want || got.Phase == Idle && got.End != EndTerminated && id != "c" {
+						t.Errorf("%+v: %s is %s (%s); done: %v", opt, id, got.Phase, got.End, b.done)
+					}
+				}
+			}
+		})
+	}
+}
+
+// TestTerminatedAndLetGo: a mode is about what a supervisor may do, not about what
+// an operator wants to run.
+func TestTerminatedAndLetGo(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("a", "root"), agent("b", "root"))
+	b.do(Input{Kind: Order, Command: TerminateIt, Node: "b"})
+	b.mode("b", Off)
+	b.crash("a")
+	b.mode("b", Enforce)
+	b.crash("a")
+	b.wantPhase("b", Idle)
+}
+
+// TestTerminatedTemporary: a configured temporary agent is started again by order;
+// one that was added is removed by its termination, as by any end.
+func TestTerminatedTemporary(t *testing.T) {
+	t.Parallel()
+	temporary := func(s *Spec) { s.Restart = Temporary }
+	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("a", "root"), agent("once", "root", temporary))
+	b.do(Input{Kind: Order, Command: TerminateIt, Node: "once"})
+	b.crash("a")
+	b.wantPhase("once", Idle)
+	b.do(Input{Kind: Order, Command: StartChild, Node: "once"})
+	b.wantPhase("once", Running)
+	b.do(Input{Kind: Order, Command: Add, Node: "added", Spec: agent("added", "root", temporary)})
+	b.do(Input{Kind: Order, Command: TerminateIt, Node: "added"})
+	if b.tree.Has("added") {
+		t.Error("it is still there")
+	}
+}
+
+// TestTerminatedSaysWho: what happens around a terminated agent leaves the order as
+// its cause, so that it can be told who gave it, and when.
+func TestTerminatedSaysWho(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), sup("g", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 1}), agent("a", "g"), agent("b", "g"))
+	b.tree.Deciding("the order")
+	b.do(Input{Kind: Order, Command: TerminateIt, Node: "b", Token: "x", Chain: "x"})
+	was := b.state("b")
+	b.now = b.now.Add(1)
+	b.tree.Deciding("later")
+	b.crash("a")
+	b.crash("a")
+	b.do(Input{Kind: Order, Command: TerminateIt, Node: "root"})
+	b.do(Input{Kind: Configure, Keep: true, Boot: true})
+	b.wantPhase("a", Running)
+	if st := b.state("b"); st.Cause != "the order" || st.Chain != "x" || st.Since != was.Since || st.Why != was.Why {
+		t.Errorf("%+v, was %+v", st, was)
+	}
+}
+
+// TestSuspendedStaysSuspended: a suspension lasts until it is ended by order, also
+// when its supervisor is started again by its parent.
+func TestSuspendedStaysSuspended(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("z", "root"), sup("g", "root", Supervisor{MaxRestarts: 9}), agent("a", "g"))
+	b.do(Input{Kind: Order, Command: SuspendIt, Node: "g"})
+	b.crash("z")
+	b.wantPhase("a", Running)
+	b.crash("a")
+	b.wantPhase("a", Ended)
+	b.tree = roundTrip(t, b.tree, Options{})
+	b.do(Input{Kind: Order, Command: ResumeIt, Node: "g"})
+	b.wantPhase("a", Running)
+	b.do(Input{Kind: Order, Command: SuspendIt, Node: "g"})
+	b.do(Input{Kind: Order, Command: RestartIt, Node: "g"})
+	b.equal("suspended", b.state("g").Supervisor.Suspended, false)
+}

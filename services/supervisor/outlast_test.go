@@ -1,0 +1,62 @@
+package supervisor
+
+import (
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// TestTerminatedOutlastsTheService: what an operator terminated is started neither
+// with its group nor by any end and start of the service, until an operator does.
+func TestTerminatedOutlastsTheService(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		drains := func(c *Config) { c.DrainOnStop = true }
+		stop := w.supervise("s1", drains)
+		w.settled()
+		w.order("terminate", contracts.NodeRequest{Node: "a"})
+		w.order("terminate", contracts.NodeRequest{Node: "c"})
+		down := func(what string) {
+			t.Helper()
+			for _, line := range strings.Split(w.runner.takeLog(), ", ") {
+				if strings.HasPrefix(line, "start a ") || strings.HasPrefix(line, "start c ") {
+					t.Errorf("%s: %s", what, line)
+				}
+			}
+			for _, parent := range w.tree().Root.Children {
+				for _, n := range parent.Children {
+					if held := n.Name == "a" || n.Name == "c"; n.KeptDown != held || held && n.Reason != "terminated" || (n.Status == contracts.NodeRunning) == held {
+						t.Errorf("%s: %s is %s (%s), kept down: %t", what, n.Name, n.Status, n.Reason, n.KeptDown)
+					}
+				}
+			}
+		}
+		w.runner.takeLog()
+		w.runner.exit("d", 1)
+		<-time.After(5 * time.Second)
+		w.settled()
+		down("its group restarted")
+		stop()
+		stop = w.supervise("s2", drains)
+		w.settled()
+		down("the service was stopped with its agents and started")
+		stop()
+		w.killed("s3", 300*time.Millisecond)
+		stop = w.supervise("s4")
+		w.settled()
+		down("the service was killed")
+		stop()
+		w.supervise("s5")
+		w.settled()
+		down("the service was stopped without its agents")
+		w.order("restart", contracts.NodeRequest{Node: "all"})
+		w.order("restart", contracts.NodeRequest{Node: "a"})
+		if got := w.settled(); strings.Contains(got, "stopped") {
+			t.Error(got)
+		}
+	})
+}
