@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -8,6 +9,36 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
+
+// TestRemovedOutlastsTheService: a file that is in force adds nothing when a process
+// starts with it again, so what an operator removed stays away until the file is
+// applied or edited.
+func TestRemovedOutlastsTheService(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, fleet("x", "one"))
+		path := filepath.Join(t.TempDir(), "own.yaml")
+		w.file = fileOf(t, path, fleet("x", "one"))
+		stop := w.supervise("s1", func(c *Config) { c.DrainOnStop = true })
+		w.settled()
+		for _, id := range []string{"same", "group"} {
+			w.order("remove", contracts.NodeRequest{Node: id})
+		}
+		w.want("removed", w.settled(), "root running, a running 1, b running 1")
+		stop()
+		stop = w.supervise("s2")
+		w.want("after an orderly stop", w.settled(), "root running, a running 2, b running 2")
+		stop()
+		w.killed("s3", 300*time.Millisecond)
+		stop = w.supervise("s4")
+		w.want("after a kill", w.settled(), "root running, a running 2, b running 2")
+		w.apply(fleet("x", "one"))
+		if got := w.settled(); !strings.Contains(got, "same running") || !strings.Contains(got, "e running") {
+			t.Errorf("applied again: %s", got)
+		}
+		stop()
+	})
+}
 
 // TestTerminatedOutlastsTheService: what an operator terminated is started neither
 // with its group nor by any end and start of the service, until an operator does.

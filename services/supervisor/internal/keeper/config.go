@@ -57,6 +57,9 @@ func (k *Keeper) open(ctx context.Context) (tree.Input, error) {
 	switch offer {
 	case tree.Take, tree.Same:
 		k.file.Store(own.File)
+		if offer == tree.Same {
+			own.Specs = k.tree.Present(own.Specs)
+		}
 		if in.Specs, in.Configuration, err = k.seal(own, k.keepEnvironment(ctx)); err != nil {
 			return in, err
 		}

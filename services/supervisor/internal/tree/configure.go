@@ -74,6 +74,7 @@ func (t *Tree) configure(in *Input) {
 		t.refuse(in, r, err.Error())
 		return
 	}
+	ends := t.waitingEnds()
 	t.keepScales(scales)
 	budget := t.budget()
 	fresh := t.install(specs)
@@ -86,6 +87,7 @@ func (t *Tree) configure(in *Input) {
 		wanted[s.ID] = true
 	}
 	t.removeUnwanted(wanted)
+	t.rejudge(ends)
 	if in.Boot && t.root.st.Phase == Idle {
 		t.begin(t.root, t.cause, t.chain, false)
 	}

@@ -117,6 +117,13 @@ func (c *Configured) Consider(source, digest string, s Standing) Offer {
 	return Take
 }
 
+// Present returns the specifications of the nodes that the tree has. A configuration
+// that is in force already adds nothing: what it lists and the tree lacks, an operator
+// has removed.
+func (t *Tree) Present(specs []*Spec) []*Spec {
+	return slices.DeleteFunc(slices.Clone(specs), func(s *Spec) bool { return !t.Has(s.ID) })
+}
+
 // configuredBy remembers where a configuration came from. One that was not
 // applied was only read.
 func (t *Tree) configuredBy(c *Configuration, applied bool) {

@@ -17,7 +17,7 @@ import (
 func TestWays(t *testing.T) {
 	t.Parallel()
 	s := stroll{Rand: rand.New(rand.NewPCG(1, 3)), t: t, ways: map[way]int{}}
-	for range 12000 {
+	for range 18000 {
 		s.walk(50)
 	}
 	documented := documentedWays(t)
