@@ -23,7 +23,7 @@ func (t *Tree) Census() Census {
 		case n.st.Phase == Idle && n.st.End == EndGaveUp:
 			c.GaveUp++
 		}
-		if n.spec.Agent != nil && (n.st.Phase.Down() || n.st.Phase.pending()) && !n.st.End.meant() {
+		if n.spec.Agent != nil && n.missing() {
 			c.Down++
 		}
 	}
@@ -40,5 +40,17 @@ func (p *node) regroups(n *node) bool {
 	return op.Starts(n.spec.Rank) && op.Kind == OpGroup && !n.terminated()
 }
 
-// meant reports whether a node that ended so is meant to be down.
-func (e End) meant() bool { return e == EndFinished || e == EndCompleted || e == EndTerminated }
+// missing reports whether a node is down and is not meant to be. How it ended says
+// that only of a node that nothing brings back: a permanent agent whose work is
+// done waits like one that failed.
+func (n *node) missing() bool {
+	switch n.st.Phase {
+	case Waiting, Isolated, Throttled, Unplaced:
+		return true
+	case Ended:
+		return !n.spec.Restart.leaves(n.st.End)
+	case Idle:
+		return n.st.End != EndFinished && n.st.End != EndTerminated
+	}
+	return false // it is up, or comes, or was temporary and is gone
+}

@@ -39,3 +39,43 @@ func TestCensus(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// TestCensusOfCompleted: whether an agent is missing depends on what becomes of it,
+// not on how it ended.
+func TestCensusOfCompleted(t *testing.T) {
+	t.Parallel()
+	slow := func(s *Spec) { s.Backoff = backoff.Delays{Delay: time.Second} }
+	children := func() []*Spec {
+		return []*Spec{
+			agent("permanent", "root", slow),
+			agent("transient", "root", slow, func(s *Spec) { s.Restart = Transient }),
+			agent("temporary", "root", slow, func(s *Spec) { s.Restart = Temporary }),
+		}
+	}
+	for _, normal := range []bool{true, false} {
+		down := 2
+		if normal {
+			down = 1
+		}
+		for name, c := range map[string]struct {
+			root    Supervisor
+			suspend bool
+			want    Census
+		}{
+			"waiting":   {Supervisor{MaxRestarts: 5}, false, Census{Waiting: down, Down: down}},
+			"isolated":  {Supervisor{Escalation: Isolate, CoolOff: time.Minute}, false, Census{Isolated: down, Down: down}},
+			"suspended": {Supervisor{MaxRestarts: 5}, true, Census{Down: down}},
+		} {
+			b := newBench(t, append([]*Spec{sup("root", "", c.root)}, children()...)...)
+			if c.suspend {
+				b.do(Input{Kind: Order, Command: SuspendIt, Node: "root"})
+			}
+			for _, s := range children() {
+				b.do(Input{Kind: Exited, Node: s.ID, Incarnation: 1, Normal: normal, Reason: "ended"})
+			}
+			if got := b.tree.Census(); got != c.want {
+				t.Errorf("%s, all of them after normal ends: %t: %+v, want %+v", name, normal, got, c.want)
+			}
+		}
+	}
+}
