@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -251,8 +250,13 @@ func TestAFailedStartIsFinal(t *testing.T) {
 		incarnation++
 		cmd.Agent, cmd.Incarnation = "a", incarnation
 		first := r.Start(cmd)
-		if first.Code != contracts.RunnerStartFailed || !strings.Contains(first.Error, fmt.Sprintf("agent a incarnation %d", incarnation)) {
+		if first.Code != contracts.RunnerStartFailed || first.Agent != "a" || first.Incarnation != incarnation {
 			t.Errorf("%s: %+v", name, first)
+		}
+		for _, said := range []string{"incarnation", "start_failed", "program: stat"} { // the cause alone: the reply has the rest
+			if strings.Contains(first.Error, said) {
+				t.Errorf("%s: %s", name, first.Error)
+			}
 		}
 		if again := r.Start(script("a", incarnation, forever)); again.Code != contracts.RunnerStartFailed {
 			t.Errorf("%s: the same incarnation, with nothing wrong: %+v", name, again)

@@ -59,7 +59,7 @@ func (f *Fleet) Start(cmd contracts.StartCommand) contracts.RunnerReply {
 // its lock says otherwise.
 func (f *Fleet) start(a *agent, cmd contracts.StartCommand, reply contracts.RunnerReply) contracts.RunnerReply {
 	fail := func(code contracts.RunnerCode, err error) contracts.RunnerReply {
-		reply.Code, reply.Error = code, fmt.Sprintf("agent %s incarnation %d: %v", a.name, cmd.Incarnation, err)
+		reply.Code, reply.Error = code, err.Error() // the reply names agent and incarnation
 		return reply
 	}
 	switch code := f.reserve(); code {

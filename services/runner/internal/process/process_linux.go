@@ -258,8 +258,12 @@ func lookup(name, dir string, env []string) (string, error) {
 
 func executable(file string) error {
 	info, err := os.Stat(file)
-	if err != nil {
-		return fmt.Errorf("program: %w", err)
+	var stat *fs.PathError
+	switch {
+	case errors.As(err, &stat):
+		return fmt.Errorf("program %s: %w", file, stat.Err)
+	case err != nil:
+		return fmt.Errorf("program %s: %w", file, err)
 	}
 	if info.IsDir() {
 		return fmt.Errorf("program %s: is a directory", file)

@@ -265,8 +265,10 @@ func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan st
 		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
 	case contracts.RunnerStopping, contracts.RunnerFull, contracts.RunnerInternal:
 		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
+	case contracts.RunnerStartFailed:
+		return c.failed(cmd, reply.Error) // the report has the reason and the runner
 	default:
-		return c.failed(cmd, fmt.Sprintf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error))
+		return c.failed(cmd, fmt.Sprintf("%s: %s", reply.Code, reply.Error))
 	}
 }
 
