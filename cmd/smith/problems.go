@@ -2,8 +2,9 @@ package main
 
 import (
 	"fmt"
-	"time"
+	"unicode/utf8"
 
+	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -86,24 +87,47 @@ func (a *app) printProblems(tree contracts.TreeReply, found []contracts.NodeView
 
 // listNodes prints a table of nodes with the reasons of their status.
 func (a *app) listNodes(found []contracts.NodeView) error {
-	var rows [][]string
+	rows := make([][]string, 0, len(found))
 	for _, n := range found {
 		reason := n.Reason
 		if n.Outdated {
 			reason = join(reason, "it does not run as specified now")
 		}
-		rows = append(rows, []string{n.Name, string(n.Status), dash(n.Runner), dash(withUntil(reason, n.Until, 44))})
+		if n.Until != nil {
+			reason = join(reason, "until "+n.Until.Local().Format("15:04:05"))
+		}
+		rows = append(rows, []string{n.Name, string(n.Status), dash(n.Runner), describe.Plain(dash(reason))})
 	}
-	return a.table([]string{"NODE", "STATUS", "RUNNER", "REASON"}, rows)
+	if a.terminal() {
+		rows = wrapLast(problemColumns, rows)
+	}
+	return a.table(problemColumns, rows)
 }
 
-// withUntil adds to a reason when a wait ends, which is never cut off.
-func withUntil(reason string, until *time.Time, most int) string {
-	if until == nil {
-		return clip(reason, most)
+var problemColumns = []string{"NODE", "STATUS", "RUNNER", "REASON"}
+
+// wrapLast breaks the texts of the last column, so that a table is at most 80
+// columns wide; of a very wide one it leaves 20 to the last.
+func wrapLast(header []string, rows [][]string) [][]string {
+	last, width := len(header)-1, 80
+	for i := range last {
+		widest := utf8.RuneCountInString(header[i])
+		for _, r := range rows {
+			widest = max(widest, utf8.RuneCountInString(r[i]))
+		}
+		width -= widest + len("  ")
 	}
-	end := "until " + until.Local().Format("15:04:05")
-	return join(clip(reason, most-len("; ")-len(end)), end)
+	var out [][]string
+	for _, r := range rows {
+		for i, line := range describe.Wrap(r[last], max(width, 20)) {
+			row := make([]string, last, last+1)
+			if i == 0 {
+				copy(row, r)
+			}
+			out = append(out, append(row, line))
+		}
+	}
+	return out
 }
 
 func join(a, b string) string {

@@ -50,21 +50,46 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%s is listed:\n%s", n.Name, out.String())
 		}
 	}
-	if end := "; until " + until.Local().Format("15:04:05"); !strings.Contains(out.String(), "exited with code 2, waits w…"+end) {
+	if end := "; until " + until.Local().Format("15:04:05"); !strings.Contains(out.String(), bad[2].Reason+end) {
 		t.Errorf("it is not said until when:\n%s", out.String())
 	}
 	if !strings.Contains(out.String(), "\ntree main: 5 problems; smith why NODE tells more\n") {
 		t.Error(out.String())
 	}
-	for line := range strings.Lines(out.String()) {
-		if n := len([]rune(line)); n > 81 {
-			t.Errorf("a line of %d columns: %s", n, line)
-		}
+	if !strings.Contains(out.String(), bad[0].Reason+"\n") {
+		t.Errorf("a reason is not on one line, or not all there:\n%s", out.String())
 	}
 	out.Reset()
 	c := treeCmd{clientFlags: clientFlags{JSON: true}}
 	if err := c.showProblems(a, tree(well...)); err != nil || strings.TrimSpace(out.String()) != "[]" {
 		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+// TestWrapLast: on a terminal no line is wider than 80 columns, and nothing is cut
+// off.
+func TestWrapLast(t *testing.T) {
+	reason := "start_failed: program /home/admin/ex_sample/" + strings.Repeat("x", 90) + ": no such file or directory; until 12:00:00"
+	rows := [][]string{{"sammlung-ä", "restarting", "local", reason}, {"b", "failed", "-", "-"}}
+	wrapped := wrapLast(problemColumns, rows)
+	var out bytes.Buffer
+	if err := (&app{stdout: &out}).table(problemColumns, wrapped); err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.Lines(out.String()) {
+		if n := len([]rune(line)) - 1; n > 80 {
+			t.Errorf("a line of %d columns: %s", n, line)
+		}
+	}
+	var all strings.Builder
+	for _, r := range wrapped[:len(wrapped)-1] {
+		all.WriteString(r[3])
+	}
+	if got := strings.ReplaceAll(all.String(), " ", ""); got != strings.ReplaceAll(reason, " ", "") {
+		t.Errorf("%s, of %s", got, reason)
+	}
+	if last := wrapped[len(wrapped)-1]; len(wrapped) < 4 || last[0] != "b" || last[3] != "-" || wrapped[1][0] != "" {
+		t.Errorf("%q", wrapped)
 	}
 }
 

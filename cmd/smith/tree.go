@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -93,7 +94,7 @@ func walkTree(n contracts.NodeView, first, rest string, rows *[][]string) {
 		kind = n.Strategy
 	}
 	if n.Reason != "" {
-		status += " (" + clip(n.Reason, 60) + ")"
+		status += " (" + clip(describe.Plain(n.Reason), 60) + ")"
 	}
 	if n.Outdated {
 		status += ", outdated"

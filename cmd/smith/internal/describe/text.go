@@ -31,7 +31,7 @@ func Clock(t, now time.Time) string {
 
 // line writes a text in as many lines as it needs, each indented.
 func (p *printer) line(indent, text string) {
-	for _, l := range wrap(Plain(text), columns-len(indent)) {
+	for _, l := range Wrap(Plain(text), columns-len(indent)) {
 		p.print(indent + l)
 	}
 }
@@ -62,9 +62,9 @@ func Plain(s string) string {
 	return b.String()
 }
 
-// wrap cuts a text into lines of at most so many characters, between words where
+// Wrap cuts a text into lines of at most so many characters, between words where
 // it can.
-func wrap(text string, most int) []string {
+func Wrap(text string, most int) []string {
 	var lines []string
 	line := []rune{}
 	for _, word := range strings.Fields(text) {

@@ -49,7 +49,9 @@ func (e *explainer) say(format string, args ...any) { e.d.Reason = fmt.Sprintf(f
 func (e *explainer) explain() {
 	switch spec, st := e.spec, &e.st; e.state {
 	case contracts.StateSuspended:
-		e.say("an operator suspended it; what fails below it waits")
+		if e.say("an operator suspended it; what fails below it waits"); st.Supervisor.SuspendedBy != "" {
+			e.d.Reason += ": " + st.Supervisor.SuspendedBy
+		}
 	case contracts.StateRestarting:
 		op := st.Supervisor.Op
 		e.d.Because, e.d.Cause, e.d.Chain = e.culprit(spec.ID, op.Cause), op.Cause, op.Chain
@@ -138,7 +140,7 @@ func (e *explainer) stopping() {
 func (e *explainer) down() {
 	switch st := &e.st; e.state {
 	case contracts.StateIsolated:
-		e.say("it failed more often than %s allows, and is tried again later: %s", e.spec.Parent, st.Why)
+		e.isolated()
 	case contracts.StateTerminated:
 		e.say("an operator ended it")
 	case contracts.StateFinished:
@@ -164,6 +166,17 @@ func (e *explainer) down() {
 	case contracts.StateFailed:
 		e.say("%s", st.Why)
 	}
+}
+
+// isolated explains a node that its supervisor set apart. An agent that completed
+// did not fail; its limit and its delays are to suit how long its work takes.
+func (e *explainer) isolated() {
+	p, st := e.spec.Parent, &e.st
+	if e.spec.Agent != nil && st.End == tree.EndCompleted {
+		e.say("it completed (exit code 0) more often than %s allows, and is tried again later; if its work is done each time, give %s a higher max_restarts or it a policy with a longer restart_delay; if it is to be done once, set restart: transient", p, p)
+		return
+	}
+	e.say("it failed more often than %s allows, and is tried again later: %s", p, st.Why)
 }
 
 // withSupervisor explains a node that is down because its supervisor is, by what

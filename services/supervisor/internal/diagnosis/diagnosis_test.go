@@ -117,11 +117,16 @@ func TestOrders(t *testing.T) {
 	f.do(tree.Input{Kind: tree.Stopped, Node: "a", Incarnation: 1})
 	f.order(tree.TerminateIt, "a")
 	f.want("a", contracts.StateTerminated, "operator", "", "")
-	f.order(tree.SuspendIt, "root")
-	f.want("root", contracts.StateSuspended, "operator", "", "")
+	f.do(tree.Input{
+		Kind: tree.Order, Command: tree.SuspendIt, Node: "root", Token: "s", Reason: "suspend: db migration",
+		By: &tree.Operator{User: "alice"},
+	})
+	f.want("root", contracts.StateSuspended, "what fails below it waits: suspend: db migration, by alice", "", "")
+	f.brief("root", contracts.NodeSuspended, "suspend: db migration, by alice", false)
 	f.do(f.exit("b"))
 	f.want("b", contracts.StateHeld, "supervisor root is suspended: exited with code 3", "root", "")
 	f.order(tree.ResumeIt, "root")
+	f.brief("root", contracts.NodeRunning, "", false)
 	f.want("b", contracts.StateBackoff, "exited with code 3", "", "")
 	if d := f.explain("b"); d.Due == nil || !d.Due.Equal(f.now.Add(time.Minute).Time()) || d.Cause != "end of b" {
 		t.Errorf("%+v", d)
@@ -157,9 +162,13 @@ func TestLimits(t *testing.T) {
 	}
 	f.want("stranger", contracts.StateRunning, "", "", "")
 
-	f = newFleet(t, sup("root", "", func(s *tree.Supervisor) { s.Escalation, s.MaxRestarts = tree.Isolate, 0 }), agent("bad", "root", nil), agent("good", "root", nil))
+	f = newFleet(t, sup("root", "", func(s *tree.Supervisor) { s.Escalation, s.MaxRestarts = tree.Isolate, 0 }), agent("bad", "root", nil), agent("job", "root", nil), agent("good", "root", nil))
 	f.do(f.exit("bad"))
-	f.want("bad", contracts.StateIsolated, "more often than root allows, and is tried again later: exited with code 3", "", "")
+	f.want("bad", contracts.StateIsolated, "failed more often than root allows, and is tried again later: exited with code 3", "", "")
+	completed := f.exit("job")
+	completed.Normal, completed.Reason = true, "completed"
+	f.do(completed)
+	f.want("job", contracts.StateIsolated, "completed (exit code 0) more often than root allows, and is tried again later; if its work is done each time, give root a higher max_restarts", "", "")
 	if d := f.explain("bad"); d.Due == nil {
 		t.Error("it is not said when")
 	}

@@ -95,6 +95,8 @@ func groupDue(op *tree.Operation, a above) *time.Time {
 func (r *Reader) words(n *subject) string {
 	why := n.st.Why
 	switch n.state {
+	case contracts.StateSuspended:
+		return n.st.Supervisor.SuspendedBy
 	case contracts.StateBudget:
 		place, _, _ := r.tree.Throttled(n.spec.ID)
 		return "waits for restart budget, #" + strconv.Itoa(place) + " in line"

@@ -30,7 +30,7 @@ func (t *Tree) boot(s *node, again bool) {
 	s.st.Then, s.st.Decision = "", t.decision
 	s.st.Supervisor.Window, s.st.Supervisor.Proposed = nil, nil
 	if t.opt.StartTerminated {
-		s.st.Supervisor.Suspended = false
+		s.st.Supervisor.resume()
 	}
 	s.queue = nil
 	t.emit(Effect{Kind: NoteBoot, Node: s.spec.ID, Event: s.st.Cause, Chain: s.st.Chain})

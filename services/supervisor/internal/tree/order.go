@@ -84,13 +84,24 @@ func (t *Tree) suspend(n *node, in *Input) {
 		return
 	}
 	if on := in.Command == SuspendIt; s.Suspended != on {
-		s.Suspended = on
+		s.resume()
+		if on {
+			s.Suspended, s.SuspendedBy = true, in.byWhom()
+		}
 		t.touch(n)
 		if !on {
 			t.wake(n)
 		}
 	}
 	t.refuse(in, OK, "")
+}
+
+// byWhom says what an operator orders, why, and who it is.
+func (in *Input) byWhom() string {
+	if in.By == nil || in.By.User == "" {
+		return in.Reason
+	}
+	return in.Reason + ", by " + in.By.User
 }
 
 // wake lets everything below a supervisor go on that waited for its resumption.

@@ -216,8 +216,10 @@ type Supervised struct {
 	Proposed []Instant `json:"proposed,omitempty"`
 	// Suspended makes the failures of everything below it wait to be dealt
 	// with.
-	Suspended bool       `json:"suspended,omitempty"`
-	Op        *Operation `json:"op,omitempty"`
+	Suspended bool `json:"suspended,omitempty"`
+	// SuspendedBy says to people why it is suspended, and who ordered it.
+	SuspendedBy string     `json:"suspended_by,omitempty"`
+	Op          *Operation `json:"op,omitempty"`
 	// Scaled holds the templates below it whose count was changed at run time.
 	Scaled map[string]Scale `json:"scaled,omitempty"`
 	// Spent is what was used of the restart budgets, Configured where the
@@ -228,6 +230,9 @@ type Supervised struct {
 	Rolling    *Rolling    `json:"rolling,omitempty"`
 	Answers    []Answer    `json:"answers,omitempty"`
 }
+
+// resume ends a suspension.
+func (s *Supervised) resume() { s.Suspended, s.SuspendedBy = false, "" }
 
 // Command is an operator's command about a node.
 type Command struct {

@@ -25,7 +25,7 @@ func (t *Tree) lift(n *node) {
 		t.touch(n)
 	}
 	if s := n.st.Supervisor; s != nil && s.Suspended {
-		s.Suspended = false
+		s.resume()
 		t.touch(n)
 	}
 	for _, c := range n.kids {

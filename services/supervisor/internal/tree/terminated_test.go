@@ -119,7 +119,7 @@ func TestTerminatedSaysWho(t *testing.T) {
 func TestSuspendedStaysSuspended(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("z", "root"), sup("g", "root", Supervisor{MaxRestarts: 9}), agent("a", "g"))
-	b.do(Input{Kind: Order, Command: SuspendIt, Node: "g"})
+	b.do(Input{Kind: Order, Command: SuspendIt, Node: "g", Reason: "suspend: look", By: &Operator{User: "alice"}})
 	b.crash("z")
 	b.wantPhase("a", Running)
 	b.crash("a")
@@ -130,4 +130,5 @@ func TestSuspendedStaysSuspended(t *testing.T) {
 	b.do(Input{Kind: Order, Command: SuspendIt, Node: "g"})
 	b.do(Input{Kind: Order, Command: RestartIt, Node: "g"})
 	b.equal("suspended", b.state("g").Supervisor.Suspended, false)
+	b.equal("said", b.state("g").Supervisor.SuspendedBy, "")
 }
