@@ -73,7 +73,22 @@ func rollingLine(r *contracts.RollingView) string {
 	case r.State == contracts.RollingStopped:
 		return fmt.Sprintf("rolling restart stopped after %d of %s: %s\n", r.Done, plural(r.Total, "agent"), shell.OneLine(r.Reason))
 	}
-	return fmt.Sprintf("rolling restart: %d of %s, at most %d at once, now %s\n", r.Done, plural(r.Total, "agent"), r.MaxUnavailable, strings.Join(r.Now, ", "))
+	return fmt.Sprintf("rolling restart: %d of %s, at most %d at once%s\n", r.Done, plural(r.Total, "agent"), r.MaxUnavailable, rollingNow(r))
+}
+
+// rollingNow names what a rolling restart is at, and what else it waits for.
+func rollingNow(r *contracts.RollingView) string {
+	const most = 4
+	few := func(what string, names []string) string {
+		switch {
+		case len(names) == 0:
+			return ""
+		case len(names) > most:
+			return fmt.Sprintf(", %s %s and %d more", what, strings.Join(names[:most], ", "), len(names)-most)
+		}
+		return ", " + what + " " + strings.Join(names, ", ")
+	}
+	return few("now", r.Now) + few("waiting for", r.Down)
 }
 
 // rollingPoll is how often a rolling restart is asked about.
@@ -92,16 +107,18 @@ func followRolling(a *app, f clientFlags, nc *nats.Conn, v *contracts.RollingVie
 		switch {
 		case now.State == contracts.RollingNone || now.ID != id:
 			done := *v
-			done.State, done.Done, done.Now = contracts.RollingNone, v.Total, nil
+			done.State, done.Done, done.Now, done.Down = contracts.RollingNone, v.Total, nil, nil
 			return &done, nil
+		case now.State == contracts.RollingSuperseded:
+			return &now, fmt.Errorf("superseded: %s before all agents were restarted; look with smith tree, and smith config diff tells what a file would change now", shell.OneLine(now.Reason))
 		case now.State == contracts.RollingStopped:
-			return &now, fmt.Errorf("rolling restart stopped after %d of %s: %s; the others are left as they are: see smith tree, and smith child restart --outdated to go on", now.Done, plural(now.Total, "agent"), shell.OneLine(now.Reason))
+			return &now, fmt.Errorf("rolling restart stopped: %s; the others are left as they are: see smith tree, and smith child restart --outdated to go on", shell.OneLine(now.Reason))
 		}
-		shows.set(fmt.Sprintf("rolling restart: %d of %s, now %s", now.Done, plural(now.Total, "agent"), strings.Join(now.Now, ", ")))
+		shows.set(fmt.Sprintf("rolling restart: %d of %s%s", now.Done, plural(now.Total, "agent"), rollingNow(&now)))
 		if err := shell.Pause(a.ctx, rollingPoll); err != nil {
 			return &now, errors.New("interrupted; the rolling restart is under way and goes on; look with smith tree")
 		}
-		next, err := askOn[contracts.RollingView](a, f, nc, contracts.ServiceSupervisor, "rolling", contracts.RollingRequest{})
+		next, err := askOn[contracts.RollingView](a, f, nc, contracts.ServiceSupervisor, "rolling", contracts.RollingRequest{ID: id})
 		switch {
 		case err == nil:
 			now, heard = next, time.Now()

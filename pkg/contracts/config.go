@@ -85,6 +85,8 @@ const (
 	// when the agent is started the next time.
 	AtOnce      Consequence = "at once"
 	AtNextStart Consequence = "at its next start"
+	// RunsAlready: the agent runs what is configured now, from before it was changed.
+	RunsAlready Consequence = "it runs that already"
 	// StaysOutdated: the agent is left running what it runs.
 	StaysOutdated Consequence = "left running, outdated"
 	// WithItsSupervisor: it starts when its supervisor does.
@@ -164,8 +166,11 @@ type Relocation struct {
 	To    string `json:"to"`
 }
 
-// RollingRequest asks how far a rolling restart is: supervisor.rolling.
-type RollingRequest struct{}
+// RollingRequest asks how far a rolling restart is: supervisor.rolling. With the ID
+// that began it, the answer is about that one, also when it is over.
+type RollingRequest struct {
+	ID string `json:"id,omitempty"`
+}
 
 // RollingState is how far a rolling restart is.
 type RollingState string
@@ -176,7 +181,12 @@ const (
 	RollingNone    RollingState = "none"
 	RollingOn      RollingState = "under_way"
 	RollingStopped RollingState = "stopped"
+	// RollingSuperseded: another configuration was applied before it was done.
+	RollingSuperseded RollingState = "superseded"
 )
+
+// MaxRollingNames bounds the agents that a RollingView names.
+const MaxRollingNames = 100
 
 // RollingView is a rolling restart as operators see it.
 type RollingView struct {
@@ -185,11 +195,13 @@ type RollingView struct {
 	ID             string `json:"id,omitempty"`
 	MaxUnavailable int    `json:"max_unavailable,omitempty"`
 	// Total counts the agents that it is for, Done those that are restarted or
-	// need it no longer, and Now are those that are being restarted.
+	// need it no longer. Now are those that are being restarted, Down others of its
+	// agents that are not up: they count, too. Each names at most MaxRollingNames.
 	Total int      `json:"total,omitempty"`
 	Done  int      `json:"done,omitempty"`
 	Now   []string `json:"now,omitempty"`
-	// Reason says why it was stopped.
+	Down  []string `json:"down,omitempty"`
+	// Reason says why it was stopped or superseded.
 	Reason string     `json:"reason,omitempty"`
 	Since  *time.Time `json:"since,omitempty"`
 }

@@ -294,7 +294,7 @@ func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (cont
 			Sequence: k.journal.Sequence(), Runners: k.registry.Views(), Orphans: k.orphans.all(),
 		}
 		reply.Root, found = k.view(node, true)
-		reply.Rolling = rollingView(k.tree)
+		reply.Rolling = rollingView(k.tree.Rolling())
 	})
 	if err == nil && !found {
 		err = shell.Errorf(contracts.CodeNotFound, "tree %s has no node %.80q", k.opt.Tree, req.Node)

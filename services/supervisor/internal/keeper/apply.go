@@ -3,7 +3,6 @@ package keeper
 import (
 	"cmp"
 	"context"
-	"slices"
 	"sync/atomic"
 	"time"
 
@@ -48,7 +47,7 @@ func (k *Keeper) Apply(ctx context.Context, req contracts.ConfigRequest) (contra
 		if req.Plan != "" && req.Plan != p.Plan {
 			return p, shell.Errorf(contracts.CodeConflict, "apply: the tree has changed, and with it what the configuration would change; nothing is changed. Look at the plan against decision %d", p.Decision)
 		}
-		in.Revision = revision
+		in.Revision, in.Token = revision, newID()
 		a, err := k.send(ctx, in)
 		switch {
 		case err != nil:
@@ -62,7 +61,7 @@ func (k *Keeper) Apply(ctx context.Context, req contracts.ConfigRequest) (contra
 		p.Applied = true
 		return p, k.ask(ctx, func() {
 			k.useFile(c.File)
-			p.Rolling = rollingView(k.tree)
+			p.Rolling = rollingOf(k.tree, in.Token)
 		})
 	}
 	return contracts.ConfigPlan{}, shell.Errorf(contracts.CodeNotReady, "apply: the tree changes all the time; nothing is changed; try again")
@@ -185,7 +184,7 @@ func (k *Keeper) send(ctx context.Context, in tree.Input) (answer, error) {
 	if err := k.confirm(ctx); err != nil {
 		return answer{}, err
 	}
-	in.Token = newID()
+	in.Token = cmp.Or(in.Token, newID())
 	in.Event, in.Chain = "", in.Token
 	who := &caller{reply: make(chan answer, 1), decided: atomic.Bool{}}
 	select {
@@ -231,20 +230,41 @@ func (k *Keeper) roll(ctx context.Context, req contracts.RollRequest) (contracts
 	return k.rolling(ctx, contracts.RollingRequest{})
 }
 
-// rolling tells how far the rolling restart is.
-func (k *Keeper) rolling(ctx context.Context, _ contracts.RollingRequest) (contracts.RollingView, error) {
+// rolling tells how far the rolling restart is, or what became of one.
+func (k *Keeper) rolling(ctx context.Context, req contracts.RollingRequest) (contracts.RollingView, error) {
 	v := contracts.RollingView{State: contracts.RollingNone}
 	err := k.ask(ctx, func() {
-		if r := rollingView(k.tree); r != nil {
+		if r := rollingOf(k.tree, req.ID); r != nil {
 			v = *r
 		}
 	})
 	return v, err
 }
 
-// rollingView describes the rolling restart of a tree; nil where there is none.
-func rollingView(t *tree.Tree) *contracts.RollingView {
+// rollingOf describes the rolling restart that a request began, or that is under
+// way now if id is empty; nil where there is none.
+func rollingOf(t *tree.Tree, id string) *contracts.RollingView {
+	if a, over := t.Answered(id); over {
+		v := contracts.RollingView{State: contracts.RollingNone, ID: id, Reason: a.Reason}
+		switch a.Result {
+		case tree.CannotStart:
+			v.State = contracts.RollingStopped
+		case tree.Superseded:
+			v.State = contracts.RollingSuperseded
+		}
+		return &v
+	}
 	r := t.Rolling()
+	if r == nil || id != "" && id != r.ID && id != r.Applied {
+		return nil
+	}
+	v := rollingView(r)
+	v.ID = cmp.Or(id, v.ID)
+	return v
+}
+
+// rollingView describes the rolling restart of a tree; nil where there is none.
+func rollingView(r *tree.Rolling) *contracts.RollingView {
 	if r == nil {
 		return nil
 	}
@@ -254,9 +274,9 @@ func rollingView(t *tree.Tree) *contracts.RollingView {
 	if r.Stopped != "" {
 		v.State = contracts.RollingStopped
 	}
-	for _, n := range r.Now {
+	for _, n := range r.Now[:min(len(r.Now), contracts.MaxRollingNames)] {
 		v.Now = append(v.Now, n.Node)
 	}
-	slices.Sort(v.Now)
+	v.Down = r.Down[:min(len(r.Down), contracts.MaxRollingNames)]
 	return v
 }

@@ -152,13 +152,13 @@ func (c *comparison) of(id string, gone bool) (p contracts.PlannedChange, differ
 	if reordered(c.order[id], c.staying(id)) {
 		p.Fields = append(p.Fields, contracts.FieldDiff{Field: "order of children"})
 	}
-	rolls := st.Renewal != nil && st.Renewal.Roll > 0 && (was.State.Renewal == nil || was.State.Renewal.Roll == 0) || c.restarting(id, was.State)
+	rolls := rolling(&st)
 	outdated := c.tree.Outdated(id)
 	switch {
 	case was.Spec.Parent != spec.Parent:
 		p.Change, p.From, p.To = contracts.PlanMoved, was.Spec.Parent, spec.Parent
 	case len(p.Fields) > 0:
-	case rolls:
+	case rolls && !rolling(was.State):
 		p.Change = contracts.PlanOutdated
 	default:
 		c.same++
@@ -186,20 +186,21 @@ func (c *comparison) staying(id string) []string {
 	})
 }
 
-// restarting reports whether the rolling restart has begun with an agent.
-func (c *comparison) restarting(id string, was *tree.State) bool {
-	r := c.tree.Rolling()
-	return r != nil && slices.Contains(r.Now, tree.Replaced{Node: id, Incarnation: was.Incarnation})
+// rolling reports whether the rolling restart has yet to replace an agent.
+func rolling(st *tree.State) bool {
+	return st.Renewal != nil && (st.Renewal.Turn == tree.TurnWaits || st.Renewal.Turn == tree.TurnNow)
 }
 
 func (c *comparison) then(id string, was *tree.Record, st *tree.State, p contracts.PlannedChange, rolls, outdated bool) contracts.Consequence {
 	switch {
+	case was.State.Phase.Down() && !st.Phase.Down() && !st.Phase.Apart():
+		return contracts.WillStart
 	case rolls:
 		return contracts.WillRestart
 	case outdated:
 		return contracts.StaysOutdated
-	case was.State.Phase.Down() && !st.Phase.Down() && !st.Phase.Apart():
-		return contracts.WillStart
+	case was.State.Renewal != nil && was.State.Renewal.Build != "":
+		return contracts.RunsAlready
 	case p.Kind == "supervisor":
 		return contracts.AtOnce
 	case was.State.Phase.Down(), slices.ContainsFunc(p.Fields, func(f contracts.FieldDiff) bool { return !current[f.Field] }):

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"slices"
+	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -268,7 +269,7 @@ func (w *world) rollOn(s *supervisor) {
 		w.apply(w.mended(f), 1+int(w.Seed%3), false)
 	case r != nil && r.Stopped == "" || w.mustBeCurrent() || w.leavesOutdated():
 	case slices.ContainsFunc(s.nodes(), s.tree.Outdated):
-		w.operate(Fault{At: 0, Command: tree.RollIt, Node: s.tree.Root(), Outdated: true, Count: 1 + int(w.Seed%3)})
+		w.operate(Fault{At: time.Duration(w.now - epoch), Command: tree.RollIt, Node: s.tree.Root(), Outdated: true, Count: 1 + int(w.Seed%3)})
 	}
 }
 

@@ -83,20 +83,20 @@ func switchedMutants() []mutant {
 	const configure, rolling = "tree/configure.go", "tree/rolling.go"
 	all := []mutant{
 		{name: "one too many", by: []Invariant{Rolls}, edits: []edit{{
-			rolling, "for len(now) < r.Max {",
-			`for len(now) < r.Max || mutant == "one too many" && len(now) == r.Max {`,
+			rolling, "for len(parts.down) < r.Max {",
+			`for len(parts.down) < r.Max || mutant == "one too many" && len(parts.down) == r.Max {`,
 		}}},
 		{name: "rolls on early", by: []Invariant{Rolls}, edits: []edit{{
-			rolling, "case n.st.Phase == Running && n.st.Incarnation > c.Incarnation:",
-			`case (n.st.Phase == Running || mutant == "rolls on early" && n.st.Phase != Stopping) && n.st.Incarnation > c.Incarnation:`,
+			"tree/rollingpart.go", "if n.st.Phase == Running {",
+			`if n.st.Phase == Running || mutant == "rolls on early" && n.st.Phase != Stopping {`,
 		}}},
 		{name: "rolls what is current", by: []Invariant{Rolls}, edits: []edit{{
 			rolling, "if a.outdated() {",
 			`if a.outdated() || mutant == "rolls what is current" && a.ordered() {`,
 		}}},
 		{name: "endless roll", by: []Invariant{Recovers}, edits: []edit{{
-			rolling, "if len(now) == 0 && r.Done >= r.Total {",
-			`if len(now) == 0 && r.Done >= r.Total && mutant != "endless roll" {`,
+			rolling, "if r.Done >= r.Total {",
+			`if r.Done >= r.Total && mutant != "endless roll" {`,
 		}}},
 		{name: "same builds", by: []Invariant{Current}, edits: []edit{{
 			"tree/renewal.go", `case runs != "" && says != "" && runs != says:`,

@@ -71,6 +71,9 @@ func (t *Tree) answerWith(n *node, r Result, why string) {
 	}
 }
 
+// Answered returns the answer to an order that took a while, if it is kept.
+func (t *Tree) Answered(token string) (Answer, bool) { return t.answered(token) }
+
 func (t *Tree) keepAnswer(a Answer) {
 	root := t.root.st.Supervisor
 	// Not in place: copies of the state share the slice.

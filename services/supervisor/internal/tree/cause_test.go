@@ -13,9 +13,9 @@ import (
 type origin struct {
 	kind InputKind
 	node string
-	// below is what an order covered: all below its node when it came. Some may
-	// have been moved since.
-	below map[string]bool
+	// below is what an order covered, and above are the supervisors of the node, when
+	// it came: the node may have been moved since.
+	below, above map[string]bool
 }
 
 // causes checks that what a tree does names what led to it.
@@ -38,10 +38,18 @@ func (c *causes) begin(t *Tree, in *Input) {
 	switch in.Kind {
 	case Exited, Failed, StartFailed, Lost:
 		in.Event = fmt.Sprintf("event %d", c.n)
-		c.of[in.Event] = origin{in.Kind, in.Node, nil}
+		c.of[in.Event] = origin{in.Kind, in.Node, nil, above(t.nodes[in.Node])}
 	default:
-		c.of[decision] = origin{in.Kind, in.Node, below(t.nodes[in.Node])}
+		c.of[decision] = origin{in.Kind, in.Node, below(t.nodes[in.Node]), above(t.nodes[in.Node])}
 	}
+}
+
+func above(n *node) map[string]bool {
+	all := map[string]bool{}
+	for ; n != nil; n = n.parent {
+		all[n.spec.ID] = true
+	}
+	return all
 }
 
 func below(n *node) map[string]bool {
@@ -81,14 +89,11 @@ func (c *causes) wrong(t *Tree, e Effect) string {
 	case from.kind == Configure, from.kind == Runners, from.below[e.Node]:
 		return ""
 	}
-	above := map[string]bool{}
-	for n := t.nodes[from.node]; n != nil; n = n.parent {
-		above[n.spec.ID] = true
-	}
+	now := above(t.nodes[from.node])
 	for n := t.nodes[e.Node]; n != nil; n = n.parent {
 		id := n.spec.ID
 		takesDown := n.spec.Supervisor != nil && n.spec.Supervisor.AutoShutdown != Never && n.spec.Supervisor.AutoShutdown != ""
-		if id == from.node || above[id] && (c.drew[e.Event][id] || takesDown) {
+		if id == from.node || (now[id] || from.above[id]) && (c.drew[e.Event][id] || takesDown) {
 			return ""
 		}
 	}

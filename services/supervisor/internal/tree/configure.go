@@ -77,7 +77,7 @@ func (t *Tree) configure(in *Input) {
 	ends := t.waitingEnds()
 	t.keepScales(scales)
 	budget := t.budget()
-	fresh := t.install(specs)
+	fresh, waited := t.install(specs)
 	if t.moded {
 		t.remode(t.root)
 		t.listenAgain() // whoever takes over has heard nothing yet
@@ -101,7 +101,12 @@ func (t *Tree) configure(in *Input) {
 	}
 	t.configuredBy(in.Configuration, true)
 	if c := in.Configuration; c != nil && c.MaxUnavailable > 0 {
-		t.rollOutdated(c.MaxUnavailable, in)
+		t.rollOut(waited, c.MaxUnavailable, in)
+	} else {
+		for _, n := range waited {
+			n.st.Cause, n.st.Chain = t.cause, t.chain
+			t.hasten(n)
+		}
 	}
 	t.refuse(in, OK, "")
 }
@@ -121,9 +126,9 @@ func (t *Tree) keep(in *Input) {
 }
 
 // install gives every node its configured specification and place. It returns
-// those that may have to be started: the new, the moved, and those set apart
-// that are now another program.
-func (t *Tree) install(specs []*Spec) (fresh []*node) {
+// those that may have to be started, the new and the moved, and those that waited
+// to be started and are another program now: what they failed of may be mended.
+func (t *Tree) install(specs []*Spec) (fresh, waited []*node) {
 	order := map[string][]*node{}
 	for _, s := range specs {
 		n := t.nodes[s.ID]
@@ -144,11 +149,8 @@ func (t *Tree) install(specs []*Spec) (fresh []*node) {
 			t.respecify(n, s)
 		default:
 			former := n.spec
-			if t.respecify(n, s); n.st.Phase == Isolated && n.rebuilt(former) {
-				// What it failed of may be mended: it need not wait for its next try.
-				n.fresh()
-				t.setDown(n, Idle, "", "")
-				fresh = append(fresh, n)
+			if t.respecify(n, s); n.rebuilt(former) && t.backsOff(n) {
+				waited = append(waited, n)
 			}
 		}
 		if n.parent == nil || n.spec.Parent == s.Parent {
@@ -160,7 +162,7 @@ func (t *Tree) install(specs []*Spec) (fresh []*node) {
 			t.arrange(t.nodes[s.ID], order[s.ID])
 		}
 	}
-	return fresh
+	return fresh, waited
 }
 
 // Objection says why the tree cannot be configured as asked, because of one node.

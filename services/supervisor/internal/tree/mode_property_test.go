@@ -48,7 +48,7 @@ func TestModesConverge(t *testing.T) {
 	property.Check(t, func(rt *rapid.T) {
 		w := &world{
 			t: rt, tree: New(Options{}), now: 1e18, lanes: map[string][]Effect{}, live: map[string]uint64{}, seen: map[string]uint64{},
-			excused: map[string]bool{}, orders: map[given]CommandKind{}, answered: map[string]bool{}, builds: map[Replaced]string{}, foreign: map[string]bool{}, plain: map[string]bool{},
+			excused: map[string]bool{}, orders: map[given]CommandKind{}, answered: map[string]bool{}, builds: map[Replaced]string{}, foreign: map[string]bool{}, plain: map[string]bool{}, served: map[string]bool{},
 		}
 		specs := drawTree(rt)
 		for _, s := range specs {
@@ -115,7 +115,7 @@ func (w *world) enforceAll(specs []*Spec) {
 	for _, s := range specs {
 		w.endForeign(s.ID)
 		n := w.tree.nodes[s.ID]
-		if left := n != nil && n.st.Phase.Apart() && !n.st.Claim.ours(); left && w.live[s.ID] > 0 {
+		if left := n != nil && (n.st.Phase.Apart() || n.st.Claim != "") && !n.st.Claim.ours(); left && w.live[s.ID] > 0 {
 			// It was removed and added again, and left running.
 			w.inbox = append(w.inbox, Input{Kind: Exited, Node: s.ID, Incarnation: w.live[s.ID]})
 			delete(w.live, s.ID)

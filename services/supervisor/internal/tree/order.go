@@ -328,7 +328,7 @@ func (t *Tree) remove(n *node) {
 		t.remove(n.kids[len(n.kids)-1])
 	}
 	t.answerWith(n, Superseded, "its removal")
-	t.unmark(n)
+	t.leaveRolling(n)
 	t.setClaim(n, "")
 	t.setPhase(n, Idle, n.st.Why)
 	n.parent.abandon(n)

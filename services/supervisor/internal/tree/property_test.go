@@ -43,7 +43,9 @@ type world struct {
 	// foreign are agents that somebody else keeps, which beat with no number;
 	// plain ones beat without their number, too.
 	foreign, plain map[string]bool
-	causes         causes
+	// served are the agents that were up before the step.
+	served map[string]bool
+	causes causes
 	// orders are those of the operator, and which of them are answered.
 	orders       map[given]CommandKind
 	answered     map[string]bool
@@ -91,6 +93,7 @@ func (w *world) step(in Input) {
 	}
 	w.dropOrders()
 	w.stopsInOrder()
+	w.bounded()
 	changes := w.tree.Changes(nil)
 	w.copied(changes)
 	for _, c := range changes {
@@ -325,7 +328,7 @@ func drawTree(t *rapid.T) []*Spec {
 func TestFleetConverges(t *testing.T) {
 	t.Parallel()
 	property.Check(t, func(rt *rapid.T) {
-		w := &world{t: rt, tree: New(Options{}), now: 1e18, lanes: map[string][]Effect{}, live: map[string]uint64{}, seen: map[string]uint64{}, excused: map[string]bool{}, orders: map[given]CommandKind{}, answered: map[string]bool{}, builds: map[Replaced]string{}}
+		w := &world{t: rt, tree: New(Options{}), now: 1e18, lanes: map[string][]Effect{}, live: map[string]uint64{}, seen: map[string]uint64{}, excused: map[string]bool{}, orders: map[given]CommandKind{}, answered: map[string]bool{}, builds: map[Replaced]string{}, served: map[string]bool{}}
 		specs := drawTree(rt)
 		w.step(Input{Kind: Configure, Specs: specs, Boot: true})
 		w.step(Input{Kind: Runners, Runners: []Runner{{Name: "r1"}, {Name: "r2", Capacity: 2}}})
@@ -345,7 +348,6 @@ func TestFleetConverges(t *testing.T) {
 func (w *world) disturb(specs []*Spec) {
 	t := w.t
 	agents := sortedKeys(w.live)
-	defer w.bounded()
 	switch k := rapid.IntRange(0, 20).Draw(t, "what"); {
 	case k < 7 && len(w.lanes) > 0:
 		w.perform(rapid.SampledFrom(sortedKeys(w.lanes)).Draw(t, "lane"))

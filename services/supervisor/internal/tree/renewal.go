@@ -1,30 +1,46 @@
 package tree
 
+import "cmp"
+
 // Renewal says of an agent that its present incarnation does not run what its
-// specification says, or that a rolling restart is to replace it.
+// specification says, or that a rolling restart is for it.
 type Renewal struct {
 	// Build is what the incarnation was started from, where the specification
 	// now has another; see [Agent.Build]. It is [EitherBuild] where the
 	// specification changed while the start was under way: a successor may have
 	// ordered it again, with the new one.
 	Build string `json:"build,omitempty"`
-	// Roll is the incarnation that a rolling restart replaces when its turn
-	// comes; 0 means none.
+	Part
+}
+
+// Part is an agent's part in a rolling restart. It is empty for an agent that has
+// none.
+type Part struct {
+	// Turn is how far the rolling restart is with it.
+	Turn Turn `json:"turn,omitempty"`
+	// Roll is the incarnation that is, or was, to be replaced.
 	Roll uint64 `json:"roll,omitempty"`
-	// Reason, Event and Chain are those of the order that asked for this agent's
-	// part; the rolling restart that carries it out may have taken on others.
+	// Attempts are those of the backoff that the next incarnation began with: more
+	// tell that it has failed.
+	Attempts int `json:"attempts,omitempty"`
+	// Reason, Event and Chain are those of the order that asked for it; the rolling
+	// restart that carries it out may have taken on others.
 	Reason string `json:"reason,omitempty"`
 	Event  string `json:"event,omitempty"`
 	Chain  string `json:"chain,omitempty"`
 }
 
-// mark lets a rolling restart replace an incarnation.
-func (w *Renewal) mark(incarnation uint64, r *Rolling) {
-	w.Roll, w.Reason, w.Event, w.Chain = incarnation, r.Reason, r.Event, r.Chain
-}
+// Turn is how far a rolling restart is with an agent.
+type Turn string
 
-// unmark leaves nothing to a rolling restart.
-func (w *Renewal) unmark() { w.mark(0, &Rolling{}) }
+// Turns. An agent whose turn is over takes part until the rolling restart ends:
+// should it fail, that stops, and while it is down, no other is stopped in excess of
+// the bound.
+const (
+	TurnWaits Turn = "waits"
+	TurnNow   Turn = "now"
+	TurnOver  Turn = "over"
+)
 
 // EitherBuild stands for a build that is not known, and so is none that a
 // specification has.
@@ -38,6 +54,14 @@ func (t *Tree) Outdated(id string) bool {
 
 func (n *node) outdated() bool {
 	return n.st.Renewal != nil && n.st.Renewal.Build != "" && n.ordered()
+}
+
+// part is an agent's part in the rolling restart.
+func (n *node) part() Part {
+	if n.st.Renewal == nil {
+		return Part{}
+	}
+	return n.st.Renewal.Part
 }
 
 // ordered reports whether a process of the present incarnation may exist.
@@ -64,7 +88,15 @@ func (t *Tree) compareBuilds(n *node, former *Spec) {
 		t.renew(n, func(r *Renewal) { r.Build = runs })
 	case n.outdated():
 		// It is as specified again: there is nothing to restart it for.
-		t.unmark(n)
+		switch {
+		case n.part().Turn != TurnWaits:
+		case n.st.Phase == Running:
+			t.leaveRolling(n)
+		default:
+			// What is coming up is what is wanted.
+			t.renew(n, func(r *Renewal) { r.Turn, r.Roll, r.Attempts = TurnNow, n.st.Incarnation-1, n.st.Attempts })
+			t.rolls.note(n)
+		}
 		t.renew(n, func(r *Renewal) { r.Build = "" })
 	}
 }
@@ -92,13 +124,25 @@ func (t *Tree) renew(n *node, change func(*Renewal)) {
 	t.touch(n)
 }
 
-// renewed forgets what was to be renewed of an agent whose next incarnation
-// begins: it is started as specified.
+// renewed takes note that an agent's next incarnation begins: it is started as
+// specified, and if its turn has not come, that is it.
 func (t *Tree) renewed(n *node) {
 	if n.st.Renewal == nil {
 		return
 	}
-	t.unmark(n)
-	n.st.Renewal = nil
-	t.touch(n)
+	t.renew(n, func(r *Renewal) {
+		r.Build = ""
+		if r.Turn == TurnWaits || r.Turn == TurnNow && r.Roll == n.st.Incarnation {
+			r.Turn, r.Attempts = TurnNow, n.st.Attempts
+		}
+	})
+	t.rolls.note(n)
+}
+
+// because returns why an agent is restarted by a rolling restart.
+func (p Part) because(r *Rolling) (event, chain, reason string) {
+	if p.Event == "" { // an older program did not note it
+		return r.Event, r.Chain, r.Reason
+	}
+	return p.Event, p.Chain, cmp.Or(p.Reason, r.Reason)
 }

@@ -8,23 +8,28 @@ import (
 
 // Rolling is a rolling restart: agents are stopped and started a few at a time,
 // and the next one only when one is up and verified. It ends with the last, or
-// is stopped by the first that does not come up. The root has it.
+// is stopped by the first that does not come up or does not stay up. The root has
+// it; each agent has its own [Part].
 type Rolling struct {
-	// ID names it to those who wait for its end.
-	ID string `json:"id"`
-	// Max is how many agents may be down for it at once.
+	// ID names it to those who wait for its end, Applied to those who wait for the
+	// end of what a configuration began.
+	ID      string `json:"id"`
+	Applied string `json:"applied,omitempty"`
+	// Max is how many of its agents may be down at once.
 	Max   int     `json:"max"`
 	Since Instant `json:"since"`
-	// Total counts the agents that it is for, Done those that need it no longer:
+	// Total counts the agents that it is for, Done those whose turn is over:
 	// restarted by it or otherwise, stopped, or removed.
 	Total int `json:"total"`
 	Done  int `json:"done"`
-	// Now are those that are being restarted.
-	Now []Replaced `json:"now,omitempty"`
+	// Now are those that are being restarted, Down others of its agents that are
+	// not up. Both are told by [Tree.Rolling] alone; older programs stored Now.
+	Now  []Replaced `json:"now,omitempty"`
+	Down []string   `json:"-"`
 	// Stopped says why no further agent is restarted; empty while it proceeds.
 	Stopped string `json:"stopped,omitempty"`
 	// Reason is why it was begun, or last took on others, Event and Chain the story
-	// that this belongs to. Each agent's own is in its [Renewal].
+	// that this belongs to.
 	Reason string `json:"reason,omitempty"`
 	Event  string `json:"event,omitempty"`
 	Chain  string `json:"chain,omitempty"`
@@ -41,13 +46,28 @@ func (r *Rolling) clone() *Rolling {
 		return nil
 	}
 	c := *r
-	c.Now = slices.Clone(r.Now)
+	c.Now, c.Down = slices.Clone(r.Now), slices.Clone(r.Down)
 	return &c
 }
 
 // Rolling returns a copy of the rolling restart that is under way or was
 // stopped, or nil.
-func (t *Tree) Rolling() *Rolling { return t.rolling().clone() }
+func (t *Tree) Rolling() *Rolling {
+	r := t.rolling().clone()
+	if r == nil || r.Stopped != "" {
+		return r
+	}
+	for n := range t.parts().down {
+		if p := n.part(); p.Turn == TurnNow {
+			r.Now = append(r.Now, Replaced{n.spec.ID, p.Roll})
+		} else {
+			r.Down = append(r.Down, n.spec.ID)
+		}
+	}
+	slices.SortFunc(r.Now, func(a, b Replaced) int { return cmp.Compare(a.Node, b.Node) })
+	slices.Sort(r.Down)
+	return r
+}
 
 func (t *Tree) rolling() *Rolling {
 	if t.root == nil {
@@ -64,7 +84,7 @@ func (t *Tree) orderRolling(n *node, in *Input) {
 	}
 	var wanted []*node
 	for _, a := range n.agents(nil) {
-		if a.ordered() && (!in.Outdated || a.outdated()) {
+		if in.Outdated && a.outdated() || !in.Outdated && (a.ordered() || a.st.Phase.pending() || a.st.Phase.delayed() || t.willStart(a.parent, a)) {
 			wanted = append(wanted, a)
 		}
 	}
@@ -72,42 +92,56 @@ func (t *Tree) orderRolling(n *node, in *Input) {
 	t.refuse(in, OK, strconv.Itoa(len(wanted)))
 }
 
-// rollOutdated begins to restart every agent that does not run what its
-// specification says.
-func (t *Tree) rollOutdated(most int, in *Input) {
-	var wanted []*node
+// rollOut begins what follows from a configuration: every agent that does not run
+// what its specification says is restarted, and those that waited to be started
+// and are another program now are started at once. What an earlier configuration
+// had begun is superseded.
+func (t *Tree) rollOut(waited []*node, most int, in *Input) {
+	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" {
+		t.tell(r.Applied, Superseded, "another configuration was applied")
+		r.Applied = ""
+	}
+	wanted := waited
 	for _, a := range t.root.agents(nil) {
 		if a.outdated() {
 			wanted = append(wanted, a)
 		}
 	}
 	t.beginRolling(wanted, most, in)
+	if r := t.rolling(); r != nil && r.Stopped == "" && len(wanted) > 0 {
+		r.Applied = in.Token
+	}
 }
 
-// beginRolling marks agents to be restarted a few at a time. One that is under
-// way takes them on and goes by the new bound.
+// beginRolling lets agents be restarted a few at a time. A rolling restart that is
+// under way takes them on and goes by the new bound.
 func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 	s := t.root.st.Supervisor
 	if len(wanted) == 0 {
 		if s.Rolling != nil && s.Rolling.Stopped != "" {
 			// Nothing is left to be restarted, as after the former file is applied.
-			s.Rolling, t.rolls = nil, nil
+			s.Rolling = nil
 			t.touch(t.root)
 		}
 		return
 	}
-	r := &Rolling{ID: cmp.Or(in.Token, t.decision), Max: most, Since: t.now, Reason: in.Reason, Event: t.cause, Chain: t.chain}
+	r := &Rolling{ID: cmp.Or(in.Token, t.decision), Since: t.now}
 	if was := s.Rolling; was != nil && was.Stopped == "" {
-		r.Now, r.Total, r.Done = slices.Clone(was.Now), was.Total, was.Done
+		r.ID, r.Since, r.Applied, r.Total, r.Done = was.ID, was.Since, was.Applied, was.Total, was.Done
 	}
+	r.Max, r.Reason, r.Event, r.Chain = most, in.Reason, t.cause, t.chain
 	for _, n := range wanted {
-		if n.st.Renewal != nil && n.st.Renewal.Roll == n.st.Incarnation || r.replaces(n) {
-			continue
-		}
-		if !n.marked() { // else another incarnation of it was found, and it is counted
+		switch p := n.part(); {
+		case p.Turn == "":
 			r.Total++
+		case p.Turn == TurnOver:
+			r.Done--
+		case p.Roll == n.st.Incarnation:
+			continue // it is still to be replaced
 		}
-		t.renew(n, func(w *Renewal) { w.mark(n.st.Incarnation, r) })
+		t.renew(n, func(w *Renewal) {
+			w.Part = Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: r.Reason, Event: r.Event, Chain: r.Chain}
+		})
 	}
 	s.Rolling, t.rolls = r, nil
 	t.touch(t.root)
@@ -115,11 +149,6 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		Kind: NoteRolling, Node: t.root.spec.ID, Event: r.Event, Chain: r.Chain,
 		Reason: "rolling restart of " + counted(r.Total-r.Done, "agent") + ", at most " + strconv.Itoa(most) + " at once",
 	})
-}
-
-// replaces reports whether it is at the present incarnation of an agent.
-func (r *Rolling) replaces(n *node) bool {
-	return slices.Contains(r.Now, Replaced{n.spec.ID, n.st.Incarnation})
 }
 
 // counted is a number of things in words.
@@ -137,40 +166,93 @@ func (t *Tree) roll() {
 	if r == nil || r.Stopped != "" {
 		return
 	}
-	now := r.Now[:0:0]
-	for _, c := range r.Now {
-		switch verdict, why := t.replacement(c); verdict {
-		case replaced:
-			r.Done++
-		case notReplaced:
-			t.stopRolling(c, why)
+	parts := t.parts()
+	var idle []*node
+	for n := parts.next(); n != nil; n = parts.next() {
+		if failed, why := t.followRoll(n, r); failed {
+			t.stopRolling(n, why)
 			return
-		default:
-			now = append(now, c)
+		}
+		if n.part().Turn != "" && n.st.Phase == Idle && !n.removed {
+			idle = append(idle, n)
 		}
 	}
-	for len(now) < r.Max {
+	for _, n := range idle {
+		parts.list(n)
+	}
+	for len(parts.down) < r.Max {
 		n := t.nextToRoll()
 		if n == nil {
 			break
 		}
-		now = append(now, Replaced{n.spec.ID, n.st.Incarnation})
-		asked := *n.st.Renewal
-		t.renew(n, (*Renewal).unmark)
-		if asked.Event == "" { // marked by a program that did not note it
-			asked.Event, asked.Chain, asked.Reason = r.Event, r.Chain, r.Reason
-		}
-		n.st.Cause, n.st.Chain = asked.Event, asked.Chain
-		t.stop(n, ThenRestart, EndStopped, asked.Reason, false)
+		t.take(n, TurnNow)
+		var why string
+		n.st.Cause, n.st.Chain, why = n.part().because(r)
+		t.stop(n, ThenRestart, EndStopped, why, false)
 	}
-	if !slices.Equal(now, r.Now) {
-		r.Now = now
-		t.touch(t.root)
-	}
-	if len(now) == 0 && r.Done >= r.Total {
-		t.root.st.Supervisor.Rolling, t.rolls = nil, nil
-		t.touch(t.root)
+	if r.Done >= r.Total {
+		t.endRolling()
 		t.emit(Effect{Kind: NoteRolled, Node: t.root.spec.ID, Reason: "rolling restart done: " + counted(r.Total, "agent"), Event: r.Event, Chain: r.Chain})
+		t.root.st.Supervisor.Rolling = nil
+		t.conclude(r, OK, "")
+	}
+}
+
+// followRoll goes on with an agent whose phase has changed. It reports whether it has
+// failed since its turn, and why.
+func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
+	part := n.part()
+	if part.Turn == "" {
+		return false, ""
+	}
+	switch verdict, why := t.replacement(n, part); verdict {
+	case notReplaced:
+		return true, why
+	case dismissed:
+		t.leaveRolling(n)
+	case replaced:
+		if part.Turn != TurnOver {
+			t.take(n, TurnOver)
+			r.Done++
+			t.touch(t.root)
+		}
+	case underWay:
+		if part.Turn == TurnWaits && t.backsOff(n) {
+			// It is down already, so nothing is to be waited for.
+			n.st.Cause, n.st.Chain, _ = part.because(r)
+			t.hasten(n)
+		}
+	}
+	return false, ""
+}
+
+// backsOff reports whether an agent that failed waits to be started again.
+func (t *Tree) backsOff(n *node) bool {
+	if n.st.Phase.delayed() {
+		return true
+	}
+	op := n.parent.op()
+	return n.st.Phase == Idle && op != nil && op.Kind == OpGroup && t.willStart(n.parent, n) && n.failedLast()
+}
+
+// hasten starts an agent that backs off, now.
+func (t *Tree) hasten(n *node) {
+	n.fresh()
+	p := n.parent
+	op := p.op()
+	if op != nil && (op.Kind != OpGroup || n.spec.Rank < op.From) {
+		op = nil
+	}
+	switch {
+	case op != nil && (op.Stage == StageStop || p.suspended()):
+		op.Due = min(op.Due, t.now) // it starts when the last is down, or on resumption
+		t.touch(p)
+	case p.suspended():
+		t.arm(n, t.now)
+	case op != nil && op.Stage == StageWait:
+		t.startStage(p)
+	case n.st.Phase.delayed():
+		t.begin(n, n.st.Cause, n.st.Chain, false)
 	}
 }
 
@@ -178,118 +260,80 @@ func (t *Tree) roll() {
 // and can be now. It is nil while the next one must be waited for, too: the
 // order is part of what is promised.
 func (t *Tree) nextToRoll() *node {
-	t.listRolls()
-	for len(t.rolls) > 0 {
-		n := t.rolls[0]
+	parts := t.parts()
+	parts.waiting = slices.DeleteFunc(parts.waiting, func(n *node) bool { return n.removed || n.part().Turn != TurnWaits })
+	for _, n := range parts.waiting {
 		switch {
-		case n.removed || !n.marked():
-			t.rolls = t.rolls[1:]
-		case n.st.Renewal.Roll != n.st.Incarnation, !n.ordered(), n.st.Phase.Apart(), n.st.Phase == Stopping:
-			// What is not enforced is not restarted from here, and what is down or
-			// about to be starts as specified.
-			t.unmark(n)
-			t.rolls = t.rolls[1:]
+		case n.st.Phase != Running:
+			continue // it comes up, or ends, and is looked at then
 		case t.busy(n.parent) || !n.parent.up():
 			return nil
-		default:
-			t.rolls = t.rolls[1:]
-			return n
 		}
+		return n
 	}
 	return nil
 }
 
-// listRolls lists the marked agents in start order, unless it is known.
-func (t *Tree) listRolls() {
-	if t.rolls != nil {
-		return
-	}
-	t.rolls = []*node{}
-	for _, a := range t.root.agents(nil) {
-		if a.marked() {
-			t.rolls = append(t.rolls, a)
-		}
-	}
+// take moves an agent on to its next turn.
+func (t *Tree) take(n *node, turn Turn) {
+	t.renew(n, func(w *Renewal) { w.Turn = turn })
+	t.rolls.note(n)
 }
 
-// marked reports whether a rolling restart has yet to come to an agent.
-func (n *node) marked() bool { return n.st.Renewal != nil && n.st.Renewal.Roll > 0 }
-
-// unmark notes that an agent needs the rolling restart no longer.
-func (t *Tree) unmark(n *node) {
-	if !n.marked() {
+// leaveRolling ends an agent's part in the rolling restart.
+func (t *Tree) leaveRolling(n *node) {
+	part := n.part()
+	if part.Turn == "" {
 		return
 	}
-	t.renew(n, (*Renewal).unmark)
-	if r := t.rolling(); r != nil && r.Stopped == "" {
+	t.renew(n, func(w *Renewal) { w.Part = Part{} })
+	t.rolls.note(n)
+	if r := t.rolling(); r != nil && r.Stopped == "" && part.Turn != TurnOver {
 		r.Done++
 		t.touch(t.root)
 	}
 }
 
-// replacement is how far the replacement of an agent is.
-type replacement uint8
-
-const (
-	underWay replacement = iota
-	replaced
-	notReplaced
-)
-
-// replacement reports what became of an agent that is being restarted: it is
-// replaced when it runs and is verified, or when it is no longer to run. It is
-// not when the new incarnation failed, unless that was its host's end.
-func (t *Tree) replacement(c Replaced) (_ replacement, why string) {
-	n := t.nodes[c.Node]
-	switch {
-	case n == nil, n.st.Phase.Apart():
-		return replaced, ""
-	case n.st.Incarnation > c.Incarnation && n.st.Attempts > 0:
-		return notReplaced, n.lastFailure()
-	case n.st.Phase == Running && n.st.Incarnation > c.Incarnation:
-		return replaced, ""
-	case n.st.Phase == Stopping && (n.st.Then == ThenFail || n.st.Then == ThenStartFailed):
-		return notReplaced, n.lastFailure()
-	case n.st.Phase.live(), n.st.Phase.pending(), n.st.Phase == Idle && t.willStart(n.parent, n):
-		return underWay, ""
-	case n.st.End == EndLost && (n.st.Phase == Ended || n.st.Phase.delayed()):
-		return underWay, ""
-	case n.st.End != EndLost && n.st.Incarnation > c.Incarnation && n.failedLast():
-		return notReplaced, n.lastFailure()
-	}
-	return replaced, ""
-}
-
-// failedLast reports whether the present incarnation is known to have failed.
-func (n *node) failedLast() bool {
-	f := n.past.lastFailure()
-	return f != nil && f.Incarnation == n.st.Incarnation
-}
-
-func (n *node) lastFailure() string {
-	if f := n.past.lastFailure(); f != nil {
-		return f.Reason
-	}
-	return n.st.Why
-}
-
 // stopRolling leaves the remaining agents as they are. Those that are under way
 // come up, or not, as any agent does.
-func (t *Tree) stopRolling(c Replaced, why string) {
+func (t *Tree) stopRolling(n *node, why string) {
 	r := t.rolling()
-	t.listRolls()
-	left := 0
-	for _, n := range t.rolls {
-		if !n.removed && n.marked() {
-			t.renew(n, (*Renewal).unmark)
-			left++
-		}
+	r.Stopped = n.spec.ID + " did not come up: " + why
+	if n.part().Turn == TurnOver {
+		r.Stopped = n.spec.ID + " failed after it was restarted: " + why
 	}
-	t.rolls, r.Now = nil, nil
-	r.Stopped = c.Node + " did not come up: " + why
-	t.touch(t.root)
+	left := t.endRolling()
 	t.emit(Effect{
-		Kind: NoteRollingStopped, Node: c.Node, Incarnation: t.nodes[c.Node].st.Incarnation, Event: t.nodes[c.Node].st.Cause, Chain: r.Chain,
+		Kind: NoteRollingStopped, Node: n.spec.ID, Incarnation: n.st.Incarnation, Event: n.st.Cause, Chain: r.Chain,
 		Reason: "rolling restart stopped, " + counted(left, "agent") + " left as they are: " + why,
 	})
+	t.conclude(r, CannotStart, r.Stopped)
+}
+
+// endRolling ends every agent's part, and returns how many had not had their turn.
+func (t *Tree) endRolling() (left int) {
+	for _, n := range t.root.agents(nil) {
+		switch n.part().Turn {
+		case "":
+			continue
+		case TurnWaits:
+			left++
+		}
+		t.renew(n, func(w *Renewal) { w.Part = Part{} })
+	}
+	t.rolls = nil
+	t.touch(t.root)
+	return left
+}
+
+// conclude tells those who ask later what became of a rolling restart.
+func (t *Tree) conclude(r *Rolling, result Result, why string) {
+	t.tell(r.ID, result, why)
+	t.tell(r.Applied, result, why)
+}
+
+func (t *Tree) tell(token string, result Result, why string) {
+	if token != "" {
+		t.keepAnswer(Answer{Token: token, Result: result, Reason: why})
+	}
 }

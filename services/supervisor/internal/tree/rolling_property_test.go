@@ -38,21 +38,27 @@ func (w *world) configure(specs []*Spec) {
 
 // bounded fails when a rolling restart has more agents down than it may.
 func (w *world) bounded() {
+	turns, down, fell := map[Turn]int{}, 0, ""
+	for id, n := range w.tree.nodes {
+		turn := n.part().Turn
+		turns[turn]++
+		if turn != "" && n.st.Phase != Running {
+			down++
+		}
+		if turn == TurnNow && n.st.Phase == Stopping && w.served[id] {
+			fell = id // it was up before this step
+		}
+		w.served[id] = n.st.Phase == Running
+	}
 	r := w.tree.Rolling()
 	if r == nil {
 		return
 	}
-	if len(r.Now) > 3 || r.Done > r.Total {
-		w.t.Fatalf("rolling restart: %+v", r)
+	if r.Done > r.Total || r.Stopped != "" && len(turns) > 1 || r.Stopped == "" && r.Total-r.Done != turns[TurnWaits]+turns[TurnNow] {
+		w.t.Fatalf("turns %v, and the rolling restart is %+v", turns, r)
 	}
-	marked := 0
-	for _, n := range w.tree.nodes {
-		if n.marked() {
-			marked++
-		}
-	}
-	if left := r.Total - r.Done - len(r.Now); r.Stopped == "" && left != marked || r.Stopped != "" && marked > 0 {
-		w.t.Fatalf("%d agents are marked, and the rolling restart is %+v", marked, r)
+	if fell != "" && down > r.Max {
+		w.t.Fatalf("%s is stopped, and %d are down: %+v", fell, down, r)
 	}
 }
 
@@ -64,8 +70,8 @@ func (w *world) checkRolling() {
 		w.t.Fatalf("the rolling restart never ends: %+v", r)
 	}
 	for id, n := range w.tree.nodes {
-		if n.marked() {
-			w.t.Fatalf("%s still waits to be restarted", id)
+		if turn := n.part().Turn; turn == TurnWaits || turn == TurnNow {
+			w.t.Fatalf("%s still waits to be restarted: %s", id, turn)
 		}
 		if n.spec.Agent == nil || n.st.Phase != Running {
 			continue

@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -181,26 +182,183 @@ func TestCrashOfANewIncarnationStopsTheRest(t *testing.T) {
 	b.equal("stopping", b.stopping(), "")
 }
 
-// The former configuration ends a rolling restart that was stopped: nothing is left
-// to be restarted, and nothing has failed.
+// patient are five agents that wait a minute before they are restarted.
+func patient(build string) []*Spec {
+	specs := five(build)
+	for _, n := range specs[1:] {
+		n.Backoff.Delay = time.Minute
+	}
+	return specs
+}
+
+// The former configuration ends a rolling restart that was stopped: what failed is
+// started at once, and no more is to be restarted.
 func TestFormerConfigurationEndsAStoppedRollingRestart(t *testing.T) {
 	t.Parallel()
-	slow := func(build string) []*Spec {
-		specs := five(build)
-		for _, n := range specs[1:] {
-			n.Backoff.Delay = time.Minute
-		}
-		return specs
-	}
-	b := newBench(t, slow("1")...)
-	b.apply(1, slow("2")...)
+	b := newBench(t, patient("1")...)
+	b.apply(1, patient("2")...)
 	b.raw(Input{Kind: Stopped, Node: "a", Incarnation: 1})
 	b.raw(Input{Kind: StartFailed, Node: "a", Incarnation: 2, Reason: "no such program"})
 	b.equal("stopped", b.tree.Rolling().Stopped, "a did not come up: no such program")
-	b.apply(1, slow("1")...)
+	b.apply(1, patient("1")...)
+	b.wantPhase("a", Starting)
+	b.equal("others", b.stopping(), "")
+	b.raw(Input{Kind: Started, Node: "a", Incarnation: 3})
 	if r := b.tree.Rolling(); r != nil {
 		t.Errorf("rolling restart: %+v", r)
 	}
+}
+
+// Agents that failed of one program are started at once as another, all of them:
+// they are down already. If they fail again, that stops the rolling restart.
+func TestWhatWaitsIsStartedAtOnceWhenItChanges(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient("1")...)
+	for _, a := range []string{"b", "d"} {
+		b.raw(Input{Kind: Exited, Node: a, Incarnation: 1, Reason: "crash"})
+	}
+	b.apply(1, patient("2")...)
+	b.wantPhase("b", Starting)
+	b.wantPhase("d", Starting)
+	b.equal("while two are down", b.stopping(), "")
+	b.raw(Input{Kind: Started, Node: "b", Incarnation: 2})
+	b.equal("while one is down", b.stopping(), "")
+	b.raw(Input{Kind: Exited, Node: "d", Incarnation: 2, Reason: "crash"})
+	b.equal("stopped", b.tree.Rolling().Stopped, "d did not come up: crash")
+}
+
+// A group that waits to be restarted is when what failed in it is another program.
+func TestAGroupThatWaitsIsStartedWhenItChanges(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{0, 1} {
+		specs := func(build string) []*Spec {
+			slow := func(s *Spec) { s.Backoff.Delay = time.Minute }
+			return []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), sup("all", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("a", "all", slow), agent("b", "all", built(build), slow)}
+		}
+		b := newBench(t, specs("1")...)
+		b.raw(Input{Kind: Exited, Node: "b", Incarnation: 1, Reason: "crash"})
+		b.apply(most, specs("2")...) // while a is being stopped
+		b.raw(Input{Kind: Stopped, Node: "a", Incarnation: 1})
+		b.wantPhase("a", Starting)
+		b.raw(Input{Kind: Started, Node: "a", Incarnation: 2})
+		b.wantPhase("b", Starting)
+	}
+}
+
+// An agent that fails after its turn tells as much of a release as one that does not
+// come up.
+func TestFailureAfterItsTurnStopsTheRest(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient("1")...)
+	b.apply(1, patient("2")...)
+	b.replace("a")
+	b.equal("stopping", b.stopping(), "b")
+	b.raw(Input{Kind: Exited, Node: "a", Incarnation: 2, Reason: "exited with code 7"})
+	b.equal("stopped", b.tree.Rolling().Stopped, "a failed after it was restarted: exited with code 7")
+	b.replace("b")
+	b.equal("stopping", b.stopping(), "")
+	b.equal("c is outdated", b.tree.Outdated("c"), true)
+}
+
+// What is down counts, whatever brought it down.
+func TestWhatIsDownCounts(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient("1")...)
+	b.raw(Input{Kind: Exited, Node: "d", Incarnation: 1, Reason: "crash"})
+	b.raw(Input{Kind: Order, Command: RollIt, Node: "root", Count: 1})
+	b.wantPhase("d", Starting)
+	b.equal("while d is down", b.stopping(), "")
+	b.raw(Input{Kind: Started, Node: "d", Incarnation: 2})
+	b.equal("stopping", b.stopping(), "a")
+	b.replace("a")
+	b.equal("stopping", b.stopping(), "b")
+	b.raw(Input{Kind: Lost, Node: "a", Incarnation: 2, Reason: "host lost"})
+	b.replace("b")
+	b.equal("while a is down", b.stopping(), "")
+	b.raw(Input{Kind: Started, Node: "a", Incarnation: b.state("a").Incarnation})
+	b.equal("stopping", b.stopping(), "c")
+}
+
+// An agent that is coming up still counts as down when a configuration makes it
+// current again.
+func TestWhatComesUpCounts(t *testing.T) {
+	t.Parallel()
+	file := func(a, b string) []*Spec {
+		slow := func(s *Spec) { s.Agent.Verify, s.Agent.Stabilisation = true, time.Second }
+		return []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", built(a), slow), agent("b", "root", built(b))}
+	}
+	b := newBench(t, file("1", "1")...)
+	b.raw(Input{Kind: Beat, Node: "a", Incarnation: 1})
+	b.after(time.Second)
+	b.apply(1, file("2", "1")...)
+	b.replace("a")
+	b.apply(1, file("1", "1")...)
+	b.apply(1, file("2", "2")...)
+	b.equal("while a comes up", b.stopping(), "")
+	b.raw(Input{Kind: Beat, Node: "a", Incarnation: 2})
+	b.after(time.Second)
+	b.equal("b", b.state("b").Incarnation, uint64(2))
+}
+
+// Whoever waits for a configuration to be carried out hears what became of it.
+func TestConfigurationsSupersedeOneAnother(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, five("1")...)
+	apply := func(token, digest string, specs []*Spec) {
+		b.raw(Input{Kind: Configure, Specs: specs, Token: token, Configuration: &Configuration{Source: "f", Digest: digest, MaxUnavailable: 1}})
+	}
+	apply("first", "2", five("2"))
+	b.replace("a")
+	b.raw(Input{Kind: Order, Command: RollIt, Node: "root", Count: 1, Outdated: true, Token: "by-hand"})
+	apply("second", "1", five("1"))
+	if a, ok := b.tree.Answered("first"); !ok || a.Result != Superseded {
+		t.Errorf("the first configuration: %+v", a)
+	}
+	for _, token := range []string{"second", "by-hand"} {
+		if a, ok := b.tree.Answered(token); ok {
+			t.Errorf("%s is answered too early: %+v", token, a)
+		}
+	}
+	b.replace("b", "a")
+	for _, token := range []string{"second", "first"} {
+		a, ok := b.tree.Answered(token)
+		if want := map[string]Result{"first": Superseded, "second": OK}[token]; !ok || a.Result != want {
+			t.Errorf("%s: %+v", token, a)
+		}
+	}
+}
+
+// What older programs stored of a rolling restart under way is carried on.
+func TestFormerRollingRestart(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, five("1")...)
+	b.apply(2, five("2")...)
+	s := b.tree.Snapshot()
+	for id, r := range s.Nodes {
+		if r.State.Renewal == nil {
+			continue
+		}
+		raw := fmt.Sprintf(`{"spec":{"id":%q},"state":{"phase":"running","renewal":{"build":"1","roll":1}}}`, id)
+		if id == "a" || id == "b" {
+			raw = fmt.Sprintf(`{"spec":{"id":%q},"state":{"phase":"stopping","then":"restart","incarnation":1}}`, id)
+		}
+		old, err := ReadRecord(2, []byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.State.Renewal = old.State.Renewal
+	}
+	s.Nodes["root"].State.Supervisor.Rolling.Now = []Replaced{{"a", 1}, {"b", 1}}
+	tree, err := Load(Options{}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.tree = tree
+	b.replace("a")
+	b.equal("stopping", b.stopping(), "b c")
+	b.replace("b", "c")
+	b.replace("d", "e")
+	b.equal("rolling", b.tree.Rolling() == nil, true)
 }
 
 func TestKeptAgentsAreOutdated(t *testing.T) {

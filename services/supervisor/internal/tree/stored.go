@@ -104,6 +104,27 @@ func (s *State) migrateWaiting(was former) {
 	case was.Overdue && (s.Phase == Verifying || s.Phase == Stabilising):
 		s.Phase, s.Due = Unverified, 0
 	}
+	if s.Renewal != nil && s.Renewal.Roll > 0 {
+		s.Renewal.Turn = TurnWaits
+	}
+}
+
+// migrateRolling gives the agents that an older form lists as being restarted
+// their part in it.
+func (t *Tree) migrateRolling() {
+	r := t.rolling()
+	if r == nil {
+		return
+	}
+	for _, c := range r.Now {
+		if n := t.nodes[c.Node]; n != nil && n.spec.Agent != nil {
+			t.renew(n, func(w *Renewal) { w.Turn, w.Roll = TurnNow, c.Incarnation })
+		}
+	}
+	if len(r.Now) > 0 {
+		t.root.st.Supervisor.Rolling = r.clone()
+		t.root.st.Supervisor.Rolling.Now = nil
+	}
 }
 
 // migrateEnd reads how a node ended from what the first form says.

@@ -26,9 +26,9 @@ type Tree struct {
 	// the earliest instant at which one of them may have it.
 	throttled []waiter
 	refill    Instant
-	// rolls are the agents that the rolling restart has yet to come to, in start
-	// order; nil when that is not known.
-	rolls   []*node
+	// rolls are the agents that the rolling restart is for; nil when that is not
+	// known.
+	rolls   *parts
 	runners []Runner
 	load    map[string]int
 	// active counts agents that run and are verified.
@@ -128,6 +128,7 @@ func Load(opt Options, s Snapshot) (*Tree, error) {
 	if t.root != nil {
 		t.root.countUnsettled()
 	}
+	t.migrateRolling()
 	// Map order must not show in what is done next.
 	sort.Slice(t.throttled, func(i, j int) bool { return t.throttled[i].ticket < t.throttled[j].ticket })
 	sort.Slice(t.settle, func(i, j int) bool { return t.settle[i].spec.ID < t.settle[j].spec.ID })
@@ -336,6 +337,9 @@ func (t *Tree) setPhase(n *node, phase Phase, why string) {
 	}
 	if n.spec.Agent == nil {
 		return
+	}
+	if n.st.Renewal != nil {
+		t.rolls.note(n)
 	}
 	if occupied && !n.occupies() {
 		t.load[n.st.Runner]--
