@@ -187,6 +187,15 @@ func TestRollingRestartStops(t *testing.T) {
 		if n := len(stored[contracts.DecisionsData](w, contracts.TreeRollingStopped)); n != 1 {
 			t.Errorf("%d events", n)
 		}
+		failed := stored[contracts.AgentFailedData](w, contracts.AgentFailed)
+		for _, f := range failed {
+			if f.Reason != contracts.ReasonStartFailed || f.Runner == "" || f.Detail != "no such program" {
+				t.Errorf("not the cause alone: %+v", f)
+			}
+		}
+		if len(failed) == 0 {
+			t.Error("no failure is stored")
+		}
 		for _, n := range w.tree().Root.Children {
 			if n.Name == "b" && (!n.Outdated || n.Incarnation != 1) {
 				t.Errorf("b: %+v", n)

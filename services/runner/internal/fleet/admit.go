@@ -35,7 +35,8 @@ func admit(rec ledger.Record, cmd contracts.StartCommand) contracts.RunnerReply 
 		reply.Exit = rec.Exit
 		return no(contracts.RunnerAlreadyExited, cmd.Incarnation, "incarnation %d has run and ended", cmd.Incarnation)
 	case rec.Failure != "" && cmd.Incarnation == rec.Incarnation():
-		return no(contracts.RunnerStartFailed, cmd.Incarnation, "%s", rec.Failure)
+		reply.Code, reply.Error = contracts.RunnerStartFailed, rec.Failure // as it was answered the first time
+		return reply
 	case rec.Stop != nil && cmd.Incarnation <= rec.Stop.Incarnation:
 		reply.Exit = &contracts.Exit{Code: -1, Unknown: true, Blame: contracts.BlameOrder}
 		return no(contracts.RunnerAlreadyExited, cmd.Incarnation, "incarnation %d was ordered to stop before it started", cmd.Incarnation)

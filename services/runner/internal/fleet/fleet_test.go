@@ -258,7 +258,7 @@ func TestAFailedStartIsFinal(t *testing.T) {
 				t.Errorf("%s: %s", name, first.Error)
 			}
 		}
-		if again := r.Start(script("a", incarnation, forever)); again.Code != contracts.RunnerStartFailed {
+		if again := r.Start(script("a", incarnation, forever)); again.Code != first.Code || again.Error != first.Error {
 			t.Errorf("%s: the same incarnation, with nothing wrong: %+v", name, again)
 		}
 	}

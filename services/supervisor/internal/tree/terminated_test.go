@@ -125,6 +125,7 @@ func TestSuspendedStaysSuspended(t *testing.T) {
 	b.crash("a")
 	b.wantPhase("a", Ended)
 	b.tree = roundTrip(t, b.tree, Options{})
+	b.equal("said", b.state("g").Supervisor.SuspendedBy, "suspend: look, by alice")
 	b.do(Input{Kind: Order, Command: ResumeIt, Node: "g"})
 	b.wantPhase("a", Running)
 	b.do(Input{Kind: Order, Command: SuspendIt, Node: "g"})
