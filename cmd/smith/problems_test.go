@@ -103,9 +103,24 @@ func TestRunnersPrint(t *testing.T) {
 		{contracts.RunnerView{Capacity: 2, Agents: 4}, "silent", "0"},
 		{contracts.RunnerView{NoResources: true, Capacity: 8}, "no resources", "8"},
 		{contracts.RunnerView{Lost: true}, "lost", "unbounded"},
+		{contracts.RunnerView{Held: true, Capacity: 2}, "comparing", "2"},
+		{contracts.RunnerView{Held: true, Capacity: 2, Comparison: &contracts.Comparison{Overdue: true}}, "not compared", "2"},
+		{contracts.RunnerView{Available: true, Comparison: &contracts.Comparison{Overdue: true}}, "available", "unbounded"},
 	} {
 		if s, r := runnerState(c.r), room(c.r); s != c.state || r != c.room {
 			t.Errorf("%+v: %s, %s", c.r, s, r)
+		}
+	}
+	late := contracts.RunnerView{Runner: "r1", Held: true, Comparison: &contracts.Comparison{
+		Since: time.Now().Add(-time.Minute), Entries: 12_000, Problem: "no answer\x1b[2J " + strings.Repeat("of it ", 40), Overdue: true,
+	}}
+	got := comparison(late)
+	if !strings.Contains(got, "it began 1m0s ago, 12000 entries are read\n  it takes no starts until then\n  no answer") || strings.Contains(got, "\x1b") {
+		t.Errorf("%q", got)
+	}
+	for line := range strings.Lines(got) {
+		if n := len([]rune(line)); n > 81 {
+			t.Errorf("a line of %d columns: %s", n, line)
 		}
 	}
 	if got := labels(map[string]string{"zone": "b", "gpu": "yes"}); got != "gpu=yes,zone=b" {

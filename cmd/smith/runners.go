@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -31,7 +32,29 @@ func (c *runnersCmd) Run(a *app) error {
 			r.Runner, runnerState(r), fmt.Sprint(r.Agents), room(r), dash(labels(r.Labels)), dash(short(r.BootID)), since(&r.Seen),
 		})
 	}
-	return a.table([]string{"RUNNER", "STATE", "AGENTS", "ROOM", "LABELS", "BOOT", "SEEN"}, rows)
+	if err := a.table([]string{"RUNNER", "STATE", "AGENTS", "ROOM", "LABELS", "BOOT", "SEEN"}, rows); err != nil {
+		return err
+	}
+	for _, r := range reply.Runners {
+		if r.Comparison != nil && (r.Held || r.Comparison.Overdue) {
+			fmt.Fprintln(a.stdout, comparison(r))
+		}
+	}
+	return nil
+}
+
+// comparison says how far the comparison of a runner with the tree is, in lines
+// of at most 80 columns as far as it goes.
+func comparison(r contracts.RunnerView) string {
+	c := r.Comparison
+	text := fmt.Sprintf("\n%s\n  not compared with the tree yet; it began %s, %d entries are read", shell.OneLine(r.Runner), since(&c.Since), c.Entries)
+	if r.Held {
+		text += "\n  it takes no starts until then"
+	}
+	if c.Problem != "" {
+		text += "\n  " + clip(shell.OneLine(c.Problem), 78)
+	}
+	return text
 }
 
 // runnerState is what the supervisor makes of a runner, in a word.
@@ -41,6 +64,10 @@ func runnerState(r contracts.RunnerView) string {
 		return "lost"
 	case r.NoResources:
 		return "no resources"
+	case r.Held && r.Comparison != nil && r.Comparison.Overdue:
+		return "not compared"
+	case r.Held:
+		return "comparing"
 	case r.Available && r.Kind == "goroutine":
 		return "named only"
 	case r.Available:

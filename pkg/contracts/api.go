@@ -237,6 +237,37 @@ type RunnerView struct {
 	// NoResources says that its host lacks descriptors, processes, memory or
 	// disk: it takes no starts for a while.
 	NoResources bool `json:"no_resources,omitempty"`
+	// Held says that it takes no starts until it has been compared with the tree.
+	Held bool `json:"held,omitempty"`
+	// Comparison is there while what it has is compared with the tree.
+	Comparison *Comparison `json:"comparison,omitempty"`
+}
+
+// ComparisonStage is how far the comparison of a runner with the tree is.
+type ComparisonStage string
+
+// Stages of a Comparison, in their order.
+const (
+	// ComparisonReading: its list is being read.
+	ComparisonReading ComparisonStage = "reading"
+	// ComparisonWaiting: it is too early to conclude from the list; other runners
+	// may have what this one lacks.
+	ComparisonWaiting ComparisonStage = "waiting"
+	// ComparisonStopping: it takes starts, and ends agents that are no longer
+	// wanted.
+	ComparisonStopping ComparisonStage = "stopping"
+)
+
+// Comparison compares what a runner has with the tree.
+type Comparison struct {
+	Since time.Time       `json:"since"`
+	Stage ComparisonStage `json:"stage"`
+	// Entries is how many entries of the runner's list have been read.
+	Entries int `json:"entries"`
+	// Problem is why it does not go on, if it does not.
+	Problem string `json:"problem,omitempty"`
+	// Overdue is set when it takes longer than 30 s.
+	Overdue bool `json:"overdue,omitempty"`
 }
 
 // RunnersReply is the reply of supervisor.runners: all runners that were heard of

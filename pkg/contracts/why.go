@@ -89,9 +89,10 @@ type Placement struct {
 	// last were; Full those that have no room, with how much they have.
 	Silent map[string]time.Time `json:"silent,omitempty"`
 	Full   map[string]int       `json:"full,omitempty"`
-	// NotReady are those that would fit and are heard again, but first end what
-	// they should no longer have.
-	NotReady []string `json:"not_ready,omitempty"`
+	// NotReady are those that would fit and are heard again, but are compared with
+	// the tree first; Comparing is how far that is.
+	NotReady  []string              `json:"not_ready,omitempty"`
+	Comparing map[string]Comparison `json:"comparing,omitempty"`
 	// Unfit counts the runners that lack labels or take only agents that name
 	// them.
 	Unfit int `json:"unfit,omitempty"`

@@ -14,21 +14,27 @@ func (w *world) gauge(name string, want float64) {
 	w.t.Helper()
 	got := math.NaN()
 	for range 50 {
-		all, err := w.reg.Gather()
-		if err != nil {
-			w.t.Fatal(err)
-		}
-		for _, family := range all {
-			if family.GetName() == name {
-				got = family.GetMetric()[0].GetGauge().GetValue()
-			}
-		}
-		if got == want {
+		if got = w.gaugeNow(name); got == want {
 			return
 		}
 		<-time.After(100 * time.Millisecond)
 	}
 	w.t.Errorf("%s is %v, want %v", name, got, want)
+}
+
+// gaugeNow returns a metric's value, or NaN if there is none.
+func (w *world) gaugeNow(name string) float64 {
+	w.t.Helper()
+	all, err := w.reg.Gather()
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for _, family := range all {
+		if family.GetName() == name {
+			return family.GetMetric()[0].GetGauge().GetValue()
+		}
+	}
+	return math.NaN()
 }
 
 const budgeted = `

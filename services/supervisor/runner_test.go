@@ -6,6 +6,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"sync"
@@ -56,6 +57,20 @@ type runner struct {
 	odd   []string
 	// starved, its host has nothing to start an agent with.
 	starved bool
+	lister
+	// deathless agents do not end when they are killed, as a goroutine does not.
+	deathless map[string]bool
+}
+
+// lister is how a runner answers requests for its list, one after another.
+type lister struct {
+	// page is how many entries a page has, 0 for all; lag is how long one takes.
+	page int
+	lag  time.Duration
+	// ignored is how many requests are not answered before one is.
+	ignored int
+	// requests counts those for the list, in a row those not answered.
+	requests, inRow int
 }
 
 // newRunner gives a runner with labels such as "zone=b".
@@ -96,28 +111,50 @@ func (r *runner) serve(verb string, handle func([]byte) contracts.RunnerReply) {
 
 func (r *runner) serveList() {
 	_, err := r.nc.Subscribe(contracts.RunnerSubject(r.name, "list"), func(m *nats.Msg) {
-		list := contracts.RunnerList{Runner: r.name}
-		if r.isAway() {
+		if r.isAway() || !r.answersList() {
 			return
 		}
 		var cmd contracts.ListCommand
 		_ = json.Unmarshal(m.Data, &cmd)
-		r.mu.Lock()
-		r.fence = max(r.fence, cmd.Decision)
-		for agent, inc := range r.live {
-			list.Agents = append(list.Agents, contracts.RunnerAgent{Agent: agent, Incarnation: inc, State: contracts.AgentRunning, Tree: r.trees[agent]})
-		}
-		list.Decision = r.fence
-		raw, _ := json.Marshal(list)
-		for _, entry := range r.odd {
-			raw = bytes.Replace(raw, []byte(`"agents":[`), []byte(`"agents":[`+entry+","), 1)
-		}
-		r.mu.Unlock()
-		_ = m.Respond(raw)
+		<-time.After(r.lag)
+		_ = m.Respond(r.list(cmd))
 	})
 	if err != nil {
 		r.t.Fatal(err)
 	}
+}
+
+// answersList counts a request for the list and reports whether it is answered.
+func (r *runner) answersList() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.requests++
+	if r.inRow++; r.inRow <= r.ignored {
+		return false
+	}
+	r.inRow = 0
+	return true
+}
+
+func (r *runner) list(cmd contracts.ListCommand) []byte {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.fence = max(r.fence, cmd.Decision)
+	list := contracts.RunnerList{Runner: r.name, Decision: r.fence}
+	for _, agent := range slices.Sorted(maps.Keys(r.live)) {
+		if agent <= cmd.After {
+			continue
+		}
+		if list.More = r.page > 0 && len(list.Agents) == r.page; list.More {
+			break
+		}
+		list.Agents = append(list.Agents, contracts.RunnerAgent{Agent: agent, Incarnation: r.live[agent], State: contracts.AgentRunning, Tree: r.trees[agent]})
+	}
+	raw, _ := json.Marshal(list)
+	for _, entry := range r.odd {
+		raw = bytes.Replace(raw, []byte(`"agents":[`), []byte(`"agents":[`+entry+","), 1)
+	}
+	return raw
 }
 
 func (r *runner) isAway() bool {
@@ -206,6 +243,11 @@ func (r *runner) stop(body []byte) contracts.RunnerReply {
 	r.mu.Lock()
 	inc := r.live[cmd.Agent]
 	ends := inc > 0 && inc <= cmd.Incarnation
+	if ends && r.deathless[cmd.Agent] {
+		defer r.mu.Unlock()
+		r.log = append(r.log, fmt.Sprintf("not stopped %s %d", cmd.Agent, inc))
+		return contracts.RunnerReply{Code: contracts.RunnerNotStopped, Agent: cmd.Agent, Incarnation: inc, Error: "it does not end"}
+	}
 	if ends {
 		delete(r.live, cmd.Agent)
 		word := "stop"

@@ -94,7 +94,7 @@ func (e *explainer) starting() {
 	default:
 		e.say("the start of incarnation %d was ordered; runner %s has not answered yet", st.Incarnation, st.Runner)
 		if seen, silent := e.silent(st.Runner); silent {
-			e.say("the start of incarnation %d was ordered, but runner %s is silent%s", st.Incarnation, st.Runner, lastSeen(seen))
+			e.say("the start of incarnation %d was ordered, but runner %s is silent%s", st.Incarnation, st.Runner, since(seen))
 		}
 	}
 }
@@ -132,7 +132,7 @@ func (e *explainer) stopping() {
 	}
 	e.say("it is being stopped%s%s", why, then)
 	if seen, silent := e.silent(st.Runner); silent {
-		e.d.Reason += fmt.Sprintf("; runner %s, which is to confirm it, is silent%s", st.Runner, lastSeen(seen))
+		e.d.Reason += fmt.Sprintf("; runner %s, which is to confirm it, is silent%s", st.Runner, since(seen))
 	}
 }
 

@@ -240,6 +240,12 @@ func TestPlacement(t *testing.T) {
 	}
 	silent := func(v *contracts.RunnerView) { v.Available, v.Seen = false, noon.Add(-time.Hour).Time() }
 	back := func(v *contracts.RunnerView) { v.Available = false }
+	long := contracts.Comparison{Since: noon.Add(-time.Hour).Time(), Stage: contracts.ComparisonReading, Entries: 70}
+	stuck := long
+	stuck.Problem = "no answer"
+	compared := func(c contracts.Comparison) func(*contracts.RunnerView) {
+		return func(v *contracts.RunnerView) { v.Available, v.Comparison = false, &c }
+	}
 	for _, c := range []struct {
 		name    string
 		runner  string
@@ -251,6 +257,8 @@ func TestPlacement(t *testing.T) {
 		{"labels that nobody has together", tree.AnyRunner, []contracts.RunnerView{view("r1", map[string]string{"zone": "eu"}, nil), view("r2", map[string]string{"gpu": "yes"}, nil)}, "no runner has all of gpu=yes and zone=eu", contracts.Placement{Unfit: 2}},
 		{"silent", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, silent), view("r2", nil, nil)}, "no runner with gpu=yes and zone=eu can take it: runner r1 is silent since 2027-01-15T07:00:00Z", contracts.Placement{Silent: map[string]time.Time{"r1": noon.Add(-time.Hour).Time()}, Unfit: 1}},
 		{"not ready", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, back)}, "runner r1 is not ready yet", contracts.Placement{NotReady: []string{"r1"}}},
+		{"compared", "r1", []contracts.RunnerView{view("r1", labels, compared(long))}, "it names runner r1, which is being compared with the tree since 2027-01-15T07:00:00Z, 70 entries read", contracts.Placement{NotReady: []string{"r1"}, Comparing: map[string]contracts.Comparison{"r1": long}}},
+		{"not compared", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, compared(stuck))}, "runner r1 is not compared with the tree since 2027-01-15T07:00:00Z: no answer", contracts.Placement{NotReady: []string{"r1"}, Comparing: map[string]contracts.Comparison{"r1": stuck}}},
 		{"full", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, func(v *contracts.RunnerView) { v.Capacity = 1 })}, "runner r1 is full with 1 agents", contracts.Placement{Full: map[string]int{"r1": 1}}},
 		{"goroutines", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, func(v *contracts.RunnerView) { v.Kind = "goroutine" })}, "no runner has all of", contracts.Placement{Unfit: 1}},
 		{"by name, never heard", "r9", []contracts.RunnerView{view("r1", labels, nil)}, "it names runner r9, which was never heard", contracts.Placement{Missing: nil}},

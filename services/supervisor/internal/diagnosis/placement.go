@@ -28,6 +28,9 @@ func (e *explainer) placement(a *tree.Agent) contracts.Placement {
 			case v.Available: // it was not, when the agent was placed last
 			case e.now.Sub(v.Seen) <= contracts.RunnerTimeout:
 				p.NotReady = append(p.NotReady, r.Name)
+				if c := v.Comparison; c != nil {
+					put(&p.Comparing, r.Name, *c)
+				}
 			default:
 				put(&p.Silent, r.Name, v.Seen)
 			}
@@ -51,20 +54,20 @@ func unplaced(p contracts.Placement) string {
 	labels := pairs(p.Labels)
 	switch {
 	case p.Runner != tree.AnyRunner && len(p.NotReady) > 0:
-		return fmt.Sprintf("it names runner %s, which is not ready yet", p.Runner)
+		return fmt.Sprintf("it names runner %s, which %s", p.Runner, notReady(p, p.Runner))
 	case p.Runner != tree.AnyRunner && len(p.Silent) == 0:
 		return fmt.Sprintf("it names runner %s, which was never heard", p.Runner)
 	case p.Runner != tree.AnyRunner:
-		return fmt.Sprintf("it names runner %s, which is silent%s", p.Runner, lastSeen(p.Silent[p.Runner]))
+		return fmt.Sprintf("it names runner %s, which is silent%s", p.Runner, since(p.Silent[p.Runner]))
 	case len(p.Missing) > 0:
 		return "no runner has the label " + strings.Join(pairs(p.Missing), " nor ")
 	}
 	var why []string
 	for _, r := range names(p.Silent) {
-		why = append(why, "runner "+r+" is silent"+lastSeen(p.Silent[r]))
+		why = append(why, "runner "+r+" is silent"+since(p.Silent[r]))
 	}
 	for _, r := range p.NotReady[:min(len(p.NotReady), maxNames)] {
-		why = append(why, "runner "+r+" is not ready yet")
+		why = append(why, "runner "+r+" "+notReady(p, r))
 	}
 	for _, r := range names(p.Full) {
 		why = append(why, fmt.Sprintf("runner %s is full with %d agents", r, p.Full[r]))
@@ -82,6 +85,18 @@ func unplaced(p contracts.Placement) string {
 		return "every runner takes only agents that name it"
 	}
 	return "no runner was heard"
+}
+
+// notReady says what a runner that is heard does before it takes starts.
+func notReady(p contracts.Placement, runner string) string {
+	c, ok := p.Comparing[runner]
+	switch {
+	case !ok:
+		return "is not ready yet"
+	case c.Problem != "":
+		return fmt.Sprintf("is not compared with the tree%s: %s", since(c.Since), c.Problem)
+	}
+	return fmt.Sprintf("is being compared with the tree%s, %d entries read", since(c.Since), c.Entries)
 }
 
 // maxNames bounds how many runners a sentence names.
@@ -113,8 +128,8 @@ func (e *explainer) silent(runner string) (time.Time, bool) {
 	return e.runners[i].Seen, true
 }
 
-// lastSeen says since when a runner is silent, in UTC.
-func lastSeen(at time.Time) string {
+// since says since when something is so, in UTC.
+func since(at time.Time) string {
 	if at.IsZero() {
 		return ""
 	}

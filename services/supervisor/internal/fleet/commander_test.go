@@ -149,7 +149,7 @@ func TestDrop(t *testing.T) {
 		l := newLab(t, contracts.RunnerOK)
 		for _, runner := range []string{"pod-1", "pod-2"} {
 			l.Meet(runner, "boot")
-			if _, err := l.List(t.Context(), runner); !errors.Is(err, nats.ErrNoResponders) {
+			if _, err := l.List(t.Context(), runner, func(int, error) {}); !errors.Is(err, nats.ErrNoResponders) {
 				t.Fatalf("asked a runner that is not there: %v", err)
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -48,7 +49,7 @@ func TestRegistry(t *testing.T) {
 	}
 	now = now.Add(contracts.RunnerTimeout)
 	r.Admit("r2", hear("r2", "a").Visit)
-	expires := func() bool { changed, _ := r.Expire(now); return changed }
+	expires := func() bool { x := r.Expire(now); return x.Changed && slices.Equal(x.Away, []string{"r1"}) }
 	if expires() {
 		t.Error("r1 expired at its timeout; it may be as old as that")
 	}
@@ -69,7 +70,7 @@ func TestRegistry(t *testing.T) {
 		t.Errorf("views: %+v", v)
 	}
 	now = now.Add(25 * time.Hour)
-	if _, forgotten := r.Expire(now); len(forgotten) != 2 || len(r.Views()) != 0 {
+	if forgotten := r.Expire(now).Forgotten; len(forgotten) != 2 || len(r.Views()) != 0 {
 		t.Errorf("runners unheard of for a day are remembered; forgotten: %v", forgotten)
 	}
 }
@@ -197,7 +198,7 @@ func TestStrain(t *testing.T) {
 	hear()
 	r.Strain("r1", now)
 	now = now.Add(time.Second)
-	if changed, _ := r.Expire(now); !changed {
+	if !r.Expire(now).Changed {
 		t.Error("what was long ago makes it wait longer")
 	}
 	if r.Strain("nobody", now) {

@@ -121,33 +121,31 @@ func decodeAnnouncement(subject string, body []byte) (contracts.RunnerAnnounceme
 	return a, nil
 }
 
-// Expire makes runners unavailable that have not been heard of for long enough
-// and tells whether there were any. After a day they are forgotten; it names
-// those.
-func (r *Registry) Expire(now time.Time) (changed bool, forgotten []string) {
+// Expired is what has become of runners that are not heard.
+type Expired struct {
+	// Changed reports whether the runners that take starts are different now.
+	Changed bool
+	// Away are those that are not there from now on, Forgotten those that were
+	// not heard for a day.
+	Away, Forgotten []string
+}
+
+// Expire makes runners unavailable that have not been heard of for long enough.
+// After a day they are forgotten.
+func (r *Registry) Expire(now time.Time) (x Expired) {
 	for name, e := range r.runners {
 		switch silent := now.Sub(e.seen); {
 		case silent > 24*time.Hour:
 			delete(r.runners, name)
-			forgotten = append(forgotten, name)
+			x.Forgotten = append(x.Forgotten, name)
 		case silent > contracts.RunnerTimeout && (e.available || e.held):
-			changed = changed || e.available
+			x.Changed = x.Changed || e.available
+			x.Away = append(x.Away, name)
 			e.available, e.held = false, false
 		}
-		changed = e.relax(now) || changed
+		x.Changed = e.relax(now) || x.Changed
 	}
-	return changed, forgotten
-}
-
-// Away lists the runners that are not there.
-func (r *Registry) Away() []string {
-	var out []string
-	for name, e := range r.runners {
-		if !e.available && !e.held {
-			out = append(out, name)
-		}
-	}
-	return out
+	return x
 }
 
 // Admit lets a runner take starts from now on, and tells whether it does: a
@@ -166,6 +164,22 @@ func (r *Registry) Admit(runner string, visit uint64) (changed bool) {
 func (r *Registry) Visiting(runner string, visit uint64) bool {
 	e := r.runners[runner]
 	return e != nil && e.visit == visit && (e.held || e.available)
+}
+
+// Holds reports whether a runner takes no starts before it has been visited.
+func (r *Registry) Holds(runner string) bool {
+	e := r.runners[runner]
+	return e != nil && e.held
+}
+
+// Held is the number of such runners.
+func (r *Registry) Held() (n int) {
+	for _, e := range r.runners {
+		if e.held {
+			n++
+		}
+	}
+	return n
 }
 
 // Visit returns the number of the last visit of a runner that is there.
@@ -247,7 +261,7 @@ func (r *Registry) Views() []contracts.RunnerView {
 		out = append(out, contracts.RunnerView{
 			Runner: name, Kind: e.Kind, Host: e.Host, Available: e.available && !e.strained, Agents: e.Agents,
 			Capacity: e.Capacity, Labels: e.Labels, Seen: e.seen.UTC(), Lost: e.lost, NoResources: e.strained,
-			BootID: e.BootID, Session: e.Session,
+			BootID: e.BootID, Session: e.Session, Held: e.held,
 		})
 	}
 	slices.SortFunc(out, func(a, b contracts.RunnerView) int { return strings.Compare(a.Runner, b.Runner) })

@@ -2,7 +2,6 @@ package fleet
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"time"
 
@@ -13,45 +12,6 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
-
-// maxPages bounds how many pages of a list are read: far more than a runner's
-// memory of 50,000 agents takes.
-const maxPages = 100
-
-// Holdings are all that a runner has.
-type Holdings struct {
-	Agents []contracts.RunnerAgent
-	// Decision is the highest that any supervisor has named to it.
-	Decision uint64
-	// Rejected are the entries that were set aside.
-	Rejected []error
-}
-
-// List asks a runner what it has, and to take no more starts from senders that
-// know less of the tree than this side does: what is under way from before can
-// then not arrive behind the list.
-func (c *Commander) List(ctx context.Context, runner string) (Holdings, error) {
-	var all Holdings
-	cmd := contracts.ListCommand{Decision: c.known.Load()}
-	for range maxPages {
-		raw, err := ask[json.RawMessage](ctx, c, c.line(runner), runner, "list", asJSON(cmd), startTimeout)
-		if err != nil {
-			return Holdings{}, err
-		}
-		page, rejected, err := contracts.DecodeRunnerList(runner, raw)
-		if err != nil {
-			return Holdings{}, err
-		}
-		all.Agents = append(all.Agents, page.Agents...)
-		all.Rejected = append(all.Rejected, rejected...)
-		all.Decision = max(all.Decision, page.Decision)
-		if !page.More || len(page.Agents) == 0 {
-			return all, nil
-		}
-		cmd.After = page.Agents[len(page.Agents)-1].Agent
-	}
-	return Holdings{}, fmt.Errorf("%w %s: it has no end after %d pages", contracts.ErrRunnerList, runner, maxPages)
-}
 
 // Held is an entry of a list as a tree sees it.
 func Held(a contracts.RunnerAgent, treeName string) tree.Held {

@@ -16,18 +16,21 @@ const visitedWithin = 5 * time.Second
 
 // reconnected has all runners visited again once the connection was lost: the log's
 // server may have lost what runners believe to be told, such as the end of an agent.
-func (k *Keeper) reconnected(ctx context.Context, now time.Time) {
+func (k *Keeper) reconnected(ctx context.Context) {
 	reconnects := k.env.NC.Stats().Reconnects
 	if reconnects == k.again.reconnects || !k.env.NC.IsConnected() {
 		return
 	}
 	k.again.reconnects = reconnects
-	for _, r := range k.registry.Available() {
-		k.visitAgain(ctx, r.Name, now)
+	for _, r := range k.registry.Views() {
+		if visit, there := k.registry.Visit(r.Runner); there {
+			k.visit(ctx, r.Runner, visit, true)
+		}
 	}
 }
 
-// visitAgain has a runner that is there visited once more.
+// visitAgain has a runner that is there visited once more, unless that is under
+// way: it says again that it knows more.
 func (k *Keeper) visitAgain(ctx context.Context, runner string, now time.Time) {
 	visit, there := k.registry.Visit(runner)
 	if !there || now.Sub(k.again.visited[runner]) < visitedWithin {
@@ -37,5 +40,5 @@ func (k *Keeper) visitAgain(ctx context.Context, runner string, now time.Time) {
 		k.again.visited = map[string]time.Time{}
 	}
 	k.again.visited[runner] = now
-	k.visit(ctx, runner, visit)
+	k.visit(ctx, runner, visit, false)
 }

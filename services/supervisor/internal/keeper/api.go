@@ -291,7 +291,7 @@ func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (cont
 		}
 		reply = contracts.TreeReply{
 			Tree: k.opt.Tree, Supervisor: k.env.Instance, Decision: k.journal.Number(),
-			Sequence: k.journal.Sequence(), Runners: k.registry.Views(), Orphans: k.orphans.all(),
+			Sequence: k.journal.Sequence(), Runners: k.runnerViews(), Orphans: k.orphans.all(),
 		}
 		reply.Root, found = k.view(node, true)
 		reply.Rolling = rollingView(k.tree.Rolling())
@@ -304,7 +304,7 @@ func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (cont
 
 func (k *Keeper) serveRunners(ctx context.Context, _ struct{}) (contracts.RunnersReply, error) {
 	reply := contracts.RunnersReply{Tree: k.opt.Tree, Supervisor: k.env.Instance}
-	err := k.ask(ctx, func() { reply.Runners = k.registry.Views() })
+	err := k.ask(ctx, func() { reply.Runners = k.runnerViews() })
 	return reply, err
 }
 

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -103,7 +102,7 @@ type Keeper struct {
 	silence   silence
 	hearing   hearing
 	admit     chan visited
-	visits    sync.WaitGroup
+	visits    visits
 	orphans   orphans
 	again     again
 	revisited time.Time
@@ -375,19 +374,21 @@ func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 		return nil, err
 	}
 	k.lookAtLog(ctx)
-	expired, forgotten := k.registry.Expire(time.Now())
-	for _, runner := range forgotten {
+	expired := k.registry.Expire(time.Now())
+	for _, runner := range expired.Away {
+		k.leader.Part(runner)
+		k.visits.part(runner)
+	}
+	for _, runner := range expired.Forgotten {
 		k.commands.Drop(runner)
 		delete(k.orphans, runner)
 	}
+	k.warnOfVisits(time.Now())
 	k.revisit(ctx, time.Now())
-	k.reconnected(ctx, time.Now())
+	k.reconnected(ctx)
 	k.lookForLost(ctx, time.Now())
 	batch := k.unheard(time.Now())
-	if expired {
-		for _, runner := range k.registry.Away() {
-			k.leader.Part(runner)
-		}
+	if expired.Changed {
 		batch = append(batch, k.runnersNow())
 	}
 	return batch, nil
@@ -407,7 +408,7 @@ func (k *Keeper) heardRunner(ctx context.Context, m *nats.Msg) []arrival {
 		k.leader.Meet(news.Back)
 		k.commands.Renew(news.Back)
 		k.commands.Meet(news.Back, news.BootID)
-		k.visit(ctx, news.Back, news.Visit)
+		k.visit(ctx, news.Back, news.Visit, false)
 	}
 	if news.Rebooted {
 		k.lose(news.Back, "its host has booted since it was started", k.tree.Occupants(func(r string) bool { return r == news.Back })[news.Back])

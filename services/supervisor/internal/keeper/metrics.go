@@ -16,6 +16,7 @@ type Metrics struct {
 	runnersLost, proposals                     *prometheus.CounterVec
 	active, rate, unplaced, pending, runners   *prometheus.GaugeVec
 	throttled, deciding, agents                *prometheus.GaugeVec
+	held, comparison                           *prometheus.GaugeVec
 	isolated, gaveUp, waiting, down            *prometheus.GaugeVec
 	isolations, giveUps                        *prometheus.CounterVec
 	lag, duration                              *prometheus.HistogramVec
@@ -63,6 +64,8 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 		unplaced:    gauge("smith_supervisor_unplaced_agents", "Agents that wait for a runner."),
 		runnersLost: counter("smith_supervisor_runners_lost_total", "Runners taken for gone with their hosts."),
 		runners:     gauge("smith_supervisor_runners", "Runners that take starts."),
+		held:        gauge("smith_supervisor_runners_held", "Runners that are there and take no starts until they are compared with the tree."),
+		comparison:  gauge("smith_supervisor_comparison_age_seconds", "Age of the oldest comparison of a runner with the tree that is under way; 0 when there is none."),
 		throttled:   gauge("smith_supervisor_throttled_restarts", "Restarts that wait for budget."),
 		pending:     gauge("smith_supervisor_pending_commands", "Agents with a start, stop or report under way."),
 	}
@@ -93,7 +96,7 @@ func (m *Metrics) Decides() { m.deciding.WithLabelValues(m.tree).Set(1) }
 // is another's to say.
 func (m *Metrics) StandsBy() {
 	m.deciding.WithLabelValues(m.tree).Set(0)
-	for _, g := range []*prometheus.GaugeVec{m.active, m.rate, m.unplaced, m.pending, m.runners, m.throttled, m.isolated, m.gaveUp, m.waiting, m.down} {
+	for _, g := range []*prometheus.GaugeVec{m.active, m.rate, m.unplaced, m.pending, m.runners, m.throttled, m.isolated, m.gaveUp, m.waiting, m.down, m.held, m.comparison} {
 		g.DeleteLabelValues(m.tree)
 	}
 	m.agents.DeletePartialMatch(prometheus.Labels{"tree": m.tree})
@@ -193,6 +196,8 @@ func (m *Metrics) observe(k *Keeper) {
 	m.active.WithLabelValues(m.tree).Set(float64(k.tree.Active()))
 	m.unplaced.WithLabelValues(m.tree).Set(float64(k.tree.Unplaced()))
 	m.runners.WithLabelValues(m.tree).Set(float64(len(k.registry.Available())))
+	m.held.WithLabelValues(m.tree).Set(float64(k.registry.Held()))
+	m.comparison.WithLabelValues(m.tree).Set(k.visits.age(time.Now()).Seconds())
 	m.throttled.WithLabelValues(m.tree).Set(float64(k.tree.Waiting()))
 	m.pending.WithLabelValues(m.tree).Set(float64(k.commands.Pending()))
 	m.census(k.tree)

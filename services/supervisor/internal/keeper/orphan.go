@@ -74,7 +74,7 @@ func (k *Keeper) revisit(ctx context.Context, now time.Time) {
 	k.revisited = now
 	for runner := range k.orphans {
 		if visit, ok := k.registry.Visit(runner); ok {
-			k.visit(ctx, runner, visit)
+			k.visit(ctx, runner, visit, false)
 		} else {
 			delete(k.orphans, runner) // it is gone, and will be visited when it is back
 		}

@@ -24,72 +24,127 @@ type visited struct {
 
 // visit compares what a runner that is there again has with the tree. What was
 // given up meanwhile may have lived on, and the log may be older than the
-// runner's records. Until they agree the runner takes no starts.
-func (k *Keeper) visit(ctx context.Context, runner string, visit uint64) {
+// runner's records. Until they agree the runner takes no starts. While the same
+// visit is under way no other begins; it is made once more when it is over if the
+// runner must be asked anew, since what it has may have been read before.
+func (k *Keeper) visit(ctx context.Context, runner string, visit uint64, anew bool) {
+	ctx, c := k.visits.begin(ctx, runner, visit, anew, time.Now())
+	if c == nil {
+		return
+	}
 	k.visits.Go(func() {
-		const first, most = 20 * time.Millisecond, time.Second
-		for wait := first; ctx.Err() == nil; wait = min(2*wait, most) {
-			found, err := k.compare(ctx, runner, visit)
-			if found != nil {
-				select {
-				case k.admit <- *found:
-				case <-ctx.Done():
-				}
-			}
-			if err == nil {
-				return
-			}
-			if !errors.Is(err, errAgain) {
-				k.env.Log.Debug("runner not visited yet", "tree", k.opt.Tree, "runner", runner, "error", err)
-			}
-			_ = shell.Pause(ctx, wait)
+		for more := true; more; more = k.visits.over(c, time.Now()) {
+			k.untilCompared(ctx, c)
 		}
 	})
 }
 
-// errAgain says that it is too early to conclude all from what a runner has.
-var errAgain = errors.New("other runners may not have been compared yet")
+// untilCompared repeats a comparison until nothing is left to do, or ctx ends.
+func (k *Keeper) untilCompared(ctx context.Context, c *comparison) {
+	const first, most, mostForStops = 20 * time.Millisecond, time.Second, 30 * time.Second
+	for wait := first; ctx.Err() == nil; {
+		err := k.compare(ctx, c)
+		if err == nil {
+			return
+		}
+		k.visits.note(c, err)
+		k.env.Log.Debug("runner not compared yet", "tree", k.opt.Tree, "runner", c.runner, "error", err)
+		_ = shell.Pause(ctx, wait)
+		limit := most
+		if errors.Is(err, errNotStopped) {
+			limit = mostForStops // it takes starts meanwhile
+		}
+		wait = min(2*wait, limit)
+	}
+}
 
-// compare lists what a runner has, and has it stop what is stale. What it
-// returns is to be decided upon, even if there is an error. It returns nothing
-// when a later visit has taken its place.
-func (k *Keeper) compare(ctx context.Context, runner string, visit uint64) (*visited, error) {
+var (
+	// errAgain says that it is too early to conclude all from what a runner has.
+	errAgain = errors.New("other runners may not have been compared yet")
+	// errSuperseded says that a later visit has taken the place of this one, or
+	// that the runner has gone.
+	errSuperseded = errors.New("the runner has gone or come back since")
+	// errNotStopped says that a runner could not stop an agent that is no longer
+	// wanted.
+	errNotStopped = errors.New("not stopped yet")
+)
+
+// listedFor is how long conclusions may be drawn from a list that was read.
+const listedFor = time.Minute
+
+// compare lists what a runner has, has what differs decided, and has the runner
+// stop what is stale. Agents that it cannot stop do not hold up its starts for
+// long: the runner refuses to start an agent whose former incarnation lives.
+func (k *Keeper) compare(ctx context.Context, c *comparison) error {
+	k.visits.enter(c, contracts.ComparisonReading, time.Now())
 	var expected map[string]uint64
-	if err := k.ask(ctx, func() { expected = k.tree.Expected(runner) }); err != nil {
-		return nil, err
+	if err := k.ask(ctx, func() { expected = k.tree.Expected(c.runner) }); err != nil {
+		return err
 	}
-	has, err := k.commands.List(ctx, runner)
+	has, err := k.commands.List(ctx, c.runner, func(read int, problem error) { k.visits.progress(c, read, problem) })
 	if err != nil {
-		return nil, err
+		return err
 	}
-	k.setAside(ctx, runner, has.Rejected)
-	inv := tree.Inventory{Runner: runner, Expected: expected}
+	k.setAside(ctx, c.runner, has.Rejected)
+	k.visits.enter(c, contracts.ComparisonWaiting, time.Now())
+	stops := newStops(k, c.runner)
+	defer stops.wait() // ended with ctx
+	const first, most = 20 * time.Millisecond, time.Second
+	for listed, wait := time.Now(), first; ; wait = min(2*wait, most) {
+		found, err := k.concludeVisit(ctx, c, expected, has)
+		switch {
+		case errors.Is(err, errSuperseded):
+			return nil
+		case err == nil:
+			stops.begin(ctx, found.Stale)
+			if !found.Again {
+				stops.within(ctx, stopsFirst)
+				k.admitVisited(ctx, visited{runner: c.runner, visit: c.visit, over: true})
+				k.visits.enter(c, contracts.ComparisonStopping, time.Now())
+				return stops.wait()
+			}
+			err = errAgain
+		}
+		k.visits.note(c, err)
+		if shell.Pause(ctx, wait) != nil || time.Since(listed) > listedFor {
+			return err
+		}
+	}
+}
+
+// stopsFirst is how long a runner takes no starts while it ends agents that are no
+// longer wanted: their room and memory may be needed.
+const stopsFirst = 5 * time.Second
+
+// concludeVisit has what differs decided.
+func (k *Keeper) concludeVisit(ctx context.Context, c *comparison, expected map[string]uint64, has fleet.Holdings) (leader.Visit, error) {
+	inv := tree.Inventory{Runner: c.runner, Expected: expected, Held: make([]tree.Held, 0, len(has.Agents))}
 	for _, a := range has.Agents {
 		inv.Held = append(inv.Held, fleet.Held(a, k.opt.Tree))
 	}
 	var found leader.Visit
 	current := true
-	if asked := k.ask(ctx, func() {
-		if current = k.registry.Visiting(runner, visit); current {
+	if err := k.ask(ctx, func() {
+		if current = k.registry.Visiting(c.runner, c.visit); current {
 			found = k.found(inv, has)
 		}
-	}); asked != nil {
-		return nil, asked
+	}); err != nil {
+		return found, err
 	}
 	if !current {
-		return nil, nil
+		return found, errSuperseded
 	}
-	for _, s := range found.Stale {
-		k.env.Log.Warn("stopping an agent that is no longer wanted", "tree", k.opt.Tree, "runner", runner, "agent", s.Agent, "incarnation", s.Incarnation)
-		if err := k.commands.StopStale(ctx, runner, s); err != nil {
-			return nil, err
-		}
+	if len(found.Inputs) > 0 {
+		k.admitVisited(ctx, visited{runner: c.runner, visit: c.visit, inputs: found.Inputs})
 	}
-	out := &visited{runner: runner, visit: visit, inputs: found.Inputs, over: !found.Again}
-	if found.Again {
-		return out, errAgain
+	return found, ctx.Err()
+}
+
+func (k *Keeper) admitVisited(ctx context.Context, v visited) {
+	select {
+	case k.admit <- v:
+	case <-ctx.Done():
 	}
-	return out, nil
 }
 
 // found is what the leader makes of a runner's records, in the loop.
@@ -129,6 +184,28 @@ func (k *Keeper) visitOver(v visited) []arrival {
 		batch = append(batch, k.runnersNow())
 	}
 	return batch
+}
+
+// warnOfVisits warns of runners that are not compared in time.
+func (k *Keeper) warnOfVisits(now time.Time) {
+	for runner, c := range k.visits.overdue(now) {
+		what := "a runner that was compared with the tree before is not compared again yet"
+		if k.registry.Holds(runner) {
+			what = "a runner takes no starts, since it is not compared with the tree yet; look at its log and at its host"
+		}
+		k.env.Log.Warn(what, "tree", k.opt.Tree, "runner", runner, "since", c.Since, "stage", string(c.Stage), "entries", c.Entries, "error", c.Problem)
+	}
+}
+
+// runnerViews are the runners as operators see them.
+func (k *Keeper) runnerViews() []contracts.RunnerView {
+	views, compared := k.registry.Views(), k.visits.views(time.Now())
+	for i := range views {
+		if c, ok := compared[views[i].Runner]; ok {
+			views[i].Comparison = &c
+		}
+	}
+	return views
 }
 
 // maxSetAside bounds how many entries of one list are reported one by one.

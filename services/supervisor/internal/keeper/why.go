@@ -23,7 +23,7 @@ func (k *Keeper) serveWhy(ctx context.Context, req contracts.NodeRequest) (contr
 	found := false
 	var names []string
 	err := k.ask(ctx, func() {
-		if d, found = diagnosis.Of(k.tree, req.Node, k.registry.Views(), time.Now()); !found {
+		if d, found = diagnosis.Of(k.tree, req.Node, k.runnerViews(), time.Now()); !found {
 			names = k.tree.Names()
 			return
 		}

@@ -33,7 +33,7 @@ func (s *supervisor) visits() (available []tree.Runner, names string) {
 			v = &visit{session: now, over: v != nil && v.over && v.session.boot == now.boot}
 			s.visited[r.Name] = v
 			s.leader.Meet(r.Name)
-			s.visit(s.w.runner(r.Name), v, 20*time.Millisecond)
+			s.visit(s.w.runner(r.Name), v, firstPause)
 		}
 		if v.over {
 			available, names = append(available, r), names+r.Name+" "
@@ -62,42 +62,114 @@ type visit struct {
 	over    bool
 }
 
+// reading is a runner's list while it is read page by page, and what was read.
+type reading struct {
+	*visit
+	r        *runner
+	expected map[string]uint64
+	held     []tree.Held
+	told     uint64
+	// next is where the next page begins, tries how often it was asked for.
+	next, tries int
+	// concluded is set once all was compared.
+	concluded bool
+	// asked are the incarnations that the runner was told to end; failed is set
+	// when it did not, stopping counts those under way.
+	asked    map[leader.Fence]bool
+	failed   bool
+	stopping int
+	wait     time.Duration
+}
+
+const (
+	firstPause = 20 * time.Millisecond
+	// pageEntries is how many records a page has: few, so that they change while
+	// a list is read.
+	pageEntries = 2
+	pageTries   = 3
+	// stopsFirst is how long a runner that must end agents takes no starts.
+	stopsFirst = time.Second
+)
+
+// current reports whether no other visit has taken the place of this one.
+func (s *supervisor) current(v *visit, runner string) bool { return s.visited[runner] == v }
+
+// pause doubles up to a second.
+func (l *reading) pause() time.Duration {
+	l.wait = min(2*l.wait, time.Second)
+	return l.wait
+}
+
 // visit asks a runner what it has until that is known and agreed.
 func (s *supervisor) visit(r *runner, v *visit, wait time.Duration) {
-	if s.visited[r.name] != v {
-		return
+	if s.current(v, r.name) {
+		s.page(&reading{visit: v, r: r, expected: s.tree.Expected(r.name), asked: map[leader.Fence]bool{}, wait: wait})
 	}
-	again := s.own(func() { s.visit(r, v, min(2*wait, time.Second)) })
-	open, own := true, s.owner()
-	expected, known := s.tree.Expected(r.name), s.leader.Known()
-	s.send(&s.r, func() {
-		if !r.reachable() {
+}
+
+// page reads the next page of a runner's list. One that is not answered is asked
+// for again, and after some tries the whole list.
+func (s *supervisor) page(l *reading) {
+	r, known := l.r, s.leader.Known()
+	ask := func(answer func(func())) {
+		s.send(&s.r, func() {
+			if !r.reachable() {
+				return
+			}
+			r.list(known, l.next, func(held []tree.Held, next int, told uint64) {
+				s.send(&s.r, func() {
+					answer(func() {
+						l.held, l.told, l.next, l.tries = append(l.held, held...), max(l.told, told), next, 0
+						if next > 0 {
+							s.page(l)
+							return
+						}
+						l.wait = firstPause
+						s.concludeVisit(l)
+					})
+				})
+			})
+		})
+	}
+	s.within(startTimeout, l, ask, func() {
+		if l.tries++; l.tries == pageTries {
+			s.visit(r, l.visit, l.pause())
 			return
 		}
-		r.list(known, func(held []tree.Held, told uint64) {
-			s.send(&s.r, own(func() {
-				if !open || s.visited[r.name] != v {
-					return
+		s.page(l)
+	})
+}
+
+// concludeVisit compares what was read with the tree.
+func (s *supervisor) concludeVisit(l *reading) {
+	ask := func(answer func(func())) {
+		s.confirm(func() {
+			answer(func() {
+				found := s.leader.Visit(tree.Inventory{Runner: l.r.name, Expected: l.expected, Held: l.held}, l.told, s.wall())
+				if found.Leaps {
+					s.leader.Leap(l.told)
 				}
-				s.confirm(func() {
-					if open && s.visited[r.name] == v {
-						open = false
-						found := s.leader.Visit(tree.Inventory{Runner: r.name, Expected: expected, Held: held}, told, s.wall())
-						if found.Leaps {
-							s.leader.Leap(told)
-						}
-						s.compared(r, v, found, wait)
-					}
-				})
-			}))
+				s.compared(l, found)
+			})
 		})
-	})
-	s.w.after(startTimeout, func() {
-		if open {
-			open = false
-			again()
-		}
-	})
+	}
+	s.within(startTimeout, l, ask, func() { s.concludeVisit(l) })
+}
+
+// within asks for something. An answer counts while the visit is current, and
+// until late is called for want of one.
+func (s *supervisor) within(d time.Duration, l *reading, ask func(answer func(func())), late func()) {
+	open, own := true, s.owner()
+	once := func(do func()) func() {
+		return own(func() {
+			if open && s.current(l.visit, l.r.name) {
+				open = false
+				do()
+			}
+		})
+	}
+	ask(func(do func()) { once(do)() })
+	s.w.after(d, once(late))
 }
 
 // confirm does something unless somebody else has decided about the tree: what this
@@ -115,54 +187,63 @@ func (s *supervisor) confirm(do func()) {
 	})
 }
 
-// compared acts on what a visit has found.
-func (s *supervisor) compared(r *runner, v *visit, found leader.Visit, wait time.Duration) {
+// compared acts on what a visit has found. The runner takes starts unless it is
+// too early to conclude all; what it must end keeps it from that for a while only.
+func (s *supervisor) compared(l *reading, found leader.Visit) {
 	for _, in := range found.Inputs {
 		s.post(arrival{Input: in})
 	}
-	s.stopStale(r, found.Stale, func() {
-		if s.visited[r.name] != v {
-			return
+	for _, f := range found.Stale {
+		if !l.asked[f] {
+			l.asked[f] = true
+			l.stopping++
+			s.stopStale(l, f)
 		}
-		if found.Again {
-			s.after(wait, func() { s.visit(r, v, min(2*wait, time.Second)) })
-			return
+	}
+	if !found.Again {
+		l.concluded = true
+		l.over = l.over || l.stopping == 0
+		s.after(stopsFirst, func() { l.over = true })
+		return
+	}
+	s.after(l.pause(), func() {
+		if s.current(l.visit, l.r.name) {
+			s.concludeVisit(l)
 		}
-		v.over = true
 	})
 }
 
-// stopStale has a runner stop what is no longer wanted, one after the other.
-func (s *supervisor) stopStale(r *runner, stale []leader.Fence, done func()) {
-	if len(stale) == 0 {
-		done()
-		return
-	}
-	f := stale[0]
+// stopStale has a runner stop what is no longer wanted. The runner is visited
+// again if it did not.
+func (s *supervisor) stopStale(l *reading, f leader.Fence) {
 	a := s.w.agent(f.Agent)
-	ask := func(reply func(answer)) { r.stop(a, f.Incarnation, 0, true, reply) }
-	s.ask(a, r, stopMargin, ask, func(_ answer, ok bool) {
-		if !ok {
-			s.after(50*time.Millisecond, func() { s.stopStale(r, stale, done) })
-			return
+	ask := func(reply func(answer)) { l.r.stop(a, f.Incarnation, 0, true, reply) }
+	s.ask(a, l.r, stopMargin, ask, func(_ answer, ok bool) {
+		l.stopping--
+		l.failed = l.failed || !ok
+		l.over = l.over || l.stopping == 0 && l.concluded
+		if l.stopping == 0 && l.failed {
+			l.failed = false
+			s.after(l.pause(), func() { s.visit(l.r, l.visit, l.wait) })
 		}
-		s.stopStale(r, stale[1:], done)
 	})
 }
 
 // list tells what a runner has, and fences: starts by senders that know less than
-// a decision are refused from then on.
-func (r *runner) list(decision uint64, reply func(held []tree.Held, told uint64)) {
+// a decision are refused from then on. A page begins at a record, and names the
+// next one if that is not the last.
+func (r *runner) list(decision uint64, from int, reply func(held []tree.Held, next int, told uint64)) {
 	for _, name := range r.order {
 		if rec := r.ledger[name]; rec.state == starting {
-			rec.waiting = append(rec.waiting, func() { r.list(decision, reply) })
+			rec.waiting = append(rec.waiting, func() { r.list(decision, from, reply) })
 			return
 		}
 	}
 	told := r.told
 	r.told = max(r.told, decision)
 	var held []tree.Held
-	for _, name := range r.order {
+	end := min(from+pageEntries, len(r.order))
+	for _, name := range r.order[min(from, end):end] {
 		rec := r.ledger[name]
 		if rec.highest == 0 {
 			continue
@@ -179,5 +260,8 @@ func (r *runner) list(decision uint64, reply func(held []tree.Held, told uint64)
 		}
 		held = append(held, h)
 	}
-	reply(held, told)
+	if end == len(r.order) {
+		end = 0
+	}
+	reply(held, end, told)
 }

@@ -154,6 +154,10 @@ func (t *Tree) found(n *node, in *Input) {
 		t.raised(n, in)
 		return
 	}
+	if in.Incarnation <= n.over {
+		t.foundOver(n, in)
+		return
+	}
 	if n.occupies() && n.st.Runner != in.Runner {
 		t.emit(n.stopEffect()) // the older one
 	}
@@ -187,6 +191,31 @@ func (t *Tree) suspect(n *node, in *Input) {
 		n.st.Suspect = in.Incarnation
 		t.touch(n)
 	}
+}
+
+// unknownEnd remembers that an incarnation ended which the log does not know. By
+// itself that changes nothing: only a runner's list proves that there was one. It
+// is not stored either, since whoever loads the tree reads the lists anew.
+func (t *Tree) unknownEnd(n *node, in *Input) {
+	switch in.Kind {
+	case Exited, Lost, StartFailed:
+		if in.Incarnation > n.newest() && in.Incarnation < MaxIncarnation {
+			n.over = max(n.over, in.Incarnation)
+		}
+	}
+}
+
+// foundOver handles an incarnation that is newer than the log, lived when its
+// runner's list was read, and has ended since. It is not adopted; what the tree
+// believes to run was over before it began.
+func (t *Tree) foundOver(n *node, in *Input) {
+	if !n.st.Phase.Up() {
+		t.raised(n, in)
+		return
+	}
+	n.st.Incarnation, n.st.Newest, n.st.Suspect = in.Incarnation, 0, 0
+	t.touch(n)
+	t.lost(n, &Input{Kind: Lost, Node: in.Node, Incarnation: in.Incarnation, Reason: in.Reason + ", and has ended"})
 }
 
 // hold makes an incarnation on a runner the agent's current one.

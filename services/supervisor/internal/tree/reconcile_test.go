@@ -163,6 +163,36 @@ func TestRaised(t *testing.T) {
 	}
 }
 
+// A runner's list may have been read before an incarnation of it ended that the
+// log does not know. It is not adopted, and its number is passed by. An older one
+// that the tree believes to run had ended by then.
+func TestEndThatIsNewerThanTheLog(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []InputKind{Exited, Lost, StartFailed} {
+		b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}), agent("down", "root", pinned("r1")), agent("up", "root", pinned("r2")))
+		b.runners("r2")
+		b.wantOn("up", "r2", 1)
+		list := Inventory{Runner: "r2", Expected: b.tree.Expected("r2"), Held: []Held{running("up", 4)}}
+		decidedLater, _ := b.tree.Reconcile(list)
+		b.tree.Changes(nil)
+		b.do(Input{Kind: kind, Node: "down", Incarnation: 7, Reason: "it ended"})
+		b.do(Input{Kind: kind, Node: "up", Incarnation: 4, Reason: "it ended"})
+		if b.tree.Dirty() > 0 {
+			t.Errorf("%s of what nobody knows changes something", kind)
+		}
+		for _, in := range decidedLater {
+			b.do(in)
+		}
+		b.visit("r1", running("down", 7))
+		b.wantOn("up", "r2", 5)
+		if st := b.state("down"); st.Phase != Unplaced || st.Incarnation != 8 {
+			t.Errorf("%s: %+v", kind, st)
+		}
+		b.runners("r1", "r2")
+		b.wantOn("down", "r1", 8)
+	}
+}
+
 // An agent whose runner's host lacks resources goes to another runner, or
 // waits for one; it costs nothing.
 func TestDeclined(t *testing.T) {

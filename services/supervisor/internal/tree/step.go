@@ -49,6 +49,7 @@ func (t *Tree) heard(n *node, in *Input) {
 		return
 	}
 	t.suspect(n, in)
+	t.unknownEnd(n, in)
 	if in.Incarnation != n.st.Incarnation {
 		// Somebody who does not know incarnations speaks of the current one,
 		// unless what they say is older than it.

@@ -53,6 +53,9 @@ type node struct {
 	listed bool
 	// past is nil as long as nothing has happened.
 	past *history
+	// over is the highest incarnation that ended and that the log does not know.
+	// It is not part of the state.
+	over uint64
 }
 
 // brood is what a supervisor knows of its children. Agents, of which there are
