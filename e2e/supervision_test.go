@@ -67,6 +67,7 @@ func TestSupervisionCommands(t *testing.T) {
 		"smith child restart --outdated":                    func(out string) bool { return out == "restart: nothing to do\n" },
 		"smith child restart research":                      func(string) bool { return s.agents()["crawler-2"].Incarnation > 2 },
 		"smith tree":                                        func(out string) bool { return strings.Contains(out, "crawler-3") },
+		"smith tree --stopped":                              func(out string) bool { return strings.Contains(out, "no node is terminated or suspended") },
 		"smith tree --problems":                             func(out string) bool { return !strings.Contains(out, "crawler-3 ") },
 		"smith rebalance":                                   func(out string) bool { return out == "rebalance: nothing to do\n" },
 		"smith runners":                                     func(out string) bool { return strings.Contains(out, s.tree().Runners[0].Runner) },

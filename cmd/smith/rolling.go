@@ -73,7 +73,15 @@ func rollingLine(r *contracts.RollingView) string {
 	case r.State == contracts.RollingStopped:
 		return fmt.Sprintf("rolling restart stopped after %d of %s: %s\n", r.Done, plural(r.Total, "agent"), shell.OneLine(r.Reason))
 	}
-	return fmt.Sprintf("rolling restart: %d of %s, at most %d at once%s\n", r.Done, plural(r.Total, "agent"), r.MaxUnavailable, rollingNow(r))
+	return rollingProgress(r) + "\n"
+}
+
+// rollingProgress is how far a rolling restart is, in a line.
+func rollingProgress(r *contracts.RollingView) string {
+	if r.Added == r.Total {
+		return fmt.Sprintf("new agents: %d of %d up%s", r.Done, r.Total, rollingNow(r))
+	}
+	return fmt.Sprintf("rolling restart: %d of %s, at most %d at once%s", r.Done, plural(r.Total, "agent"), r.MaxUnavailable, rollingNow(r))
 }
 
 // rollingNow names what a rolling restart is at, and what else it waits for.
@@ -109,12 +117,14 @@ func followRolling(a *app, f clientFlags, nc *nats.Conn, v *contracts.RollingVie
 			done := *v
 			done.State, done.Done, done.Now, done.Down = contracts.RollingNone, v.Total, nil, nil
 			return &done, nil
+		case now.State == contracts.RollingFailed:
+			return &now, fmt.Errorf("it is applied, but %s; smith tree --problems tells more", shell.OneLine(now.Reason))
 		case now.State == contracts.RollingSuperseded:
 			return &now, fmt.Errorf("superseded: %s before all agents were restarted; look with smith tree, and smith config diff tells what a file would change now", shell.OneLine(now.Reason))
 		case now.State == contracts.RollingStopped:
 			return &now, fmt.Errorf("rolling restart stopped: %s; the others are left as they are: see smith tree, and smith child restart --outdated to go on", shell.OneLine(now.Reason))
 		}
-		shows.set(fmt.Sprintf("rolling restart: %d of %s%s", now.Done, plural(now.Total, "agent"), rollingNow(&now)))
+		shows.set(rollingProgress(&now))
 		if err := shell.Pause(a.ctx, rollingPoll); err != nil {
 			return &now, errors.New("interrupted; the rolling restart is under way and goes on; look with smith tree")
 		}

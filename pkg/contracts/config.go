@@ -183,6 +183,9 @@ const (
 	RollingStopped RollingState = "stopped"
 	// RollingSuperseded: another configuration was applied before it was done.
 	RollingSuperseded RollingState = "superseded"
+	// RollingFailed: it is done, but for agents that the configuration added and
+	// that could not be verified.
+	RollingFailed RollingState = "failed"
 )
 
 // MaxRollingNames bounds the agents that a RollingView names.
@@ -194,14 +197,16 @@ type RollingView struct {
 	// ID names it.
 	ID             string `json:"id,omitempty"`
 	MaxUnavailable int    `json:"max_unavailable,omitempty"`
-	// Total counts the agents that it is for, Done those that are restarted or
-	// need it no longer. Now are those that are being restarted, Down others of its
+	// Total counts the agents that it is for, Added those of them that a
+	// configuration added, which it only follows, Done those that are up again or
+	// need it no longer. Now are those that are being restarted or are new, Down others of its
 	// agents that are not up: they count, too. Each names at most MaxRollingNames.
 	Total int      `json:"total,omitempty"`
+	Added int      `json:"added,omitempty"`
 	Done  int      `json:"done,omitempty"`
 	Now   []string `json:"now,omitempty"`
 	Down  []string `json:"down,omitempty"`
-	// Reason says why it was stopped or superseded.
+	// Reason says why it was stopped or superseded, or what failed.
 	Reason string     `json:"reason,omitempty"`
 	Since  *time.Time `json:"since,omitempty"`
 }

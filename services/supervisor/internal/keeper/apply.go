@@ -251,6 +251,8 @@ func rollingOf(t *tree.Tree, id string) *contracts.RollingView {
 			v.State = contracts.RollingStopped
 		case tree.Superseded:
 			v.State = contracts.RollingSuperseded
+		case tree.NotVerified:
+			v.State = contracts.RollingFailed
 		}
 		return &v
 	}
@@ -269,7 +271,7 @@ func rollingView(r *tree.Rolling) *contracts.RollingView {
 		return nil
 	}
 	v := &contracts.RollingView{
-		State: contracts.RollingOn, ID: r.ID, MaxUnavailable: r.Max, Total: r.Total, Done: r.Done, Reason: r.Stopped, Since: instant(r.Since),
+		State: contracts.RollingOn, ID: r.ID, MaxUnavailable: r.Max, Total: r.Total, Added: r.Added, Done: r.Done, Reason: r.Stopped, Since: instant(r.Since),
 	}
 	if r.Stopped != "" {
 		v.State = contracts.RollingStopped

@@ -87,8 +87,8 @@ func switchedMutants() []mutant {
 			`for len(parts.down) < r.Max || mutant == "one too many" && len(parts.down) == r.Max {`,
 		}}},
 		{name: "rolls on early", by: []Invariant{Rolls}, edits: []edit{{
-			"tree/rollingpart.go", "if n.st.Phase == Running {",
-			`if n.st.Phase == Running || mutant == "rolls on early" && n.st.Phase != Stopping {`,
+			"tree/rollingpart.go", "case n.st.Phase != Running:",
+			`case n.st.Phase != Running && (mutant != "rolls on early" || n.st.Phase == Stopping):`,
 		}}},
 		{name: "rolls what is current", by: []Invariant{Rolls}, edits: []edit{{
 			rolling, "if a.outdated() {",

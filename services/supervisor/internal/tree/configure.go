@@ -100,14 +100,14 @@ func (t *Tree) configure(in *Input) {
 		t.release()
 	}
 	t.configuredBy(in.Configuration, true)
-	if c := in.Configuration; c != nil && c.MaxUnavailable > 0 {
-		t.rollOut(waited, c.MaxUnavailable, in)
-	} else {
-		for _, n := range waited {
-			n.st.Cause, n.st.Chain = t.cause, t.chain
-			t.hasten(n)
-		}
+	most := 0
+	if c := in.Configuration; c != nil {
+		most = c.MaxUnavailable
 	}
+	if in.Boot {
+		fresh = nil // nobody waits for all of a tree that starts
+	}
+	t.rollOut(waited, fresh, most, in)
 	t.refuse(in, OK, "")
 }
 

@@ -1,5 +1,7 @@
 package tree
 
+import "slices"
+
 // unverifiedBelow lists what is below a supervisor and neither down nor verified.
 func (n *node) unverifiedBelow() []string {
 	var out []string
@@ -25,13 +27,13 @@ func (w *world) ordered(in *Input, effects []Effect) {
 		w.orders[this] = in.Command
 	}
 	refused := false
-	for _, e := range effects {
+	for i, e := range effects {
 		if e.Kind != DoReply {
 			continue
 		}
 		of := given{e.Node, e.Token}
 		if e.Result == OK && w.orders[of].starts() && !w.answered[e.Token] {
-			w.isUp(e.Node)
+			w.isUp(e.Node, effects[i+1:])
 		}
 		w.answered[e.Token] = true
 		if of == this && e.Result != OK {
@@ -62,8 +64,19 @@ func (n *node) goesDown() bool {
 
 // isUp fails when an order to start a node is done and the node is not up and
 // verified, with all below it. What has finished, or is not enforced, has not to be.
-func (w *world) isUp(id string) {
+// After is what was done after the answer, in the same step: it may have been brought
+// down again.
+func (w *world) isUp(id string, after []Effect) {
 	n := w.tree.nodes[id]
+	if slices.ContainsFunc(after, func(e Effect) bool {
+		below := w.tree.nodes[e.Node]
+		for below != nil && below != n {
+			below = below.parent
+		}
+		return below != nil && (e.Kind == DoStop || e.Kind == DoStart)
+	}) {
+		return
+	}
 	switch {
 	case n == nil, n.st.Phase == Watched, n.st.End == EndCompleted, n.st.End == EndFinished, n.st.Phase == Gone:
 	case n.st.Phase != Running || len(n.unverifiedBelow()) > 0:

@@ -40,6 +40,9 @@ const (
 	TurnWaits Turn = "waits"
 	TurnNow   Turn = "now"
 	TurnOver  Turn = "over"
+	// TurnNew: a configuration has added it. It is only followed until it is up and
+	// verified, or has failed: it bounds nothing, and stops nothing.
+	TurnNew Turn = "new"
 )
 
 // EitherBuild stands for a build that is not known, and so is none that a

@@ -15,13 +15,17 @@ type Rolling struct {
 	// end of what a configuration began.
 	ID      string `json:"id"`
 	Applied string `json:"applied,omitempty"`
-	// Max is how many of its agents may be down at once.
+	// Max is how many of its agents may be down at once; new ones do not count.
 	Max   int     `json:"max"`
 	Since Instant `json:"since"`
 	// Total counts the agents that it is for, Done those whose turn is over:
 	// restarted by it or otherwise, stopped, or removed.
 	Total int `json:"total"`
 	Done  int `json:"done"`
+	// Added counts those of Total that are new, and Failed names the first of them
+	// that could not be verified, and why.
+	Added  int    `json:"added,omitempty"`
+	Failed string `json:"failed,omitempty"`
 	// Now are those that are being restarted, Down others of its agents that are
 	// not up. Both are told by [Tree.Rolling] alone; older programs stored Now.
 	Now  []Replaced `json:"now,omitempty"`
@@ -64,6 +68,9 @@ func (t *Tree) Rolling() *Rolling {
 			r.Down = append(r.Down, n.spec.ID)
 		}
 	}
+	for n := range t.parts().added {
+		r.Now = append(r.Now, Replaced{n.spec.ID, n.part().Roll})
+	}
 	slices.SortFunc(r.Now, func(a, b Replaced) int { return cmp.Compare(a.Node, b.Node) })
 	slices.Sort(r.Down)
 	return r
@@ -93,24 +100,68 @@ func (t *Tree) orderRolling(n *node, in *Input) {
 }
 
 // rollOut begins what follows from a configuration: every agent that does not run
-// what its specification says is restarted, and those that waited to be started
-// and are another program now are started at once. What an earlier configuration
-// had begun is superseded.
-func (t *Tree) rollOut(waited []*node, most int, in *Input) {
+// what its specification says is restarted, if most is not 0, and those that waited
+// to be started and are another program now are started at once. Those that it added
+// are followed. What an earlier configuration had begun is superseded.
+func (t *Tree) rollOut(waited, fresh []*node, most int, in *Input) {
 	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" {
 		t.tell(r.Applied, Superseded, "another configuration was applied")
 		r.Applied = ""
 	}
-	wanted := waited
-	for _, a := range t.root.agents(nil) {
-		if a.outdated() {
-			wanted = append(wanted, a)
+	var wanted []*node
+	if most > 0 {
+		wanted = t.outdated(waited)
+	} else {
+		for _, n := range waited {
+			n.st.Cause, n.st.Chain = t.cause, t.chain
+			t.hasten(n)
 		}
 	}
 	t.beginRolling(wanted, most, in)
-	if r := t.rolling(); r != nil && r.Stopped == "" && len(wanted) > 0 {
+	t.followAdded(fresh, in)
+	if r := t.rolling(); r != nil && r.Stopped == "" && (len(wanted) > 0 || r.Added > 0) {
 		r.Applied = in.Token
 	}
+}
+
+// outdated appends every agent that does not run what its specification says.
+func (t *Tree) outdated(dst []*node) []*node {
+	for _, a := range t.root.agents(nil) {
+		if a.outdated() {
+			dst = append(dst, a)
+		}
+	}
+	return dst
+}
+
+// followAdded makes agents that a configuration added part of what it began.
+func (t *Tree) followAdded(fresh []*node, in *Input) {
+	added := slices.DeleteFunc(slices.Clone(fresh), func(n *node) bool {
+		return n.spec.Agent == nil || n.st.Phase == Running || n.part().Turn != ""
+	})
+	if len(added) == 0 {
+		return
+	}
+	s := t.root.st.Supervisor
+	r := t.newRolling(in)
+	for _, n := range added {
+		part := Part{Turn: TurnNew, Roll: n.st.Incarnation}
+		if n.st.Phase != Idle {
+			part.Roll-- // it is under way
+		}
+		t.renew(n, func(w *Renewal) { w.Part = part })
+	}
+	r.Total, r.Added = r.Total+len(added), r.Added+len(added)
+	s.Rolling, t.rolls = r, nil
+	t.touch(t.root)
+}
+
+// newRolling returns a rolling restart that takes on what is under way.
+func (t *Tree) newRolling(in *Input) *Rolling {
+	if was := t.rolling(); was != nil && was.Stopped == "" {
+		return was.clone()
+	}
+	return &Rolling{ID: cmp.Or(in.Token, t.decision), Since: t.now, Reason: in.Reason, Event: t.cause, Chain: t.chain}
 }
 
 // beginRolling lets agents be restarted a few at a time. A rolling restart that is
@@ -125,10 +176,7 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		}
 		return
 	}
-	r := &Rolling{ID: cmp.Or(in.Token, t.decision), Since: t.now}
-	if was := s.Rolling; was != nil && was.Stopped == "" {
-		r.ID, r.Since, r.Applied, r.Total, r.Done = was.ID, was.Since, was.Applied, was.Total, was.Done
-	}
+	r := t.newRolling(in)
 	r.Max, r.Reason, r.Event, r.Chain = most, in.Reason, t.cause, t.chain
 	for _, n := range wanted {
 		switch p := n.part(); {
@@ -136,6 +184,8 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 			r.Total++
 		case p.Turn == TurnOver:
 			r.Done--
+		case p.Turn == TurnNew:
+			r.Added--
 		case p.Roll == n.st.Incarnation:
 			continue // it is still to be replaced
 		}
@@ -147,7 +197,7 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 	t.touch(t.root)
 	t.emit(Effect{
 		Kind: NoteRolling, Node: t.root.spec.ID, Event: r.Event, Chain: r.Chain,
-		Reason: "rolling restart of " + counted(r.Total-r.Done, "agent") + ", at most " + strconv.Itoa(most) + " at once",
+		Reason: "rolling restart of " + counted(len(wanted), "agent") + ", at most " + strconv.Itoa(most) + " at once",
 	})
 }
 
@@ -191,11 +241,21 @@ func (t *Tree) roll() {
 		t.stop(n, ThenRestart, EndStopped, why, false)
 	}
 	if r.Done >= r.Total {
-		t.endRolling()
-		t.emit(Effect{Kind: NoteRolled, Node: t.root.spec.ID, Reason: "rolling restart done: " + counted(r.Total, "agent"), Event: r.Event, Chain: r.Chain})
-		t.root.st.Supervisor.Rolling = nil
-		t.conclude(r, OK, "")
+		t.finishRolling(r)
 	}
+}
+
+func (t *Tree) finishRolling(r *Rolling) {
+	t.endRolling()
+	if restarted := r.Total - r.Added; restarted > 0 {
+		t.emit(Effect{Kind: NoteRolled, Node: t.root.spec.ID, Reason: "rolling restart done: " + counted(restarted, "agent"), Event: r.Event, Chain: r.Chain})
+	}
+	t.root.st.Supervisor.Rolling = nil
+	result := OK
+	if r.Failed != "" {
+		result = NotVerified
+	}
+	t.conclude(r, result, r.Failed)
 }
 
 // followRoll goes on with an agent whose phase has changed. It reports whether it has
@@ -207,11 +267,18 @@ func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
 	}
 	switch verdict, why := t.replacement(n, part); verdict {
 	case notReplaced:
-		return true, why
+		if part.Turn != TurnNew {
+			return true, why
+		}
+		r.Failed = cmp.Or(r.Failed, n.spec.ID+" could not be verified: "+why)
+		t.leaveRolling(n)
 	case dismissed:
 		t.leaveRolling(n)
 	case replaced:
-		if part.Turn != TurnOver {
+		switch part.Turn {
+		case TurnNew:
+			t.leaveRolling(n)
+		case TurnWaits, TurnNow:
 			t.take(n, TurnOver)
 			r.Done++
 			t.touch(t.root)

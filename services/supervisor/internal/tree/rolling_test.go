@@ -521,3 +521,49 @@ func TestChangedWhileItStarts(t *testing.T) {
 	b.replace("a")
 	b.equal("outdated", b.tree.Outdated("a"), false)
 }
+
+// Whoever applies a configuration hears whether the agents that it adds come up. They
+// hold up nothing, and one that fails stops nothing.
+func TestAddedAgentsAreFollowed(t *testing.T) {
+	t.Parallel()
+	file := func(build string, more ...string) []*Spec {
+		specs := five(build)
+		for _, id := range more {
+			specs = append(specs, agent(id, "root", func(s *Spec) { s.Backoff.Delay = time.Minute }))
+		}
+		return specs
+	}
+	for name, c := range map[string]struct {
+		build string
+		most  int
+		fails bool
+	}{
+		"comes up": {"1", 1, false}, "fails": {"1", 1, true}, "fails beside a rolling restart": {"2", 1, true}, "fails, and none is restarted": {"2", 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, file("1")...)
+			b.raw(Input{Kind: Configure, Specs: file(c.build, "f"), Token: "t", Configuration: &Configuration{Source: "f", Digest: "d", MaxUnavailable: c.most}})
+			if _, ok := b.tree.Answered("t"); ok {
+				t.Error("it is answered before the new agent is up")
+			}
+			want := Answer{Token: "t", Result: OK}
+			if c.fails {
+				b.raw(Input{Kind: StartFailed, Node: "f", Incarnation: 1, Reason: "no such program"})
+				want = Answer{Token: "t", Result: NotVerified, Reason: "f could not be verified: no such program"}
+			} else {
+				b.raw(Input{Kind: Started, Node: "f", Incarnation: 1})
+			}
+			if c.build == "2" && c.most > 0 {
+				for _, a := range []string{"a", "b", "c", "d", "e"} {
+					b.equal("stopping", b.stopping(), a)
+					b.replace(a)
+				}
+			}
+			if a, _ := b.tree.Answered("t"); a != want {
+				t.Errorf("answered %+v, want %+v", a, want)
+			}
+			b.equal("rolling", b.tree.Rolling() == nil, true)
+		})
+	}
+}

@@ -6,8 +6,8 @@ type parts struct {
 	// waiting are those whose turn is still to come, in start order, and some whose
 	// turn was meanwhile.
 	waiting []*node
-	// down are those that are not up.
-	down map[*node]struct{}
+	// down are those that are not up, without the new ones, which are added.
+	down, added map[*node]struct{}
 	// changed are those whose phase or turn has changed since the rolling restart
 	// was last taken further, and those that an operation is to start: it may end
 	// without that.
@@ -21,7 +21,7 @@ func (t *Tree) parts() *parts {
 	if t.rolls != nil {
 		return t.rolls
 	}
-	t.rolls = &parts{down: map[*node]struct{}{}, listed: map[*node]struct{}{}}
+	t.rolls = &parts{down: map[*node]struct{}{}, added: map[*node]struct{}{}, listed: map[*node]struct{}{}}
 	for _, n := range t.root.agents(nil) {
 		if n.part().Turn == TurnWaits {
 			t.rolls.waiting = append(t.rolls.waiting, n)
@@ -37,13 +37,15 @@ func (p *parts) note(n *node) {
 	if p == nil {
 		return
 	}
-	if n.part().Turn == "" || n.removed {
-		delete(p.down, n)
+	turn := n.part().Turn
+	delete(p.down, n)
+	delete(p.added, n)
+	switch {
+	case turn == "" || n.removed:
 		return
-	}
-	if n.st.Phase == Running {
-		delete(p.down, n)
-	} else {
+	case turn == TurnNew:
+		p.added[n] = struct{}{}
+	case n.st.Phase != Running:
 		p.down[n] = struct{}{}
 	}
 	p.list(n)
