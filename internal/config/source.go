@@ -11,6 +11,8 @@ type source struct {
 	places    map[string]Position
 	text      string
 	overrides []string
+	// tree is set where the file says what the tree has.
+	tree bool
 }
 
 // Text is the content of the file, empty for built-in defaults.
@@ -19,6 +21,25 @@ func (f *File) Text() string { return f.text }
 // Overrides lists the environment variables that override settings of the file,
 // as NAME=value, sorted.
 func (f *File) Overrides() []string { return f.overrides }
+
+// StatesTree reports whether the file says which children the tree has. A file that
+// has the key "tree" with nothing after it does not: so does one that was cut off.
+func (f *File) StatesTree() bool { return f.tree }
+
+// Empty reports whether the file states nothing at all.
+func (f *File) Empty() bool {
+	for setting := range f.places {
+		switch setting {
+		case "", "supervision_tree", TreeSetting:
+		default:
+			return false
+		}
+	}
+	return !f.tree
+}
+
+// TreeSetting is the setting that lists the children of the root.
+const TreeSetting = "supervision_tree.tree"
 
 // SourceOf names a file so that its readings can be told apart: HOST:PATH. No file
 // has no name.

@@ -25,7 +25,7 @@ func readTree(top *object, f *File) {
 		top.at("root_strategy").fail("the root has no parent to escalate to; use one_for_one, one_for_all or rest_for_one")
 	}
 	if v, ok := top.get("tree"); ok {
-		root.Children = t.children(v, root)
+		root.Children, f.tree = t.children(v, root), !v.isNull()
 	}
 	t.checkRunners()
 }

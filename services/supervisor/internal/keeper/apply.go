@@ -137,6 +137,9 @@ func (k *Keeper) planNow(ctx context.Context, c Configuration, in tree.Input) (p
 	}); err != nil {
 		return p, 0, err
 	}
+	if refused := unstated(c.File, snapshot); refused != nil {
+		return k.problem(refused), revision, nil
+	}
 	p, objections, err := plan.Of(snapshot, in, tree.Instant(time.Now().UnixNano()))
 	if err != nil {
 		return p, 0, err
@@ -146,6 +149,20 @@ func (k *Keeper) planNow(ctx context.Context, c Configuration, in tree.Input) (p
 		p = k.problem(objected(c.File, objections))
 	}
 	return p, revision, nil
+}
+
+// unstated lists what is wrong with a file that does not say what the tree has,
+// while the tree has configured agents.
+func unstated(f *config.File, s tree.Snapshot) []contracts.ConfigProblem {
+	if f.StatesTree() {
+		return nil
+	}
+	why := plan.Unstated(s)
+	if why == "" {
+		return nil
+	}
+	at := f.Place(config.TreeSetting)
+	return []contracts.ConfigProblem{{File: f.Path, Line: int(at.Line), Column: int(at.Column), Setting: config.TreeSetting, Message: why}}
 }
 
 // objected gives what the tree objects to its place in the file.

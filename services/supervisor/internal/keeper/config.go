@@ -54,6 +54,14 @@ func (k *Keeper) open(ctx context.Context) (tree.Input, error) {
 		}
 	}
 	k.offer = offer
+	if offer == tree.Take && !own.File.StatesTree() {
+		if refused := unstated(own.File, k.tree.Snapshot()); refused != nil {
+			// A refused file does not count as read, so the next start says so again.
+			ReportPlan(k.env.Log, k.problem(refused))
+			k.offer = refusedOffer
+			return k.kept(c, nil, in), nil
+		}
+	}
 	switch offer {
 	case tree.Take, tree.Same:
 		k.file.Store(own.File)
@@ -68,12 +76,22 @@ func (k *Keeper) open(ctx context.Context) (tree.Input, error) {
 		}
 		return in, nil
 	}
-	in.Keep, in.Reason = true, "the configuration in force is kept"
+	var read *tree.Configuration
 	if k.opt.Standing == tree.StartsUp {
-		in.Configuration = &tree.Configuration{Source: own.Source, Digest: digest}
+		read = &tree.Configuration{Source: own.Source, Digest: digest}
 	}
+	return k.kept(c, read, in), nil
+}
+
+// refusedOffer is what became of an own file that was refused.
+const refusedOffer tree.Offer = "refused"
+
+// kept returns an opening that keeps the configuration in force; read is that of a
+// file which is remembered as read.
+func (k *Keeper) kept(c *tree.Configured, read *tree.Configuration, in tree.Input) tree.Input {
+	in.Keep, in.Reason, in.Configuration = true, "the configuration in force is kept", read
 	k.file.Store(k.fileInForce(c))
-	return in, nil
+	return in
 }
 
 // postpone keeps the configuration of the log for now: the own one cannot be
