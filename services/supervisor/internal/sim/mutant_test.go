@@ -91,7 +91,7 @@ func switchedMutants() []mutant {
 			`case n.st.Phase != Running && (mutant != "rolls on early" || n.st.Phase == Stopping):`,
 		}}},
 		{name: "rolls what is current", by: []Invariant{Rolls}, edits: []edit{{
-			rolling, "if a.outdated() {",
+			"tree/rollout.go", "if a.outdated() {",
 			`if a.outdated() || mutant == "rolls what is current" && a.ordered() {`,
 		}}},
 		{name: "endless roll", by: []Invariant{Recovers}, edits: []edit{{

@@ -149,7 +149,7 @@ func (t *Tree) install(specs []*Spec) (fresh, waited []*node) {
 			t.respecify(n, s)
 		default:
 			former := n.spec
-			if t.respecify(n, s); n.rebuilt(former) && t.backsOff(n) {
+			if t.respecify(n, s); n.rebuilt(former) && n.waits() {
 				waited = append(waited, n)
 			}
 		}

@@ -5,11 +5,11 @@ func (t *Tree) order(in *Input) {
 	if t.asked(in) {
 		return
 	}
-	if in.Command == Add {
+	switch in.Command {
+	case Add:
 		t.add(in)
 		return
-	}
-	if in.Command == ScaleIt {
+	case ScaleIt:
 		t.scale(in)
 		return
 	}
@@ -18,26 +18,24 @@ func (t *Tree) order(in *Input) {
 		t.refuse(in, NotFound, "")
 		return
 	}
-	if in.Command == MoveIt {
+	switch in.Command {
+	case MoveIt:
 		t.move(n, in)
-		return
-	}
-	if in.Command == SuspendIt || in.Command == ResumeIt {
+	case SuspendIt, ResumeIt:
 		t.suspend(n, in)
-		return
-	}
-	if in.Command == ModeIt {
+	case ModeIt:
 		t.setMode(n, in)
-		return
-	}
-	if in.Command == RebalanceIt {
+	case RebalanceIt:
 		t.rebalance(n, in)
-		return
-	}
-	if in.Command == RollIt {
+	case RollIt:
 		t.orderRolling(n, in)
-		return
+	default:
+		t.orderChild(n, in)
 	}
+}
+
+// orderChild deals with a command that starts, ends or removes a node.
+func (t *Tree) orderChild(n *node, in *Input) {
 	if why := t.forbidden(n, in.Command); why != "" {
 		t.refuse(in, NotEnforced, why)
 		return

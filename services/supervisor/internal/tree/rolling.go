@@ -99,63 +99,6 @@ func (t *Tree) orderRolling(n *node, in *Input) {
 	t.refuse(in, OK, strconv.Itoa(len(wanted)))
 }
 
-// rollOut begins what follows from a configuration: every agent that does not run
-// what its specification says is restarted, if most is not 0, and those that waited
-// to be started and are another program now are started at once. Those that it added
-// are followed. What an earlier configuration had begun is superseded.
-func (t *Tree) rollOut(waited, fresh []*node, most int, in *Input) {
-	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" {
-		t.tell(r.Applied, Superseded, "another configuration was applied")
-		r.Applied = ""
-	}
-	var wanted []*node
-	if most > 0 {
-		wanted = t.outdated(waited)
-	} else {
-		for _, n := range waited {
-			n.st.Cause, n.st.Chain = t.cause, t.chain
-			t.hasten(n)
-		}
-	}
-	t.beginRolling(wanted, most, in)
-	t.followAdded(fresh, in)
-	if r := t.rolling(); r != nil && r.Stopped == "" && (len(wanted) > 0 || r.Added > 0) {
-		r.Applied = in.Token
-	}
-}
-
-// outdated appends every agent that does not run what its specification says.
-func (t *Tree) outdated(dst []*node) []*node {
-	for _, a := range t.root.agents(nil) {
-		if a.outdated() {
-			dst = append(dst, a)
-		}
-	}
-	return dst
-}
-
-// followAdded makes agents that a configuration added part of what it began.
-func (t *Tree) followAdded(fresh []*node, in *Input) {
-	added := slices.DeleteFunc(slices.Clone(fresh), func(n *node) bool {
-		return n.spec.Agent == nil || n.st.Phase == Running || n.part().Turn != ""
-	})
-	if len(added) == 0 {
-		return
-	}
-	s := t.root.st.Supervisor
-	r := t.newRolling(in)
-	for _, n := range added {
-		part := Part{Turn: TurnNew, Roll: n.st.Incarnation}
-		if n.st.Phase != Idle {
-			part.Roll-- // it is under way
-		}
-		t.renew(n, func(w *Renewal) { w.Part = part })
-	}
-	r.Total, r.Added = r.Total+len(added), r.Added+len(added)
-	s.Rolling, t.rolls = r, nil
-	t.touch(t.root)
-}
-
 // newRolling returns a rolling restart that takes on what is under way.
 func (t *Tree) newRolling(in *Input) *Rolling {
 	if was := t.rolling(); was != nil && was.Stopped == "" {
@@ -245,19 +188,6 @@ func (t *Tree) roll() {
 	}
 }
 
-func (t *Tree) finishRolling(r *Rolling) {
-	t.endRolling()
-	if restarted := r.Total - r.Added; restarted > 0 {
-		t.emit(Effect{Kind: NoteRolled, Node: t.root.spec.ID, Reason: "rolling restart done: " + counted(restarted, "agent"), Event: r.Event, Chain: r.Chain})
-	}
-	t.root.st.Supervisor.Rolling = nil
-	result := OK
-	if r.Failed != "" {
-		result = NotVerified
-	}
-	t.conclude(r, result, r.Failed)
-}
-
 // followRoll goes on with an agent whose phase has changed. It reports whether it has
 // failed since its turn, and why.
 func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
@@ -284,22 +214,13 @@ func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
 			t.touch(t.root)
 		}
 	case underWay:
-		if part.Turn == TurnWaits && t.backsOff(n) {
+		if part.Turn == TurnWaits && n.waits() {
 			// It is down already, so nothing is to be waited for.
 			n.st.Cause, n.st.Chain, _ = part.because(r)
 			t.hasten(n)
 		}
 	}
 	return false, ""
-}
-
-// backsOff reports whether an agent that failed waits to be started again.
-func (t *Tree) backsOff(n *node) bool {
-	if n.st.Phase.delayed() {
-		return true
-	}
-	op := n.parent.op()
-	return n.st.Phase == Idle && op != nil && op.Kind == OpGroup && t.willStart(n.parent, n) && n.failedLast()
 }
 
 // hasten starts an agent that backs off, now.
@@ -358,49 +279,5 @@ func (t *Tree) leaveRolling(n *node) {
 	if r := t.rolling(); r != nil && r.Stopped == "" && part.Turn != TurnOver {
 		r.Done++
 		t.touch(t.root)
-	}
-}
-
-// stopRolling leaves the remaining agents as they are. Those that are under way
-// come up, or not, as any agent does.
-func (t *Tree) stopRolling(n *node, why string) {
-	r := t.rolling()
-	r.Stopped = n.spec.ID + " did not come up: " + why
-	if n.part().Turn == TurnOver {
-		r.Stopped = n.spec.ID + " failed after it was restarted: " + why
-	}
-	left := t.endRolling()
-	t.emit(Effect{
-		Kind: NoteRollingStopped, Node: n.spec.ID, Incarnation: n.st.Incarnation, Event: n.st.Cause, Chain: r.Chain,
-		Reason: "rolling restart stopped, " + counted(left, "agent") + " left as they are: " + why,
-	})
-	t.conclude(r, CannotStart, r.Stopped)
-}
-
-// endRolling ends every agent's part, and returns how many had not had their turn.
-func (t *Tree) endRolling() (left int) {
-	for _, n := range t.root.agents(nil) {
-		switch n.part().Turn {
-		case "":
-			continue
-		case TurnWaits:
-			left++
-		}
-		t.renew(n, func(w *Renewal) { w.Part = Part{} })
-	}
-	t.rolls = nil
-	t.touch(t.root)
-	return left
-}
-
-// conclude tells those who ask later what became of a rolling restart.
-func (t *Tree) conclude(r *Rolling, result Result, why string) {
-	t.tell(r.ID, result, why)
-	t.tell(r.Applied, result, why)
-}
-
-func (t *Tree) tell(token string, result Result, why string) {
-	if token != "" {
-		t.keepAnswer(Answer{Token: token, Result: result, Reason: why})
 	}
 }

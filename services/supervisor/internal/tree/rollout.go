@@ -1,0 +1,61 @@
+package tree
+
+import "slices"
+
+// rollOut begins what follows from a configuration: every agent that does not run
+// what its specification says is restarted, if most is not 0, and those that waited
+// to be started and are another program now are started at once. Those that it added
+// are followed. What an earlier configuration had begun is superseded.
+func (t *Tree) rollOut(waited, fresh []*node, most int, in *Input) {
+	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" {
+		t.tell(r.Applied, Superseded, "another configuration was applied")
+		r.Applied = ""
+	}
+	waited = slices.DeleteFunc(waited, func(n *node) bool { return !n.waits() }) // some are left down after all
+	var wanted []*node
+	if most > 0 {
+		wanted = t.outdated(waited)
+	} else {
+		for _, n := range waited {
+			n.st.Cause, n.st.Chain = t.cause, t.chain
+			t.hasten(n)
+		}
+	}
+	t.beginRolling(wanted, most, in)
+	t.followAdded(fresh, in)
+	if r := t.rolling(); r != nil && r.Stopped == "" && (len(wanted) > 0 || r.Added > 0) {
+		r.Applied = in.Token
+	}
+}
+
+// outdated appends every agent that does not run what its specification says.
+func (t *Tree) outdated(dst []*node) []*node {
+	for _, a := range t.root.agents(nil) {
+		if a.outdated() {
+			dst = append(dst, a)
+		}
+	}
+	return dst
+}
+
+// followAdded makes agents that a configuration added part of what it began.
+func (t *Tree) followAdded(fresh []*node, in *Input) {
+	added := slices.DeleteFunc(slices.Clone(fresh), func(n *node) bool {
+		return n.spec.Agent == nil || n.st.Phase == Running || n.part().Turn != ""
+	})
+	if len(added) == 0 {
+		return
+	}
+	s := t.root.st.Supervisor
+	r := t.newRolling(in)
+	for _, n := range added {
+		part := Part{Turn: TurnNew, Roll: n.st.Incarnation}
+		if n.st.Phase != Idle {
+			part.Roll-- // it is under way
+		}
+		t.renew(n, func(w *Renewal) { w.Part = part })
+	}
+	r.Total, r.Added = r.Total+len(added), r.Added+len(added)
+	s.Rolling, t.rolls = r, nil
+	t.touch(t.root)
+}

@@ -1,0 +1,277 @@
+package tree
+
+import (
+	"fmt"
+	"testing"
+	"time"
+)
+
+// The former configuration ends a rolling restart that was stopped: what failed is
+// started at once, and no more is to be restarted.
+func TestFormerConfigurationEndsAStoppedRollingRestart(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient("1")...)
+	b.apply(1, patient("2")...)
+	b.raw(Input{Kind: Stopped, Node: "a", Incarnation: 1})
+	b.raw(Input{Kind: StartFailed, Node: "a", Incarnation: 2, Reason: "no such program"})
+	b.equal("stopped", b.tree.Rolling().Stopped, "a did not come up: no such program")
+	b.apply(1, patient("1")...)
+	b.wantPhase("a", Starting)
+	b.equal("others", b.stopping(), "")
+	b.raw(Input{Kind: Started, Node: "a", Incarnation: 3})
+	if r := b.tree.Rolling(); r != nil {
+		t.Errorf("rolling restart: %+v", r)
+	}
+}
+
+// Agents that failed of one program are started at once as another, all of them:
+// they are down already. If they fail again, that stops the rolling restart.
+func TestWhatWaitsIsStartedAtOnceWhenItChanges(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, patient("1")...)
+	for _, a := range []string{"b", "d"} {
+		b.raw(Input{Kind: Exited, Node: a, Incarnation: 1, Reason: "crash"})
+	}
+	b.apply(1, patient("2")...)
+	b.wantPhase("b", Starting)
+	b.wantPhase("d", Starting)
+	b.equal("while two are down", b.stopping(), "")
+	b.raw(Input{Kind: Started, Node: "b", Incarnation: 2})
+	b.equal("while one is down", b.stopping(), "")
+	b.raw(Input{Kind: Exited, Node: "d", Incarnation: 2, Reason: "crash"})
+	b.equal("stopped", b.tree.Rolling().Stopped, "d did not come up: crash")
+}
+
+// A group that waits to be restarted is when what failed in it is another program.
+func TestAGroupThatWaitsIsStartedWhenItChanges(t *testing.T) {
+	t.Parallel()
+	for _, most := range []int{0, 1} {
+		specs := func(build string) []*Spec {
+			slow := func(s *Spec) { s.Backoff.Delay = time.Minute }
+			return []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), sup("all", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("a", "all", slow), agent("b", "all", built(build), slow)}
+		}
+		b := newBench(t, specs("1")...)
+		b.raw(Input{Kind: Exited, Node: "b", Incarnation: 1, Reason: "crash"})
+		b.apply(most, specs("2")...) // while a is being stopped
+		b.raw(Input{Kind: Stopped, Node: "a", Incarnation: 1})
+		b.wantPhase("a", Starting)
+		b.raw(Input{Kind: Started, Node: "a", Incarnation: 2})
+		b.wantPhase("b", Starting)
+	}
+}
+
+// Whoever waits for a configuration to be carried out hears what became of it.
+func TestConfigurationsSupersedeOneAnother(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, five("1")...)
+	apply := func(token, digest string, specs []*Spec) {
+		b.raw(Input{Kind: Configure, Specs: specs, Token: token, Configuration: &Configuration{Source: "f", Digest: digest, MaxUnavailable: 1}})
+	}
+	apply("first", "2", five("2"))
+	b.replace("a")
+	b.raw(Input{Kind: Order, Command: RollIt, Node: "root", Count: 1, Outdated: true, Token: "by-hand"})
+	apply("second", "1", five("1"))
+	if a, ok := b.tree.Answered("first"); !ok || a.Result != Superseded {
+		t.Errorf("the first configuration: %+v", a)
+	}
+	for _, token := range []string{"second", "by-hand"} {
+		if a, ok := b.tree.Answered(token); ok {
+			t.Errorf("%s is answered too early: %+v", token, a)
+		}
+	}
+	b.replace("b", "a")
+	for _, token := range []string{"second", "first"} {
+		a, ok := b.tree.Answered(token)
+		if want := map[string]Result{"first": Superseded, "second": OK}[token]; !ok || a.Result != want {
+			t.Errorf("%s: %+v", token, a)
+		}
+	}
+}
+
+// What older programs stored of a rolling restart under way is carried on.
+func TestFormerRollingRestart(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, five("1")...)
+	b.apply(2, five("2")...)
+	s := b.tree.Snapshot()
+	for id, r := range s.Nodes {
+		if r.State.Renewal == nil {
+			continue
+		}
+		raw := fmt.Sprintf(`{"spec":{"id":%q},"state":{"phase":"running","renewal":{"build":"1","roll":1}}}`, id)
+		if id == "a" || id == "b" {
+			raw = fmt.Sprintf(`{"spec":{"id":%q},"state":{"phase":"stopping","then":"restart","incarnation":1}}`, id)
+		}
+		old, err := ReadRecord(2, []byte(raw))
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.State.Renewal = old.State.Renewal
+	}
+	s.Nodes["root"].State.Supervisor.Rolling.Now = []Replaced{{"a", 1}, {"b", 1}}
+	tree, err := Load(Options{}, s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.tree = tree
+	b.replace("a")
+	b.equal("stopping", b.stopping(), "b c")
+	b.replace("b", "c")
+	b.replace("d", "e")
+	b.equal("rolling", b.tree.Rolling() == nil, true)
+}
+
+func TestKeptAgentsAreOutdated(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, five("1")...)
+	b.apply(0, five("2")...)
+	b.equal("stopping", b.stopping(), "")
+	b.equal("outdated", b.tree.Outdated("a"), true)
+	b.crash("b")
+	b.equal("a crashed one", b.tree.Outdated("b"), false)
+	again, err := Load(Options{}, b.tree.Snapshot())
+	if err != nil {
+		t.Fatal(err)
+	}
+	b.tree = again
+	b.equal("as a successor knows it", b.tree.Outdated("a"), true)
+	b.apply(1, five("1")...)
+	b.equal("as it was", b.tree.Outdated("a"), false)
+	b.equal("the one with the other build", b.stopping(), "b")
+}
+
+// The former file, applied in the middle, undoes what was done.
+func TestRollBackInTheMiddle(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, five("1")...)
+	b.apply(1, five("2")...)
+	b.replace("a")
+	b.equal("stopping", b.stopping(), "b")
+	b.apply(1, five("1")...)
+	b.replace("b")
+	b.equal("stopping", b.stopping(), "a")
+	b.replace("a")
+	b.equal("rolling", b.tree.Rolling() == nil, true)
+	for id, want := range map[string]uint64{"a": 3, "b": 2, "c": 1} {
+		b.equal(id, b.state(id).Incarnation, want)
+	}
+}
+
+// An agent that is down starts as specified; nobody waits for it.
+func TestWhatIsDownIsNotOutdated(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, five("1")...)
+	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a"})
+	b.apply(1, five("2")...)
+	b.equal("a is outdated", b.tree.Outdated("a"), false)
+	b.equal("stopping", b.stopping(), "b")
+}
+
+// Trees of older versions know no builds: nothing is restarted for want of one.
+func TestUnknownBuildsAreTheSame(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, five("")...)
+	b.apply(1, five("1")...)
+	b.equal("stopping", b.stopping(), "")
+	b.apply(1, five("2")...)
+	b.equal("stopping", b.stopping(), "a")
+}
+
+// An agent that was set apart is tried at once when it is another program.
+func TestIsolatedAgentsAreTriedWhenTheyChange(t *testing.T) {
+	t.Parallel()
+	specs := func(build string) []*Spec {
+		return []*Spec{sup("root", "", Supervisor{Escalation: Isolate, Period: time.Minute}), agent("a", "root", built(build)), agent("b", "root", built("1"))}
+	}
+	b := newBench(t, specs("1")...)
+	b.crash("a")
+	b.wantPhase("a", Isolated)
+	b.apply(1, specs("1")...)
+	b.wantPhase("a", Isolated)
+	b.apply(1, specs("2")...)
+	b.wantPhase("a", Starting)
+	b.equal("stopping", b.stopping(), "")
+}
+
+// A start that was not carried out is made again as specified now.
+func TestStartMadeAgainIsCurrent(t *testing.T) {
+	t.Parallel()
+	for name, in := range map[string]Input{
+		"declined":  {Kind: Declined, Node: "a", Incarnation: 1, Runner: "r"},
+		"overtaken": {Kind: Raised, Node: "a", Incarnation: 7, Reason: "stale_incarnation"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := slow(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", built("1")))
+			b.apply(0, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", built("2")))
+			b.equal("outdated before", b.tree.Outdated("a"), true)
+			in.Runner = b.state("a").Runner
+			b.raw(in)
+			b.equal("outdated", b.tree.Outdated("a"), false)
+		})
+	}
+}
+
+// While a start is under way the specification changes there and back. What runs may
+// be either, as a successor orders the start again.
+func TestChangedWhileItStarts(t *testing.T) {
+	t.Parallel()
+	specs := func(build string) []*Spec {
+		return []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", built(build))}
+	}
+	b := slow(t, specs("1")...)
+	b.apply(0, specs("2")...)
+	b.apply(0, specs("1")...)
+	b.equal("outdated", b.tree.Outdated("a"), true)
+	b.started("a")
+	b.apply(1, specs("1")...)
+	b.equal("stopping", b.stopping(), "a")
+	b.replace("a")
+	b.equal("outdated", b.tree.Outdated("a"), false)
+}
+
+// Whoever applies a configuration hears whether the agents that it adds come up. They
+// hold up nothing, and one that fails stops nothing.
+func TestAddedAgentsAreFollowed(t *testing.T) {
+	t.Parallel()
+	file := func(build string, more ...string) []*Spec {
+		specs := five(build)
+		for _, id := range more {
+			specs = append(specs, agent(id, "root", func(s *Spec) { s.Backoff.Delay = time.Minute }))
+		}
+		return specs
+	}
+	for name, c := range map[string]struct {
+		build string
+		most  int
+		fails bool
+	}{
+		"comes up": {"1", 1, false}, "fails": {"1", 1, true}, "fails beside a rolling restart": {"2", 1, true}, "fails, and none is restarted": {"2", 0, true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, file("1")...)
+			b.raw(Input{Kind: Configure, Specs: file(c.build, "f"), Token: "t", Configuration: &Configuration{Source: "f", Digest: "d", MaxUnavailable: c.most}})
+			if _, ok := b.tree.Answered("t"); ok {
+				t.Error("it is answered before the new agent is up")
+			}
+			want := Answer{Token: "t", Result: OK}
+			if c.fails {
+				b.raw(Input{Kind: StartFailed, Node: "f", Incarnation: 1, Reason: "no such program"})
+				want = Answer{Token: "t", Result: NotVerified, Reason: "f could not be verified: no such program"}
+			} else {
+				b.raw(Input{Kind: Started, Node: "f", Incarnation: 1})
+			}
+			if c.build == "2" && c.most > 0 {
+				for _, a := range []string{"a", "b", "c", "d", "e"} {
+					b.equal("stopping", b.stopping(), a)
+					b.replace(a)
+				}
+			}
+			if a, _ := b.tree.Answered("t"); a != want {
+				t.Errorf("answered %+v, want %+v", a, want)
+			}
+			b.equal("rolling", b.tree.Rolling() == nil, true)
+		})
+	}
+}
