@@ -203,10 +203,23 @@ func (c *comparison) then(id string, was *tree.Record, st *tree.State, p contrac
 		return contracts.RunsAlready
 	case p.Kind == "supervisor":
 		return contracts.AtOnce
+	case was.State.Phase.Down() && c.down(c.parent(id)):
+		return contracts.WithItsSupervisor
 	case was.State.Phase.Down(), slices.ContainsFunc(p.Fields, func(f contracts.FieldDiff) bool { return !current[f.Field] }):
 		return contracts.AtNextStart
 	}
 	return contracts.AtOnce
+}
+
+// parent names a node's supervisor, and down reports whether a node is down.
+func (c *comparison) parent(id string) string {
+	spec, _, _ := c.tree.Lookup(id)
+	return spec.Parent
+}
+
+func (c *comparison) down(id string) bool {
+	_, st, ok := c.tree.Lookup(id)
+	return ok && st.Phase.Down()
 }
 
 func (c *comparison) added(spec *tree.Spec, st tree.State) contracts.PlannedChange {

@@ -148,8 +148,15 @@ func (w *world) decidedFile(in *tree.Input, effects []tree.Effect) {
 			w.agent(id).unsure[n.State.Incarnation] = true
 		}
 	}
+	cause := ""
 	for _, e := range effects {
-		if e.Kind != tree.DoStop || w.forgot || w.all {
+		if e.Kind == tree.NoteConfigure {
+			cause = e.Event
+		}
+	}
+	for _, e := range effects {
+		// A removal may end what an end waited for, which has its own cause.
+		if e.Kind != tree.DoStop || w.forgot || w.all || cause != "" && e.Event != cause {
 			continue
 		}
 		if s := f.spec(e.Node); s != nil && s.Template == "" && !w.agent(e.Node).unsure[e.Incarnation] && w.agent(e.Node).builds[e.Incarnation] == s.Agent.Build {
@@ -198,7 +205,7 @@ func (w *world) rolled(effects []tree.Effect, most int) {
 		case e.Kind == tree.NoteRolled:
 			w.stats.Rolled++
 			w.all = false
-		case e.Kind == tree.DoStop && w.orders[e.Event] && !home[e.Node] && n != nil && n.State.Then == tree.ThenRestart && n.State.Command == nil:
+		case e.Kind == tree.DoStop && w.orders[e.Event] && !home[e.Node] && n != nil && n.State.Renewal != nil && n.State.Renewal.Turn == tree.TurnNow && e.Reason == n.State.Renewal.Reason:
 			w.down[e.Node] = e.Incarnation
 			if a := w.agent(e.Node); !w.all && !w.forgot && !a.unsure[e.Incarnation] && a.builds[e.Incarnation] == n.Spec.Agent.Build {
 				w.broken(Rolls, "%s incarnation %d runs what its specification says and is restarted", e.Node, e.Incarnation)

@@ -88,9 +88,7 @@ func (t *Tree) configure(in *Input) {
 	}
 	t.removeUnwanted(wanted)
 	t.rejudge(ends)
-	if in.Boot && t.root.st.Phase == Idle {
-		t.begin(t.root, t.cause, t.chain, false)
-	}
+	t.startTree(in)
 	for _, n := range fresh {
 		if p := n.parent; p != nil && n.st.Phase == Idle && !n.retired() && p.up() && !t.willStart(p, n) {
 			t.begin(n, t.cause, t.chain, false)
@@ -118,11 +116,19 @@ func (t *Tree) keep(in *Input) {
 		return
 	}
 	t.listenAgain()
-	if in.Boot && t.root.st.Phase == Idle {
-		t.begin(t.root, t.cause, t.chain, false)
-	}
+	t.startTree(in)
 	t.configuredBy(in.Configuration, false)
 	t.refuse(in, OK, "")
+}
+
+// startTree starts a tree that is down, if it is to be. It goes on where it was: what
+// had finished before its process was stopped is not done again.
+func (t *Tree) startTree(in *Input) {
+	if in.Boot && t.root.st.Phase == Idle {
+		t.resuming = true
+		t.begin(t.root, t.cause, t.chain, false)
+		t.resuming = false
+	}
 }
 
 // install gives every node its configured specification and place. It returns
@@ -149,8 +155,10 @@ func (t *Tree) install(specs []*Spec) (fresh, waited []*node) {
 			t.respecify(n, s)
 		default:
 			former := n.spec
-			if t.respecify(n, s); n.rebuilt(former) && n.waits() {
-				waited = append(waited, n)
+			if t.respecify(n, s); n.rebuilt(former) {
+				if w := n.waitsFor(); w != nil && !slices.Contains(waited, w) {
+					waited = append(waited, w)
+				}
 			}
 		}
 		if n.parent == nil || n.spec.Parent == s.Parent {

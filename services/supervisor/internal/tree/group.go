@@ -37,6 +37,10 @@ func (t *Tree) boot(s *node, again bool) {
 	if t.opt.Volatile {
 		t.forgetAdded(s)
 	}
+	s.st.Supervisor.Op = &Operation{
+		Kind: OpBoot, Stage: StageStart, Again: again, Cause: s.st.Cause, Chain: s.st.Chain,
+		Resume: s == t.root && t.resuming || s.parent.resumes(),
+	}
 	for _, c := range s.kids {
 		switch c.st.Phase {
 		case Watched:
@@ -60,7 +64,6 @@ func (t *Tree) boot(s *node, again bool) {
 			c.fresh()
 		}
 	}
-	s.st.Supervisor.Op = &Operation{Kind: OpBoot, Stage: StageStart, Again: again, Cause: s.st.Cause, Chain: s.st.Chain}
 	if !t.independent(s) {
 		t.advance(s)
 		return

@@ -146,8 +146,20 @@ func (h Held) Ended() Input {
 // found adopts a live incarnation that is newer than the tree knew, where the
 // tree wants one on that runner, and ends it otherwise.
 func (t *Tree) found(n *node, in *Input) {
-	if in.Incarnation <= n.newest() || in.Incarnation >= MaxIncarnation {
-		return // it is known by now
+	if in.Incarnation <= n.newest() {
+		// It is known by now. What was to be started under that number and no longer is
+		// may have been started before the log lost that.
+		if t.Stale(in.Node, in.Incarnation, in.Runner) {
+			t.touch(n) // what is ordered is stored
+			t.emit(Effect{
+				Kind: DoStop, Node: in.Node, Incarnation: in.Incarnation, Runner: in.Runner, Timeout: n.spec.ShutdownTimeout,
+				Reason: in.Reason + ", and is not wanted", Event: t.cause, Chain: t.chain,
+			})
+		}
+		return
+	}
+	if in.Incarnation >= MaxIncarnation {
+		return
 	}
 	phase, expected := n.st.Phase, t.adoptable(n, in.Runner)
 	if t.mode(n) != Enforce && phase != Watched {

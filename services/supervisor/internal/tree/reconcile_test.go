@@ -144,6 +144,24 @@ func TestFoundAndNotWanted(t *testing.T) {
 	}
 }
 
+// What a runner has under the number of a start that waited is stopped if that start
+// was given up before the runner's list was taken into account.
+func TestFoundWhenItsStartWasGivenUp(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{}), agent("a", "root", pinned("r1")))
+	list := Inventory{Runner: "r1", Held: []Held{running("a", b.state("a").Incarnation)}}
+	decidedLater, _ := b.tree.Reconcile(list)
+	if b.wantPhase("a", Unplaced); len(decidedLater) != 1 {
+		t.Fatalf("inputs: %+v", decidedLater)
+	}
+	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a", Token: "t"})
+	out := b.raw(decidedLater[0])
+	if len(out) != 1 || out[0].Kind != DoStop || out[0].Runner != "r1" || out[0].Incarnation != 1 {
+		t.Errorf("effects: %+v", out)
+	}
+	b.wantPhase("a", Idle)
+}
+
 // A start that is refused because a newer incarnation is known is made again
 // under a newer number, and charged to nobody.
 func TestRaised(t *testing.T) {

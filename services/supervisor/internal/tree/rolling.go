@@ -223,10 +223,15 @@ func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
 	return false, ""
 }
 
-// hasten starts an agent that backs off, now.
+// hasten starts a node that backs off, cools off or is set apart, now.
 func (t *Tree) hasten(n *node) {
 	n.fresh()
+	t.touch(n)
 	p := n.parent
+	if p == nil {
+		t.begin(n, n.st.Cause, n.st.Chain, false)
+		return
+	}
 	op := p.op()
 	if op != nil && (op.Kind != OpGroup || n.spec.Rank < op.From) {
 		op = nil

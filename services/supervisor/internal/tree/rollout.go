@@ -11,21 +11,47 @@ func (t *Tree) rollOut(waited, fresh []*node, most int, in *Input) {
 		t.tell(r.Applied, Superseded, "another configuration was applied")
 		r.Applied = ""
 	}
-	waited = slices.DeleteFunc(waited, func(n *node) bool { return !n.waits() }) // some are left down after all
 	var wanted []*node
-	if most > 0 {
-		wanted = t.outdated(waited)
-	} else {
-		for _, n := range waited {
+	for _, n := range waited {
+		switch {
+		case n.spec.Supervisor != nil && n.st.Phase.delayed():
+			// Its agents are followed as new ones are.
+			n.st.Cause, n.st.Chain = t.cause, t.chain
+			t.hasten(n)
+			fresh = n.agents(fresh)
+		case !n.waits(): // it is left down after all
+		case most > 0:
+			wanted = append(wanted, n)
+		default:
 			n.st.Cause, n.st.Chain = t.cause, t.chain
 			t.hasten(n)
 		}
+	}
+	if most > 0 {
+		wanted = t.outdated(wanted)
 	}
 	t.beginRolling(wanted, most, in)
 	t.followAdded(fresh, in)
 	if r := t.rolling(); r != nil && r.Stopped == "" && (len(wanted) > 0 || r.Added > 0) {
 		r.Applied = in.Token
 	}
+}
+
+// waitsFor returns what waits because an agent failed: itself, or a supervisor above
+// it that is cooling off or set apart; nil if nothing does.
+func (n *node) waitsFor() *node {
+	if n.waits() {
+		return n
+	}
+	if n.st.Phase != Idle || !n.failedLast() {
+		return nil
+	}
+	for p := n.parent; p != nil; p = p.parent {
+		if p.st.Phase.delayed() {
+			return p
+		}
+	}
+	return nil
 }
 
 // outdated appends every agent that does not run what its specification says.

@@ -275,3 +275,41 @@ func TestAddedAgentsAreFollowed(t *testing.T) {
 		})
 	}
 }
+
+// A supervisor that cools off or is set apart because of an agent need not wait any
+// longer when that agent is another program.
+func TestSupervisorsThatWaitAreStartedWhenTheCulpritChanges(t *testing.T) {
+	t.Parallel()
+	for name, of := range map[string][]Supervisor{
+		"cools off":            {{MaxRestarts: 9}, {Escalation: CoolOff, CoolOff: time.Hour}},
+		"is set apart":         {{Escalation: Isolate, Period: time.Minute}, {}},
+		"the root cools off":   {{Escalation: CoolOff, CoolOff: time.Hour}, {}},
+		"an innocent is moved": {{MaxRestarts: 9}, {Escalation: CoolOff, CoolOff: time.Hour}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := func(bad, good string) []*Spec {
+				return []*Spec{sup("root", "", of[0]), sup("s", "root", of[1]), agent("bad", "s", built(bad)), agent("good", "s", built(good))}
+			}
+			b := newBench(t, file("1", "1")...)
+			b.crash("bad")
+			b.wantPhase("good", Idle)
+			bad, good := "2", "1"
+			if name == "an innocent is moved" {
+				bad, good = "1", "2"
+			}
+			b.raw(Input{Kind: Configure, Specs: file(bad, good), Token: "t", Configuration: &Configuration{Source: "f", Digest: "d", MaxUnavailable: 1}})
+			if bad == "1" {
+				b.wantPhase("bad", Idle)
+				return
+			}
+			b.wantPhase("bad", Starting)
+			b.wantPhase("good", Starting)
+			b.raw(Input{Kind: Started, Node: "good", Incarnation: 2})
+			b.raw(Input{Kind: Started, Node: "bad", Incarnation: 2})
+			if a, _ := b.tree.Answered("t"); a.Result != OK {
+				t.Errorf("answered %+v", a)
+			}
+		})
+	}
+}

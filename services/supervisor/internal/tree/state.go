@@ -299,10 +299,12 @@ type Operation struct {
 	// supervisor itself stops, when that must be over, 0 for never.
 	Due     Instant `json:"due,omitempty"`
 	Outcome Outcome `json:"outcome,omitempty"`
-	// Again tells that what it starts are restarts.
-	Again bool   `json:"again,omitempty"`
-	Cause string `json:"cause,omitempty"`
-	Chain string `json:"chain,omitempty"`
+	// Again tells that what it starts are restarts, Resume that it starts because the
+	// supervisor's process does: what has finished is left down then.
+	Again  bool   `json:"again,omitempty"`
+	Resume bool   `json:"resume,omitempty"`
+	Cause  string `json:"cause,omitempty"`
+	Chain  string `json:"chain,omitempty"`
 }
 
 // Starts reports whether the operation is still to start the child with a rank,

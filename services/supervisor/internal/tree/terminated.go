@@ -6,15 +6,36 @@ func (n *node) terminated() bool {
 	return n.st.Phase == Idle && n.st.End == EndTerminated
 }
 
+// finished reports whether n has done what there was to do, or is not tried again.
+func (n *node) finished() bool {
+	return n.st.Phase == Gone || n.st.Phase == Idle && n.st.End == EndFinished && n.spec.Restart != Permanent
+}
+
 // staysDown reports whether n is left down when its group restarts and when its
 // supervisor starts again: what an operator ended, only an operator's order starts.
-func (t *Tree) staysDown(n *node) bool { return !t.opt.StartTerminated && n.terminated() }
+// What has finished is left down, too, when the tree is only resumed.
+func (t *Tree) staysDown(n *node) bool {
+	if t.opt.StartTerminated {
+		return false
+	}
+	return n.terminated() || n.parent.resumes() && n.finished()
+}
+
+// resumes reports whether a supervisor starts because its process does, which goes on
+// with what it did before. A nil supervisor does not.
+func (p *node) resumes() bool {
+	if p == nil {
+		return false
+	}
+	op := p.op()
+	return op != nil && op.Kind == OpBoot && op.Resume
+}
 
 // KeptDown reports whether only an operator's order starts a node, because an
 // operator terminated it.
 func (t *Tree) KeptDown(id string) bool {
 	n := t.nodes[id]
-	return n != nil && t.staysDown(n)
+	return n != nil && !t.opt.StartTerminated && n.terminated()
 }
 
 // lift ends what operators ordered of n and everything below it: an order to start

@@ -133,3 +133,33 @@ func TestSuspendedStaysSuspended(t *testing.T) {
 	b.equal("suspended", b.state("g").Supervisor.Suspended, false)
 	b.equal("said", b.state("g").Supervisor.SuspendedBy, "")
 }
+
+// A process of the supervisor that starts goes on with the tree: what had finished is
+// not done again. It is when its supervisor starts for another reason.
+func TestWhatHasFinishedOutlastsTheProcess(t *testing.T) {
+	t.Parallel()
+	specs := func(strategy Strategy) []*Spec {
+		return []*Spec{
+			sup("root", "", Supervisor{MaxRestarts: 9}), sup("s", "root", Supervisor{Strategy: strategy, MaxRestarts: 9}),
+			agent("once", "s", func(s *Spec) { s.Restart = Temporary }), agent("job", "s", func(s *Spec) { s.Restart = Transient }), agent("works", "s"),
+		}
+	}
+	for _, strategy := range []Strategy{OneForOne, OneForAll} {
+		t.Run(string(strategy), func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, specs(strategy)...)
+			for _, id := range []string{"once", "job"} {
+				b.do(Input{Kind: Exited, Node: id, Incarnation: 1, Normal: true, Reason: "completed"})
+			}
+			b.do(command(TerminateIt, "root"))
+			b.do(Input{Kind: Configure, Specs: specs(strategy), Boot: true})
+			b.wantPhase("once", Gone)
+			b.wantPhase("job", Idle)
+			b.wantPhase("works", Running)
+			b.do(command(RestartIt, "s"))
+			for _, id := range []string{"once", "job", "works"} {
+				b.wantPhase(id, Running)
+			}
+		})
+	}
+}

@@ -39,6 +39,8 @@ type Tree struct {
 	out          []Effect
 	decision     string
 	cause, chain string
+	// resuming is set while the step starts the root because its process does.
+	resuming bool
 }
 
 // node is a place in the tree.
