@@ -61,7 +61,7 @@ const (
 	StateHeld State = "held"
 	// StateTerminated: an operator ended it.
 	StateTerminated State = "terminated"
-	// StateFinished: it ended and is not to be restarted.
+	// StateFinished: it ended, which is not a failure, and is not to be restarted.
 	StateFinished State = "finished"
 	// StateWithSupervisor: it is down, as its supervisor is.
 	StateWithSupervisor State = "with_supervisor"

@@ -39,7 +39,7 @@ func (c *checker) vanishingSupervisor() {
 		}
 		if s.Restart == config.Temporary {
 			c.warn(setting, "make it permanent, or set escalation to terminate if that is meant, or to restart for another try after a cool-off",
-				"when %q %s it ends, and being temporary it is not restarted by %q but forgotten: %s gone until %q starts again", s.Name, when, s.parent.Name, all, s.parent.Name)
+				"when %q %s it ends, and being temporary it is not restarted by %q: %s down until somebody starts %s", s.Name, when, s.parent.Name, all, them)
 			continue
 		}
 		c.warn(setting, "make it permanent, or set escalation to terminate if that is meant, or to restart for another try after a cool-off",

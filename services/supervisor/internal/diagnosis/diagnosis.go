@@ -144,9 +144,7 @@ func (e *explainer) down() {
 	case contracts.StateTerminated:
 		e.say("an operator ended it")
 	case contracts.StateFinished:
-		if e.say("it ended by itself and is not to be restarted"); st.Phase == tree.Gone {
-			e.say("it is temporary and ended: %s", st.Why)
-		}
+		e.finished()
 	case contracts.StateGaveUp:
 		e.d.Because = e.culprit(e.spec.ID, st.Cause)
 		e.say("it gave up%s", e.lastFailure(e.spec.ID))
@@ -164,8 +162,35 @@ func (e *explainer) down() {
 	case contracts.StateStopped:
 		e.say("it was stopped; it starts with the next restart of its group, or by order")
 	case contracts.StateFailed:
-		e.say("%s", st.Why)
+		if e.say("%s", st.Why); st.Phase == tree.Gone {
+			e.lastTry()
+		}
 	}
+}
+
+// finished explains a node that ended as it may, and is not restarted.
+func (e *explainer) finished() {
+	switch st := &e.st; {
+	case st.Supervisor != nil && (st.End == tree.EndCompleted || st.End == tree.EndFinished):
+		e.d.Because = e.culprit(e.spec.ID, st.Cause)
+		e.say("it shut down by its auto_shutdown, and is not to be restarted: %s", st.Why)
+	case st.Phase == tree.Gone:
+		e.say("it is temporary and ended: %s", st.Why)
+	default:
+		e.say("it ended by itself and is not to be restarted")
+	}
+}
+
+// lastTry explains a temporary node that failed, which nothing tries again.
+func (e *explainer) lastTry() {
+	how := "it failed"
+	switch {
+	case e.st.End == tree.EndLost:
+		how = "it was lost with its host"
+	case e.st.Supervisor != nil:
+		how, e.d.Because = "it gave up", e.culprit(e.spec.ID, e.st.Cause)
+	}
+	e.say("%s and, being temporary, is not restarted: %s; smith child restart %s starts it", how, e.st.Why, e.spec.ID)
 }
 
 // isolated explains a node that its supervisor set apart. An agent that completed

@@ -175,15 +175,55 @@ func TestLimits(t *testing.T) {
 	f.want("good", contracts.StateRunning, "", "", "")
 }
 
+// TestEnds: what is temporary or transient and is left down has finished, unless it
+// failed.
 func TestEnds(t *testing.T) {
 	once := func(r tree.Restart) func(*tree.Spec) { return func(s *tree.Spec) { s.Restart = r } }
-	f := newFleet(t, sup("root", "", nil), agent("temp", "root", once(tree.Temporary)), agent("trans", "root", once(tree.Transient)))
-	f.do(f.exit("temp"))
-	f.want("temp", contracts.StateFinished, "exited with code 3", "", "")
-	in := f.exit("trans")
-	in.Normal = true
-	f.do(in)
+	f := newFleet(t, sup("root", "", nil), agent("temp", "root", once(tree.Temporary)), agent("trans", "root", once(tree.Transient)),
+		agent("crashed", "root", once(tree.Temporary)), agent("lost", "root", once(tree.Temporary)))
+	for _, id := range []string{"temp", "trans"} {
+		in := f.exit(id)
+		in.Normal, in.Reason = true, "completed"
+		f.do(in)
+	}
+	f.want("temp", contracts.StateFinished, "it is temporary and ended: completed", "", "")
+	f.brief("temp", contracts.NodeStopped, "completed", false)
 	f.want("trans", contracts.StateFinished, "not to be restarted", "", "")
+	f.do(f.exit("crashed"))
+	f.want("crashed", contracts.StateFailed, "it failed and, being temporary, is not restarted: exited with code 3; smith child restart crashed starts it", "", "")
+	f.brief("crashed", contracts.NodeFailed, "exited with code 3", false)
+	f.do(tree.Input{Kind: tree.Lost, Node: "lost", Incarnation: 1, Reason: "host_lost: runner r is silent"})
+	f.want("lost", contracts.StateFailed, "it was lost with its host and, being temporary, is not restarted: host_lost: runner r is silent; smith child", "", "")
+	f.brief("lost", contracts.NodeFailed, "host_lost: runner r is silent", false)
+}
+
+// TestEndsOfSupervisors: so it is with supervisors; one that shut down by its
+// auto_shutdown says because of which child, and how that ended if it failed.
+func TestEndsOfSupervisors(t *testing.T) {
+	auto := func(s *tree.Supervisor) { s.AutoShutdown = tree.AnySignificant }
+	significant := func(s *tree.Spec) { s.Restart, s.Significant = tree.Temporary, true }
+	supervisor := func(id string, restart tree.Restart, change func(*tree.Supervisor)) *tree.Spec {
+		s := sup(id, "root", change)
+		s.Restart = restart
+		return s
+	}
+	f := newFleet(t, sup("root", "", nil),
+		supervisor("limit", tree.Temporary, func(s *tree.Supervisor) { s.MaxRestarts = 0 }), agent("bad", "limit", nil),
+		supervisor("crashes", tree.Transient, auto), agent("sig", "crashes", significant), agent("other", "crashes", nil),
+		supervisor("completes", tree.Temporary, auto), agent("done", "completes", significant))
+	f.do(f.exit("bad"))
+	f.want("limit", contracts.StateFailed, "it gave up and, being temporary, is not restarted: restart limit exceeded by child bad: exited with code 3; smith child restart limit starts it", "", "bad")
+	f.brief("limit", contracts.NodeFailed, "restart limit exceeded by child bad: exited with code 3", false)
+	f.do(f.exit("sig"))
+	f.do(tree.Input{Kind: tree.Stopped, Node: "other", Incarnation: 1})
+	f.want("crashes", contracts.StateFinished, "it shut down by its auto_shutdown, and is not to be restarted: significant child sig ended: exited with code 3", "", "sig")
+	f.brief("crashes", contracts.NodeStopped, "significant child sig ended: exited with code 3", false)
+	f.want("other", contracts.StateWithSupervisor, "it is down with supervisor crashes: it shut down by its auto_shutdown", "crashes", "sig")
+	in := f.exit("done")
+	in.Normal, in.Reason = true, "completed"
+	f.do(in)
+	f.want("completes", contracts.StateFinished, "it shut down by its auto_shutdown, and is not to be restarted: significant child done ended", "", "")
+	f.brief("completes", contracts.NodeStopped, "significant child done ended", false)
 }
 
 func TestModes(t *testing.T) {

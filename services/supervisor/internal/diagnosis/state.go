@@ -46,8 +46,11 @@ func stateOf(spec *tree.Spec, st *tree.State, a above) contracts.State {
 	case tree.Ended:
 		return contracts.StateHeld
 	case tree.Gone:
-		if st.End == tree.EndTerminated {
+		switch {
+		case st.End == tree.EndTerminated:
 			return contracts.StateTerminated
+		case st.End.Failed():
+			return contracts.StateFailed
 		}
 		return contracts.StateFinished
 	}
@@ -106,14 +109,12 @@ func (n *subject) status() contracts.NodeStatus {
 	if s, ok := statuses[n.state]; ok {
 		return s
 	}
-	blame := n.st.End.Blame()
-	failed := blame == tree.BlameAgent || blame == tree.BlameHost
 	switch {
 	case n.state == contracts.StateWatched && n.st.End == "":
 		return contracts.NodeWatched
 	case n.state == contracts.StateHeld && n.st.Phase == tree.Waiting:
 		return contracts.NodeRestarting
-	case failed:
+	case n.st.End.Failed():
 		return contracts.NodeFailed
 	case n.state == contracts.StateHeld && n.spec.Restart != tree.Transient && n.spec.Restart != tree.Temporary:
 		return contracts.NodeRestarting

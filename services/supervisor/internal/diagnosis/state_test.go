@@ -80,7 +80,7 @@ var of = map[tree.Phase][2]string{
 	tree.Throttled: {"budget", "starting"}, tree.Unplaced: {"unplaced", "starting"}, tree.Starting: {"starting", "starting"},
 	tree.Verifying: {"verifying", "starting"}, tree.Stabilising: {"verifying", "starting"}, tree.Unverified: {"verifying", "starting"}, tree.Running: {"running", "running"},
 	tree.Stopping: {"stopping", "stopping"}, tree.Isolated: {"isolated", "failed"}, tree.Claiming: {"listening", "starting"},
-	tree.Foreign: {"foreign", "foreign"}, tree.Gone: {"finished", "stopped"},
+	tree.Foreign: {"foreign", "foreign"},
 }
 
 // want is what a child in a phase, with an end, is by what its supervisor does.
@@ -105,6 +105,10 @@ func want(phase tree.Phase, end tree.End, over string, due bool) [2]string {
 		return state("held")
 	case phase == tree.Ended:
 		return [2]string{"held", "restarting"} // it is permanent
+	case phase == tree.Gone && failed[1] == "failed":
+		return state("failed")
+	case phase == tree.Gone:
+		return state("finished")
 	case phase != tree.Idle && phase != tree.Waiting:
 		return of[phase]
 	case slices.Contains([]string{"group, stops", "group, waits", "group, ahead"}, over):

@@ -20,7 +20,7 @@ func (t *Tree) Census() Census {
 			c.Isolated++
 		case n.st.Phase == Waiting, n.st.Phase == Idle && n.parent.regroups(n):
 			c.Waiting++
-		case n.st.Phase == Idle && n.st.End == EndGaveUp:
+		case n.gaveUp():
 			c.GaveUp++
 		}
 		if n.spec.Agent != nil && n.missing() {
@@ -28,6 +28,15 @@ func (t *Tree) Census() Census {
 		}
 	}
 	return c
+}
+
+// gaveUp reports whether n is a supervisor that failed and that nothing starts again:
+// it stays down, or its parent leaves it down.
+func (n *node) gaveUp() bool {
+	if n.spec.Supervisor == nil || n.st.End.Blame() != BlameAgent {
+		return false
+	}
+	return n.st.Phase == Gone || n.st.Phase == Idle && (n.st.End == EndGaveUp || n.spec.Restart.leaves(n.st.End))
 }
 
 // regroups reports whether a child that is down waits for the restart of its
@@ -48,9 +57,11 @@ func (n *node) missing() bool {
 	case Waiting, Isolated, Throttled, Unplaced:
 		return true
 	case Ended:
-		return !n.spec.Restart.leaves(n.st.End)
+		return !n.spec.Restart.leaves(n.st.End) || n.st.End.Failed()
+	case Gone:
+		return n.st.End.Failed()
 	case Idle:
 		return n.st.End != EndFinished && n.st.End != EndTerminated
 	}
-	return false // it is up, or comes, or was temporary and is gone
+	return false // it is up, or comes
 }

@@ -53,17 +53,17 @@ func TestCensusOfCompleted(t *testing.T) {
 		}
 	}
 	for _, normal := range []bool{true, false} {
-		down := 2
+		again, down := 2, 3 // what was temporary and failed is not started again
 		if normal {
-			down = 1
+			again, down = 1, 1
 		}
 		for name, c := range map[string]struct {
 			root    Supervisor
 			suspend bool
 			want    Census
 		}{
-			"waiting":   {Supervisor{MaxRestarts: 5}, false, Census{Waiting: down, Down: down}},
-			"isolated":  {Supervisor{Escalation: Isolate, CoolOff: time.Minute}, false, Census{Isolated: down, Down: down}},
+			"waiting":   {Supervisor{MaxRestarts: 5}, false, Census{Waiting: again, Down: down}},
+			"isolated":  {Supervisor{Escalation: Isolate, CoolOff: time.Minute}, false, Census{Isolated: again, Down: down}},
 			"suspended": {Supervisor{MaxRestarts: 5}, true, Census{Down: down}},
 		} {
 			b := newBench(t, append([]*Spec{sup("root", "", c.root)}, children()...)...)
@@ -76,6 +76,26 @@ func TestCensusOfCompleted(t *testing.T) {
 			if got := b.tree.Census(); got != c.want {
 				t.Errorf("%s, all of them after normal ends: %t: %+v, want %+v", name, normal, got, c.want)
 			}
+		}
+	}
+}
+
+// TestCensusOfGiveUps: a supervisor whose parent leaves it down after it exceeded its
+// limit gave up like one whose escalation is terminate. One that shut down by its
+// auto_shutdown did not, nor one that its parent starts again.
+func TestCensusOfGiveUps(t *testing.T) {
+	t.Parallel()
+	for restart, want := range map[Restart]int{Permanent: 0, Transient: 1, Temporary: 1} {
+		typed := func(s *Spec) { s.Restart = restart }
+		s, auto := sup("s", "root", Supervisor{}), sup("auto", "root", Supervisor{AutoShutdown: AnySignificant})
+		typed(s)
+		typed(auto)
+		b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), s, agent("a", "s"), auto,
+			agent("sig", "auto", func(s *Spec) { s.Restart, s.Significant = Temporary, true }))
+		b.crash("a")
+		b.crash("sig")
+		if got := b.tree.Census(); got.GaveUp != want {
+			t.Errorf("%s: %+v, want %d that gave up", restart, got, want)
 		}
 	}
 }

@@ -236,9 +236,13 @@ func (t *Tree) autoShutdown(p, n *node) {
 	default:
 		return
 	}
+	why := "significant child " + n.spec.ID + " ended"
+	if n.st.End.Failed() {
+		why += ": " + n.st.Why
+	}
 	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
-	if !t.contained(p, ActionEscalate, "significant child "+n.spec.ID+" ended") {
-		t.shutdown(p, Shutdown, EndCompleted, "significant child "+n.spec.ID+" ended")
+	if !t.contained(p, ActionEscalate, why) {
+		t.shutdown(p, Shutdown, EndCompleted, why)
 	}
 }
 

@@ -58,6 +58,10 @@ func (e End) Blame() Blame {
 	return BlameNobody
 }
 
+// Failed reports whether an end is a failure: the node's own, that of one below it, or
+// its host's.
+func (e End) Failed() bool { return e.Blame() == BlameAgent || e.Blame() == BlameHost }
+
 // charged reports whether an end counts against limits and delays the restart: not
 // the end of a host, nor one that somebody asked the runner for.
 func (e End) charged() bool { return e != EndLost && e != EndStopped }

@@ -53,6 +53,9 @@ func (t *Tree) afterStop(n *node, then Then) {
 	}
 }
 
+// gaveUp says that a supervisor gave up, and why.
+func gaveUp(why string) string { return "gave up: " + why }
+
 // end deals with a supervisor whose children are all down.
 func (t *Tree) end(s *node) {
 	outcome := s.op().Outcome
@@ -79,7 +82,7 @@ func (t *Tree) end(s *node) {
 	case BootFailed:
 		t.startFailed(s)
 	case Terminated:
-		s.st.Why = whyGaveUp
+		s.st.Why = gaveUp(why)
 		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
 		if p.awaitsStart(s) {
 			t.advance(p)
@@ -88,7 +91,7 @@ func (t *Tree) end(s *node) {
 		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
 		switch {
 		case p == nil:
-			s.st.End, s.st.Why = EndGaveUp, whyGaveUp
+			s.st.End, s.st.Why = EndGaveUp, gaveUp(why)
 		case p.awaitsStart(s):
 			s.st.End = EndStartFailed
 			t.startFailed(s)

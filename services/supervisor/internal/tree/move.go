@@ -100,8 +100,6 @@ func (t *Tree) movable(n, to *node, name string) (why string, r Result) {
 		return "the root cannot be moved", Invalid
 	case to == nil || to.spec.Supervisor == nil:
 		return "there is no supervisor " + name, NoSupervisor
-	case n.st.Phase == Gone:
-		return "", NotFound
 	}
 	for p := to; p != nil; p = p.parent {
 		if p == n {

@@ -46,7 +46,7 @@ func (t *Tree) orderChild(n *node, in *Input) {
 		return
 	}
 	if p != nil && !p.up() && in.Command != RemoveIt {
-		t.refuse(in, NoSupervisor, "its supervisor "+p.spec.ID+" is "+string(p.st.Phase))
+		t.refuse(in, NoSupervisor, p.whyDown())
 		return
 	}
 	if t.contend(n, in) {
@@ -138,8 +138,8 @@ func (t *Tree) enqueue(n *node) {
 // obey carries out a node's command; its supervisor is free.
 func (t *Tree) obey(n *node) {
 	kind, phase := n.st.Command.Kind, n.st.Phase
-	if phase == Gone && kind != RemoveIt {
-		t.answer(n, NotFound)
+	if phase == Gone && t.opt.StartTerminated && kind != RemoveIt {
+		t.answer(n, NotFound) // OTP deletes a temporary child that ended
 		return
 	}
 	switch kind {
@@ -151,7 +151,7 @@ func (t *Tree) obey(n *node) {
 		switch {
 		case phase == Waiting:
 			t.answer(n, Restarting)
-		case !phase.idle() && phase != Isolated:
+		case !phase.startable():
 			t.answer(n, IsRunning)
 		default:
 			t.answer(n, OK)
@@ -161,7 +161,7 @@ func (t *Tree) obey(n *node) {
 		switch {
 		case phase == Waiting:
 			t.answer(n, Restarting)
-		case !phase.idle() && phase != Isolated:
+		case !phase.startable():
 			t.answer(n, IsRunning)
 		default:
 			t.launch(n)
@@ -187,10 +187,17 @@ func (t *Tree) delete(n *node) {
 	t.remove(n)
 }
 
+// startable reports whether a node is down so that an operator's order starts it. One
+// that waits for its delay is restarted anyway.
+func (p Phase) startable() bool { return p.idle() || p == Isolated || p == Gone }
+
 // launch starts a child that is down, or lets the group that it belongs to
 // come up now.
 func (t *Tree) launch(n *node) {
 	n.obeys()
+	if n.st.Phase == Gone {
+		t.setDown(n, Idle, "", "") // it is a child again, and part of its group
+	}
 	t.lift(n)
 	n.fresh()
 	if p := n.parent; p != nil {
@@ -209,10 +216,8 @@ func (t *Tree) terminate(n *node, then Then) {
 	case n.st.Phase == Claiming && n.st.Claim.ours():
 		t.stop(n, then, EndTerminated, whyTerminated, false)
 	case !n.st.Phase.live():
-		if n.st.Phase != Gone {
-			// An end that waits to be dealt with is overtaken by the order.
-			t.setDown(n, Idle, EndTerminated, whyTerminated)
-		}
+		// An end that waits to be dealt with is overtaken by the order.
+		t.setDown(n, Idle, EndTerminated, whyTerminated)
 		if then == ThenRestart {
 			t.launch(n)
 			return

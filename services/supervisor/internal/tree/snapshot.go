@@ -23,7 +23,8 @@ type Options struct {
 	// StartTerminated makes the restart of a group, and a supervisor that starts
 	// again, start children that an operator has terminated. Otherwise only an
 	// operator's order does, about the child or a supervisor above it. Suspensions
-	// end with the next start in the same way.
+	// end with the next start in the same way. It also refuses orders about a
+	// configured temporary child that ended, which OTP has deleted.
 	StartTerminated bool
 }
 

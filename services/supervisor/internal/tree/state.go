@@ -17,8 +17,8 @@ const (
 	// Ended: down; what follows from that is decided when its supervisor has
 	// finished what it is doing, or is resumed.
 	Ended Phase = "ended"
-	// Gone: a configured temporary child that ended. It is no child any more
-	// until its supervisor starts anew.
+	// Gone: a configured temporary child that ended. It is not a child until its
+	// supervisor starts again or, except in OTP, an operator orders its start.
 	Gone Phase = "gone"
 	// Throttled: its restart was decided and waits for budget, see [Budget].
 	Throttled Phase = "throttled"
@@ -91,12 +91,13 @@ const (
 	whyFinished   = "finished"
 	whyTerminated = "terminated"
 	whyFailed     = "failed"
-	whyGaveUp     = "gave_up"
 	// What stopped it, where nobody ordered that. The first form of stored states
 	// says whyOrdered of both.
 	whyGroup      = "with its group"
 	whySupervisor = "with its supervisor"
 	whyOrdered    = "ordered"
+	// whyGaveUp is what the first form says of every supervisor that gave up.
+	whyGaveUp = "gave_up"
 	// whyBegun is what was under way, where nothing had ended.
 	whyBegun = "its start was decided"
 )
