@@ -253,12 +253,12 @@ func TestSuspensionLasts(t *testing.T) {
 	})
 }
 
-// TestDrainedTreeStaysDown when another supervisor takes over: only one that is
-// started anew, or an operator, brings it back.
+// TestDrainedTreeStaysDown when another supervisor takes over, and when one starts:
+// only an operator brings it back.
 func TestDrainedTreeStaysDown(t *testing.T) {
 	inWorld(t, threeGroups, func(t *testing.T, w *world) {
 		stop := w.up()
-		w.supervise("s2") // stands by
+		stop2 := w.supervise("s2") // stands by
 		w.order("drain", contracts.NodeRequest{Reason: "maintenance"})
 		w.want("drained", string(w.tree().Root.Status), "stopped")
 		w.runner.takeLog()
@@ -266,6 +266,15 @@ func TestDrainedTreeStaysDown(t *testing.T) {
 		<-time.After(10 * time.Second)
 		w.want("who decides", w.tree().Supervisor, "s2")
 		w.want("still down", string(w.tree().Root.Status), "stopped")
+		w.want("done", w.runner.takeLog(), "")
+		stop2()
+		stop = w.supervise("s3", func(c *Config) { c.DrainOnStop = true })
+		<-time.After(10 * time.Second)
+		w.want("still down with another process", string(w.tree().Root.Status), "stopped")
+		stop()
+		w.supervise("s4")
+		<-time.After(10 * time.Second)
+		w.want("still down after an orderly stop", string(w.tree().Root.Status), "stopped")
 		w.want("done", w.runner.takeLog(), "")
 		w.order("restart", contracts.NodeRequest{Node: "root"})
 		w.want("up", statusOnly(w.settled()), statusOnly(threeGroupsUp))

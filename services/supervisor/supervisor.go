@@ -247,7 +247,7 @@ func leave(env shell.Env, k *keeper.Keeper, cfg Config, end context.CancelFunc) 
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), cfg.File.Shutdown.DrainTimeout)
 	defer cancel()
-	if reply, err := k.Drain(ctx, contracts.NodeRequest{Reason: "the supervisor ends"}); err != nil || reply.UnderWay {
+	if reply, err := k.Stop(ctx); err != nil || reply.UnderWay {
 		env.Log.Warn("tree not stopped in time", "tree", cfg.File.Tree.Name, "within", cfg.File.Shutdown.DrainTimeout, "error", err)
 	}
 }

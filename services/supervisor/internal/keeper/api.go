@@ -110,14 +110,23 @@ func patience(ctx context.Context, o contracts.OrderOptions) (context.Context, c
 }
 
 // Drain stops the whole tree, and waits for that until ctx ends; the tree stays
-// down until its root is restarted or a supervisor starts. The request's node does
-// not matter.
+// down until its root is restarted. The request's node does not matter.
 func (k *Keeper) Drain(ctx context.Context, req contracts.NodeRequest) (contracts.OrderReply, error) {
 	var root string
 	if err := k.ask(ctx, func() { root = k.tree.Root() }); err != nil {
 		return contracts.OrderReply{}, err
 	}
 	return k.order(ctx, tree.Input{Command: tree.TerminateIt, Node: root, Token: req.Token, Reason: because("drain", req.Reason), By: operator(req.By)})
+}
+
+// Stop stops the whole tree because this process ends, and waits for that until ctx
+// ends. It starts again with the next, unless an operator had stopped it.
+func (k *Keeper) Stop(ctx context.Context) (contracts.OrderReply, error) {
+	var root string
+	if err := k.ask(ctx, func() { root = k.tree.Root() }); err != nil {
+		return contracts.OrderReply{}, err
+	}
+	return k.order(ctx, tree.Input{Command: tree.CloseIt, Node: root, Reason: "the supervisor ends"})
 }
 
 // ask runs f in the keeper's loop.

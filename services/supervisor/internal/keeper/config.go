@@ -45,6 +45,9 @@ func (k *Keeper) open(ctx context.Context) (tree.Input, error) {
 		return tree.Input{}, err
 	}
 	boot := k.opt.Boot || k.tree.Root() == "" // nobody has stopped what never was
+	if root := k.tree.Root(); k.tree.KeptDown(root) {
+		k.env.Log.Warn("an operator has stopped the whole tree, and it stays down; smith child restart "+root+" starts it, and smith why "+root+" tells who it was", "tree", k.opt.Tree)
+	}
 	in := tree.Input{Kind: tree.Configure, Token: newID(), Boot: boot, Reason: "configuration read"}
 	c, digest := k.tree.Configured(), k.digest(own)
 	offer := tree.Take

@@ -194,7 +194,7 @@ func (n *place) agentIs() service {
 func dismissed(st *tree.State) bool {
 	if cmd := st.Command; cmd != nil {
 		switch cmd.Kind {
-		case tree.TerminateIt, tree.RemoveIt:
+		case tree.TerminateIt, tree.RemoveIt, tree.CloseIt:
 			return true
 		case tree.RestartIt, tree.StartChild:
 			return false

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -250,4 +251,28 @@ func TestBudgetHolds(t *testing.T) {
 			}
 		}
 	})
+}
+
+// An operator's restart of a member of a group that waits for budget starts it at once,
+// once, and the group goes on from there.
+func TestRestartOfAGroupMemberThatWaitsForBudget(t *testing.T) {
+	t.Parallel()
+	root := budgeted(Budget{Fleet: Allowance{1, time.Minute}})
+	b := newBench(t, root, agent("x", "root"), sup("g", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("a", "g"), agent("b", "g"))
+	b.crash("x")
+	b.crash("a")
+	b.wantPhase("a", Throttled)
+	b.took()
+	b.do(Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t"})
+	b.wantPhase("a", Running)
+	if a, _ := b.tree.Answered("t"); a.Result != OK {
+		t.Errorf("answered %+v", a)
+	}
+	b.wantPhase("b", Throttled)
+	b.after(time.Minute)
+	b.wantPhase("b", Running)
+	b.equal("a", b.state("a").Incarnation, uint64(3))
+	if got := b.took(); strings.Count(got, "start a") != 1 || strings.Contains(got, "stop a") {
+		t.Errorf("done: %s", got)
+	}
 }

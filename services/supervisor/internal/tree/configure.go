@@ -121,10 +121,11 @@ func (t *Tree) keep(in *Input) {
 	t.refuse(in, OK, "")
 }
 
-// startTree starts a tree that is down, if it is to be. It goes on where it was: what
-// had finished before its process was stopped is not done again.
+// startTree starts a tree that is down, if it is to be and no operator has stopped it.
+// It goes on where it was: what had finished before its process was stopped is not
+// done again.
 func (t *Tree) startTree(in *Input) {
-	if in.Boot && t.root.st.Phase == Idle {
+	if in.Boot && t.root.st.Phase == Idle && !t.staysDown(t.root) {
 		t.resuming = true
 		t.begin(t.root, t.cause, t.chain, false)
 		t.resuming = false

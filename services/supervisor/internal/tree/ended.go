@@ -39,6 +39,9 @@ func (t *Tree) afterStop(n *node, then Then) {
 	case then == ThenRemove:
 		t.answer(n, OK)
 		t.remove(n)
+	case then == ThenClose:
+		n.st.End, n.st.Why = then.end()
+		t.answer(n, OK)
 	case then == ThenTerminate:
 		n.st.End, n.st.Why = EndTerminated, whyTerminated
 		t.answer(n, OK)

@@ -55,6 +55,9 @@ const (
 	StartChild  CommandKind = "start"
 	DeleteChild CommandKind = "delete"
 	TerminateIt CommandKind = "terminate"
+	// CloseIt stops everything because the supervisor's process ends. It starts again
+	// with that, unless an operator had stopped it.
+	CloseIt CommandKind = "close"
 	// RestartIt stops and starts; it costs nothing of the limit.
 	RestartIt CommandKind = "restart"
 	// SuspendIt makes a supervisor restart nothing below it until ResumeIt;

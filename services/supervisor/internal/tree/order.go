@@ -60,7 +60,8 @@ func (t *Tree) orderChild(n *node, in *Input) {
 func (t *Tree) command(n *node, kind CommandKind, token string) {
 	n.st.Command = &Command{Kind: kind, Token: token, Cause: t.cause, Chain: t.chain}
 	t.touch(n)
-	if n.parent != nil && t.busy(n.parent) && !kind.ends() {
+	inLine := kind == RestartIt && n.st.Phase.pending() // which costs the group nothing
+	if n.parent != nil && t.busy(n.parent) && !kind.ends() && !inLine {
 		t.enqueue(n)
 		return
 	}
@@ -145,6 +146,12 @@ func (t *Tree) obey(n *node) {
 	switch kind {
 	case TerminateIt:
 		t.terminate(n, ThenTerminate)
+	case CloseIt:
+		if n.terminated() {
+			t.answer(n, OK)
+		} else {
+			t.terminate(n, ThenClose)
+		}
 	case RemoveIt:
 		t.terminate(n, ThenRemove)
 	case DeleteChild:
@@ -212,12 +219,13 @@ func (t *Tree) launch(n *node) {
 // terminate brings a node down by order; then says what follows.
 func (t *Tree) terminate(n *node, then Then) {
 	n.obeys()
+	end, why := then.end()
 	switch {
 	case n.st.Phase == Claiming && n.st.Claim.ours():
-		t.stop(n, then, EndTerminated, whyTerminated, false)
+		t.stop(n, then, end, why, false)
 	case !n.st.Phase.live():
 		// An end that waits to be dealt with is overtaken by the order.
-		t.setDown(n, Idle, EndTerminated, whyTerminated)
+		t.setDown(n, Idle, end, why)
 		if then == ThenRestart {
 			t.launch(n)
 			return
@@ -230,13 +238,21 @@ func (t *Tree) terminate(n *node, then Then) {
 			t.touch(n)
 			return
 		}
-		t.shutdown(n, Ordered, EndTerminated, whyTerminated)
+		t.shutdown(n, Ordered, end, why)
 	case n.st.Phase == Stopping:
 		n.st.Then = then
 		t.touch(n)
 	default:
-		t.stop(n, then, EndTerminated, whyTerminated, false)
+		t.stop(n, then, end, why, false)
 	}
+}
+
+// end is how a node ends that is brought down by order, and the word for it.
+func (then Then) end() (End, string) {
+	if then == ThenClose {
+		return EndStopped, whyService
+	}
+	return EndTerminated, whyTerminated
 }
 
 // rankGap leaves room to put children between others.

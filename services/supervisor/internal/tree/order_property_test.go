@@ -55,9 +55,9 @@ func (n *node) goesDown() bool {
 	case Gone, Watched:
 		return true
 	case Idle:
-		return n.terminated() || !n.parent.op().Starts(n.spec.Rank)
+		return n.terminated() || n.parent == nil || !n.parent.op().Starts(n.spec.Rank)
 	case Stopping:
-		return n.st.Then == ThenTerminate || n.st.Then == ThenRemove
+		return n.st.Then == ThenTerminate || n.st.Then == ThenRemove || n.st.Then == ThenClose
 	}
 	return false
 }

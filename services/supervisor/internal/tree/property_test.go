@@ -364,12 +364,15 @@ func (w *world) disturb(specs []*Spec) {
 		w.crash(Options{})
 	case k == 17:
 		n := rapid.SampledFrom(specs).Draw(t, "node")
-		cmd := rapid.SampledFrom([]CommandKind{TerminateIt, StartChild, RestartIt, RemoveIt, SuspendIt, ResumeIt}).Draw(t, "command")
+		cmd := rapid.SampledFrom([]CommandKind{TerminateIt, StartChild, RestartIt, RemoveIt, SuspendIt, ResumeIt, CloseIt}).Draw(t, "command")
+		if cmd == CloseIt {
+			n = specs[0] // the root
+		}
 		if rapid.IntRange(0, 5).Draw(t, "moves") == 0 {
 			w.step(Input{Kind: Order, Command: MoveIt, Node: n.ID, To: rapid.SampledFrom(specs).Draw(t, "to").ID})
 			return
 		}
-		if n.Parent != "" {
+		if n.Parent != "" || cmd == CloseIt {
 			w.excused[n.ID] = w.excused[n.ID] || cmd == StartChild || cmd == TerminateIt
 			w.step(Input{Kind: Order, Command: cmd, Node: n.ID, Token: w.token()})
 		}

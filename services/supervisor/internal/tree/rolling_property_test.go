@@ -54,7 +54,7 @@ func (w *world) bounded() {
 	if r == nil {
 		return
 	}
-	if r.Done > r.Total || r.Stopped != "" && len(turns) > 1 || r.Stopped == "" && r.Total-r.Done != turns[TurnWaits]+turns[TurnNow] {
+	if r.Done > r.Total || r.Stopped != "" && len(turns) > 1 || r.Stopped == "" && r.Total-r.Done != turns[TurnWaits]+turns[TurnNow]+turns[TurnNew] {
 		w.t.Fatalf("turns %v, and the rolling restart is %+v", turns, r)
 	}
 	if fell != "" && down > r.Max {

@@ -95,6 +95,7 @@ const (
 	// says whyOrdered of both.
 	whyGroup      = "with its group"
 	whySupervisor = "with its supervisor"
+	whyService    = "with the service"
 	whyOrdered    = "ordered"
 	// whyGaveUp is what the first form says of every supervisor that gave up.
 	whyGaveUp = "gave_up"
@@ -112,6 +113,7 @@ const (
 	// ThenStartFailed: it was killed because its start could not be verified.
 	ThenStartFailed Then = "start_failed"
 	ThenTerminate   Then = "terminate"
+	ThenClose       Then = "close"
 	ThenRemove      Then = "remove"
 	ThenRestart     Then = "restart"
 )

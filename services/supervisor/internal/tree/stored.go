@@ -104,6 +104,9 @@ func (s *State) migrateWaiting(was former) {
 	case was.Overdue && (s.Phase == Verifying || s.Phase == Stabilising):
 		s.Phase, s.Due = Unverified, 0
 	}
+	if s.Supervisor != nil && s.Phase == Idle && s.End == EndTerminated {
+		s.End, s.Why = EndStopped, whyService // also if the process had ended, which was not told apart
+	}
 	if s.Renewal != nil && s.Renewal.Roll > 0 {
 		s.Renewal.Turn = TurnWaits
 	}

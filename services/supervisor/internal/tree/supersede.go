@@ -38,7 +38,7 @@ func (t *Tree) contend(n *node, in *Input) (over bool) {
 func (n *node) shares(kind CommandKind) bool {
 	was := n.st.Command
 	switch kind {
-	case TerminateIt:
+	case TerminateIt, CloseIt:
 		return was.Kind.ends()
 	case RemoveIt:
 		return was.Kind == RemoveIt

@@ -18,7 +18,7 @@ func TestTerminatedStaysDown(t *testing.T) {
 	}
 	temporary := func(s *Spec) { s.Restart = Temporary }
 	restart := func(b *bench) {
-		order(TerminateIt, "root")(b)
+		order(CloseIt, "root")(b)
 		b.tree = roundTrip(t, b.tree, b.tree.opt)
 		b.do(Input{Kind: Configure, Specs: specs(), Boot: true})
 	}
@@ -106,7 +106,7 @@ func TestTerminatedSaysWho(t *testing.T) {
 	b.tree.Deciding("later")
 	b.crash("a")
 	b.crash("a")
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "root"})
+	b.do(Input{Kind: Order, Command: CloseIt, Node: "root"})
 	b.do(Input{Kind: Configure, Keep: true, Boot: true})
 	b.wantPhase("a", Running)
 	if st := b.state("b"); st.Cause != "the order" || st.Chain != "x" || st.Since != was.Since || st.Why != was.Why {
@@ -151,7 +151,7 @@ func TestWhatHasFinishedOutlastsTheProcess(t *testing.T) {
 			for _, id := range []string{"once", "job"} {
 				b.do(Input{Kind: Exited, Node: id, Incarnation: 1, Normal: true, Reason: "completed"})
 			}
-			b.do(command(TerminateIt, "root"))
+			b.do(command(CloseIt, "root"))
 			b.do(Input{Kind: Configure, Specs: specs(strategy), Boot: true})
 			b.wantPhase("once", Gone)
 			b.wantPhase("job", Idle)
@@ -160,6 +160,36 @@ func TestWhatHasFinishedOutlastsTheProcess(t *testing.T) {
 			for _, id := range []string{"once", "job", "works"} {
 				b.wantPhase(id, Running)
 			}
+		})
+	}
+}
+
+// A tree that an operator has stopped stays down, whatever becomes of the supervisor's
+// process; one that was stopped with the process starts with it.
+func TestAStoppedTreeOutlastsTheProcess(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		orders []CommandKind
+		phase  Phase
+	}{
+		"the process ends":                      {[]CommandKind{CloseIt}, Running},
+		"an operator stops it":                  {[]CommandKind{TerminateIt}, Idle},
+		"an operator, and then the process":     {[]CommandKind{TerminateIt, CloseIt}, Idle},
+		"an operator starts it, then it closes": {[]CommandKind{TerminateIt, RestartIt, CloseIt}, Running},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			specs := []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root")}
+			b := newBench(t, specs...)
+			for _, kind := range c.orders {
+				b.do(command(kind, "root"))
+			}
+			for _, in := range []Input{{Kind: Configure, Keep: true, Boot: true}, {Kind: Configure, Specs: specs, Boot: true}} {
+				b.do(in)
+				b.wantPhase("a", c.phase)
+			}
+			b.do(Input{Kind: Order, Command: RestartIt, Node: "root"})
+			b.wantPhase("a", Running)
 		})
 	}
 }

@@ -100,6 +100,7 @@ var commandForms = map[CommandKind]form{
 	StartChild:  {anOrder, fromWhom},
 	DeleteChild: {anOrder, fromWhom},
 	TerminateIt: {anOrder, fromWhom},
+	CloseIt:     {anOrder, fromWhom},
 	RestartIt:   {anOrder, fromWhom},
 	SuspendIt:   {anOrder, fromWhom},
 	ResumeIt:    {anOrder, fromWhom},

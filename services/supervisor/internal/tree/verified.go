@@ -4,7 +4,7 @@ package tree
 func (k CommandKind) starts() bool { return k == Add || k == StartChild || k == RestartIt }
 
 // ends reports whether an order brings its node down.
-func (k CommandKind) ends() bool { return k == TerminateIt || k == RemoveIt }
+func (k CommandKind) ends() bool { return k == TerminateIt || k == RemoveIt || k == CloseIt }
 
 // toStart returns the order in progress that is done when a node is up and
 // verified, or nil.
