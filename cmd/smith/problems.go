@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"time"
 	"unicode/utf8"
 
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
@@ -9,15 +10,16 @@ import (
 )
 
 // problem reports whether a node is not well: it is down though nobody wants that,
-// it waits for something, or somebody must look at it.
+// it failed lately and may do so again, it waits for something, or somebody must look
+// at it.
 func problem(n contracts.NodeView) bool {
 	switch n.Status {
 	case contracts.NodeFailed, contracts.NodeRestarting, contracts.NodeForeign, contracts.NodeSuspended:
 		return true
 	case contracts.NodeStarting, contracts.NodeStopping:
-		return n.Kind == "agent" && n.Reason != ""
+		return n.Kind == "agent" && n.Reason != "" || n.Unsteady != nil
 	}
-	return n.Outdated
+	return n.Outdated || n.Unsteady != nil
 }
 
 // stopped reports whether a node is kept from running, or from restarting what is
@@ -64,7 +66,7 @@ func (c *treeCmd) showProblems(a *app, tree contracts.TreeReply) error {
 		if err := a.printJSON(found); err != nil {
 			return err
 		}
-	} else if err := a.printProblems(tree, found); err != nil {
+	} else if err := a.printProblems(tree, found, c.orders(a, tree)); err != nil {
 		return err
 	}
 	if len(found) > 0 {
@@ -73,16 +75,59 @@ func (c *treeCmd) showProblems(a *app, tree contracts.TreeReply) error {
 	return nil
 }
 
-func (a *app) printProblems(tree contracts.TreeReply, found []contracts.NodeView) error {
+// printProblems lists problems, and says what operators keep from running: that is not
+// a problem.
+func (a *app) printProblems(tree contracts.TreeReply, found []contracts.NodeView, orders string) error {
 	if len(found) == 0 {
-		_, err := fmt.Fprintf(a.stdout, "tree %s: nothing is wrong\n", tree.Tree)
+		_, err := fmt.Fprintf(a.stdout, "tree %s: nothing is wrong\n%s", tree.Tree, orders)
 		return err
 	}
 	if err := a.listNodes(found); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(a.stdout, "\ntree %s: %s; smith why NODE tells more\n", tree.Tree, plural(len(found), "problem"))
+	rolling := ""
+	if r := tree.Rolling; r != nil && r.State == contracts.RollingStopped {
+		rolling = rollingLine(r)
+	}
+	_, err := fmt.Fprintf(a.stdout, "\ntree %s: %s; smith why NODE tells more\n%s%s", tree.Tree, plural(len(found), "problem"), rolling, orders)
 	return err
+}
+
+// orders is a line about what operators keep from running; empty if they keep nothing.
+func (c *treeCmd) orders(a *app, tree contracts.TreeReply) string {
+	if tree.Root.KeptDown {
+		what := "the tree is drained"
+		if tree.Root.Parent != "" {
+			what = tree.Root.Name + " is terminated"
+		}
+		return fmt.Sprintf("%s%s; smith child restart %s starts it\n", what, c.ordered(a, tree.Root.Name), tree.Root.Name)
+	}
+	if down := pick(tree.Root, func(n contracts.NodeView) bool { return n.KeptDown }, nil); len(down) > 0 {
+		return plural(len(down), "node") + " terminated by operators; smith tree --stopped lists them\n"
+	}
+	return ""
+}
+
+// ordered says since when, and by whose order, a node is down, as far as somebody
+// knows.
+func (c *treeCmd) ordered(a *app, node string) string {
+	why := whyCmd{clientFlags: c.clientFlags, Name: node}
+	nc, err := c.connect(a)
+	if err != nil {
+		return ""
+	}
+	defer nc.Close()
+	answer, err := why.ask(a, nc)
+	if err != nil || answer.Now == nil || answer.Now.Since == nil {
+		return ""
+	}
+	by := ""
+	for _, l := range answer.Chain {
+		if l.By != nil {
+			by = ", by " + describe.Plain(l.By.String())
+		}
+	}
+	return " since " + answer.Now.Since.Local().Format("2006-01-02 15:04:05") + by
 }
 
 // listNodes prints a table of nodes with the reasons of their status.
@@ -90,6 +135,9 @@ func (a *app) listNodes(found []contracts.NodeView) error {
 	rows := make([][]string, 0, len(found))
 	for _, n := range found {
 		reason := n.Reason
+		if n.Unsteady != nil {
+			reason = join(reason, n.Unsteady.Text(time.Now()))
+		}
 		if n.Outdated {
 			reason = join(reason, "it does not run as specified now")
 		}

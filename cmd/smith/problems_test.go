@@ -18,13 +18,16 @@ func TestProblems(t *testing.T) {
 	}
 	outdated := agent("old", contracts.NodeRunning, "")
 	outdated.Outdated = true
+	loops, starts := agent("loops", contracts.NodeRunning, ""), agent("starts", contracts.NodeStarting, "")
+	loops.Unsteady = &contracts.Unsteady{Restarts: 34, Last: time.Now().Add(-2 * time.Second), Reason: "exited with code 7\x1b[2J"}
+	starts.Unsteady = &contracts.Unsteady{Restarts: 1, Last: time.Now()}
 	well := []contracts.NodeView{
 		agent("up", contracts.NodeRunning, ""), agent("ended", contracts.NodeStopped, "terminated"),
 		agent("comes", contracts.NodeStarting, ""), agent("seen", contracts.NodeWatched, ""),
 	}
 	bad := []contracts.NodeView{
 		agent("fails", contracts.NodeFailed, "exit status 1, "+strings.Repeat("x", 200)), agent("waits", contracts.NodeStarting, "waits for a runner"),
-		agent("again", contracts.NodeRestarting, "exited with code 2, waits with its group"), agent("theirs", contracts.NodeForeign, ""), outdated,
+		agent("again", contracts.NodeRestarting, "exited with code 2, waits with its group"), agent("theirs", contracts.NodeForeign, ""), outdated, loops, starts,
 	}
 	until := time.Now().Add(time.Minute)
 	bad[2].Until = &until
@@ -53,8 +56,11 @@ func TestProblems(t *testing.T) {
 	if end := "; until " + until.Local().Format("15:04:05"); !strings.Contains(out.String(), bad[2].Reason+end) {
 		t.Errorf("it is not said until when:\n%s", out.String())
 	}
-	if !strings.Contains(out.String(), "\ntree main: 5 problems; smith why NODE tells more\n") {
+	if !strings.Contains(out.String(), "\ntree main: 7 problems; smith why NODE tells more\n") {
 		t.Error(out.String())
+	}
+	if text := out.String(); !strings.Contains(text, `restarted 34 times, last 2s ago: exited with code 7\x1b[2J`) || !strings.Contains(text, "restarted once, 0s ago\n") {
+		t.Errorf("it is not said how often it was restarted:\n%s", text)
 	}
 	if !strings.Contains(out.String(), bad[0].Reason+"\n") {
 		t.Errorf("a reason is not on one line, or not all there:\n%s", out.String())
@@ -63,6 +69,34 @@ func TestProblems(t *testing.T) {
 	c := treeCmd{clientFlags: clientFlags{JSON: true}}
 	if err := c.showProblems(a, tree(well...)); err != nil || strings.TrimSpace(out.String()) != "[]" {
 		t.Errorf("%v: %s", err, out.String())
+	}
+}
+
+// TestProblemsAndOrders: a rolling restart that stopped is told with the problems, and
+// what operators ended is told and is not one.
+func TestProblemsAndOrders(t *testing.T) {
+	root := contracts.NodeView{Name: "root", Kind: "supervisor", Status: contracts.NodeRunning, Children: []contracts.NodeView{
+		{Name: "a", Kind: "agent", Status: contracts.NodeRunning},
+		{Name: "b", Kind: "agent", Status: contracts.NodeStopped, KeptDown: true, Reason: "terminated"},
+	}}
+	tree := contracts.TreeReply{Tree: "main", Root: root, Rolling: &contracts.RollingView{State: contracts.RollingStopped, Done: 1, Total: 8, Reason: "app-1 failed"}}
+	show := func() (string, error) {
+		var out bytes.Buffer
+		err := (&treeCmd{}).showProblems(&app{stdout: &out}, tree)
+		return out.String(), err
+	}
+	const orders = "1 node terminated by operators; smith tree --stopped lists them\n"
+	if out, err := show(); err != nil || out != "tree main: nothing is wrong\n"+orders {
+		t.Errorf("%v: %s", err, out)
+	}
+	tree.Root.Children[0].Outdated = true
+	const stopped = "smith why NODE tells more\nrolling restart stopped after 1 of 8 agents: app-1 failed\n"
+	if out, err := show(); !errors.Is(err, errSilent) || !strings.HasSuffix(out, stopped+orders) {
+		t.Errorf("%v: %s", err, out)
+	}
+	tree.Rolling.State = contracts.RollingOn
+	if out, _ := show(); strings.Contains(out, "rolling") {
+		t.Error(out)
 	}
 }
 

@@ -152,14 +152,7 @@ func by(o *contracts.Operator) string {
 	if o == nil {
 		return ""
 	}
-	who := o.User
-	if o.Host != "" {
-		who += "@" + o.Host
-	}
-	if o.Program != "" {
-		who = strings.TrimSpace(who + " with " + o.Program)
-	}
-	return " by " + who
+	return " by " + o.String()
 }
 
 func effectEvidence(f contracts.DecisionEffect) string {

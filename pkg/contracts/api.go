@@ -206,6 +206,9 @@ type NodeView struct {
 	Outdated bool `json:"outdated,omitempty"`
 	// Until is when a wait (backoff, cool-off) ends.
 	Until *time.Time `json:"until,omitempty"`
+	// Unsteady is set for a node that runs or comes up, and failed so lately that it
+	// is not known whether it will last.
+	Unsteady *Unsteady `json:"unsteady,omitempty"`
 	// Dynamic is set for what was added at run time.
 	Dynamic  bool           `json:"dynamic,omitempty"`
 	History  []RestartEntry `json:"history,omitempty"`

@@ -1,5 +1,7 @@
 package contracts
 
+import "strings"
+
 // OrderOptions are part of every order to the supervisor.
 type OrderOptions struct {
 	// Token names the order. One that is given again under its token, of
@@ -50,6 +52,18 @@ type Operator struct {
 	User    string `json:"user,omitempty"`
 	Host    string `json:"host,omitempty"`
 	Program string `json:"program,omitempty"`
+}
+
+// String returns it as USER@HOST with PROGRAM, as far as known.
+func (o *Operator) String() string {
+	who := o.User
+	if o.Host != "" {
+		who += "@" + o.Host
+	}
+	if o.Program != "" {
+		who = strings.TrimSpace(who + " with " + o.Program)
+	}
+	return who
 }
 
 // ScaleRequest gives a template of the configuration another count, until that

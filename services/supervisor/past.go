@@ -66,7 +66,7 @@ func (p past) view(st history.State, node string) (contracts.NodeView, bool, err
 			return contracts.NodeView{}, true, nil
 		}
 	}
-	v, ok := keeper.View(t, node, true)
+	v, ok := keeper.View(t, node, true, tree.Instant(st.Mark.At.UnixNano()))
 	return v, ok, nil
 }
 

@@ -81,6 +81,33 @@ func (e *explainer) explain() {
 	default:
 		e.down()
 	}
+	e.unsteady()
+}
+
+// unsteady adds what is known of a node that is up or comes up and failed lately.
+func (e *explainer) unsteady() {
+	u, ok := Unsteady(e.tree, e.spec.ID, tree.Instant(e.now.UnixNano()))
+	if !ok {
+		return
+	}
+	text := u.Text(e.now)
+	if u.Steady != nil {
+		text += fmt.Sprintf("; it is steady when it has run for another %s", u.Steady.Sub(e.now).Round(time.Second))
+	}
+	if e.d.Reason == "" {
+		e.say("it runs, but was %s", text)
+		return
+	}
+	e.d.Reason += "; it was " + text
+}
+
+// Unsteady describes a node that is up or comes up and failed lately.
+func Unsteady(t *tree.Tree, id string, now tree.Instant) (contracts.Unsteady, bool) {
+	u, ok := t.Unsteady(id, now)
+	if !ok {
+		return contracts.Unsteady{}, false
+	}
+	return contracts.Unsteady{Restarts: u.Restarts, Last: u.Last.Time(), Reason: u.Why, Steady: instant(u.Steady)}, true
 }
 
 // starting explains a node whose start was decided or ordered.

@@ -17,7 +17,7 @@ type Metrics struct {
 	active, rate, unplaced, pending, runners   *prometheus.GaugeVec
 	throttled, deciding, agents                *prometheus.GaugeVec
 	held, comparison                           *prometheus.GaugeVec
-	isolated, gaveUp, waiting, down            *prometheus.GaugeVec
+	isolated, gaveUp, waiting, down, unsteady  *prometheus.GaugeVec
 	isolations, giveUps                        *prometheus.CounterVec
 	lag, duration                              *prometheus.HistogramVec
 	tree                                       string
@@ -28,6 +28,9 @@ type Metrics struct {
 	modesKnown bool
 	// counted is the tree's count of changes when its nodes were last counted.
 	counted uint64
+	// steady is when the first of the agents counted as unsteady is steady; 0 if there
+	// are none.
+	steady tree.Instant
 }
 
 // NewMetrics registers the metrics of a tree.
@@ -48,6 +51,7 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 		gaveUp:      gauge("smith_supervisor_gave_up", "Supervisor nodes that gave up and stay down until they are restarted."),
 		waiting:     gauge("smith_supervisor_waiting", "Nodes that are restarted when their delay, or that of their group, is over."),
 		down:        gauge("smith_supervisor_down", "Agents without a process, but for those that finished or that an operator ended."),
+		unsteady:    gauge("smith_supervisor_unsteady", "Agents that run, and failed before they had run for their reset_after."),
 		isolations:  counter("smith_supervisor_isolated_total", "Times that a node was set apart."),
 		giveUps:     counter("smith_supervisor_gave_up_total", "Times that a supervisor node gave up."),
 		restarts:    counter("supervision_restarts_total", "Restarts decided, by the supervisor node that decided them.", "supervisor"),
@@ -96,7 +100,7 @@ func (m *Metrics) Decides() { m.deciding.WithLabelValues(m.tree).Set(1) }
 // is another's to say.
 func (m *Metrics) StandsBy() {
 	m.deciding.WithLabelValues(m.tree).Set(0)
-	for _, g := range []*prometheus.GaugeVec{m.active, m.rate, m.unplaced, m.pending, m.runners, m.throttled, m.isolated, m.gaveUp, m.waiting, m.down, m.held, m.comparison} {
+	for _, g := range []*prometheus.GaugeVec{m.active, m.rate, m.unplaced, m.pending, m.runners, m.throttled, m.isolated, m.gaveUp, m.waiting, m.down, m.unsteady, m.held, m.comparison} {
 		g.DeleteLabelValues(m.tree)
 	}
 	m.agents.DeletePartialMatch(prometheus.Labels{"tree": m.tree})
@@ -200,7 +204,7 @@ func (m *Metrics) observe(k *Keeper) {
 	m.comparison.WithLabelValues(m.tree).Set(k.visits.age(time.Now()).Seconds())
 	m.throttled.WithLabelValues(m.tree).Set(float64(k.tree.Waiting()))
 	m.pending.WithLabelValues(m.tree).Set(float64(k.commands.Pending()))
-	m.census(k.tree)
+	m.census(k.tree, k.now())
 	if m.modesKnown {
 		return
 	}
@@ -211,12 +215,15 @@ func (m *Metrics) observe(k *Keeper) {
 	m.modesKnown = true
 }
 
-// census counts what is not up, unless the tree is as it was.
-func (m *Metrics) census(t *tree.Tree) {
+// census counts what is not up or failed lately, unless the tree is as it was.
+func (m *Metrics) census(t *tree.Tree, now tree.Instant) {
 	changes := t.Touches() + 1
-	if m.counted == changes {
+	if m.counted == changes && (m.steady == 0 || now < m.steady) {
 		return
 	}
+	var unsteady int
+	unsteady, m.steady = t.UnsteadyAgents(now)
+	m.unsteady.WithLabelValues(m.tree).Set(float64(unsteady))
 	m.counted = changes
 	c := t.Census()
 	m.isolated.WithLabelValues(m.tree).Set(float64(c.Isolated))

@@ -9,17 +9,20 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-func (k *Keeper) view(id string, deep bool) (contracts.NodeView, bool) { return View(k.tree, id, deep) }
+func (k *Keeper) view(id string, deep bool) (contracts.NodeView, bool) {
+	return View(k.tree, id, deep, k.now())
+}
 
-// View describes a node as operators see it, and with deep everything below it.
-func View(t *tree.Tree, id string, deep bool) (contracts.NodeView, bool) {
-	return viewer{t, diagnosis.NewReader(t)}.view(id, deep)
+// View describes a node as operators see it now, and with deep everything below it.
+func View(t *tree.Tree, id string, deep bool, now tree.Instant) (contracts.NodeView, bool) {
+	return viewer{t, diagnosis.NewReader(t), now}.view(id, deep)
 }
 
 // viewer describes the nodes of a tree that does not change meanwhile.
 type viewer struct {
 	tree   *tree.Tree
 	states *diagnosis.Reader
+	now    tree.Instant
 }
 
 func (w viewer) view(id string, deep bool) (contracts.NodeView, bool) {
@@ -43,6 +46,9 @@ func (w viewer) view(id string, deep bool) (contracts.NodeView, bool) {
 		v.PID = 0
 	}
 	v.Outdated, v.KeptDown = t.Outdated(id), t.KeptDown(id)
+	if u, ok := diagnosis.Unsteady(t, id, w.now); ok {
+		v.Unsteady = &u
+	}
 	viewMode(t, &v, st)
 	if !deep {
 		_, restarts := t.History(id)
