@@ -190,6 +190,9 @@ func planned(c contracts.PlannedChange) string {
 		}
 		line += "\n"
 	}
+	if c.Alone != "" {
+		line += "          alone: its group " + c.Alone + " is not restarted with it\n"
+	}
 	return line
 }
 

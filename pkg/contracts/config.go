@@ -107,6 +107,9 @@ type PlannedChange struct {
 	To   string `json:"to,omitempty"`
 	// Fields are the settings that differ. Environments are not shown.
 	Fields []FieldDiff `json:"fields,omitempty"`
+	// Alone is the supervisor of a group whose member is restarted alone: what would
+	// be restarted with it after a failure continues to run.
+	Alone string `json:"alone,omitempty"`
 }
 
 // ConfigProblem is one thing that is wrong with a configuration. Line and

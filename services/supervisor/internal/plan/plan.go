@@ -121,6 +121,7 @@ func (c *comparison) changes() []contracts.PlannedChange {
 			out = append(out, c.removed(id))
 		}
 	}
+	c.alone(out)
 	return out
 }
 

@@ -1,0 +1,31 @@
+package plan
+
+import (
+	"slices"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// alone marks the changes that restart a member of a group without a sibling that a
+// failure would restart with it.
+func (c *comparison) alone(changes []contracts.PlannedChange) {
+	restarted := map[string]bool{}
+	for _, p := range changes {
+		restarted[p.Node] = p.Then == contracts.WillRestart
+	}
+	for i := range changes {
+		p := &changes[i]
+		if !restarted[p.Node] {
+			continue
+		}
+		spec, _, _ := c.tree.Lookup(p.Node)
+		s, _, _ := c.tree.Lookup(spec.Parent)
+		siblings := c.staying(spec.Parent)
+		place := slices.Index(siblings, p.Node)
+		for other, id := range siblings {
+			if !restarted[id] && s.Supervisor.Strategy.Group() && s.Supervisor.Strategy.Takes(int64(place), int64(other)) {
+				p.Alone = s.ID
+			}
+		}
+	}
+}
