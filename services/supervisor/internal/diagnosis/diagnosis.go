@@ -217,7 +217,9 @@ func (e *explainer) lastTry() {
 	case e.st.Supervisor != nil:
 		how, e.d.Because = "it gave up", e.culprit(e.spec.ID, e.st.Cause)
 	}
-	e.say("%s and, being temporary, is not restarted: %s; smith child restart %s starts it", how, e.st.Why, e.spec.ID)
+	if e.say("%s and, being temporary, is not restarted: %s", how, e.st.Why); !e.above.down {
+		e.d.Reason += "; smith child restart " + e.spec.ID + " starts it"
+	}
 }
 
 // isolated explains a node that its supervisor set apart. An agent that completed

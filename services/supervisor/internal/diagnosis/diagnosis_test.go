@@ -195,6 +195,11 @@ func TestEnds(t *testing.T) {
 	f.do(tree.Input{Kind: tree.Lost, Node: "lost", Incarnation: 1, Reason: "host_lost: runner r is silent"})
 	f.want("lost", contracts.StateFailed, "it was lost with its host and, being temporary, is not restarted: host_lost: runner r is silent; smith child", "", "")
 	f.brief("lost", contracts.NodeFailed, "host_lost: runner r is silent", false)
+	// An order about it is refused while its supervisor is down.
+	f.order(tree.TerminateIt, "root")
+	if d := f.explain("crashed"); d.State != contracts.StateFailed || strings.Contains(d.Reason, "starts it") {
+		t.Errorf("%+v", d)
+	}
 }
 
 // TestEndsOfSupervisors: so it is with supervisors; one that shut down by its
