@@ -167,6 +167,7 @@ func TestOperator(t *testing.T) {
 	contains(smith("events", "get", stored.Event.ID), stored.Event.ID)
 	contains(smith("drain", "--reason", "try"), "drain: done")
 	eventually(t, 20*time.Second, "the tree to be down", func() bool { return !strings.Contains(smith("tree", "--json"), `"running"`) })
+	contains(smith("tree", "--problems"), "nothing is wrong\nthe tree is drained since 20", ", by ", "smith child restart root starts it")
 	smith("child", "restart", "root")
 	running("crawler-1", 3)
 	contains(smith("events", "replay", "--type", "agent.started", "--limit", "2"), "agent.started", "2 events")
