@@ -9,6 +9,9 @@ import "slices"
 func (t *Tree) rollOut(waited, fresh []*node, most int, in *Input) {
 	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" {
 		t.tell(r.Applied, Superseded, "another configuration was applied")
+		if r.ID == r.Applied {
+			r.ID = in.Token // the former is answered
+		}
 		r.Applied = ""
 	}
 	var wanted []*node

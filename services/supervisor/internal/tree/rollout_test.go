@@ -74,6 +74,7 @@ func TestConfigurationsSupersedeOneAnother(t *testing.T) {
 	if a, ok := b.tree.Answered("first"); !ok || a.Result != Superseded {
 		t.Errorf("the first configuration: %+v", a)
 	}
+	b.equal("its name", b.tree.Rolling().ID, "second")
 	for _, token := range []string{"second", "by-hand"} {
 		if a, ok := b.tree.Answered(token); ok {
 			t.Errorf("%s is answered too early: %+v", token, a)
