@@ -79,7 +79,7 @@ func (t *Tree) followAdded(fresh []*node, in *Input) {
 	r := t.newRolling(in)
 	for _, n := range added {
 		part := Part{Turn: TurnNew, Roll: n.st.Incarnation}
-		if n.st.Phase != Idle {
+		if n.st.Phase != Idle && part.Roll > 0 {
 			part.Roll-- // it is under way
 		}
 		t.renew(n, func(w *Renewal) { w.Part = part })
