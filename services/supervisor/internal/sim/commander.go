@@ -179,7 +179,11 @@ func (s *supervisor) ask(a *agent, r *runner, timeout time.Duration, call func(r
 			}
 		})
 	}
+	carried := s.w.log.revision
 	arrive := func() {
+		if s.w.log.revision != carried {
+			return // the server that lost the log has lost what it carried, too
+		}
 		if !r.reachable() {
 			s.send(&a.r, once(answer{}, false))
 			return

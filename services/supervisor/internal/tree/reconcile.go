@@ -166,7 +166,7 @@ func (t *Tree) found(n *node, in *Input) {
 		t.raised(n, in)
 		return
 	}
-	if in.Incarnation <= n.over {
+	if in.Incarnation <= t.over[in.Node] {
 		t.foundOver(n, in)
 		return
 	}
@@ -205,16 +205,30 @@ func (t *Tree) suspect(n *node, in *Input) {
 	}
 }
 
-// unknownEnd remembers that an incarnation ended which the log does not know. By
-// itself that changes nothing: only a runner's list proves that there was one. It
-// is not stored either, since whoever loads the tree reads the lists anew.
-func (t *Tree) unknownEnd(n *node, in *Input) {
+// maxOver bounds how many ends are remembered that the log does not know.
+const maxOver = 10_000
+
+// unknownEnd remembers that an incarnation ended which the log does not know, perhaps
+// of an agent that it does not know yet. By itself that changes nothing: only a
+// runner's list, which may have been read before, proves that there was one. It is
+// not stored either, since whoever loads the tree reads the lists anew.
+func (t *Tree) unknownEnd(in *Input) {
 	switch in.Kind {
 	case Exited, Lost, StartFailed:
-		if in.Incarnation > n.newest() && in.Incarnation < MaxIncarnation {
-			n.over = max(n.over, in.Incarnation)
-		}
+	default:
+		return
 	}
+	known := t.tombs[in.Node]
+	if n := t.nodes[in.Node]; n != nil {
+		known = n.newest()
+	}
+	if in.Incarnation <= known || in.Incarnation >= MaxIncarnation {
+		return
+	}
+	if len(t.over) == maxOver {
+		clear(t.over)
+	}
+	t.over[in.Node] = max(t.over[in.Node], in.Incarnation)
 }
 
 // foundOver handles an incarnation that is newer than the log, lived when its

@@ -211,6 +211,20 @@ func TestEndThatIsNewerThanTheLog(t *testing.T) {
 	}
 }
 
+// The end may be of an agent that the log does not know yet: it lost the order that
+// added it, and another adds it before the runner's list is taken into account.
+func TestEndOfWhatIsNotKnownYet(t *testing.T) {
+	t.Parallel()
+	root := sup("root", "", Supervisor{MaxRestarts: 5})
+	b := newBench(t, root)
+	b.do(Input{Kind: Exited, Node: "a", Incarnation: 1, Requested: true, Reason: "requested"})
+	b.do(Input{Kind: Configure, Specs: []*Spec{root, agent("a", "root", pinned("r1"))}})
+	b.visit("r1", running("a", 1))
+	if st := b.state("a"); st.Phase != Unplaced || st.Incarnation != 2 {
+		t.Errorf("%+v", st)
+	}
+}
+
 // An agent whose runner's host lacks resources goes to another runner, or
 // waits for one; it costs nothing.
 func TestDeclined(t *testing.T) {

@@ -20,6 +20,7 @@ func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
 	case Runners:
 		t.setRunners(in.Runners)
 	default:
+		t.unknownEnd(in)
 		if n := t.nodes[in.Node]; n != nil && n.spec.Agent != nil {
 			t.heard(n, in)
 		}
@@ -49,7 +50,6 @@ func (t *Tree) heard(n *node, in *Input) {
 		return
 	}
 	t.suspect(n, in)
-	t.unknownEnd(n, in)
 	if in.Incarnation != n.st.Incarnation {
 		// Somebody who does not know incarnations speaks of the current one,
 		// unless what they say is older than it.

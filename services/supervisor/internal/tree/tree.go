@@ -39,6 +39,9 @@ type Tree struct {
 	out          []Effect
 	decision     string
 	cause, chain string
+	// over are the highest incarnations that ended and that the log does not know, by
+	// agent. They are not part of the state.
+	over map[string]uint64
 	// resuming is set while the step starts the root because its process does.
 	resuming bool
 }
@@ -55,9 +58,6 @@ type node struct {
 	listed bool
 	// past is nil as long as nothing has happened.
 	past *history
-	// over is the highest incarnation that ended and that the log does not know.
-	// It is not part of the state.
-	over uint64
 }
 
 // brood is what a supervisor knows of its children. Agents, of which there are
@@ -98,7 +98,7 @@ const (
 
 // New gives an empty tree.
 func New(opt Options) *Tree {
-	return &Tree{opt: opt, nodes: map[string]*node{}, tombs: map[string]uint64{}, load: map[string]int{}}
+	return &Tree{opt: opt, nodes: map[string]*node{}, tombs: map[string]uint64{}, load: map[string]int{}, over: map[string]uint64{}}
 }
 
 // Load gives the tree of a snapshot, which it may keep parts of.
