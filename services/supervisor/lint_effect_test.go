@@ -48,7 +48,7 @@ func TestLintShortShutdown(t *testing.T) {
 		p := newPlay(t, f, func(string) manner { return manner{stubborn: true} })
 		p.run(time.Minute)
 		begin := p.now
-		p.do(tree.Input{Kind: tree.Order, Command: tree.TerminateIt, Node: c.node})
+		p.do(tree.Input{Kind: tree.Order, Command: tree.CmdTerminate, Node: c.node})
 		p.run(time.Hour)
 		if took := time.Duration(p.now - begin); !slices.Equal(p.cut, c.cut) || took != c.took || p.phase(c.node) != tree.Idle {
 			t.Errorf("%s of %s: it took %s, and these had less than their time: %v", c.node, c.file, took, p.cut)

@@ -16,7 +16,7 @@ const Takeover = "takeover"
 var inputWords = map[tree.InputKind]string{
 	tree.Exited: "exit", tree.Lost: "lost", tree.Failed: "verdict", tree.Started: "start_result", tree.StartFailed: "start_result",
 	tree.Stopped: "stop_result", tree.Beat: "heartbeat", tree.Tick: "timer", tree.Order: "command",
-	tree.Configure: "config", tree.Runners: "runners", tree.Seen: "seen", tree.Deaf: "deaf",
+	tree.Configure: "config", tree.Runners: "runners", tree.SeenAlive: "seen", tree.HeartbeatsMissed: "deaf",
 	tree.Found: "found", tree.Raised: "raised", tree.Declined: "declined",
 }
 

@@ -112,26 +112,26 @@ func TestOrders(t *testing.T) {
 	f := newFleet(t, sup("root", "", nil), sup("web", "root", nil), agent("a", "web", nil), agent("b", "web", delayed))
 	f.want("a", contracts.StateRunning, "", "", "")
 	f.want("web", contracts.StateRunning, "", "", "")
-	f.raw(tree.Input{Kind: tree.Order, Command: tree.RestartIt, Node: "a", Token: "t"})
+	f.raw(tree.Input{Kind: tree.Order, Command: tree.CmdRestart, Node: "a", Token: "t"})
 	f.want("a", contracts.StateStopping, "by an operator; then it starts again", "", "")
 	f.do(tree.Input{Kind: tree.Stopped, Node: "a", Incarnation: 1})
-	f.order(tree.TerminateIt, "a")
+	f.order(tree.CmdTerminate, "a")
 	f.want("a", contracts.StateTerminated, "operator", "", "")
 	f.do(tree.Input{
-		Kind: tree.Order, Command: tree.SuspendIt, Node: "root", Token: "s", Reason: "suspend: db migration",
+		Kind: tree.Order, Command: tree.CmdSuspend, Node: "root", Token: "s", Reason: "suspend: db migration",
 		By: &tree.Operator{User: "alice"},
 	})
 	f.want("root", contracts.StateSuspended, "what fails below it waits: suspend: db migration, by alice", "", "")
 	f.brief("root", contracts.NodeSuspended, "suspend: db migration, by alice", false)
 	f.do(f.exit("b"))
 	f.want("b", contracts.StateHeld, "supervisor root is suspended: exited with code 3", "root", "")
-	f.order(tree.ResumeIt, "root")
+	f.order(tree.CmdResume, "root")
 	f.brief("root", contracts.NodeRunning, "", false)
 	f.want("b", contracts.StateBackoff, "exited with code 3", "", "")
 	if d := f.explain("b"); d.Due == nil || !d.Due.Equal(f.now.Add(time.Minute).Time()) || d.Cause != "end of b" {
 		t.Errorf("%+v", d)
 	}
-	f.order(tree.TerminateIt, "root")
+	f.order(tree.CmdTerminate, "root")
 	f.want("b", contracts.StateWithSupervisor, "root: an operator ended it", "root", "")
 	f.want("web", contracts.StateWithSupervisor, "root: an operator ended it", "root", "")
 	f.want("root", contracts.StateTerminated, "operator", "", "")
@@ -196,7 +196,7 @@ func TestEnds(t *testing.T) {
 	f.want("lost", contracts.StateFailed, "it was lost with its host and, being temporary, is not restarted: host_lost: runner r is silent; smith child", "", "")
 	f.brief("lost", contracts.NodeFailed, "host_lost: runner r is silent", false)
 	// An order about it is refused while its supervisor is down.
-	f.order(tree.TerminateIt, "root")
+	f.order(tree.CmdTerminate, "root")
 	if d := f.explain("crashed"); d.State != contracts.StateFailed || strings.Contains(d.Reason, "starts it") {
 		t.Errorf("%+v", d)
 	}
@@ -238,7 +238,7 @@ func TestModes(t *testing.T) {
 	f := newFleet(t, root, agent("a", "root", nil))
 	f.want("a", contracts.StateWatched, "its mode is shadow", "", "")
 	enforce := tree.RolloutOf(tree.Enforce)
-	f.raw(tree.Input{Kind: tree.Order, Command: tree.ModeIt, Node: "a", Mode: &enforce, Token: "t"})
+	f.raw(tree.Input{Kind: tree.Order, Command: tree.CmdMode, Node: "a", Mode: &enforce, Token: "t"})
 	f.want("a", contracts.StateListening, "may run already", "", "")
 	f.raw(tree.Input{Kind: tree.Beat, Node: "a"})
 	f.want("a", contracts.StateForeign, "not started from here", "", "")

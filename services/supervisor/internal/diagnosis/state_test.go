@@ -210,7 +210,7 @@ func TestBriefGroups(t *testing.T) {
 		f.want("leaf", contracts.StateWithSupervisor, "inner: supervisor g restarts its children together because crashed failed", "inner", "crashed")
 		f.want("crashed", contracts.StateGroup, "it starts with them; it ended by itself: exited with code 3", "g", "")
 		// An order that ends the supervisor ends the wait, and says so.
-		f.order(tree.TerminateIt, "g")
+		f.order(tree.CmdTerminate, "g")
 		f.brief("g", contracts.NodeStopped, "terminated", false)
 		f.brief("crashed", contracts.NodeStopped, "with supervisor g", false)
 		f.brief("sibling", contracts.NodeStopped, "with supervisor g", false)
@@ -230,7 +230,7 @@ func TestBriefLastOfRest(t *testing.T) {
 	f.do(f.exit("a"))
 	f.brief("a", contracts.NodeRestarting, "exited with code 3, waits with its group", true)
 	f.brief("b", contracts.NodeRestarting, "exited with code 3, waits with its group", true)
-	f.order(tree.SuspendIt, "g")
+	f.order(tree.CmdSuspend, "g")
 	f.brief("b", contracts.NodeRestarting, "exited with code 3, waits with its group", false)
 	f.want("b", contracts.StateGroup, "not while supervisor g is suspended", "g", "a")
 
@@ -266,6 +266,6 @@ func TestBriefBoot(t *testing.T) {
 	f.do(tree.Input{Kind: tree.Started, Node: "a", Incarnation: 1})
 	f.brief("b", contracts.NodeRunning, "", false)
 	f.now = f.now.Add(time.Second)
-	f.order(tree.TerminateIt, "root")
+	f.order(tree.CmdTerminate, "root")
 	f.brief("b", contracts.NodeStopped, "with supervisor root", false)
 }

@@ -33,11 +33,11 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		serveOrder(k, api, "scale", scaleOrder),
 		serveOrder(k, api, "move", moveOrder),
 		serveOrder(k, api, "mode", modeOrder),
-		serveOrder(k, api, "remove", nodeOrder(tree.RemoveIt)),
-		serveOrder(k, api, "restart", nodeOrder(tree.RestartIt)),
-		shell.Handle(api, "terminate", k.orOrphan(orderHandler(k, nodeOrder(tree.TerminateIt)))),
-		serveOrder(k, api, "suspend", nodeOrder(tree.SuspendIt)),
-		serveOrder(k, api, "resume", nodeOrder(tree.ResumeIt)),
+		serveOrder(k, api, "remove", nodeOrder(tree.CmdRemove)),
+		serveOrder(k, api, "restart", nodeOrder(tree.CmdRestart)),
+		shell.Handle(api, "terminate", k.orOrphan(orderHandler(k, nodeOrder(tree.CmdTerminate)))),
+		serveOrder(k, api, "suspend", nodeOrder(tree.CmdSuspend)),
+		serveOrder(k, api, "resume", nodeOrder(tree.CmdResume)),
 		shell.Handle(api, "drain", func(ctx context.Context, req contracts.NodeRequest) (contracts.OrderReply, error) {
 			ctx, cancel, err := patience(ctx, req.OrderOptions)
 			if err != nil {
@@ -116,7 +116,7 @@ func (k *Keeper) Drain(ctx context.Context, req contracts.NodeRequest) (contract
 	if err := k.ask(ctx, func() { root = k.tree.Root() }); err != nil {
 		return contracts.OrderReply{}, err
 	}
-	return k.order(ctx, tree.Input{Command: tree.TerminateIt, Node: root, Token: req.Token, Reason: because("drain", req.Reason), By: operator(req.By)})
+	return k.order(ctx, tree.Input{Command: tree.CmdTerminate, Node: root, Token: req.Token, Reason: because("drain", req.Reason), By: operator(req.By)})
 }
 
 // Stop stops the whole tree because this process ends, and waits for that until ctx
@@ -126,7 +126,7 @@ func (k *Keeper) Stop(ctx context.Context) (contracts.OrderReply, error) {
 	if err := k.ask(ctx, func() { root = k.tree.Root() }); err != nil {
 		return contracts.OrderReply{}, err
 	}
-	return k.order(ctx, tree.Input{Command: tree.CloseIt, Node: root, Reason: "the supervisor ends"})
+	return k.order(ctx, tree.Input{Command: tree.CmdClose, Node: root, Reason: "the supervisor ends"})
 }
 
 // ask runs f in the keeper's loop.
@@ -246,10 +246,10 @@ func verdict(in tree.Input, a answer) (contracts.OrderReply, error) {
 	case tree.OK:
 		return contracts.OrderReply{OK: true, Token: in.Token}, nil
 	case tree.NotFound:
-		if in.Command == tree.Add {
+		if in.Command == tree.CmdAdd {
 			return no(contracts.CodeNotFound, "parent: %s", a.reason)
 		}
-		if in.Command == tree.ScaleIt {
+		if in.Command == tree.CmdScale {
 			return no(contracts.CodeNotFound, "the tree has no template %s; templates are agents that the configuration gives a count", in.Node)
 		}
 		return no(contracts.CodeNotFound, "the tree has no node %s", in.Node)
@@ -258,14 +258,14 @@ func verdict(in tree.Input, a answer) (contracts.OrderReply, error) {
 	case tree.AlreadyStarted:
 		return no(contracts.CodeConflict, "%s is already there and runs; choose another name", in.Node)
 	case tree.AlreadyPresent:
-		if in.Command == tree.ScaleIt {
+		if in.Command == tree.CmdScale {
 			return no(contracts.CodeConflict, "scale of %s: %s; remove it first", in.Node, a.reason)
 		}
 		return no(contracts.CodeConflict, "%s is already there, though it does not run; restart or remove it", in.Node)
 	case tree.CannotStart:
 		return no(contracts.CodeConflict, "%s of %s: %s%s", in.Command, in.Node, a.reason, takenBack(in))
 	case tree.NoSupervisor, tree.Busy:
-		if in.Command == tree.MoveIt && a.result == tree.NoSupervisor {
+		if in.Command == tree.CmdMove && a.result == tree.NoSupervisor {
 			return no(contracts.CodeNotFound, "move of %s: %s", in.Node, a.reason)
 		}
 		return no(contracts.CodeConflict, "%s of %s: %s", in.Command, in.Node, a.reason)
@@ -281,7 +281,7 @@ func verdict(in tree.Input, a answer) (contracts.OrderReply, error) {
 
 // takenBack says that an agent whose addition failed is not in the tree.
 func takenBack(in tree.Input) string {
-	if in.Command == tree.Add {
+	if in.Command == tree.CmdAdd {
 		return "; it is removed again"
 	}
 	return ""

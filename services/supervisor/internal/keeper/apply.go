@@ -234,7 +234,7 @@ func (k *Keeper) roll(ctx context.Context, req contracts.RollRequest) (contracts
 		}
 	}
 	in := tree.Input{
-		Kind: tree.Order, Command: tree.RollIt, Node: req.Node, Outdated: req.Outdated, Count: cmp.Or(req.MaxUnavailable, 1),
+		Kind: tree.Order, Command: tree.CmdRoll, Node: req.Node, Outdated: req.Outdated, Count: cmp.Or(req.MaxUnavailable, 1),
 		Reason: because("rolling restart", req.Reason), By: operator(req.By),
 	}
 	a, err := k.send(ctx, in)

@@ -60,7 +60,7 @@ type seen struct {
 // seenInput reads an event that says that an agent lives, whoever started it.
 func seenInput(ev contracts.Event, d seen) (tree.Input, error) {
 	in := input(ev, d.Incarnation)
-	in.Kind, in.Reason = tree.Seen, ev.Type.Name()
+	in.Kind, in.Reason = tree.SeenAlive, ev.Type.Name()
 	return in, nil
 }
 

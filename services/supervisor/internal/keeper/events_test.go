@@ -53,7 +53,7 @@ func TestEvidenceBecomesInput(t *testing.T) {
 		t.Errorf("stopped: %+v, %v", in, err)
 	}
 	for _, kind := range []contracts.EventType{contracts.AgentCreated, contracts.AgentRecovered} {
-		if _, in, err := told(t, kind, seen{Incarnation: 4}); err != nil || in.Kind != tree.Seen || in.Incarnation != 4 {
+		if _, in, err := told(t, kind, seen{Incarnation: 4}); err != nil || in.Kind != tree.SeenAlive || in.Incarnation != 4 {
 			t.Errorf("%s: %+v, %v", kind, in, err)
 		}
 	}

@@ -27,7 +27,7 @@ func (k *Keeper) unheard(now time.Time) []arrival {
 	if k.env.NC.IsConnected() && (was.at.IsZero() || h.reconnects == was.reconnects && now.Sub(was.at) <= inattention) {
 		return nil
 	}
-	return []arrival{{Input: tree.Input{Kind: tree.Deaf, Reason: "heartbeats may have been missed"}}}
+	return []arrival{{Input: tree.Input{Kind: tree.HeartbeatsMissed, Reason: "heartbeats may have been missed"}}}
 }
 
 // viewMode adds to a node's view what its mode is, and what follows from it.

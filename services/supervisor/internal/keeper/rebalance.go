@@ -38,7 +38,7 @@ func (k *Keeper) rebalance(ctx context.Context, req contracts.RebalanceRequest) 
 		return reply, nil
 	}
 	in := tree.Input{
-		Kind: tree.Order, Command: tree.RebalanceIt, Node: req.Node, Count: cmp.Or(req.MaxUnavailable, 1),
+		Kind: tree.Order, Command: tree.CmdRebalance, Node: req.Node, Count: cmp.Or(req.MaxUnavailable, 1),
 		Reason: because("rebalance", req.Reason), By: operator(req.By),
 	}
 	a, err := k.send(ctx, in)

@@ -36,7 +36,7 @@ func (k *Keeper) add(ctx context.Context, req contracts.AddRequest) (contracts.O
 	if spec, err = sealAgent(spec, vars, k.keepEnvironment(ctx), sealedAgents{}); err != nil {
 		return none, shell.Errorf(contracts.CodeNotReady, "add of %s: nothing is changed: %v; try again", req.Child.Name, err)
 	}
-	reply, err := k.order(ctx, tree.Input{Command: tree.Add, Node: spec.ID, Spec: spec, Token: req.Token, Reason: "add under " + spec.Parent, By: operator(req.By)})
+	reply, err := k.order(ctx, tree.Input{Command: tree.CmdAdd, Node: spec.ID, Spec: spec, Token: req.Token, Reason: "add under " + spec.Parent, By: operator(req.By)})
 	var refused *shell.APIError
 	if err == nil || errors.As(err, &refused) && refused.Code != contracts.CodeNotReady { // then it may be decided yet
 		k.release([]*tree.Spec{spec}, nil)
@@ -60,7 +60,7 @@ func scaleOrder(req contracts.ScaleRequest) (tree.Input, error) {
 	if err := contracts.ValidateID(tree.Instance(req.Template, req.Count)); err != nil {
 		return bad("template: the last of %d instances needs a name that is none: %v", req.Count, err)
 	}
-	return tree.Input{Command: tree.ScaleIt, Node: req.Template, Count: req.Count, Reason: because("scale to "+strconv.Itoa(req.Count), req.Reason), By: operator(req.By)}, nil
+	return tree.Input{Command: tree.CmdScale, Node: req.Template, Count: req.Count, Reason: because("scale to "+strconv.Itoa(req.Count), req.Reason), By: operator(req.By)}, nil
 }
 
 func moveOrder(req contracts.MoveRequest) (tree.Input, error) {
@@ -69,7 +69,7 @@ func moveOrder(req contracts.MoveRequest) (tree.Input, error) {
 			return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "%s: %v", id[0], err)
 		}
 	}
-	return tree.Input{Command: tree.MoveIt, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason), By: operator(req.By)}, nil
+	return tree.Input{Command: tree.CmdMove, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason), By: operator(req.By)}, nil
 }
 
 // inherit takes a setting back that was made at run time.
@@ -87,7 +87,7 @@ func modeOrder(req contracts.ModeRequest) (tree.Input, error) {
 	if r != nil {
 		word = r.String()
 	}
-	return tree.Input{Command: tree.ModeIt, Node: req.Node, Mode: r, Reason: because("mode "+word, req.Reason), By: operator(req.By)}, nil
+	return tree.Input{Command: tree.CmdMode, Node: req.Node, Mode: r, Reason: because("mode "+word, req.Reason), By: operator(req.By)}, nil
 }
 
 // rollout reads what a request asks for; nil takes a setting back.

@@ -97,8 +97,8 @@ func FuzzOrders(f *testing.F) {
 	}
 	read := map[string]func([]byte) (tree.Input, error){
 		"mode": orderOf(modeOrder), "scale": orderOf(scaleOrder), "move": orderOf(moveOrder),
-		"remove": orderOf(nodeOrder(tree.RemoveIt)), "restart": orderOf(nodeOrder(tree.RestartIt)), "terminate": orderOf(nodeOrder(tree.TerminateIt)),
-		"suspend": orderOf(nodeOrder(tree.SuspendIt)), "resume": orderOf(nodeOrder(tree.ResumeIt)),
+		"remove": orderOf(nodeOrder(tree.CmdRemove)), "restart": orderOf(nodeOrder(tree.CmdRestart)), "terminate": orderOf(nodeOrder(tree.CmdTerminate)),
+		"suspend": orderOf(nodeOrder(tree.CmdSuspend)), "resume": orderOf(nodeOrder(tree.CmdResume)),
 	}
 	f.Fuzz(func(t *testing.T, verb string, body []byte) {
 		if read[verb] == nil || len(body) > contracts.MaxRequestBytes {

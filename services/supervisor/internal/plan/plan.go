@@ -234,7 +234,7 @@ func (c *comparison) added(spec *tree.Spec, st tree.State) contracts.PlannedChan
 // going reports whether a node is being removed because it is no longer
 // configured.
 func going(st *tree.State) bool {
-	return st.Command != nil && st.Command.Kind == tree.RemoveIt && st.Command.Token == ""
+	return st.Command != nil && st.Command.Kind == tree.CmdRemove && st.Command.Token == ""
 }
 
 // reordered reports whether the children that are in both lists changed places.

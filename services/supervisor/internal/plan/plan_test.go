@@ -31,7 +31,7 @@ func grow(t interface{ Fatal(...any) }, specs []*tree.Spec, down ...string) *tre
 	tr := tree.New(tree.Options{})
 	settle(tr, tree.Input{Kind: tree.Configure, Specs: specs, Boot: true})
 	for _, id := range down {
-		settle(tr, tree.Input{Kind: tree.Order, Command: tree.TerminateIt, Node: id})
+		settle(tr, tree.Input{Kind: tree.Order, Command: tree.CmdTerminate, Node: id})
 	}
 	if tr.Len() != len(specs) {
 		t.Fatal("not all of the tree is there")
@@ -174,7 +174,7 @@ func TestPlansComeTrue(t *testing.T) {
 		tr := grow(rt, before)
 		for _, s := range before {
 			if s.Agent != nil && rapid.IntRange(0, 4).Draw(rt, s.ID+" is down") == 0 {
-				settle(tr, tree.Input{Kind: tree.Order, Command: tree.TerminateIt, Node: s.ID})
+				settle(tr, tree.Input{Kind: tree.Order, Command: tree.CmdTerminate, Node: s.ID})
 			}
 		}
 		in := configure(rapid.IntRange(0, 2).Draw(rt, "at once"), draw("after ")...)

@@ -22,9 +22,9 @@ func TestUnstated(t *testing.T) {
 		"one":              {[]*tree.Spec{root, agent("a", "root", "x")}, nil, "the only agent that the configuration in force has (a);"},
 		"below a group":    {[]*tree.Spec{root, sup("group", "root"), agent("a", "group", "x"), agent("b", "root", "x")}, nil, "all 2 agents that the configuration in force has (a, b);"},
 		"more than named":  {[]*tree.Spec{root, agent("a", "root", "x"), agent("b", "root", "x"), agent("c", "root", "x"), agent("d", "root", "x")}, nil, "all 4 agents that the configuration in force has (a, b, c and 1 more);"},
-		"terminated":       {[]*tree.Spec{root, agent("a", "root", "x")}, []tree.Input{{Kind: tree.Order, Command: tree.TerminateIt, Node: "a"}}, "the only agent"},
-		"added by order":   {[]*tree.Spec{root}, []tree.Input{{Kind: tree.Order, Command: tree.Add, Spec: agent("a", "root", "x")}}, ""},
-		"removed by order": {[]*tree.Spec{root, agent("a", "root", "x")}, []tree.Input{{Kind: tree.Order, Command: tree.RemoveIt, Node: "a"}}, ""},
+		"terminated":       {[]*tree.Spec{root, agent("a", "root", "x")}, []tree.Input{{Kind: tree.Order, Command: tree.CmdTerminate, Node: "a"}}, "the only agent"},
+		"added by order":   {[]*tree.Spec{root}, []tree.Input{{Kind: tree.Order, Command: tree.CmdAdd, Spec: agent("a", "root", "x")}}, ""},
+		"removed by order": {[]*tree.Spec{root, agent("a", "root", "x")}, []tree.Input{{Kind: tree.Order, Command: tree.CmdRemove, Node: "a"}}, ""},
 	} {
 		tr := tree.New(tree.Options{})
 		if c.specs != nil {

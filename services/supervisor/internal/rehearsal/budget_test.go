@@ -155,7 +155,7 @@ func TestOrderOfWhatWaits(t *testing.T) {
 	ticket := func(n uint64) tree.State { return tree.State{Phase: tree.Throttled, Wait: tree.Wait{Ticket: n}} }
 	ended := func(n uint64) tree.State { return tree.State{Phase: tree.Ended, Wait: tree.Wait{Ticket: n}} }
 	queued := func(n uint64) tree.State {
-		return tree.State{Phase: tree.Running, Command: &tree.Command{Kind: tree.RestartIt, Queued: n}}
+		return tree.State{Phase: tree.Running, Command: &tree.Command{Kind: tree.CmdRestart, Queued: n}}
 	}
 	recorded := states(ticket(57), ended(60), queued(58))
 	for name, c := range map[string]struct {

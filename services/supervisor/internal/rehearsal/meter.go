@@ -194,9 +194,9 @@ func (n *place) agentIs() service {
 func dismissed(st *tree.State) bool {
 	if cmd := st.Command; cmd != nil {
 		switch cmd.Kind {
-		case tree.TerminateIt, tree.RemoveIt, tree.CloseIt:
+		case tree.CmdTerminate, tree.CmdRemove, tree.CmdClose:
 			return true
-		case tree.RestartIt, tree.StartChild:
+		case tree.CmdRestart, tree.CmdStart:
 			return false
 		}
 	}

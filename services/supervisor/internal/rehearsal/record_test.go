@@ -299,7 +299,7 @@ func TestSameConfiguration(t *testing.T) {
 				}
 			case 1:
 				node := []string{"a", "d", "g", "h"}[draw("node", 4)]
-				s.step(tree.Input{Kind: tree.Order, Command: []tree.CommandKind{tree.RestartIt, tree.TerminateIt}[draw("order", 2)], Node: node, Token: fmt.Sprint(len(s.log))})
+				s.step(tree.Input{Kind: tree.Order, Command: []tree.CommandKind{tree.CmdRestart, tree.CmdTerminate}[draw("order", 2)], Node: node, Token: fmt.Sprint(len(s.log))})
 			case 2:
 				s.step(tree.Input{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r2", Capacity: 2 * full}}})
 			}

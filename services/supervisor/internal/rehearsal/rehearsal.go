@@ -353,7 +353,7 @@ func configured(s tree.Snapshot) []*tree.Spec {
 		for _, n := range of {
 			// What is configured no more and not yet down is removed by a
 			// command of nobody's.
-			if cmd := n.State.Command; n.Spec.Dynamic || cmd != nil && cmd.Kind == tree.RemoveIt && cmd.Token == "" {
+			if cmd := n.State.Command; n.Spec.Dynamic || cmd != nil && cmd.Kind == tree.CmdRemove && cmd.Token == "" {
 				continue
 			}
 			spec := *n.Spec

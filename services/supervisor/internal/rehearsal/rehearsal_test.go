@@ -240,12 +240,12 @@ func TestOrdersAndDowntime(t *testing.T) {
 		s.step(tree.Input{Kind: tree.Order, Command: c, Node: node, Token: node})
 	}
 	s.play(500 * time.Millisecond)
-	order(tree.RestartIt, "c")
-	order(tree.TerminateIt, "d")
-	order(tree.TerminateIt, "i")
+	order(tree.CmdRestart, "c")
+	order(tree.CmdTerminate, "d")
+	order(tree.CmdTerminate, "i")
 	// b starts 30 ms after a and crashes at 1.03 s. a stops for it.
 	s.play(540 * time.Millisecond)
-	order(tree.TerminateIt, "a") // waits for the group
+	order(tree.CmdTerminate, "a") // waits for the group
 	s.play(5 * time.Second)
 	got := rehearse(t, s.state(0), Options{Specs: specs})
 	for name, want := range map[string]contracts.RehearsalLife{
@@ -270,9 +270,9 @@ func TestMovedAgents(t *testing.T) {
 	specs := forest(group("g", tree.OneForOne, 5, "a", "b"), group("h", tree.OneForOne, 5, "c"))
 	s := newScene(t, specs, func(string, uint64) (time.Duration, tree.Input) { return 0, tree.Input{} })
 	s.play(500 * time.Millisecond)
-	s.step(tree.Input{Kind: tree.Order, Command: tree.MoveIt, Node: "a", To: "h", Token: "move"})
+	s.step(tree.Input{Kind: tree.Order, Command: tree.CmdMove, Node: "a", To: "h", Token: "move"})
 	s.play(500 * time.Millisecond)
-	s.step(tree.Input{Kind: tree.Order, Command: tree.TerminateIt, Node: "h", Token: "stop"})
+	s.step(tree.Input{Kind: tree.Order, Command: tree.CmdTerminate, Node: "h", Token: "stop"})
 	s.play(5 * time.Second)
 	got := rehearse(t, s.state(0), Options{Specs: specs})
 	for _, name := range []string{"a", "c"} {

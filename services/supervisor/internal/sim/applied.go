@@ -109,7 +109,7 @@ func (w *world) decidedConfiguration(parts []*decision) {
 				most = max(most, c.MaxUnavailable)
 			}
 			w.decidedFile(&step.Input.Input, effects)
-		case step.Kind == tree.Order && step.Command == tree.RollIt:
+		case step.Kind == tree.Order && step.Command == tree.CmdRoll:
 			most = max(most, step.Count)
 			w.all = w.all || !step.Outdated
 			w.owed = w.owed || step.Node == w.Specs[0].ID
@@ -276,7 +276,7 @@ func (w *world) rollOn(s *supervisor) {
 		w.apply(w.mended(f), 1+int(w.Seed%3), false)
 	case r != nil && r.Stopped == "" || w.mustBeCurrent() || w.leavesOutdated():
 	case slices.ContainsFunc(s.nodes(), s.tree.Outdated):
-		w.operate(Fault{At: time.Duration(w.now - epoch), Command: tree.RollIt, Node: s.tree.Root(), Outdated: true, Count: 1 + int(w.Seed%3)})
+		w.operate(Fault{At: time.Duration(w.now - epoch), Command: tree.CmdRoll, Node: s.tree.Root(), Outdated: true, Count: 1 + int(w.Seed%3)})
 	}
 }
 

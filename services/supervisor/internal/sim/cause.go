@@ -200,7 +200,7 @@ func (s *storedLog) Newest(types []contracts.EventType, entity string, limit int
 
 func evidenceType(in *tree.Input) contracts.EventType {
 	switch {
-	case in.Kind == tree.Seen:
+	case in.Kind == tree.SeenAlive:
 		return contracts.AgentRecovered
 	case in.Kind == tree.Exited && in.Normal:
 		return contracts.AgentStopped

@@ -179,9 +179,9 @@ func (s *supervisor) ask(a *agent, r *runner, timeout time.Duration, call func(r
 			}
 		})
 	}
-	carried := s.w.log.revision
+	losses := s.w.losses
 	arrive := func() {
-		if s.w.log.revision != carried {
+		if s.w.losses != losses {
 			return // the server that lost the log has lost what it carried, too
 		}
 		if !r.reachable() {

@@ -68,7 +68,7 @@ func (w *world) strike(f Fault) {
 	case ApplyConfig:
 		w.applyEdited(f)
 	case ChangeMode:
-		f.Command = tree.ModeIt
+		f.Command = tree.CmdMode
 		w.operate(f)
 	case RunsElsewhere:
 		w.runElsewhere(w.agent(f.Node), f.For)
@@ -192,17 +192,17 @@ func (w *world) rejoin() {
 func (w *world) operate(f Fault) {
 	in := tree.Input{Kind: tree.Order, Command: f.Command, Node: f.Node, To: f.To, Count: f.Count, Outdated: f.Outdated, Mode: f.Mode, Token: fmt.Sprintf("operator-%d-%s-%s", f.At, f.Command, f.Node)}
 	switch f.Command {
-	case tree.Add:
+	case tree.CmdAdd:
 		for _, s := range w.Specs {
 			if s.ID == f.Node {
 				in.Spec = s
 			}
 		}
 		w.excused[f.Node] = true
-	case tree.StartChild, tree.TerminateIt, tree.DeleteChild:
+	case tree.CmdStart, tree.CmdTerminate, tree.CmdDelete:
 		w.excused[f.Node] = true
 	}
-	if f.Command == tree.RemoveIt || f.Command == tree.DeleteChild {
+	if f.Command == tree.CmdRemove || f.Command == tree.CmdDelete {
 		w.taken[f.Node] = true
 	}
 	if s := w.whoLeads(); s != nil {
@@ -272,7 +272,7 @@ func (w *world) resume() {
 	w.rollOn(s)
 	for _, id := range s.nodes() {
 		if _, st, _ := s.tree.Lookup(id); st.Supervisor != nil && st.Supervisor.Suspended {
-			w.operate(Fault{Command: tree.ResumeIt, Node: id})
+			w.operate(Fault{Command: tree.CmdResume, Node: id})
 		}
 	}
 }

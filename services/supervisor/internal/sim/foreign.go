@@ -104,7 +104,7 @@ func (p *foreign) end() {
 // deaf is news that heartbeats may have gone unheard.
 func (s *supervisor) deaf() {
 	if s.cut || s.rejoined {
-		s.post(arrival{Input: tree.Input{Kind: tree.Deaf}})
+		s.post(arrival{Input: tree.Input{Kind: tree.HeartbeatsMissed}})
 	}
 	s.rejoined = false
 }

@@ -130,7 +130,7 @@ func (w *world) enforceAll() {
 	for _, id := range s.nodes() {
 		r, own, _ := s.tree.Rollout(id)
 		if own && r != all {
-			w.operate(Fault{Command: tree.ModeIt, Node: id, Mode: &all})
+			w.operate(Fault{Command: tree.CmdMode, Node: id, Mode: &all})
 		}
 	}
 }

@@ -58,7 +58,7 @@ func mutants() []mutant {
 		{name: "blames the group", by: []Invariant{Caused}, edits: one("tree/group.go", "cause, chain = c.st.Cause, c.st.Chain\n\t\t\t}\n\t\t\tt.begin", "cause, chain = op.Cause, op.Chain\n\t\t\t}\n\t\t\tt.begin")},
 		{name: "forgets the order", by: []Invariant{Caused}, edits: one("tree/order.go", "n.st.Cause, n.st.Chain = cmd.Cause, cmd.Chain", "_ = cmd")},
 		{name: "reads no causes", by: []Invariant{Caused}, edits: one("../../../internal/chain/back.go", "whole.storyOf(*effect), effect.Cause", `whole.storyOf(*effect), ""`)},
-		{name: "no kill", by: []Invariant{DeadFirst, OneLives}, edits: one(step, "t.condemned(n, in)\n", "t.exited(n, in)\n")},
+		{name: "no kill", by: []Invariant{DeadFirst, OneLives}, edits: one(step, "t.verdict(n, in)\n", "t.exited(n, in)\n")},
 		{name: "charges for hosts", by: []Invariant{Blame}, edits: one("tree/child.go", "case !n.st.End.charged():", "case false:")},
 		{name: "no reconciliation", by: []Invariant{Recovers}, edits: one(visits, "for _, in := range inputs {", "for _, in := range inputs[:0] {")},
 		{name: "no gathering", by: []Invariant{OneLives}, edits: one(visits, "early := l.Gathering(now) && l.tree.Roams()", "early := false")},

@@ -44,7 +44,7 @@ func (s *Scenario) spread() {
 	supervisors := s.supervisors()
 	for range r.below(4) {
 		s.Faults = append(s.Faults, Fault{
-			At: r.between(0, s.Calm), Kind: Operator, Command: tree.MoveIt,
+			At: r.between(0, s.Calm), Kind: Operator, Command: tree.CmdMove,
 			Node: s.Specs[1+r.below(len(s.Specs)-1)].ID, To: supervisors[r.below(len(supervisors))],
 		})
 	}
@@ -85,7 +85,7 @@ func (s *Scenario) addTemplate(r *stream) {
 		s.Specs = append(s.Specs, &spec)
 	}
 	for range 1 + r.below(3) {
-		s.Faults = append(s.Faults, Fault{At: r.between(0, s.Calm), Kind: Operator, Command: tree.ScaleIt, Node: template, Count: 1 + r.below(4)})
+		s.Faults = append(s.Faults, Fault{At: r.between(0, s.Calm), Kind: Operator, Command: tree.CmdScale, Node: template, Count: 1 + r.below(4)})
 	}
 }
 

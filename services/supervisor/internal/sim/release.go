@@ -164,7 +164,7 @@ func (s *Scenario) release() {
 		}
 		if r.chance(40) {
 			s.Faults = append(s.Faults, Fault{
-				At: f.At + r.between(0, 5*time.Second), Kind: Operator, Command: tree.RollIt, Node: pick(&r, "root", s.Specs[r.below(len(s.Specs))].ID),
+				At: f.At + r.between(0, 5*time.Second), Kind: Operator, Command: tree.CmdRoll, Node: pick(&r, "root", s.Specs[r.below(len(s.Specs))].ID),
 				Count: 1 + r.below(3), Outdated: r.chance(60),
 			})
 		}

@@ -35,6 +35,7 @@ func (w *world) rollBack(last time.Duration) {
 	}
 	l.revision++
 	w.forgot = true
+	w.losses++
 	clear(w.down)
 	for _, name := range w.names {
 		w.agents[name].rolledBack()

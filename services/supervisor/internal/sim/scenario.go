@@ -136,13 +136,13 @@ func (f Fault) String() string {
 		}
 	case Operator:
 		s = fmt.Sprintf("%s: %s %s", s, f.Command, f.Node)
-		if f.Command == tree.MoveIt {
+		if f.Command == tree.CmdMove {
 			s += " to " + f.To
 		}
-		if f.Command == tree.ScaleIt {
+		if f.Command == tree.CmdScale {
 			s += fmt.Sprintf(" to %d", f.Count)
 		}
-		if f.Command == tree.RollIt {
+		if f.Command == tree.CmdRoll {
 			s += fmt.Sprintf(", at most %d down, outdated only %t", f.Count, f.Outdated)
 		}
 	}
@@ -318,8 +318,8 @@ func (s *Scenario) fault(r *stream) Fault {
 		f.Age, f.Next = pick(r, 0, 0, 1, 2, -1), r.chance(50)
 	case Operator:
 		f.Node = node.ID
-		f.Command = pick(r, tree.RestartIt, tree.TerminateIt, tree.StartChild, tree.RemoveIt, tree.RemoveIt, tree.Add,
-			tree.SuspendIt, tree.ResumeIt, tree.DeleteChild)
+		f.Command = pick(r, tree.CmdRestart, tree.CmdTerminate, tree.CmdStart, tree.CmdRemove, tree.CmdRemove, tree.CmdAdd,
+			tree.CmdSuspend, tree.CmdResume, tree.CmdDelete)
 	}
 	return f
 }

@@ -87,7 +87,9 @@ type world struct {
 	calm, cut, stormy, full bool
 	// forgot is set once the log has lost what it acknowledged: starts that it no
 	// longer knows of may be under way.
-	forgot    bool
+	forgot bool
+	// losses counts how often it has.
+	losses    int
 	settledAt tree.Instant
 	violation *Violation
 }

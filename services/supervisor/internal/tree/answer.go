@@ -42,13 +42,13 @@ func (t *Tree) answered(token string) (Answer, bool) {
 // is answered again.
 func (t *Tree) asked(in *Input) bool {
 	if a, ok := t.answered(in.Token); ok {
-		t.refuse(in, a.Result, a.Reason)
+		t.reply(in, a.Result, a.Reason)
 		return true
 	}
 	return t.Asked(in.Token, in.Node)
 }
 
-func (t *Tree) refuse(in *Input, r Result, why string) {
+func (t *Tree) reply(in *Input, r Result, why string) {
 	t.emit(Effect{Kind: DoReply, Node: in.Node, Token: in.Token, Result: r, Reason: why})
 }
 

@@ -68,7 +68,7 @@ func TestRunnerBudget(t *testing.T) {
 	b.wantPhase("b", Throttled)
 	b.wantPhase("c", Running)
 	// An operator's restart does not wait.
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "b"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "b"})
 	b.wantPhase("b", Running)
 	// Nor does anything once there is no budget any more.
 	b.crash("a")
@@ -122,10 +122,10 @@ func TestFirstStartsAreFree(t *testing.T) {
 	b.crash("a")
 	b.crash("b")
 	b.wantPhase("b", Throttled)
-	b.do(Input{Kind: Order, Command: Add, Node: "d", Spec: agent("d", "root")})
+	b.do(Input{Kind: Order, Command: CmdAdd, Node: "d", Spec: agent("d", "root")})
 	b.wantPhase("d", Running)
 	// What waits can be stopped, and then waits no more.
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "b"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "b"})
 	b.wantPhase("b", Idle)
 	b.after(2 * time.Hour)
 	b.wantPhase("b", Idle)
@@ -263,7 +263,7 @@ func TestRestartOfAGroupMemberThatWaitsForBudget(t *testing.T) {
 	b.crash("a")
 	b.wantPhase("a", Throttled)
 	b.took()
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "a", Token: "t"})
 	b.wantPhase("a", Running)
 	if a, _ := b.tree.Answered("t"); a.Result != OK {
 		t.Errorf("answered %+v", a)

@@ -139,24 +139,24 @@ func TestOrdersAreCauses(t *testing.T) {
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root"),
 		sup("all", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("b", "all"), agent("c", "all"))
 	b.do(ended(Exited, "a", "old"))
-	b.wantBecause("d1", command(RestartIt, "a"), "stop a: d1")
+	b.wantBecause("d1", command(CmdRestart, "a"), "stop a: d1")
 	b.wantBecause("d2", Input{Kind: Stopped, Node: "a", Incarnation: 2}, "start a: d1")
 	b.raw(Input{Kind: Started, Node: "a", Incarnation: 3})
 
 	// The group is busy when the order comes.
 	b.wantBecause("d3", ended(Exited, "b", "b ended"), "restart b: b ended", "group all: b ended", "stop c: b ended")
-	b.wantBecause("d4", command(RestartIt, "c"))
+	b.wantBecause("d4", command(CmdRestart, "c"))
 	b.wantBecause("d5", Input{Kind: Stopped, Node: "c", Incarnation: 1}, "start b: b ended")
 	b.wantBecause("d6", Input{Kind: Started, Node: "b", Incarnation: 2}, "start c: b ended")
 	b.wantBecause("d7", Input{Kind: Started, Node: "c", Incarnation: 2}, "stop c: d4")
 	b.do(Input{Kind: Stopped, Node: "c", Incarnation: 2})
 
 	// A drain stops everything because of the order.
-	b.wantBecause("d8", command(TerminateIt, "root"), "stop c: d8", "stop a: d8")
+	b.wantBecause("d8", command(CmdTerminate, "root"), "stop c: d8", "stop a: d8")
 	b.wantBecause("d9", Input{Kind: Stopped, Node: "c", Incarnation: 3}, "stop b: d8")
 	b.do(Input{Kind: Stopped, Node: "b", Incarnation: 2})
 	b.do(Input{Kind: Stopped, Node: "a", Incarnation: 3})
-	b.wantBecause("d11", command(StartChild, "root"), "start a: d11", "start b: d11")
+	b.wantBecause("d11", command(CmdStart, "root"), "start a: d11", "start b: d11")
 }
 
 // TestEachHasItsOwnCause: of a group that ended together each member names its
@@ -164,14 +164,14 @@ func TestOrdersAreCauses(t *testing.T) {
 func TestEachHasItsOwnCause(t *testing.T) {
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), sup("all", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 9}),
 		agent("a", "all"), agent("b", "all"), agent("c", "all"), agent("idle", "all"))
-	b.do(command(TerminateIt, "idle"))
+	b.do(command(CmdTerminate, "idle"))
 	b.wantBecause("d1", ended(Exited, "a", "a ended"), "restart a: a ended", "group all: a ended", "stop c: a ended")
 	b.wantBecause("d2", ended(Exited, "b", "b ended"))
 	b.wantBecause("d3", Input{Kind: Stopped, Node: "c", Incarnation: 1}, "start a: a ended")
 	b.wantBecause("d4", Input{Kind: Started, Node: "a", Incarnation: 2}, "start b: b ended")
 	b.wantBecause("d5", Input{Kind: Started, Node: "b", Incarnation: 2}, "start c: a ended")
 	b.wantBecause("d6", Input{Kind: Started, Node: "c", Incarnation: 2})
-	b.wantBecause("d7", Input{Kind: Order, Command: StartChild, Node: "idle", Token: "up", Chain: "up"}, "start idle: d7")
+	b.wantBecause("d7", Input{Kind: Order, Command: CmdStart, Node: "idle", Token: "up", Chain: "up"}, "start idle: d7")
 }
 
 // TestEndsBeforeTheStopAreTheirOwn: a member that ended by itself before it could
@@ -188,7 +188,7 @@ func TestEndsBeforeTheStopAreTheirOwn(t *testing.T) {
 	b.wantBecause("d4", Input{Kind: Started, Node: "a", Incarnation: 2}, "start b: a ended")
 	b.wantBecause("d5", Input{Kind: Started, Node: "b", Incarnation: 2}, "start c: c ended")
 
-	b.wantBecause("d6", command(RestartIt, "free"), "stop free: d6")
+	b.wantBecause("d6", command(CmdRestart, "free"), "stop free: d6")
 	b.wantBecause("d7", ended(Exited, "free", "free ended"), "start free: d6")
 }
 
@@ -212,9 +212,9 @@ func TestJoiningAGroupKeepsCauses(t *testing.T) {
 func TestAStopIsTheCauseOfAWaitThatIsOver(t *testing.T) {
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("waits", "root", delayed), agent("idle", "root"), agent("runs", "root"))
 	b.because("d1", ended(Exited, "waits", "waits ended"))
-	b.because("d2", command(TerminateIt, "idle"))
+	b.because("d2", command(CmdTerminate, "idle"))
 	b.because("d3", Input{Kind: Stopped, Node: "idle", Incarnation: 1})
-	b.because("d4", command(TerminateIt, "root"))
+	b.because("d4", command(CmdTerminate, "root"))
 	for id, want := range map[string]string{"waits": "d4", "idle": "d2", "runs": "d4"} {
 		if got := b.state(id).Cause; got != want {
 			t.Errorf("%s is down because of %s, want %s", id, got, want)
@@ -227,7 +227,7 @@ func TestAStopIsTheCauseOfAWaitThatIsOver(t *testing.T) {
 func TestARollingRestartThatTakesOnOthersKeepsCauses(t *testing.T) {
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root"), agent("b", "root"), agent("c", "root"))
 	roll := func(id string) Input {
-		in := command(RollIt, id)
+		in := command(CmdRoll, id)
 		in.Count = 1
 		return in
 	}
@@ -254,7 +254,7 @@ func TestSignificantEndsAreCauses(t *testing.T) {
 func TestScaleIsACause(t *testing.T) {
 	w := agent("w-1", "root", func(s *Spec) { s.Template, s.Index, s.Instances = "w", 1, 1 })
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9, Period: time.Minute}), w)
-	in := command(ScaleIt, "w")
+	in := command(CmdScale, "w")
 	in.Count = 2
 	b.wantBecause("d1", in, "start w-2: d1")
 	in.Count = 1

@@ -21,7 +21,7 @@ func TestCensus(t *testing.T) {
 	b.crash("waits")
 	b.crash("apart")
 	b.crash("c")
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "ended"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "ended"})
 	b.do(Input{Kind: Exited, Node: "done", Incarnation: 1, Normal: true})
 	if got, want := b.tree.Census(), (Census{Isolated: 1, GaveUp: 1, Waiting: 1, Down: 4}); got != want {
 		t.Errorf("%+v, want %+v; done: %v", got, want, b.done)
@@ -34,7 +34,7 @@ func TestCensus(t *testing.T) {
 	if got, want := b.tree.Census(), (Census{Waiting: 3, Down: 3}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "kept"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "kept"})
 	if got, want := b.tree.Census(), (Census{Waiting: 2, Down: 2}); got != want {
 		t.Errorf("%+v, want %+v", got, want)
 	}
@@ -68,7 +68,7 @@ func TestCensusOfCompleted(t *testing.T) {
 		} {
 			b := newBench(t, append([]*Spec{sup("root", "", c.root)}, children()...)...)
 			if c.suspend {
-				b.do(Input{Kind: Order, Command: SuspendIt, Node: "root"})
+				b.do(Input{Kind: Order, Command: CmdSuspend, Node: "root"})
 			}
 			for _, s := range children() {
 				b.do(Input{Kind: Exited, Node: s.ID, Incarnation: 1, Normal: normal, Reason: "ended"})

@@ -78,10 +78,10 @@ func (p *node) awaitsStop(n *node) bool {
 func (t *Tree) startFailed(n *node) {
 	p := n.parent
 	switch kind := t.unverified(n); {
-	case kind == Add:
+	case kind == CmdAdd:
 		t.takeBack(n)
 		return
-	case kind == StartChild && p != nil && !p.awaitsStart(n):
+	case kind == CmdStart && p != nil && !p.awaitsStart(n):
 		return
 	}
 	if p == nil {
@@ -149,9 +149,9 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 // child that was added is taken back, one that was started is left down.
 func (t *Tree) ended(n *node) {
 	switch t.unverified(n) {
-	case Add:
+	case CmdAdd:
 		t.takeBack(n)
-	case StartChild:
+	case CmdStart:
 	default:
 		t.follow(n)
 	}

@@ -58,13 +58,13 @@ func (t *Tree) setClaim(n *node, c Claim) {
 	}
 }
 
-// remode makes everything below a node go by its mode, which may be another.
+// applyModes makes everything below a node go by its mode, which may be another.
 // Who is let go is let go first: nothing is ordered of it any more.
-func (t *Tree) remode(n *node) {
+func (t *Tree) applyModes(n *node) {
 	agents := n.agents(nil)
 	var awaited []*node
 	for _, a := range agents {
-		if t.mode(a) != Enforce && t.letGo(a) {
+		if t.mode(a) != Enforce && t.releaseAgent(a) {
 			awaited = append(awaited, a)
 		}
 	}
@@ -75,7 +75,7 @@ func (t *Tree) remode(n *node) {
 	}
 	for _, a := range agents {
 		if !a.removed && a.st.Phase == Watched && t.mode(a) == Enforce {
-			t.takeUp(a)
+			t.acquireAgent(a)
 		}
 	}
 }
@@ -91,9 +91,9 @@ func (n *node) agents(dst []*node) []*node {
 	return dst
 }
 
-// letGo takes an agent out of the tree's hands as it is. What it was about to
+// releaseAgent takes an agent out of the tree's hands as it is. What it was about to
 // do becomes a proposal. It tells whether its supervisor waited for it.
-func (t *Tree) letGo(n *node) (awaited bool) {
+func (t *Tree) releaseAgent(n *node) (awaited bool) {
 	p, phase := n.parent, n.st.Phase
 	if n.st.Claim == "" && (phase.idle() || phase == Gone) {
 		t.setClaim(n, Listen) // from now on somebody else may start it
@@ -117,7 +117,7 @@ func (t *Tree) letGo(n *node) (awaited bool) {
 		t.setClaim(n, Own)
 	}
 	awaited = p.awaitsStart(n) || p.awaitsStop(n)
-	forget := n.st.Command != nil && n.st.Command.Kind == RemoveIt
+	forget := n.st.Command != nil && n.st.Command.Kind == CmdRemove
 	t.answerWith(n, Superseded, "a change of its mode")
 	end, why := End(""), ""
 	if dropped {
@@ -144,8 +144,8 @@ func (t *Tree) watch(n *node, end End, why string) {
 	t.setDown(n, Watched, end, why)
 }
 
-// takeUp begins to enforce an agent that was only watched.
-func (t *Tree) takeUp(n *node) {
+// acquireAgent begins to enforce an agent that was only watched.
+func (t *Tree) acquireAgent(n *node) {
 	n.st.Cause, n.st.Chain = t.cause, t.chain
 	switch {
 	case !n.parent.up() && n.st.Claim.ours():
@@ -173,8 +173,8 @@ func (t *Tree) claim(n *node) {
 	t.listenTo(n)
 }
 
-// Ear is how far listening for an agent is.
-type Ear uint8
+// ListenStage is how far listening for an agent is.
+type ListenStage uint8
 
 // Listening takes three steps, each a decision. Only when it is stored that an
 // agent is listened for does anybody listen, and storing may take long: so the
@@ -182,24 +182,24 @@ type Ear uint8
 // into account, behind the news that the time is over: so that is only noted, and
 // the step after it draws the conclusion.
 const (
-	EarCovered Ear = iota
-	EarOpen
-	EarFilled
+	ListenRequested ListenStage = iota
+	Listening
+	ListenElapsed
 )
 
 func (t *Tree) listenTo(n *node) {
-	n.st.Ear = EarCovered
+	n.st.ListenStage = ListenRequested
 	t.arm(n, t.now.Add(1))
 }
 
 // listened goes on with listening.
 func (t *Tree) listened(n *node) {
-	switch n.st.Ear {
-	case EarCovered:
-		n.st.Ear = EarOpen
+	switch n.st.ListenStage {
+	case ListenRequested:
+		n.st.ListenStage = Listening
 		t.arm(n, t.now.Add(n.listen()))
-	case EarOpen:
-		n.st.Ear = EarFilled
+	case Listening:
+		n.st.ListenStage = ListenElapsed
 		t.arm(n, t.now.Add(1))
 	default:
 		t.claimed(n)
@@ -214,7 +214,7 @@ const foreignPeriods = 20
 
 // listenAgain makes silence count from now on only.
 func (t *Tree) listenAgain() {
-	if !t.moded {
+	if !t.hasModes {
 		return
 	}
 	for _, n := range t.root.agents(nil) {
@@ -251,10 +251,10 @@ func (t *Tree) settleOrder(n *node) {
 	t.stop(n, ThenRestart, EndStopped, "it was being started or stopped when it was let go, or has failed since", false)
 }
 
-// heardApart deals with an input about an agent that is in nobody's hands.
-func (t *Tree) heardApart(n *node, in *Input) {
+// unmanagedInput deals with an input about an agent that is in nobody's hands.
+func (t *Tree) unmanagedInput(n *node, in *Input) {
 	own := in.Incarnation > 0 && in.Incarnation == n.st.Incarnation
-	if in.Incarnation > 0 && in.Incarnation < n.st.Incarnation && in.Kind != Beat && in.Kind != Seen {
+	if in.Incarnation > 0 && in.Incarnation < n.st.Incarnation && in.Kind != Beat && in.Kind != SeenAlive {
 		return // of the past
 	}
 	if own {
@@ -276,10 +276,10 @@ func (t *Tree) heardApart(n *node, in *Input) {
 	}
 	switch n.st.Phase {
 	case Watched:
-		t.heardWatched(n, in)
+		t.watchedInput(n, in)
 	case Claiming:
-		if in.Kind == Beat || in.Kind == Seen {
-			t.heardClaiming(n, in, own)
+		if in.Kind == Beat || in.Kind == SeenAlive {
+			t.claimingInput(n, in, own)
 		}
 	case Foreign:
 		if in.Kind == Failed || in.Kind == Exited {
@@ -289,14 +289,14 @@ func (t *Tree) heardApart(n *node, in *Input) {
 	}
 }
 
-// heardWatched takes note of what becomes of an agent that is not enforced, and
+// watchedInput takes note of what becomes of an agent that is not enforced, and
 // in shadow mode tells what would be done.
-func (t *Tree) heardWatched(n *node, in *Input) {
+func (t *Tree) watchedInput(n *node, in *Input) {
 	if t.mode(n) != Shadow {
 		return
 	}
 	switch in.Kind {
-	case Seen:
+	case SeenAlive:
 		if n.st.End != "" {
 			t.setDown(n, Watched, "", "")
 		}
@@ -305,7 +305,7 @@ func (t *Tree) heardWatched(n *node, in *Input) {
 			return // told already
 		}
 		t.steady(n, n.st.Since)
-		t.blame(n, in)
+		t.recordCause(n, in)
 		end, why := endOf(in), cmp.Or(in.Reason, whyFailed)
 		if end == EndCompleted && n.spec.Restart == Transient {
 			end, why = EndFinished, whyFinished
@@ -315,8 +315,8 @@ func (t *Tree) heardWatched(n *node, in *Input) {
 	}
 }
 
-// heardClaiming deals with a sign of life of an agent that is to be enforced.
-func (t *Tree) heardClaiming(n *node, in *Input, own bool) {
+// claimingInput deals with a sign of life of an agent that is to be enforced.
+func (t *Tree) claimingInput(n *node, in *Input, own bool) {
 	switch c := n.st.Claim; {
 	case own && c == Settle && n.spec.Agent.Verify:
 		// A heartbeat may be late, and its agent hang since: it is to prove
@@ -350,7 +350,7 @@ func (t *Tree) heardClaiming(n *node, in *Input, own bool) {
 
 // forbidden tells why an operator cannot have something done with an agent.
 func (t *Tree) forbidden(n *node, c CommandKind) string {
-	if !t.moded || n.spec.Agent == nil || c != TerminateIt && c != RestartIt && c != StartChild {
+	if !t.hasModes || n.spec.Agent == nil || c != CmdTerminate && c != CmdRestart && c != CmdStart {
 		return ""
 	}
 	switch m := t.mode(n); {

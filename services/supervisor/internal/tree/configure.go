@@ -62,7 +62,7 @@ func (t *Tree) configure(in *Input) {
 		return
 	}
 	if in.Revision > 0 && in.Revision != t.Revision() {
-		t.refuse(in, Stale, "it has changed meanwhile")
+		t.reply(in, Stale, "it has changed meanwhile")
 		return
 	}
 	specs, scales := t.scaled(in.Specs)
@@ -71,15 +71,15 @@ func (t *Tree) configure(in *Input) {
 		if errors.Is(err, errBusy) {
 			r = Busy
 		}
-		t.refuse(in, r, err.Error())
+		t.reply(in, r, err.Error())
 		return
 	}
 	ends := t.waitingEnds()
 	t.keepScales(scales)
 	budget := t.budget()
 	fresh, waited := t.install(specs)
-	if t.moded {
-		t.remode(t.root)
+	if t.hasModes {
+		t.applyModes(t.root)
 		t.listenAgain() // whoever takes over has heard nothing yet
 	}
 	wanted := make(map[string]bool, len(specs))
@@ -106,19 +106,19 @@ func (t *Tree) configure(in *Input) {
 		fresh = nil // nobody waits for all of a tree that starts
 	}
 	t.rollOut(waited, fresh, most, in)
-	t.refuse(in, OK, "")
+	t.reply(in, OK, "")
 }
 
 // keep is a supervisor's beginning that leaves the configuration as it is.
 func (t *Tree) keep(in *Input) {
 	if t.root == nil {
-		t.refuse(in, Invalid, "the tree is empty; there is no configuration to keep")
+		t.reply(in, Invalid, "the tree is empty; there is no configuration to keep")
 		return
 	}
 	t.listenAgain()
 	t.startTree(in)
 	t.configuredBy(in.Configuration, false)
-	t.refuse(in, OK, "")
+	t.reply(in, OK, "")
 }
 
 // startTree starts a tree that is down, if it is to be and no operator has stopped it.
@@ -303,7 +303,7 @@ func (t *Tree) arrange(p *node, configured []*node) {
 	if op := p.op(); op != nil && !op.together() {
 		next = slices.Clone(old)
 	}
-	ranks := fit(next)
+	ranks := assignRanks(next)
 	was := make([]int64, len(old))
 	for i, n := range old {
 		was[i] = n.spec.Rank
@@ -318,13 +318,13 @@ func (t *Tree) arrange(p *node, configured []*node) {
 	}
 	p.kids = next
 	if op := p.op(); op != nil {
-		op.At, op.From = translate(op.At, old, was), translate(op.From, old, was)
+		op.At, op.From = remapRank(op.At, old, was), remapRank(op.From, old, was)
 		t.touch(p)
 	}
 }
 
-// fit gives ascending ranks, keeping those the nodes have where they ascend.
-func fit(nodes []*node) []int64 {
+// assignRanks gives ascending ranks, keeping those the nodes have where they ascend.
+func assignRanks(nodes []*node) []int64 {
 	ranks, upper := make([]int64, len(nodes)), make([]int64, len(nodes))
 	for i, next := len(nodes)-1, int64(0); i >= 0; i-- {
 		upper[i] = next
@@ -353,22 +353,22 @@ func fit(nodes []*node) []int64 {
 	return ranks
 }
 
-// translate gives the new rank of the child that had a rank; 0 and the end
+// remapRank gives the new rank of the child that had a rank; 0 and the end
 // stay what they are.
-func translate(rank int64, old []*node, was []int64) int64 {
+func remapRank(rank int64, old []*node, was []int64) int64 {
 	if i := slices.Index(was, rank); i >= 0 {
 		return old[i].spec.Rank
 	}
 	return rank
 }
 
-// adopt and abandon keep the children in order.
-func (p *node) adopt(c *node) {
+// insertChild and abandon keep the children in order.
+func (p *node) insertChild(c *node) {
 	i := sort.Search(len(p.kids), func(i int) bool { return p.kids[i].spec.Rank > c.spec.Rank })
 	p.kids = slices.Insert(p.kids, i, c)
 }
 
-func (p *node) abandon(c *node) {
+func (p *node) removeChild(c *node) {
 	i := sort.Search(len(p.kids), func(i int) bool { return p.kids[i].spec.Rank >= c.spec.Rank })
 	if i < len(p.kids) && p.kids[i] == c {
 		p.kids = slices.Delete(p.kids, i, i+1)

@@ -36,14 +36,14 @@ func fates(t *testing.T, restart Restart, mode Mode, in Input) []string {
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), sup("s", "root", Supervisor{MaxRestarts: 9}), sup("to", "root", Supervisor{}),
 		agent("a", "s", func(s *Spec) { s.Restart = restart }))
 	setting := RolloutOf(mode)
-	b.do(Input{Kind: Order, Command: ModeIt, Node: "a", Mode: &setting})
+	b.do(Input{Kind: Order, Command: CmdMode, Node: "a", Mode: &setting})
 	in.Node, in.Incarnation = "a", 1
 	if in.Kind == StartFailed && mode == Enforce {
-		b.raw(Input{Kind: Order, Command: RestartIt, Node: "a"})
+		b.raw(Input{Kind: Order, Command: CmdRestart, Node: "a"})
 		b.raw(Input{Kind: Stopped, Node: "a", Incarnation: 1})
 		in.Incarnation = 2
 	}
-	b.do(Input{Kind: Order, Command: SuspendIt, Node: "s"})
+	b.do(Input{Kind: Order, Command: CmdSuspend, Node: "s"})
 	b.do(in)
 	where := func() string {
 		_, st, there := b.tree.Lookup("a")
@@ -53,12 +53,12 @@ func fates(t *testing.T, restart Restart, mode Mode, in Input) []string {
 		return string(st.Phase) + " " + string(st.End)
 	}
 	out := []string{where()}
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "s"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "s"})
 	out = append(out, where())
-	b.do(Input{Kind: Order, Command: MoveIt, Node: "a", To: "to"})
+	b.do(Input{Kind: Order, Command: CmdMove, Node: "a", To: "to"})
 	out = append(out, where())
 	enforce := RolloutOf(Enforce)
-	b.do(Input{Kind: Order, Command: ModeIt, Node: "a", Mode: &enforce})
+	b.do(Input{Kind: Order, Command: CmdMode, Node: "a", Mode: &enforce})
 	return append(out, where())
 }
 

@@ -43,7 +43,7 @@ func (b *bench) do(in Input) {
 			}
 		}
 		for _, n := range b.tree.nodes {
-			if len(queue) == 0 && n.st.Phase == Claiming && n.st.Ear != EarOpen {
+			if len(queue) == 0 && n.st.Phase == Claiming && n.st.ListenStage != Listening {
 				b.now = n.st.Due // listening takes steps
 				queue = append(queue, Input{Kind: Tick})
 			}

@@ -17,12 +17,12 @@ func TestGoneIsStartedByOrder(t *testing.T) {
 				gone  string
 				phase Phase
 			}{
-				{StartChild, "job", Running},
-				{RestartIt, "job", Running},
-				{TerminateIt, "job", Idle},
-				{StartChild, "grp", Running},
-				{RestartIt, "grp", Running},
-				{TerminateIt, "grp", Idle},
+				{CmdStart, "job", Running},
+				{CmdRestart, "job", Running},
+				{CmdTerminate, "job", Idle},
+				{CmdStart, "grp", Running},
+				{CmdRestart, "grp", Running},
+				{CmdTerminate, "grp", Idle},
 			} {
 				b := &bench{t: t, tree: New(opt), now: epoch}
 				grp := sup("grp", "root", Supervisor{})
@@ -67,7 +67,7 @@ func TestGoneComesWithItsGroup(t *testing.T) {
 	b.crash("job")
 	b.crash("a")
 	b.wantPhase("a", Idle)
-	b.do(command(RestartIt, "job"))
+	b.do(command(CmdRestart, "job"))
 	b.wantPhase("a", Running)
 	b.wantPhase("job", Running)
 }
@@ -86,11 +86,11 @@ func TestOrderBelowWhatIsDown(t *testing.T) {
 		"transient":           {"", Transient, func(b *bench) { b.crash("a") }, "its supervisor s has given up; smith child restart s starts it"},
 		"temporary":           {"", Temporary, func(b *bench) { b.crash("a") }, "its supervisor s has given up; smith child restart s starts it"},
 		"cools off":           {CoolOff, Permanent, func(b *bench) { b.crash("a") }, "its supervisor s waits for its restart; smith child restart s starts it"},
-		"terminated":          {"", Permanent, func(b *bench) { b.do(command(TerminateIt, "s")) }, "its supervisor s is terminated; smith child restart s starts it"},
-		"the root is, too":    {"", Permanent, func(b *bench) { b.do(command(TerminateIt, "s")); b.do(command(TerminateIt, "root")) }, "its supervisor s is down with root, which is terminated; smith child restart root starts it"},
+		"terminated":          {"", Permanent, func(b *bench) { b.do(command(CmdTerminate, "s")) }, "its supervisor s is terminated; smith child restart s starts it"},
+		"the root is, too":    {"", Permanent, func(b *bench) { b.do(command(CmdTerminate, "s")); b.do(command(CmdTerminate, "root")) }, "its supervisor s is down with root, which is terminated; smith child restart root starts it"},
 		"the root gave up":    {"", Permanent, func(b *bench) { b.crash("a"); b.crash("a") }, "its supervisor s is down with root, which has given up; smith child restart root starts it"},
 		"auto_shutdown":       {"", Transient, func(b *bench) { b.crash("sig") }, "its supervisor s has finished; smith child restart s starts it"},
-		"it is being stopped": {"", Permanent, func(b *bench) { b.raw(command(TerminateIt, "s")) }, "its supervisor s is stopping; try again when it is down or runs again"},
+		"it is being stopped": {"", Permanent, func(b *bench) { b.raw(command(CmdTerminate, "s")) }, "its supervisor s is stopping; try again when it is down or runs again"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -99,7 +99,7 @@ func TestOrderBelowWhatIsDown(t *testing.T) {
 			b := newBench(t, sup("root", "", Supervisor{Escalation: ToParent, MaxRestarts: 1}), s, agent("a", "s"),
 				agent("sig", "s", func(s *Spec) { s.Restart, s.Significant = Temporary, true }))
 			c.then(b)
-			if out := b.raw(command(RestartIt, "a")); len(out) != 1 || out[0].Result != NoSupervisor || out[0].Reason != c.want {
+			if out := b.raw(command(CmdRestart, "a")); len(out) != 1 || out[0].Result != NoSupervisor || out[0].Reason != c.want {
 				t.Errorf("%+v, want %q", out, c.want)
 			}
 		})

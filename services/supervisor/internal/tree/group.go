@@ -153,7 +153,7 @@ func (t *Tree) restartGroup(p, n *node, due Instant) {
 	p.st.Supervisor.Op = op
 	t.touch(p)
 	t.emit(Effect{Kind: NoteGroup, Node: p.spec.ID, Due: op.Due, Reason: string(p.spec.Supervisor.Strategy) + " because of " + n.spec.ID, Event: op.Cause, Chain: op.Chain})
-	if t.moded {
+	if t.hasModes {
 		t.proposeAlong(n, op.Due, false, op.Cause, op.Chain)
 	}
 	t.advance(p)

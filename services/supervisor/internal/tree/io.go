@@ -31,10 +31,10 @@ const (
 	Declined InputKind = "declined"
 	// Beat: an incarnation said that it lives.
 	Beat InputKind = "beat"
-	// Seen: somebody else noticed that the agent lives, whoever started it.
-	Seen InputKind = "seen"
-	// Deaf: beats may have gone unheard until now.
-	Deaf InputKind = "deaf"
+	// SeenAlive: somebody else noticed that the agent lives, whoever started it.
+	SeenAlive InputKind = "seen"
+	// HeartbeatsMissed: beats may have gone unheard until now.
+	HeartbeatsMissed InputKind = "deaf"
 	// Tick: time has passed.
 	Tick InputKind = "tick"
 	// Order: an operator wants something done.
@@ -48,36 +48,36 @@ const (
 // CommandKind is what an operator wants done with a node.
 type CommandKind string
 
-// Commands. StartChild and DeleteChild are OTP's restart_child and
+// Commands. CmdStart and CmdDelete are OTP's restart_child and
 // delete_child.
 const (
-	Add         CommandKind = "add"
-	StartChild  CommandKind = "start"
-	DeleteChild CommandKind = "delete"
-	TerminateIt CommandKind = "terminate"
-	// CloseIt stops everything because the supervisor's process ends. It starts again
+	CmdAdd       CommandKind = "add"
+	CmdStart     CommandKind = "start"
+	CmdDelete    CommandKind = "delete"
+	CmdTerminate CommandKind = "terminate"
+	// CmdClose stops everything because the supervisor's process ends. It starts again
 	// with that, unless an operator had stopped it.
-	CloseIt CommandKind = "close"
-	// RestartIt stops and starts; it costs nothing of the limit.
-	RestartIt CommandKind = "restart"
-	// SuspendIt makes a supervisor restart nothing below it until ResumeIt;
+	CmdClose CommandKind = "close"
+	// CmdRestart stops and starts; it costs nothing of the limit.
+	CmdRestart CommandKind = "restart"
+	// CmdSuspend makes a supervisor restart nothing below it until CmdResume;
 	// then it deals with what happened meanwhile.
-	SuspendIt CommandKind = "suspend"
-	ResumeIt  CommandKind = "resume"
-	// RemoveIt terminates and deletes.
-	RemoveIt CommandKind = "remove"
-	// ScaleIt makes a template have Count instances.
-	ScaleIt CommandKind = "scale"
-	// MoveIt puts a node under the supervisor To. What runs, runs on.
-	MoveIt CommandKind = "move"
-	// ModeIt gives a node another mode, or its former one if there is none.
-	ModeIt CommandKind = "mode"
-	// RollIt restarts the agents at and below a node, or the outdated ones among
+	CmdSuspend CommandKind = "suspend"
+	CmdResume  CommandKind = "resume"
+	// CmdRemove terminates and deletes.
+	CmdRemove CommandKind = "remove"
+	// CmdScale makes a template have Count instances.
+	CmdScale CommandKind = "scale"
+	// CmdMove puts a node under the supervisor To. What runs, runs on.
+	CmdMove CommandKind = "move"
+	// CmdMode gives a node another mode, or its former one if there is none.
+	CmdMode CommandKind = "mode"
+	// CmdRoll restarts the agents at and below a node, or the outdated ones among
 	// them, at most Count at once.
-	RollIt CommandKind = "roll"
-	// RebalanceIt restarts agents at and below a node on emptier runners, Count at
+	CmdRoll CommandKind = "roll"
+	// CmdRebalance restarts agents at and below a node on emptier runners, Count at
 	// a time.
-	RebalanceIt CommandKind = "rebalance"
+	CmdRebalance CommandKind = "rebalance"
 )
 
 // Input is one thing that the tree takes into account. Which fields matter

@@ -145,13 +145,13 @@ func TestOrdersOfAnIsolatedChild(t *testing.T) {
 		order Input
 		want  Phase // empty for removed
 	}{
-		{Input{Command: StartChild}, Running},
-		{Input{Command: RestartIt}, Running},
-		{Input{Command: TerminateIt}, Idle},
-		{Input{Command: RemoveIt}, ""},
-		{Input{Command: DeleteChild}, ""},
-		{Input{Command: MoveIt, To: "t"}, Isolated},
-		{Input{Command: ModeIt, Mode: &Rollout{Otherwise: Off}}, Watched},
+		{Input{Command: CmdStart}, Running},
+		{Input{Command: CmdRestart}, Running},
+		{Input{Command: CmdTerminate}, Idle},
+		{Input{Command: CmdRemove}, ""},
+		{Input{Command: CmdDelete}, ""},
+		{Input{Command: CmdMove, To: "t"}, Isolated},
+		{Input{Command: CmdMode, Mode: &Rollout{Otherwise: Off}}, Watched},
 	} {
 		t.Run(string(c.order.Command), func(t *testing.T) {
 			b := newBench(t, isolating("root", "", 9), isolating("s", "root", 0), sup("t", "root", Supervisor{}), agent("a", "s"))
@@ -185,20 +185,20 @@ func TestIsolatedWithItsSupervisor(t *testing.T) {
 	t.Parallel()
 	specs := []*Spec{sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), isolating("s", "root", 0), agent("a", "s"), agent("z", "root")}
 	for name, do := range map[string]func(b *bench){
-		"restart of the supervisor": func(b *bench) { b.do(Input{Kind: Order, Command: RestartIt, Node: "s"}) },
+		"restart of the supervisor": func(b *bench) { b.do(Input{Kind: Order, Command: CmdRestart, Node: "s"}) },
 		"restart of the group":      func(b *bench) { b.crash("z") },
 		"after a stop of all": func(b *bench) {
-			b.do(Input{Kind: Order, Command: TerminateIt, Node: "root"})
+			b.do(Input{Kind: Order, Command: CmdTerminate, Node: "root"})
 			b.wantPhase("a", Idle)
 			b.after(time.Hour)
 			b.wantPhase("a", Idle)
-			b.do(Input{Kind: Order, Command: StartChild, Node: "root"})
+			b.do(Input{Kind: Order, Command: CmdStart, Node: "root"})
 		},
 		"suspended": func(b *bench) {
-			b.do(Input{Kind: Order, Command: SuspendIt, Node: "s"})
+			b.do(Input{Kind: Order, Command: CmdSuspend, Node: "s"})
 			b.after(time.Hour)
 			b.wantPhase("a", Isolated)
-			b.do(Input{Kind: Order, Command: ResumeIt, Node: "s"})
+			b.do(Input{Kind: Order, Command: CmdResume, Node: "s"})
 			b.after(0)
 		},
 	} {
@@ -225,7 +225,7 @@ func TestIsolationIsProposed(t *testing.T) {
 		for _, e := range b.raw(Input{Kind: Exited, Node: "a", Reason: "crash"}) {
 			got = append(got, fmt.Sprint(e.Kind, " ", e.Action, " ", e.Node, " ", time.Duration(max(0, e.Due-b.now))))
 		}
-		b.raw(Input{Kind: Seen, Node: "a"})
+		b.raw(Input{Kind: SeenAlive, Node: "a"})
 	}
 	want := []string{"propose restart a 0s", "propose isolate a 1m0s", "propose isolate a 2m0s", "propose isolate a 4m0s"}
 	if !reflect.DeepEqual(got, want) {

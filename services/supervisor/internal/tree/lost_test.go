@@ -86,8 +86,8 @@ func TestLostWhileStopping(t *testing.T) {
 		reply string
 	}{
 		"verdict":   {Input{Kind: Failed, Node: "a", Incarnation: 1, Event: "v"}, Starting, ""},
-		"restart":   {Input{Kind: Order, Command: RestartIt, Node: "a"}, Starting, ""},
-		"terminate": {Input{Kind: Order, Command: TerminateIt, Node: "a"}, Idle, "reply ok"},
+		"restart":   {Input{Kind: Order, Command: CmdRestart, Node: "a"}, Starting, ""},
+		"terminate": {Input{Kind: Order, Command: CmdTerminate, Node: "a"}, Idle, "reply ok"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 0}), agent("a", "root", anywhere()))

@@ -104,7 +104,7 @@ func (n *node) covering() *Rollout {
 // mode is that of an agent. A supervisor's is [Enforce] where any share of the
 // agents below it is: its own failing then has consequences beyond it.
 func (t *Tree) mode(n *node) Mode {
-	if !t.moded {
+	if !t.hasModes {
 		return Enforce
 	}
 	r := n.covering()
@@ -164,12 +164,12 @@ func (t *Tree) Rollout(id string) (r Rollout, own, ordered bool) {
 	return r, n.rollout() != nil, n.st.Mode != nil
 }
 
-// setMode carries out ModeIt.
+// setMode carries out CmdMode.
 func (t *Tree) setMode(n *node, in *Input) {
 	var setting *Setting
 	if in.Mode != nil {
 		if err := in.Mode.Validate(); err != nil {
-			t.refuse(in, Invalid, err.Error())
+			t.reply(in, Invalid, err.Error())
 			return
 		}
 		setting = &Setting{Rollout: *in.Mode, Configured: n.spec.Mode}
@@ -177,12 +177,12 @@ func (t *Tree) setMode(n *node, in *Input) {
 	before := n.covering()
 	if !sameSetting(n.st.Mode, setting) {
 		n.st.Mode = setting
-		t.moded = true
+		t.hasModes = true
 		t.touch(n)
 		t.emit(Effect{Kind: NoteMode, Node: n.spec.ID, Reason: "from " + named(before) + " to " + named(n.covering())})
-		t.remode(n)
+		t.applyModes(n)
 	}
-	t.refuse(in, OK, "")
+	t.reply(in, OK, "")
 }
 
 func named(r *Rollout) string {
@@ -210,7 +210,7 @@ func sameRollout(a, b *Rollout) bool {
 // another than it was then.
 func (t *Tree) keepMode(n *node) {
 	if n.spec.Mode != nil {
-		t.moded = true
+		t.hasModes = true
 	}
 	if n.st.Mode != nil && !sameRollout(n.st.Mode.Configured, n.spec.Mode) {
 		n.st.Mode = nil

@@ -86,15 +86,15 @@ func (w *world) disturbModes(specs []*Spec) {
 	n := rapid.SampledFrom(specs).Draw(t, "node")
 	switch rapid.IntRange(0, 4).Draw(t, "mode event") {
 	case 0:
-		w.step(Input{Kind: Order, Command: ModeIt, Node: n.ID})
+		w.step(Input{Kind: Order, Command: CmdMode, Node: n.ID})
 	case 1, 2:
 		r := drawRollout(t)
-		w.step(Input{Kind: Order, Command: ModeIt, Node: n.ID, Mode: &r})
+		w.step(Input{Kind: Order, Command: CmdMode, Node: n.ID, Mode: &r})
 	case 3:
 		// Somebody else starts what is not enforced and does not run.
 		if st := w.tree.nodes[n.ID]; n.Agent != nil && st != nil && st.st.Phase == Watched && w.live[n.ID] == 0 {
 			w.foreign[n.ID] = true
-			w.step(Input{Kind: Seen, Node: n.ID})
+			w.step(Input{Kind: SeenAlive, Node: n.ID})
 		}
 	default:
 		w.endForeign(n.ID)
@@ -120,8 +120,8 @@ func (w *world) enforceAll(specs []*Spec) {
 			w.inbox = append(w.inbox, Input{Kind: Exited, Node: s.ID, Incarnation: w.live[s.ID]})
 			delete(w.live, s.ID)
 		}
-		w.step(Input{Kind: Order, Command: ModeIt, Node: s.ID, Mode: &all})
-		w.step(Input{Kind: Order, Command: ResumeIt, Node: s.ID})
+		w.step(Input{Kind: Order, Command: CmdMode, Node: s.ID, Mode: &all})
+		w.step(Input{Kind: Order, Command: CmdResume, Node: s.ID})
 	}
 }
 

@@ -22,7 +22,7 @@ func with(s *Spec, change ...func(*Spec)) *Spec {
 func (b *bench) mode(id string, m Mode) {
 	b.t.Helper()
 	r := RolloutOf(m)
-	b.do(Input{Kind: Order, Command: ModeIt, Node: id, Mode: &r})
+	b.do(Input{Kind: Order, Command: CmdMode, Node: id, Mode: &r})
 }
 
 func (b *bench) silent(id string) {
@@ -46,19 +46,19 @@ func TestShadowProposes(t *testing.T) {
 	b.silent("a")
 	b.silent("a")
 	b.want("silence, told twice", "propose a")
-	b.do(Input{Kind: Seen, Node: "a"})
+	b.do(Input{Kind: SeenAlive, Node: "a"})
 	b.silent("a")
 	b.silent("z")
 	b.want("again; a temporary one", "propose a")
-	for _, c := range []CommandKind{RestartIt, TerminateIt, StartChild} {
+	for _, c := range []CommandKind{CmdRestart, CmdTerminate, CmdStart} {
 		b.do(Input{Kind: Order, Command: c, Node: "a"})
 	}
 	b.want("orders", "reply not_enforced, reply not_enforced, reply not_enforced")
 	b.mode("root", Off)
-	b.do(Input{Kind: Seen, Node: "a"})
+	b.do(Input{Kind: SeenAlive, Node: "a"})
 	b.silent("a")
 	b.want("off", "mode root, reply ok")
-	b.do(Input{Kind: Order, Command: RemoveIt, Node: "z"})
+	b.do(Input{Kind: Order, Command: CmdRemove, Node: "z"})
 	b.want("removed", "reply ok, remove z")
 }
 
@@ -73,7 +73,7 @@ func TestProposalsGoUp(t *testing.T) {
 	b.took()
 	for range 2 {
 		b.silent("a")
-		b.do(Input{Kind: Seen, Node: "a"})
+		b.do(Input{Kind: SeenAlive, Node: "a"})
 	}
 	b.want("twice, one allowed", "propose a, propose p, propose p, propose live")
 	b.wantPhase("live", Running)
@@ -129,7 +129,7 @@ func TestTakingUp(t *testing.T) {
 	b.wantPhase("a", Claiming)
 	b.do(Input{Kind: Beat, Node: "a"})
 	b.want("it is listened for again", "foreign a")
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "a"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "a"})
 	b.want("an order", "reply not_enforced")
 	b.silent("a")
 	b.after(DefaultListen - 1)
@@ -215,7 +215,7 @@ func TestShareGrows(t *testing.T) {
 	}
 	before := running()
 	b.took()
-	b.do(Input{Kind: Order, Command: ModeIt, Node: "root", Mode: &Rollout{Enforce: 60, Otherwise: Shadow}})
+	b.do(Input{Kind: Order, Command: CmdMode, Node: "root", Mode: &Rollout{Enforce: 60, Otherwise: Shadow}})
 	if running() != before {
 		t.Error("somebody was let go")
 	}
@@ -257,13 +257,13 @@ func TestSettingsLast(t *testing.T) {
 		t.Errorf("configured as off it is %s", m)
 	}
 	b.mode("root", Shadow)
-	b.do(Input{Kind: Order, Command: ModeIt, Node: "root"})
+	b.do(Input{Kind: Order, Command: CmdMode, Node: "root"})
 	if got, own, ordered := b.tree.Rollout("root"); got != RolloutOf(Off) || !own || ordered {
 		t.Errorf("taken back it is %v, own %t, ordered %t", got, own, ordered)
 	}
 	b.took()
-	b.do(Input{Kind: Order, Command: ModeIt, Node: "root", Mode: &Rollout{Enforce: 101}})
-	b.do(Input{Kind: Order, Command: ModeIt, Node: "nobody"})
+	b.do(Input{Kind: Order, Command: CmdMode, Node: "root", Mode: &Rollout{Enforce: 101}})
+	b.do(Input{Kind: Order, Command: CmdMode, Node: "nobody"})
 	b.want("mistakes", "reply invalid, reply not_found")
 }
 
@@ -290,7 +290,7 @@ func TestTakingUpWhatIsDown(t *testing.T) {
 	b.wantPhase("then", Idle) // first has not beaten yet
 	b.mode("then", Enforce)
 	b.mode("later", Off)
-	b.do(Input{Kind: Order, Command: Add, Node: "added", Spec: agent("added", "later"), Reason: "test"})
+	b.do(Input{Kind: Order, Command: CmdAdd, Node: "added", Spec: agent("added", "later"), Reason: "test"})
 	b.mode("later", Enforce)
 	b.took()
 	b.do(Input{Kind: Beat, Node: "first", Incarnation: 1})

@@ -11,21 +11,21 @@ import (
 func (t *Tree) move(n *node, in *Input) {
 	to := t.nodes[in.To]
 	if why, r := t.movable(n, to, in.To); r != OK {
-		t.refuse(in, r, why)
+		t.reply(in, r, why)
 		return
 	}
 	from := n.parent
 	if from == to {
-		t.refuse(in, OK, "")
+		t.reply(in, OK, "")
 		return
 	}
 	if due := t.relocate(n, to); due && to.up() && n.st.Phase == Idle && !n.retired() {
 		t.begin(n, t.cause, t.chain, false)
 	}
-	if t.moded {
-		t.remode(n)
+	if t.hasModes {
+		t.applyModes(n)
 	}
-	t.refuse(in, OK, "")
+	t.reply(in, OK, "")
 }
 
 // relocate puts a node under another supervisor, last among its children. It
@@ -37,7 +37,7 @@ func (t *Tree) relocate(n, to *node) (due bool) {
 		due = true
 		t.setDown(n, Idle, "", "") // its supervisor no longer counts on it
 	}
-	from.abandon(n)
+	from.removeChild(n)
 	moves := n.moving()
 	if moves {
 		t.shiftUnsettled(from, false)
@@ -54,7 +54,7 @@ func (t *Tree) relocate(n, to *node) (due bool) {
 		spec.Rank += to.kids[len(to.kids)-1].spec.Rank
 	}
 	n.spec, n.parent = &spec, to
-	to.adopt(n)
+	to.insertChild(n)
 	if moves {
 		t.shiftUnsettled(to, true)
 	}

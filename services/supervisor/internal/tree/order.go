@@ -6,28 +6,28 @@ func (t *Tree) order(in *Input) {
 		return
 	}
 	switch in.Command {
-	case Add:
+	case CmdAdd:
 		t.add(in)
 		return
-	case ScaleIt:
+	case CmdScale:
 		t.scale(in)
 		return
 	}
 	n := t.nodes[in.Node]
 	if n == nil {
-		t.refuse(in, NotFound, "")
+		t.reply(in, NotFound, "")
 		return
 	}
 	switch in.Command {
-	case MoveIt:
+	case CmdMove:
 		t.move(n, in)
-	case SuspendIt, ResumeIt:
+	case CmdSuspend, CmdResume:
 		t.suspend(n, in)
-	case ModeIt:
+	case CmdMode:
 		t.setMode(n, in)
-	case RebalanceIt:
+	case CmdRebalance:
 		t.rebalance(n, in)
-	case RollIt:
+	case CmdRoll:
 		t.orderRolling(n, in)
 	default:
 		t.orderChild(n, in)
@@ -37,16 +37,16 @@ func (t *Tree) order(in *Input) {
 // orderChild deals with a command that starts, ends or removes a node.
 func (t *Tree) orderChild(n *node, in *Input) {
 	if why := t.forbidden(n, in.Command); why != "" {
-		t.refuse(in, NotEnforced, why)
+		t.reply(in, NotEnforced, why)
 		return
 	}
 	p := n.parent
-	if p == nil && (in.Command == RemoveIt || in.Command == DeleteChild) {
-		t.refuse(in, Invalid, "the root cannot be removed")
+	if p == nil && (in.Command == CmdRemove || in.Command == CmdDelete) {
+		t.reply(in, Invalid, "the root cannot be removed")
 		return
 	}
-	if p != nil && !p.up() && in.Command != RemoveIt {
-		t.refuse(in, NoSupervisor, p.whyDown())
+	if p != nil && !p.up() && in.Command != CmdRemove {
+		t.reply(in, NoSupervisor, p.whyDown())
 		return
 	}
 	if t.contend(n, in) {
@@ -60,7 +60,7 @@ func (t *Tree) orderChild(n *node, in *Input) {
 func (t *Tree) command(n *node, kind CommandKind, token string) {
 	n.st.Command = &Command{Kind: kind, Token: token, Cause: t.cause, Chain: t.chain}
 	t.touch(n)
-	inLine := kind == RestartIt && n.st.Phase.pending() // which costs the group nothing
+	inLine := kind == CmdRestart && n.st.Phase.pending() // which costs the group nothing
 	if n.parent != nil && t.busy(n.parent) && !kind.ends() && !inLine {
 		t.enqueue(n)
 		return
@@ -75,14 +75,14 @@ func (n *node) obeys() {
 	}
 }
 
-// suspend carries out SuspendIt and ResumeIt at once.
+// suspend carries out CmdSuspend and CmdResume at once.
 func (t *Tree) suspend(n *node, in *Input) {
 	s := n.st.Supervisor
 	if s == nil {
-		t.refuse(in, Invalid, "it is an agent; only supervisors can be suspended")
+		t.reply(in, Invalid, "it is an agent; only supervisors can be suspended")
 		return
 	}
-	if on := in.Command == SuspendIt; s.Suspended != on {
+	if on := in.Command == CmdSuspend; s.Suspended != on {
 		s.resume()
 		if on {
 			s.Suspended, s.SuspendedBy = true, in.byWhom()
@@ -92,7 +92,7 @@ func (t *Tree) suspend(n *node, in *Input) {
 			t.wake(n)
 		}
 	}
-	t.refuse(in, OK, "")
+	t.reply(in, OK, "")
 }
 
 // byWhom says what an operator orders, why, and who it is.
@@ -139,22 +139,22 @@ func (t *Tree) enqueue(n *node) {
 // obey carries out a node's command; its supervisor is free.
 func (t *Tree) obey(n *node) {
 	kind, phase := n.st.Command.Kind, n.st.Phase
-	if phase == Gone && t.opt.StartTerminated && kind != RemoveIt {
+	if phase == Gone && t.opt.StartTerminated && kind != CmdRemove {
 		t.answer(n, NotFound) // OTP deletes a temporary child that ended
 		return
 	}
 	switch kind {
-	case TerminateIt:
+	case CmdTerminate:
 		t.terminate(n, ThenTerminate)
-	case CloseIt:
+	case CmdClose:
 		if n.terminated() {
 			t.answer(n, OK)
 		} else {
 			t.terminate(n, ThenClose)
 		}
-	case RemoveIt:
+	case CmdRemove:
 		t.terminate(n, ThenRemove)
-	case DeleteChild:
+	case CmdDelete:
 		switch {
 		case phase == Waiting:
 			t.answer(n, Restarting)
@@ -164,7 +164,7 @@ func (t *Tree) obey(n *node) {
 			t.answer(n, OK)
 			t.delete(n)
 		}
-	case StartChild:
+	case CmdStart:
 		switch {
 		case phase == Waiting:
 			t.answer(n, Restarting)
@@ -173,14 +173,14 @@ func (t *Tree) obey(n *node) {
 		default:
 			t.launch(n)
 		}
-	case RestartIt:
+	case CmdRestart:
 		switch {
 		case !phase.live() && !phase.pending():
 			t.launch(n)
 		default:
 			t.terminate(n, ThenRestart)
 		}
-	case Add:
+	case CmdAdd:
 		t.launch(n)
 	}
 }
@@ -262,29 +262,29 @@ const rankGap = 1 << 20
 // cannot be started is discarded, as in OTP.
 func (t *Tree) add(in *Input) {
 	if in.Spec == nil {
-		t.refuse(in, Invalid, "no specification")
+		t.reply(in, Invalid, "no specification")
 		return
 	}
 	spec := *in.Spec
 	if err := spec.Validate(); err != nil {
-		t.refuse(in, Invalid, err.Error())
+		t.reply(in, Invalid, err.Error())
 		return
 	}
 	p := t.nodes[spec.Parent]
 	if p == nil || p.spec.Supervisor == nil {
-		t.refuse(in, NotFound, "there is no supervisor "+spec.Parent)
+		t.reply(in, NotFound, "there is no supervisor "+spec.Parent)
 		return
 	}
 	if n := t.nodes[spec.ID]; n != nil {
 		if n.st.Phase.live() || n.st.Phase.pending() {
-			t.refuse(in, AlreadyStarted, "")
+			t.reply(in, AlreadyStarted, "")
 		} else {
-			t.refuse(in, AlreadyPresent, "")
+			t.reply(in, AlreadyPresent, "")
 		}
 		return
 	}
 	if why := significance(&spec, p.spec); why != "" {
-		t.refuse(in, Invalid, why)
+		t.reply(in, Invalid, why)
 		return
 	}
 	spec.Dynamic, spec.Rank = true, rankGap
@@ -294,11 +294,11 @@ func (t *Tree) add(in *Input) {
 	n := t.insert(&spec)
 	t.emit(Effect{Kind: NoteAdd, Node: spec.ID, Reason: "under " + spec.Parent})
 	if p.up() && !t.willStart(p, n) {
-		t.command(n, Add, in.Token)
+		t.command(n, CmdAdd, in.Token)
 		return
 	}
 	// It starts together with its siblings.
-	n.st.Command = &Command{Kind: Add, Token: in.Token, Cause: t.cause, Chain: t.chain}
+	n.st.Command = &Command{Kind: CmdAdd, Token: in.Token, Cause: t.cause, Chain: t.chain}
 	if !p.up() {
 		t.answer(n, OK)
 	}
@@ -324,9 +324,9 @@ func (t *Tree) insert(s *Spec) *node {
 		n.st.Supervisor = &Supervised{}
 	}
 	t.nodes[s.ID] = n
-	t.moded = t.moded || s.Mode != nil
+	t.hasModes = t.hasModes || s.Mode != nil
 	switch {
-	case !t.moded || s.Agent == nil:
+	case !t.hasModes || s.Agent == nil:
 	case n.st.Incarnation > 0:
 		n.st.Claim = Left
 	case t.mode(n) != Enforce:
@@ -335,7 +335,7 @@ func (t *Tree) insert(s *Spec) *node {
 	if n.parent == nil {
 		t.root = n
 	} else {
-		n.parent.adopt(n)
+		n.parent.insertChild(n)
 	}
 	t.mark(n, dirtyState|dirtySpec)
 	return n
@@ -350,7 +350,7 @@ func (t *Tree) remove(n *node) {
 	t.leaveRolling(n)
 	t.setClaim(n, "")
 	t.setPhase(n, Idle, n.st.Why)
-	n.parent.abandon(n)
+	n.parent.removeChild(n)
 	n.removed = true
 	delete(t.nodes, n.spec.ID)
 	n.st.Incarnation = max(n.st.Incarnation, n.st.Newest)

@@ -19,20 +19,20 @@ func TestOrders(t *testing.T) {
 		node string
 		want string
 	}{
-		{TerminateIt, "a", "stop a, reply ok"},
-		{StartChild, "a", "start a, reply ok, running a"},
-		{StartChild, "a", "reply running"},
-		{RestartIt, "a", "stop a, start a, reply ok, running a"},
-		{TerminateIt, "nobody", "reply not_found"},
-		{RemoveIt, "root", "reply invalid"},
-		{TerminateIt, "s", "stop b, stop a, reply ok"},
-		{StartChild, "a", "reply no_supervisor"},
-		{RestartIt, "s", "boot s, start a, running a, start b, running b, reply ok"},
-		{DeleteChild, "a", "reply running"},
-		{RemoveIt, "s", "stop b, stop a, reply ok, remove b, remove a, remove s"},
-		{RestartIt, "s", "reply not_found"},
-		{TerminateIt, "root", "reply ok"},
-		{StartChild, "root", "boot root, reply ok"},
+		{CmdTerminate, "a", "stop a, reply ok"},
+		{CmdStart, "a", "start a, reply ok, running a"},
+		{CmdStart, "a", "reply running"},
+		{CmdRestart, "a", "stop a, start a, reply ok, running a"},
+		{CmdTerminate, "nobody", "reply not_found"},
+		{CmdRemove, "root", "reply invalid"},
+		{CmdTerminate, "s", "stop b, stop a, reply ok"},
+		{CmdStart, "a", "reply no_supervisor"},
+		{CmdRestart, "s", "boot s, start a, running a, start b, running b, reply ok"},
+		{CmdDelete, "a", "reply running"},
+		{CmdRemove, "s", "stop b, stop a, reply ok, remove b, remove a, remove s"},
+		{CmdRestart, "s", "reply not_found"},
+		{CmdTerminate, "root", "reply ok"},
+		{CmdStart, "root", "boot root, reply ok"},
 	} {
 		b.do(Input{Kind: Order, Command: c.cmd, Node: c.node})
 		if got := b.took(); got != c.want {
@@ -47,8 +47,8 @@ func TestOrdersAskedAgain(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}), agent("a", "root"), agent("b", "root"))
 	b.took()
-	restart := Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t1"}
-	remove := Input{Kind: Order, Command: RemoveIt, Node: "b", Token: "t2"}
+	restart := Input{Kind: Order, Command: CmdRestart, Node: "a", Token: "t1"}
+	remove := Input{Kind: Order, Command: CmdRemove, Node: "b", Token: "t2"}
 	again := func(what, want string) {
 		t.Helper()
 		for range 2 {
@@ -66,7 +66,7 @@ func TestOrdersAskedAgain(t *testing.T) {
 		t.Error(got)
 	}
 	left := func(node string, c CommandKind) string { return fmt.Sprint(b.tree.Left(node, c)) }
-	if a, all := left("a", RestartIt), left("root", TerminateIt); a != "1a" || all != "2a" {
+	if a, all := left("a", CmdRestart), left("root", CmdTerminate); a != "1a" || all != "2a" {
 		t.Errorf("left are %s and %s", a, all)
 	}
 	again("under way", "")
@@ -75,12 +75,12 @@ func TestOrdersAskedAgain(t *testing.T) {
 	if got := b.took(); got != "start a, reply ok, running a, reply ok, remove b" {
 		t.Error(got)
 	}
-	if a, all := left("a", RestartIt), left("root", TerminateIt); a != "0" || all != "1a" {
+	if a, all := left("a", CmdRestart), left("root", CmdTerminate); a != "0" || all != "1a" {
 		t.Errorf("left are %s and %s", a, all)
 	}
 	again("over", "reply ok, reply ok")
 	for i := range maxAnswers {
-		b.do(Input{Kind: Order, Command: RestartIt, Node: "a", Token: fmt.Sprint("more-", i)})
+		b.do(Input{Kind: Order, Command: CmdRestart, Node: "a", Token: fmt.Sprint("more-", i)})
 	}
 	if n := len(b.state("root").Supervisor.Answers); n != maxAnswers {
 		t.Errorf("%d answers are kept", n)
@@ -98,13 +98,13 @@ func TestTerminatingWhatWaitsLetsTheGroupComeBack(t *testing.T) {
 		agent("a", "root", func(s *Spec) { s.Backoff = backoff.Delays{Delay: time.Second} }), agent("b", "root"))
 	b.crash("a")
 	b.wantPhase("b", Idle)
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "a"})
 	b.after(time.Second)
 	b.wantPhase("a", Idle)
 	b.wantPhase("b", Running)
 	b.crash("b")
 	b.wantPhase("a", Idle) // an operator's order alone starts it
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "root"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "root"})
 	b.wantPhase("a", Running)
 }
 
@@ -113,8 +113,8 @@ func TestBusyCommandsWait(t *testing.T) {
 	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 5}), agent("a", "root"), agent("b", "root"))
 	b.took()
 	b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1, Reason: "crash"}) // b's stop is awaited
-	b.raw(Input{Kind: Order, Command: TerminateIt, Node: "b"})
-	b.raw(Input{Kind: Order, Command: RestartIt, Node: "b"})
+	b.raw(Input{Kind: Order, Command: CmdTerminate, Node: "b"})
+	b.raw(Input{Kind: Order, Command: CmdRestart, Node: "b"})
 	if got := b.took(); got != "restart a, group root, stop b, reply busy" {
 		t.Error(got)
 	}
@@ -132,23 +132,23 @@ func TestSuspension(t *testing.T) {
 		agent("b", "s", func(s *Spec) { s.Backoff = backoff.Delays{Delay: time.Second} }), agent("z", "root"))
 	b.crash("b")
 	b.took()
-	b.do(Input{Kind: Order, Command: SuspendIt, Node: "a"})
-	b.do(Input{Kind: Order, Command: SuspendIt, Node: "s"})
+	b.do(Input{Kind: Order, Command: CmdSuspend, Node: "a"})
+	b.do(Input{Kind: Order, Command: CmdSuspend, Node: "s"})
 	b.after(time.Second)
 	b.crash("a")
 	b.crash("z")
 	if got := b.took(); got != "reply invalid, reply ok, restart z, start z, running z" {
 		t.Errorf("while suspended: %s", got)
 	}
-	b.do(Input{Kind: Order, Command: ResumeIt, Node: "s"})
+	b.do(Input{Kind: Order, Command: CmdResume, Node: "s"})
 	b.after(0)
 	if got := b.took(); got != "reply ok, restart a, start a, running a, start b, running b" {
 		t.Errorf("resumed: %s", got)
 	}
-	b.do(Input{Kind: Order, Command: SuspendIt, Node: "root"})
+	b.do(Input{Kind: Order, Command: CmdSuspend, Node: "root"})
 	b.crash("a")
 	b.wantPhase("a", Ended)
 	b.tree = roundTrip(t, b.tree, Options{})
-	b.do(Input{Kind: Order, Command: ResumeIt, Node: "root"})
+	b.do(Input{Kind: Order, Command: CmdResume, Node: "root"})
 	b.wantPhase("a", Running)
 }

@@ -151,11 +151,11 @@ func (w *otpWorld) do(s otpStep) {
 		w.step(Input{Kind: Exited, Node: s.Child, Incarnation: st.Incarnation, Normal: s.Reason == "normal" || s.Reason == "shutdown", Reason: s.Reason})
 		w.result = "ok"
 	case "terminate_child":
-		w.step(Input{Kind: Order, Command: TerminateIt, Node: s.Child})
+		w.step(Input{Kind: Order, Command: CmdTerminate, Node: s.Child})
 	case "restart_child":
-		w.step(Input{Kind: Order, Command: StartChild, Node: s.Child})
+		w.step(Input{Kind: Order, Command: CmdStart, Node: s.Child})
 	case "delete_child":
-		w.step(Input{Kind: Order, Command: DeleteChild, Node: s.Child})
+		w.step(Input{Kind: Order, Command: CmdDelete, Node: s.Child})
 	default:
 		w.t.Fatalf("unknown step %q", s.Do)
 	}

@@ -141,15 +141,15 @@ func (t *Tree) setRunners(runners []Runner) {
 	}
 	for _, r := range t.runners {
 		if !before[r.Name] {
-			t.comeHome(r)
+			t.returnHome(r)
 		}
 	}
 }
 
-// comeHome stops the agents that are to go back to a runner, which is there
+// returnHome stops the agents that are to go back to a runner, which is there
 // again, so that they start there. Whoever is not at rest is left: its next
 // start takes it home.
-func (t *Tree) comeHome(r Runner) {
+func (t *Tree) returnHome(r Runner) {
 	var away []*node
 	for _, n := range t.nodes {
 		if n.st.Home == r.Name && n.st.Phase == Running && n.st.Command == nil && !t.busy(n.parent) && !n.parent.suspended() {

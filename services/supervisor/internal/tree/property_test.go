@@ -338,7 +338,7 @@ func TestFleetConverges(t *testing.T) {
 		w.consistent()
 		w.calm = true
 		for _, s := range specs {
-			w.step(Input{Kind: Order, Command: ResumeIt, Node: s.ID})
+			w.step(Input{Kind: Order, Command: CmdResume, Node: s.ID})
 		}
 		w.settle(specs)
 	})
@@ -364,23 +364,23 @@ func (w *world) disturb(specs []*Spec) {
 		w.crash(Options{})
 	case k == 17:
 		n := rapid.SampledFrom(specs).Draw(t, "node")
-		cmd := rapid.SampledFrom([]CommandKind{TerminateIt, StartChild, RestartIt, RemoveIt, SuspendIt, ResumeIt, CloseIt}).Draw(t, "command")
-		if cmd == CloseIt {
+		cmd := rapid.SampledFrom([]CommandKind{CmdTerminate, CmdStart, CmdRestart, CmdRemove, CmdSuspend, CmdResume, CmdClose}).Draw(t, "command")
+		if cmd == CmdClose {
 			n = specs[0] // the root
 		}
 		if rapid.IntRange(0, 5).Draw(t, "moves") == 0 {
-			w.step(Input{Kind: Order, Command: MoveIt, Node: n.ID, To: rapid.SampledFrom(specs).Draw(t, "to").ID})
+			w.step(Input{Kind: Order, Command: CmdMove, Node: n.ID, To: rapid.SampledFrom(specs).Draw(t, "to").ID})
 			return
 		}
-		if n.Parent != "" || cmd == CloseIt {
-			w.excused[n.ID] = w.excused[n.ID] || cmd == StartChild || cmd == TerminateIt
+		if n.Parent != "" || cmd == CmdClose {
+			w.excused[n.ID] = w.excused[n.ID] || cmd == CmdStart || cmd == CmdTerminate
 			w.step(Input{Kind: Order, Command: cmd, Node: n.ID, Token: w.token()})
 		}
 	case k == 18:
 		w.configure(specs)
 	case k == 19:
 		n := rapid.SampledFrom(specs).Draw(t, "rolled")
-		w.step(Input{Kind: Order, Command: RollIt, Node: n.ID, Count: rapid.IntRange(1, 3).Draw(t, "at once"), Outdated: rapid.Bool().Draw(t, "outdated"), Token: "x"})
+		w.step(Input{Kind: Order, Command: CmdRoll, Node: n.ID, Count: rapid.IntRange(1, 3).Draw(t, "at once"), Outdated: rapid.Bool().Draw(t, "outdated"), Token: "x"})
 	default:
 		w.now = w.now.Add(time.Duration(rapid.IntRange(1, 1500).Draw(t, "ms")) * time.Millisecond)
 		w.step(Input{Kind: Tick})

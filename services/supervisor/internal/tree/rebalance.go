@@ -68,11 +68,11 @@ func (t *Tree) emptiest(n *node, load map[string]int) string {
 	return best
 }
 
-// rebalance carries out RebalanceIt: the agents of the plan are restarted a few at
+// rebalance carries out CmdRebalance: the agents of the plan are restarted a few at
 // a time, and each start chooses the emptiest runner then.
 func (t *Tree) rebalance(n *node, in *Input) {
 	if in.Count < 1 {
-		t.refuse(in, Invalid, "at least 1 agent must be allowed to be down at once")
+		t.reply(in, Invalid, "at least 1 agent must be allowed to be down at once")
 		return
 	}
 	var wanted []*node
@@ -80,5 +80,5 @@ func (t *Tree) rebalance(n *node, in *Input) {
 		wanted = append(wanted, t.nodes[m.Agent])
 	}
 	t.beginRolling(wanted, in.Count, in)
-	t.refuse(in, OK, strconv.Itoa(len(wanted)))
+	t.reply(in, OK, strconv.Itoa(len(wanted)))
 }

@@ -32,7 +32,7 @@ func TestRebalance(t *testing.T) {
 	if got, want := fmt.Sprint(b.tree.PlanRebalance("root")), "[{a-5 r1 r2} {a-4 r1 r2}]"; got != want {
 		t.Fatalf("planned %s, want %s", got, want)
 	}
-	b.raw(Input{Kind: Order, Command: RebalanceIt, Node: "root", Count: 1, Token: "t"})
+	b.raw(Input{Kind: Order, Command: CmdRebalance, Node: "root", Count: 1, Token: "t"})
 	if got, want := b.took(), "rolling root, reply ok, stop a-4"; got != want {
 		t.Errorf("ordered %s, want %s", got, want)
 	}
@@ -46,8 +46,8 @@ func TestRebalance(t *testing.T) {
 		t.Errorf("afterwards: %v, %+v", moves, b.tree.Rolling())
 	}
 	for _, in := range []Input{
-		{Kind: Order, Command: RebalanceIt, Node: "nobody", Count: 1},
-		{Kind: Order, Command: RebalanceIt, Node: "root"},
+		{Kind: Order, Command: CmdRebalance, Node: "nobody", Count: 1},
+		{Kind: Order, Command: CmdRebalance, Node: "root"},
 	} {
 		if r := b.raw(in)[0].Result; r == OK {
 			t.Errorf("%+v is accepted", in)
@@ -80,7 +80,7 @@ func TestRebalancePlans(t *testing.T) {
 			}
 			seen[m.Agent] = true
 		}
-		b.do(Input{Kind: Order, Command: RebalanceIt, Node: "root", Count: 2})
+		b.do(Input{Kind: Order, Command: CmdRebalance, Node: "root", Count: 2})
 		for r, n := range load {
 			if got := b.tree.Load(r); got != n {
 				rt.Fatalf("%s has %d agents, planned were %d", r, got, n)

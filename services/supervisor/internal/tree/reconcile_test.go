@@ -131,14 +131,14 @@ func TestFoundAndNotWanted(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{}), agent("a", "root", anywhere()), agent("p", "root", pinned("r2")))
 	b.runners("r1", "r2")
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a", Token: "t"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "a", Token: "t"})
 	b.took()
 	b.visit("r1", running("a", 4), running("p", 5))
 	if st := b.state("a"); st.Phase != Idle || st.End != EndTerminated || st.Incarnation != 4 {
 		t.Errorf("a: %+v", st)
 	}
 	b.wantOn("p", "r2", 6) // it is to be on r2 only
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t2"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "a", Token: "t2"})
 	if st := b.state("a"); st.Incarnation != 5 || st.Phase != Running {
 		t.Errorf("a: %+v", st)
 	}
@@ -154,7 +154,7 @@ func TestFoundWhenItsStartWasGivenUp(t *testing.T) {
 	if b.wantPhase("a", Unplaced); len(decidedLater) != 1 {
 		t.Fatalf("inputs: %+v", decidedLater)
 	}
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a", Token: "t"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "a", Token: "t"})
 	out := b.raw(decidedLater[0])
 	if len(out) != 1 || out[0].Kind != DoStop || out[0].Runner != "r1" || out[0].Incarnation != 1 {
 		t.Errorf("effects: %+v", out)
@@ -175,7 +175,7 @@ func TestRaised(t *testing.T) {
 	b.do(Input{Kind: Raised, Node: "a", Incarnation: 20})
 	b.wantOn("a", "r1", 10) // it lives; the next is newer
 	b.do(Input{Kind: Raised, Node: "a", Incarnation: MaxIncarnation})
-	b.do(Input{Kind: Order, Command: RemoveIt, Node: "a", Token: "t"})
+	b.do(Input{Kind: Order, Command: CmdRemove, Node: "a", Token: "t"})
 	if got := b.tree.tombs["a"]; got != 20 {
 		t.Errorf("tombstone %d, want 20", got)
 	}

@@ -84,8 +84,8 @@ func TestRestOfABrokenOffBootStarts(t *testing.T) {
 		}
 	}
 	fails := Input{Kind: StartFailed, Node: "a", Incarnation: 1, Reason: "no such program"}
-	suspend := Input{Kind: Order, Command: SuspendIt, Node: "s"}
-	resume := Input{Kind: Order, Command: ResumeIt, Node: "s"}
+	suspend := Input{Kind: Order, Command: CmdSuspend, Node: "s"}
+	resume := Input{Kind: Order, Command: CmdResume, Node: "s"}
 	for _, c := range []struct {
 		name   string
 		inputs []Input
@@ -94,7 +94,7 @@ func TestRestOfABrokenOffBootStarts(t *testing.T) {
 	}{
 		{"another strategy before the failure", []Input{{Kind: Configure, Specs: with(OneForOne)}, fails}, false},
 		{"another strategy while suspended", []Input{suspend, fails, {Kind: Configure, Specs: with(OneForOne)}, resume}, false},
-		{"the failed child is removed while suspended", []Input{suspend, fails, {Kind: Order, Command: RemoveIt, Node: "a"}, resume}, true},
+		{"the failed child is removed while suspended", []Input{suspend, fails, {Kind: Order, Command: CmdRemove, Node: "a"}, resume}, true},
 		{"nothing else happens while suspended", []Input{suspend, fails, resume}, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -124,10 +124,10 @@ func TestRestOfABrokenOffBootStarts(t *testing.T) {
 func TestTerminatedWhileSuspendedStaysDown(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 3}), agent("a", "root"))
-	b.do(Input{Kind: Order, Command: SuspendIt, Node: "root"})
+	b.do(Input{Kind: Order, Command: CmdSuspend, Node: "root"})
 	b.crash("a")
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a"})
-	b.do(Input{Kind: Order, Command: ResumeIt, Node: "root"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "a"})
+	b.do(Input{Kind: Order, Command: CmdResume, Node: "root"})
 	b.after(time.Minute)
 	b.wantPhase("a", Idle)
 }
@@ -167,7 +167,7 @@ func TestConfiguredAgainWhileItIsRemoved(t *testing.T) {
 		b := newBench(t, with...)
 		b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1, Reason: "crash"})
 		b.raw(Input{Kind: Configure, Specs: without})
-		b.raw(Input{Kind: Order, Command: RestartIt, Node: "root"})
+		b.raw(Input{Kind: Order, Command: CmdRestart, Node: "root"})
 		b.do(Input{Kind: Stopped, Node: "b", Incarnation: 1})
 		b.wantPhase("a", Running)
 		b.equal("it is removed", b.tree.Has("b"), false)
@@ -200,9 +200,9 @@ func TestConfiguredAgainWhileItIsRemoved(t *testing.T) {
 			return agent(Instance("p", i), "root", func(s *Spec) { s.Template, s.Index, s.Instances = "p", i, 2 })
 		}
 		b := newBench(t, root, instance(1), instance(2))
-		b.raw(Input{Kind: Order, Command: ScaleIt, Node: "p", Count: 1})
+		b.raw(Input{Kind: Order, Command: CmdScale, Node: "p", Count: 1})
 		b.wantPhase("p-2", Stopping)
-		b.raw(Input{Kind: Order, Command: ScaleIt, Node: "p", Count: 2})
+		b.raw(Input{Kind: Order, Command: CmdScale, Node: "p", Count: 2})
 		b.do(Input{Kind: Stopped, Node: "p-2", Incarnation: 1})
 		b.wantPhase("p-2", Running)
 	})

@@ -82,9 +82,9 @@ func TestConfiguredMoveThatMustWait(t *testing.T) {
 		before Input
 		want   Result
 	}{
-		"the agent is being restarted":    {Input{Kind: Order, Command: RestartIt, Node: "a"}, Busy},
+		"the agent is being restarted":    {Input{Kind: Order, Command: CmdRestart, Node: "a"}, Busy},
 		"the new supervisor is restarted": {Input{Kind: Exited, Node: "x", Incarnation: 1, Reason: "crash"}, Busy},
-		"the new supervisor is stopping":  {Input{Kind: Order, Command: TerminateIt, Node: "h"}, Busy},
+		"the new supervisor is stopping":  {Input{Kind: Order, Command: CmdTerminate, Node: "h"}, Busy},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -98,7 +98,7 @@ func TestConfiguredMoveThatMustWait(t *testing.T) {
 		})
 	}
 	b := newBench(t, groups("g", "g")...)
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "h"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "h"})
 	out := b.apply(1, groups("h", "g")...)
 	if last := out[len(out)-1]; last.Result != Invalid || !strings.Contains(last.Reason, "supervisor h is down; restart it first") {
 		t.Errorf("to a supervisor that is down: %+v", last)
@@ -129,7 +129,7 @@ func TestConfiguredMoveOfWhatWaits(t *testing.T) {
 func TestConfiguredMoveAndAnOperators(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, groups("g", "g")...)
-	b.do(Input{Kind: Order, Command: MoveIt, Node: "a", To: "h"})
+	b.do(Input{Kind: Order, Command: CmdMove, Node: "a", To: "h"})
 	b.apply(1, groups("g", "g")...)
 	b.equal("moved by order", strings.Join(b.tree.Children("h"), " "), "x y a")
 	b.apply(1, groups("root", "g")...)

@@ -83,10 +83,10 @@ func (t *Tree) rolling() *Rolling {
 	return t.root.st.Supervisor.Rolling
 }
 
-// orderRolling carries out RollIt.
+// orderRolling carries out CmdRoll.
 func (t *Tree) orderRolling(n *node, in *Input) {
 	if in.Count < 1 {
-		t.refuse(in, Invalid, "at least 1 agent must be allowed to be down at once")
+		t.reply(in, Invalid, "at least 1 agent must be allowed to be down at once")
 		return
 	}
 	var wanted []*node
@@ -96,7 +96,7 @@ func (t *Tree) orderRolling(n *node, in *Input) {
 		}
 	}
 	t.beginRolling(wanted, in.Count, in)
-	t.refuse(in, OK, strconv.Itoa(len(wanted)))
+	t.reply(in, OK, strconv.Itoa(len(wanted)))
 }
 
 // newRolling returns a rolling restart that takes on what is under way.

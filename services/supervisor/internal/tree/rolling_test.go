@@ -127,11 +127,11 @@ func TestFailureStopsTheRest(t *testing.T) {
 		"a start that fails":                {[]Input{{Kind: StartFailed, Node: "a", Incarnation: 2, Reason: "no such program"}}, true, ""},
 		"a start":                           {[]Input{{Kind: Started, Node: "a", Incarnation: 2}}, false, "b"},
 		"a host that is lost":               {[]Input{{Kind: Lost, Node: "a", Incarnation: 2, Reason: "host lost"}, {Kind: Started, Node: "a", Incarnation: 3}}, false, "b"},
-		"a host that is lost, and no other": {[]Input{{Kind: Order, Command: SuspendIt, Node: "s"}, {Kind: Lost, Node: "a", Incarnation: 2, Reason: "host lost"}}, false, ""},
-		"an order to terminate it":          {[]Input{{Kind: Order, Command: TerminateIt, Node: "a"}, {Kind: Stopped, Node: "a", Incarnation: 2}}, false, "b"},
-		"an order to remove it":             {[]Input{{Kind: Order, Command: RemoveIt, Node: "a"}, {Kind: Stopped, Node: "a", Incarnation: 2}}, false, "b"},
-		"its supervisor's end":              {[]Input{{Kind: Order, Command: TerminateIt, Node: "s"}, {Kind: Stopped, Node: "a", Incarnation: 2}}, false, "b"},
-		"an end while it is stopped":        {[]Input{{Kind: Order, Command: SuspendIt, Node: "s"}, {Kind: StartFailed, Node: "a", Incarnation: 2, Reason: "crash"}}, true, ""},
+		"a host that is lost, and no other": {[]Input{{Kind: Order, Command: CmdSuspend, Node: "s"}, {Kind: Lost, Node: "a", Incarnation: 2, Reason: "host lost"}}, false, ""},
+		"an order to terminate it":          {[]Input{{Kind: Order, Command: CmdTerminate, Node: "a"}, {Kind: Stopped, Node: "a", Incarnation: 2}}, false, "b"},
+		"an order to remove it":             {[]Input{{Kind: Order, Command: CmdRemove, Node: "a"}, {Kind: Stopped, Node: "a", Incarnation: 2}}, false, "b"},
+		"its supervisor's end":              {[]Input{{Kind: Order, Command: CmdTerminate, Node: "s"}, {Kind: Stopped, Node: "a", Incarnation: 2}}, false, "b"},
+		"an end while it is stopped":        {[]Input{{Kind: Order, Command: CmdSuspend, Node: "s"}, {Kind: StartFailed, Node: "a", Incarnation: 2, Reason: "crash"}}, true, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -159,7 +159,7 @@ func TestFailureStopsTheRest(t *testing.T) {
 				t.Errorf("done: %v", b.done)
 			}
 			// An operator continues with what is left.
-			b.raw(Input{Kind: Order, Command: RollIt, Node: "root", Count: 1, Outdated: true, Token: "t"})
+			b.raw(Input{Kind: Order, Command: CmdRoll, Node: "root", Count: 1, Outdated: true, Token: "t"})
 			b.equal("by order", b.stopping(), "b")
 		})
 	}
@@ -210,7 +210,7 @@ func TestWhatIsDownCounts(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, patient("1")...)
 	b.raw(Input{Kind: Exited, Node: "d", Incarnation: 1, Reason: "crash"})
-	b.raw(Input{Kind: Order, Command: RollIt, Node: "root", Count: 1})
+	b.raw(Input{Kind: Order, Command: CmdRoll, Node: "root", Count: 1})
 	b.wantPhase("d", Starting)
 	b.equal("while d is down", b.stopping(), "")
 	b.raw(Input{Kind: Started, Node: "d", Incarnation: 2})
@@ -267,13 +267,13 @@ func TestRollingRestartSurvivesATakeover(t *testing.T) {
 func TestOrdersToRoll(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, five("1")...)
-	b.equal("none is outdated", string(b.raw(Input{Kind: Order, Command: RollIt, Node: "root", Count: 1, Outdated: true})[0].Result), "ok")
+	b.equal("none is outdated", string(b.raw(Input{Kind: Order, Command: CmdRoll, Node: "root", Count: 1, Outdated: true})[0].Result), "ok")
 	b.equal("stopping", b.stopping(), "")
-	b.equal("at least one", string(b.raw(Input{Kind: Order, Command: RollIt, Node: "root"})[0].Result), "invalid")
-	b.raw(Input{Kind: Order, Command: RollIt, Node: "root", Count: 1})
+	b.equal("at least one", string(b.raw(Input{Kind: Order, Command: CmdRoll, Node: "root"})[0].Result), "invalid")
+	b.raw(Input{Kind: Order, Command: CmdRoll, Node: "root", Count: 1})
 	b.equal("stopping", b.stopping(), "a")
 	// What an operator restarts meanwhile need not be restarted again.
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "c"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "c"})
 	for _, next := range []string{"a", "b", "d", "e"} {
 		b.equal("stopping", b.stopping(), next)
 		b.replace(next)

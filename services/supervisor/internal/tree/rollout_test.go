@@ -69,7 +69,7 @@ func TestConfigurationsSupersedeOneAnother(t *testing.T) {
 	}
 	apply("first", "2", five("2"))
 	b.replace("a")
-	b.raw(Input{Kind: Order, Command: RollIt, Node: "root", Count: 1, Outdated: true, Token: "by-hand"})
+	b.raw(Input{Kind: Order, Command: CmdRoll, Node: "root", Count: 1, Outdated: true, Token: "by-hand"})
 	apply("second", "1", five("1"))
 	if a, ok := b.tree.Answered("first"); !ok || a.Result != Superseded {
 		t.Errorf("the first configuration: %+v", a)
@@ -162,7 +162,7 @@ func TestRollBackInTheMiddle(t *testing.T) {
 func TestWhatIsDownIsNotOutdated(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, five("1")...)
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "a"})
 	b.apply(1, five("2")...)
 	b.equal("a is outdated", b.tree.Outdated("a"), false)
 	b.equal("stopping", b.stopping(), "b")

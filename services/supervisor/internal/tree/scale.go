@@ -36,22 +36,22 @@ func (t *Tree) instances(template string) []*node {
 func (t *Tree) scale(in *Input) {
 	have := t.instances(in.Node)
 	if len(have) == 0 {
-		t.refuse(in, NotFound, "")
+		t.reply(in, NotFound, "")
 		return
 	}
 	if in.Count < 1 {
-		t.refuse(in, Invalid, "at least 1 instance must remain; terminate the instances to have none run")
+		t.reply(in, Invalid, "at least 1 instance must remain; terminate the instances to have none run")
 		return
 	}
 	p := t.nodes[cmp.Or(have[0].spec.Origin, have[0].spec.Parent)]
 	if p == nil {
-		t.refuse(in, NotFound, "its supervisor is gone")
+		t.reply(in, NotFound, "its supervisor is gone")
 		return
 	}
 	missing := t.missing(have, in.Count)
 	for _, s := range missing {
 		if t.nodes[s.ID] != nil {
-			t.refuse(in, AlreadyPresent, "there is another "+s.ID)
+			t.reply(in, AlreadyPresent, "there is another "+s.ID)
 			return
 		}
 	}
@@ -68,7 +68,7 @@ func (t *Tree) scale(in *Input) {
 			t.discard(n)
 		}
 	}
-	t.refuse(in, OK, "")
+	t.reply(in, OK, "")
 }
 
 // keepScale notes a template's count, unless it is the configured one.
@@ -94,14 +94,14 @@ func (t *Tree) missing(have []*node, count int) []*Spec {
 	var out []*Spec
 	for i := 1; i <= count; i++ {
 		if !there[i] {
-			out = append(out, another(have[0].spec, i))
+			out = append(out, newInstance(have[0].spec, i))
 		}
 	}
 	return out
 }
 
-// another gives the spec of a further instance of the same template.
-func another(s *Spec, index int) *Spec {
+// newInstance gives the spec of a further instance of the same template.
+func newInstance(s *Spec, index int) *Spec {
 	c := *s
 	c.ID, c.Index, c.Dynamic = Instance(s.Template, index), index, false
 	if c.Origin != "" {
@@ -147,13 +147,13 @@ func (t *Tree) discard(n *node) {
 		return
 	}
 	t.answerWith(n, Superseded, "its removal")
-	t.command(n, RemoveIt, "")
+	t.command(n, CmdRemove, "")
 }
 
 // discarded reports whether a node is about to be removed because it is no longer
 // configured.
 func (n *node) discarded() bool {
-	return n.st.Command != nil && n.st.Command.Kind == RemoveIt && n.st.Command.Token == ""
+	return n.st.Command != nil && n.st.Command.Kind == CmdRemove && n.st.Command.Token == ""
 }
 
 // readmit keeps a node that is about to be removed: it is configured again. What
@@ -198,7 +198,7 @@ func (t *Tree) scaled(specs []*Spec) ([]*Spec, map[string]map[string]Scale) {
 		}
 		if last := i == len(specs)-1 || specs[i+1].Template != s.Template; last {
 			for k := c.Configured + 1; k <= c.Count; k++ {
-				out = append(out, another(s, k))
+				out = append(out, newInstance(s, k))
 			}
 		}
 	}

@@ -50,18 +50,18 @@ func (b *bench) configure(specs []*Spec) {
 func TestScale(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, instances(2)...)
-	b.wantReply("up", b.order(ScaleIt, "w", 4, ""), OK)
+	b.wantReply("up", b.order(CmdScale, "w", 4, ""), OK)
 	b.wantChildren("root", "first w-1 w-2 w-3 w-4 last other")
 	// It outlives a configuration with the same count, and the supervisor.
 	b.tree = roundTrip(t, b.tree, Options{})
 	b.configure(instances(2))
 	b.wantChildren("root", "first w-1 w-2 w-3 w-4 last other")
-	b.wantReply("down", b.order(ScaleIt, "w", 1, ""), OK)
+	b.wantReply("down", b.order(CmdScale, "w", 1, ""), OK)
 	b.wantChildren("root", "first w-1 last other")
 	b.configure(instances(2))
 	b.wantChildren("root", "first w-1 last other")
 	// An instance that comes again goes on counting.
-	b.wantReply("up again", b.order(ScaleIt, "w", 3, ""), OK)
+	b.wantReply("up again", b.order(CmdScale, "w", 3, ""), OK)
 	b.wantChildren("root", "first w-1 w-2 w-3 last other")
 	if inc := b.state("w-3").Incarnation; inc != 2 {
 		t.Errorf("w-3 is incarnation %d", inc)
@@ -74,11 +74,11 @@ func TestScale(t *testing.T) {
 	}
 	b.configure(instances(2))
 	b.wantChildren("root", "first w-1 w-2 last other")
-	b.wantReply("none", b.order(ScaleIt, "w", 0, ""), Invalid)
-	b.wantReply("no template", b.order(ScaleIt, "first", 3, ""), NotFound)
-	b.do(Input{Kind: Order, Command: Add, Node: "w-4", Spec: agent("w-4", "other")})
-	b.wantReply("taken", b.order(ScaleIt, "w", 4, ""), AlreadyPresent)
-	b.wantReply("free", b.order(ScaleIt, "w", 3, ""), OK)
+	b.wantReply("none", b.order(CmdScale, "w", 0, ""), Invalid)
+	b.wantReply("no template", b.order(CmdScale, "first", 3, ""), NotFound)
+	b.do(Input{Kind: Order, Command: CmdAdd, Node: "w-4", Spec: agent("w-4", "other")})
+	b.wantReply("taken", b.order(CmdScale, "w", 4, ""), AlreadyPresent)
+	b.wantReply("free", b.order(CmdScale, "w", 3, ""), OK)
 	b.crash("w-3")
 	b.wantPhase("w-3", Running)
 }
@@ -90,7 +90,7 @@ func TestScaleInAGroup(t *testing.T) {
 	specs[0].Supervisor.Strategy = OneForAll
 	b := newBench(t, specs...)
 	b.raw(Input{Kind: Exited, Node: "first", Incarnation: 1, Reason: "crash"})
-	b.raw(Input{Kind: Order, Command: ScaleIt, Node: "w", Count: 1})
+	b.raw(Input{Kind: Order, Command: CmdScale, Node: "w", Count: 1})
 	if !b.tree.Has("w-3") {
 		t.Error("removed in the middle of a restart")
 	}
@@ -106,7 +106,7 @@ func TestScaleInAGroup(t *testing.T) {
 func TestMove(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, instances(1)...)
-	b.wantReply("move", b.order(MoveIt, "w-1", 0, "other"), OK)
+	b.wantReply("move", b.order(CmdMove, "w-1", 0, "other"), OK)
 	b.wantChildren("other", "o w-1")
 	b.wantChildren("root", "first last other")
 	if inc := b.state("w-1").Incarnation; inc != 1 {
@@ -131,7 +131,7 @@ func TestMove(t *testing.T) {
 		{"nobody", "root", NotFound},
 		{"w-1", "other", OK},
 	} {
-		b.wantReply(fmt.Sprint(c), b.order(MoveIt, c.node, 0, c.to), c.want)
+		b.wantReply(fmt.Sprint(c), b.order(CmdMove, c.node, 0, c.to), c.want)
 	}
 	// Its supervisor cannot be taken from under it.
 	var without []*Spec
@@ -145,7 +145,7 @@ func TestMove(t *testing.T) {
 	if got := b.took(); got != "reply invalid" {
 		t.Errorf("%s", got)
 	}
-	b.wantReply("back", b.order(MoveIt, "w-1", 0, "root"), OK)
+	b.wantReply("back", b.order(CmdMove, "w-1", 0, "root"), OK)
 	if spec, _, _ := b.tree.Lookup("w-1"); spec.Origin != "" || spec.Parent != "root" {
 		t.Errorf("%+v", spec)
 	}
@@ -159,13 +159,13 @@ func TestMoveOutOfADownSupervisor(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, instances(2)...)
 	for _, id := range []string{"w-1", "w-2"} {
-		b.wantReply("move", b.order(MoveIt, id, 0, "other"), OK)
+		b.wantReply("move", b.order(CmdMove, id, 0, "other"), OK)
 	}
-	b.wantReply("w-2 down", b.order(TerminateIt, "w-2", 0, ""), OK)
-	b.wantReply("other down", b.order(TerminateIt, "other", 0, ""), OK)
+	b.wantReply("w-2 down", b.order(CmdTerminate, "w-2", 0, ""), OK)
+	b.wantReply("other down", b.order(CmdTerminate, "other", 0, ""), OK)
 	b.wantPhase("w-1", Idle)
 	for _, id := range []string{"w-1", "w-2"} {
-		b.wantReply("move back", b.order(MoveIt, id, 0, "root"), OK)
+		b.wantReply("move back", b.order(CmdMove, id, 0, "root"), OK)
 	}
 	b.wantPhase("w-1", Running)
 	b.wantPhase("w-2", Idle)
@@ -178,10 +178,10 @@ func TestMoveOutOfADownSupervisor(t *testing.T) {
 func TestMoveWhileBusy(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, instances(2)...)
-	b.raw(Input{Kind: Order, Command: RestartIt, Node: "w-1"})
-	b.wantReply("stopping", b.order(MoveIt, "w-1", 0, "other"), Busy)
+	b.raw(Input{Kind: Order, Command: CmdRestart, Node: "w-1"})
+	b.wantReply("stopping", b.order(CmdMove, "w-1", 0, "other"), Busy)
 	b.raw(Input{Kind: Exited, Node: "o", Incarnation: 1, Reason: "crash"})
-	b.wantReply("restarting", b.order(MoveIt, "w-2", 0, "other"), Busy)
+	b.wantReply("restarting", b.order(CmdMove, "w-2", 0, "other"), Busy)
 }
 
 // What is being taken over from somebody else would come up under a supervisor
@@ -189,15 +189,15 @@ func TestMoveWhileBusy(t *testing.T) {
 func TestMoveWhileTakenOver(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, instances(2)...)
-	b.wantReply("other down", b.order(TerminateIt, "other", 0, ""), OK)
+	b.wantReply("other down", b.order(CmdTerminate, "other", 0, ""), OK)
 	b.mode("w-1", Shadow)
-	b.wantReply("watched", b.order(MoveIt, "w-1", 0, "other"), OK)
-	b.wantReply("watched, back", b.order(MoveIt, "w-1", 0, "root"), OK)
+	b.wantReply("watched", b.order(CmdMove, "w-1", 0, "other"), OK)
+	b.wantReply("watched, back", b.order(CmdMove, "w-1", 0, "root"), OK)
 	b.do(Input{Kind: Exited, Node: "w-1", Incarnation: 1})
 	b.mode("w-1", Enforce)
 	b.wantPhase("w-1", Claiming)
-	b.wantReply("listened for", b.order(MoveIt, "w-1", 0, "other"), NoSupervisor)
+	b.wantReply("listened for", b.order(CmdMove, "w-1", 0, "other"), NoSupervisor)
 	b.do(Input{Kind: Beat, Node: "w-1"})
 	b.wantPhase("w-1", Foreign)
-	b.wantReply("foreign", b.order(MoveIt, "w-1", 0, "other"), NoSupervisor)
+	b.wantReply("foreign", b.order(CmdMove, "w-1", 0, "other"), NoSupervisor)
 }

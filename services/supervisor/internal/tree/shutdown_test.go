@@ -34,7 +34,7 @@ func TestShutdownTimeout(t *testing.T) {
 				sup("inner", "outer", c.inner), agent("c", "inner"), agent("d", "inner"), agent("free", "root"))
 			s := slowStops{b: b, ends: map[string]Instant{}}
 			begin := b.now
-			s.ordered(b.raw(Input{Kind: Order, Command: TerminateIt, Node: "outer"}))
+			s.ordered(b.raw(Input{Kind: Order, Command: CmdTerminate, Node: "outer"}))
 			for len(s.ends) > 0 {
 				s.next()
 			}
@@ -46,7 +46,7 @@ func TestShutdownTimeout(t *testing.T) {
 			}
 			b.wantPhase("outer", Idle)
 			s.orders = nil
-			if s.ordered(b.raw(Input{Kind: Order, Command: TerminateIt, Node: "free"})); fmt.Sprint(s.orders) != "[free 5s false]" {
+			if s.ordered(b.raw(Input{Kind: Order, Command: CmdTerminate, Node: "free"})); fmt.Sprint(s.orders) != "[free 5s false]" {
 				t.Errorf("the bound counts elsewhere, too: %v", s.orders)
 			}
 		})

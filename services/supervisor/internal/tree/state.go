@@ -193,8 +193,8 @@ type Wait struct {
 	// Ticket orders the restarts that wait for budget, and the ends that wait for
 	// their supervisor.
 	Ticket uint64 `json:"ticket,omitempty"`
-	// Ear is how far listening for it is while it is claimed.
-	Ear Ear `json:"ear,omitempty"`
+	// ListenStage is how far listening for it is while it is claimed.
+	ListenStage ListenStage `json:"ear,omitempty"`
 	// Own is how it had ended by itself, where End says only that it was stopped
 	// since it starts again with its group. Why then says how, too. Nothing is
 	// decided by it.

@@ -63,10 +63,10 @@ func TestUnsteady(t *testing.T) {
 	want("the other", "y", 1, "crash", reset)
 
 	// An order forgets.
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "y"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "y"})
 	want("after an order", "y", 0, "", 0)
 	b.crash("a")
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "a"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "a"})
 	want("terminated", "a", 0, "", 0)
 
 	// While it comes up, nothing is proven.

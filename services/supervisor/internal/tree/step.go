@@ -11,7 +11,7 @@ func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
 	switch in.Kind {
 	case Tick:
 		t.tick()
-	case Deaf:
+	case HeartbeatsMissed:
 		t.listenAgain()
 	case Order:
 		t.order(in)
@@ -22,7 +22,7 @@ func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
 	default:
 		t.unknownEnd(in)
 		if n := t.nodes[in.Node]; n != nil && n.spec.Agent != nil {
-			t.heard(n, in)
+			t.agentInput(n, in)
 		}
 	}
 	t.settleAll()
@@ -35,8 +35,8 @@ func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
 // Deciding names the message that the next steps' changes are stored in.
 func (t *Tree) Deciding(message string) { t.decision = message }
 
-// heard deals with an input about an agent.
-func (t *Tree) heard(n *node, in *Input) {
+// agentInput deals with an input about an agent.
+func (t *Tree) agentInput(n *node, in *Input) {
 	switch in.Kind {
 	case Found:
 		t.found(n, in)
@@ -46,7 +46,7 @@ func (t *Tree) heard(n *node, in *Input) {
 		return
 	}
 	if n.st.Phase.Apart() {
-		t.heardApart(n, in)
+		t.unmanagedInput(n, in)
 		return
 	}
 	t.suspect(n, in)
@@ -64,7 +64,7 @@ func (t *Tree) heard(n *node, in *Input) {
 		}
 	case StartFailed:
 		if n.st.Phase == Starting {
-			t.blame(n, in)
+			t.recordCause(n, in)
 			t.setDown(n, Idle, EndStartFailed, in.Reason)
 			t.startFailed(n)
 		}
@@ -79,15 +79,15 @@ func (t *Tree) heard(n *node, in *Input) {
 	case Declined:
 		t.declined(n, in)
 	case Failed:
-		t.condemned(n, in)
+		t.verdict(n, in)
 	case Beat:
 		t.beat(n, in)
 	}
 }
 
-// blame records what ended a node: the event, or the decision that records what
+// recordCause records what ended a node: the event, or the decision that records what
 // came without one.
-func (t *Tree) blame(n *node, in *Input) {
+func (t *Tree) recordCause(n *node, in *Input) {
 	n.st.Cause, n.st.Chain = t.cause, t.chain
 	if !in.Normal {
 		n.history().failures.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: in.Reason, Event: t.cause})
@@ -154,7 +154,7 @@ func (t *Tree) exited(n *node, in *Input) {
 	if phase == Running {
 		t.steady(n, n.st.Since)
 	}
-	t.blame(n, in)
+	t.recordCause(n, in)
 	t.setDown(n, Idle, endOf(in), in.Reason)
 	finished := in.Normal && n.spec.Restart != Permanent && n.spec.Restart != ""
 	if phase.coming() && !finished {
@@ -184,7 +184,7 @@ func (t *Tree) lost(n *node, in *Input) {
 	t.touch(n)
 	if n.st.Phase == Stopping {
 		if n.st.Then == ThenFail || n.st.Then == ThenStartFailed {
-			t.blame(n, in)
+			t.recordCause(n, in)
 			n.st.End, n.st.Why = EndLost, in.Reason
 		}
 		// Nothing is to be spared for that runner, and nothing of it is preferred.
@@ -195,9 +195,9 @@ func (t *Tree) lost(n *node, in *Input) {
 	t.exited(n, in)
 }
 
-// condemned deals with a verdict: whatever still lives of the incarnation is
+// verdict deals with a verdict: whatever still lives of the incarnation is
 // killed first, so that nothing runs twice.
-func (t *Tree) condemned(n *node, in *Input) {
+func (t *Tree) verdict(n *node, in *Input) {
 	then, end := ThenFail, EndFailed
 	switch n.st.Phase {
 	case Starting, Verifying, Unverified:
@@ -208,7 +208,7 @@ func (t *Tree) condemned(n *node, in *Input) {
 	default:
 		return
 	}
-	t.blame(n, in)
+	t.recordCause(n, in)
 	t.stop(n, then, end, in.Reason, true)
 }
 

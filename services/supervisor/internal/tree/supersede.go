@@ -20,17 +20,17 @@ func (t *Tree) contend(n *node, in *Input) (over bool) {
 		return false
 	case n.shares(in.Command):
 		if len(was.Joined) == maxJoined {
-			t.refuse(in, Busy, "it is under way already, and too many wait for it")
+			t.reply(in, Busy, "it is under way already, and too many wait for it")
 			return true
 		}
 		was.Joined = append(slices.Clone(was.Joined), in.Token)
 		t.touch(n)
 		return true
-	case in.Command.ends(), in.Command == RestartIt && was.Kind.starts():
+	case in.Command.ends(), in.Command == CmdRestart && was.Kind.starts():
 		t.answerWith(n, Superseded, string(in.Command))
 		return false
 	}
-	t.refuse(in, Busy, string(was.Kind)+" of it is under way; try again when that is done")
+	t.reply(in, Busy, string(was.Kind)+" of it is under way; try again when that is done")
 	return true
 }
 
@@ -38,12 +38,12 @@ func (t *Tree) contend(n *node, in *Input) (over bool) {
 func (n *node) shares(kind CommandKind) bool {
 	was := n.st.Command
 	switch kind {
-	case TerminateIt, CloseIt:
+	case CmdTerminate, CmdClose:
 		return was.Kind.ends()
-	case RemoveIt:
-		return was.Kind == RemoveIt
-	case RestartIt:
-		return was.Kind == RestartIt && (was.Queued > 0 || n.st.Phase == Stopping || n.st.Phase.pending())
+	case CmdRemove:
+		return was.Kind == CmdRemove
+	case CmdRestart:
+		return was.Kind == CmdRestart && (was.Queued > 0 || n.st.Phase == Stopping || n.st.Phase.pending())
 	}
 	return false
 }

@@ -13,7 +13,7 @@ import (
 func TestOrdersThatSupersede(t *testing.T) {
 	t.Parallel()
 	stages := map[string]func(b *bench){
-		"stopping":    func(b *bench) { b.raw(Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t1"}) },
+		"stopping":    func(b *bench) { b.raw(Input{Kind: Order, Command: CmdRestart, Node: "a", Token: "t1"}) },
 		"starting":    func(b *bench) { b.restartUntil("a", Starting) },
 		"verifying":   func(b *bench) { b.restartUntil("a", Verifying) },
 		"stabilising": func(b *bench) { b.restartUntil("a", Stabilising) },
@@ -24,8 +24,8 @@ func TestOrdersThatSupersede(t *testing.T) {
 			reply string
 			there bool
 		}{
-			{TerminateIt, "t2: ok: terminated", true},
-			{RemoveIt, "t2: ok: terminated", false},
+			{CmdTerminate, "t2: ok: terminated", true},
+			{CmdRemove, "t2: ok: terminated", false},
 			{"", "t1: superseded: its removal", false}, // by the configuration
 		} {
 			t.Run(stage+" "+string(c.cmd), func(t *testing.T) {
@@ -61,7 +61,7 @@ func TestOrdersThatSupersede(t *testing.T) {
 // restartUntil has an agent restarted by order t1 and stops at a phase.
 func (b *bench) restartUntil(agent string, until Phase) {
 	b.t.Helper()
-	b.raw(Input{Kind: Order, Command: RestartIt, Node: agent, Token: "t1"})
+	b.raw(Input{Kind: Order, Command: CmdRestart, Node: agent, Token: "t1"})
 	b.raw(Input{Kind: Stopped, Node: agent, Incarnation: b.state(agent).Incarnation})
 	if until != Starting {
 		b.raw(Input{Kind: Started, Node: agent, Incarnation: b.state(agent).Incarnation})
@@ -80,12 +80,12 @@ func TestOrdersThatJoin(t *testing.T) {
 		first, second CommandKind
 		done, want    string
 	}{
-		"two restarts":            {RestartIt, RestartIt, "", "start a, reply ok, reply ok, running a"},
-		"two terminations":        {TerminateIt, TerminateIt, "", "reply ok, reply ok"},
-		"two removals":            {RemoveIt, RemoveIt, "", "reply ok, reply ok, remove a"},
-		"a termination of what":   {RemoveIt, TerminateIt, "", "reply ok, reply ok, remove a"},
-		"a removal of what":       {TerminateIt, RemoveIt, "reply superseded", "reply ok, remove a"},
-		"a restart of what stops": {TerminateIt, RestartIt, "reply busy", "reply ok"},
+		"two restarts":            {CmdRestart, CmdRestart, "", "start a, reply ok, reply ok, running a"},
+		"two terminations":        {CmdTerminate, CmdTerminate, "", "reply ok, reply ok"},
+		"two removals":            {CmdRemove, CmdRemove, "", "reply ok, reply ok, remove a"},
+		"a termination of what":   {CmdRemove, CmdTerminate, "", "reply ok, reply ok, remove a"},
+		"a removal of what":       {CmdTerminate, CmdRemove, "reply superseded", "reply ok, remove a"},
+		"a restart of what stops": {CmdTerminate, CmdRestart, "reply busy", "reply ok"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -117,7 +117,7 @@ func TestARestartOfWhatIsBeingStartedStartsItAgain(t *testing.T) {
 	b.verify("a")
 	b.restartUntil("a", Verifying)
 	b.took()
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t2"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "a", Token: "t2"})
 	b.verify("a")
 	if got := b.took(); got != "reply superseded, stop a, start a, reply ok, running a" {
 		t.Error(got)
@@ -129,10 +129,10 @@ func TestJoinedOrdersAreBounded(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}), agent("a", "root"))
 	for range maxJoined + 2 {
-		b.raw(Input{Kind: Order, Command: TerminateIt, Node: "a"})
+		b.raw(Input{Kind: Order, Command: CmdTerminate, Node: "a"})
 	}
 	b.took()
-	b.raw(Input{Kind: Order, Command: TerminateIt, Node: "a"})
+	b.raw(Input{Kind: Order, Command: CmdTerminate, Node: "a"})
 	if got := b.took(); got != "reply busy" {
 		t.Error(got)
 	}
@@ -144,7 +144,7 @@ func TestTerminationDuringAnOperation(t *testing.T) {
 	t.Parallel()
 	for _, node := range []string{"a", "b", "c"} {
 		for steps := range 8 {
-			for _, cmd := range []CommandKind{TerminateIt, RemoveIt} {
+			for _, cmd := range []CommandKind{CmdTerminate, CmdRemove} {
 				b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 5}),
 					agent("a", "root", func(s *Spec) { s.Backoff = backoff.Delays{Delay: time.Second} }), agent("b", "root"), agent("c", "root"))
 				var due []Input
@@ -178,10 +178,10 @@ func TestTerminationDuringAnOperation(t *testing.T) {
 				for range 12 {
 					next()
 				}
-				if cmd == RemoveIt && b.tree.Has(node) {
+				if cmd == CmdRemove && b.tree.Has(node) {
 					t.Errorf("%s of %s after %d steps: it is there", cmd, node, steps)
 				}
-				if cmd == TerminateIt {
+				if cmd == CmdTerminate {
 					after := b.state(node)
 					if after.Phase != Idle || after.End != EndTerminated || after.Incarnation != before.Incarnation {
 						t.Errorf("%s of %s after %d steps: %s, %s, incarnation %d, which was %d: %s", cmd, node, steps, after.Phase, after.End, after.Incarnation, before.Incarnation, b.took())

@@ -19,11 +19,11 @@ func (o *terminations) begin(t *Tree, in *Input) {
 		return
 	}
 	switch in.Command {
-	case TerminateIt:
+	case CmdTerminate:
 		if in.Token != "" {
 			o.given[given{in.Node, in.Token}] = true
 		}
-	case StartChild, RestartIt:
+	case CmdStart, CmdRestart:
 		o.lift(t.nodes[in.Node])
 	}
 }
@@ -53,7 +53,7 @@ func (o *terminations) told(e Effect) {
 // wrong reports a node that was terminated by order, and comes up without one.
 func (o *terminations) wrong(t *Tree) string {
 	for _, n := range t.nodes {
-		if c := n.st.Command; c != nil && (c.Kind == StartChild || c.Kind == RestartIt) {
+		if c := n.st.Command; c != nil && (c.Kind == CmdStart || c.Kind == CmdRestart) {
 			o.lift(n)
 		}
 	}

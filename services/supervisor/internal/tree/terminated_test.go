@@ -18,7 +18,7 @@ func TestTerminatedStaysDown(t *testing.T) {
 	}
 	temporary := func(s *Spec) { s.Restart = Temporary }
 	restart := func(b *bench) {
-		order(CloseIt, "root")(b)
+		order(CmdClose, "root")(b)
 		b.tree = roundTrip(t, b.tree, b.tree.opt)
 		b.do(Input{Kind: Configure, Specs: specs(), Boot: true})
 	}
@@ -33,15 +33,15 @@ func TestTerminatedStaysDown(t *testing.T) {
 		"the root stops and starts":       {then: restart, otp: true},
 		"it is configured otherwise":      {then: func(b *bench) { b.do(Input{Kind: Configure, Specs: specs(func(s *Spec) { s.Agent.Build = "other" })}) }},
 		"it becomes temporary":            {then: func(b *bench) { b.do(Input{Kind: Configure, Specs: specs(temporary)}); b.crash("a") }, otp: true},
-		"it is moved":                     {then: func(b *bench) { b.do(Input{Kind: Order, Command: MoveIt, Node: "b", To: "root"}) }},
-		"all is rolled":                   {then: func(b *bench) { b.do(Input{Kind: Order, Command: RollIt, Node: "root", Count: 9}) }},
-		"it is started":                   {then: order(StartChild, "b"), b: true},
-		"it is restarted":                 {then: order(RestartIt, "b"), b: true},
-		"its supervisor is restarted":     {then: order(RestartIt, "h"), c: true, h: true},
-		"the supervisor above it, too":    {then: order(RestartIt, "g"), b: true, c: true, h: true, otp: true},
-		"the whole tree":                  {then: order(RestartIt, "root"), b: true, c: true, h: true, otp: true},
-		"its supervisor is stopped first": {then: func(b *bench) { order(TerminateIt, "g")(b); order(StartChild, "g")(b) }, b: true, c: true, h: true, otp: true},
-		"the root is stopped first":       {then: func(b *bench) { order(TerminateIt, "root")(b); order(StartChild, "root")(b) }, b: true, c: true, h: true, otp: true},
+		"it is moved":                     {then: func(b *bench) { b.do(Input{Kind: Order, Command: CmdMove, Node: "b", To: "root"}) }},
+		"all is rolled":                   {then: func(b *bench) { b.do(Input{Kind: Order, Command: CmdRoll, Node: "root", Count: 9}) }},
+		"it is started":                   {then: order(CmdStart, "b"), b: true},
+		"it is restarted":                 {then: order(CmdRestart, "b"), b: true},
+		"its supervisor is restarted":     {then: order(CmdRestart, "h"), c: true, h: true},
+		"the supervisor above it, too":    {then: order(CmdRestart, "g"), b: true, c: true, h: true, otp: true},
+		"the whole tree":                  {then: order(CmdRestart, "root"), b: true, c: true, h: true, otp: true},
+		"its supervisor is stopped first": {then: func(b *bench) { order(CmdTerminate, "g")(b); order(CmdStart, "g")(b) }, b: true, c: true, h: true, otp: true},
+		"the root is stopped first":       {then: func(b *bench) { order(CmdTerminate, "root")(b); order(CmdStart, "root")(b) }, b: true, c: true, h: true, otp: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -49,7 +49,7 @@ func TestTerminatedStaysDown(t *testing.T) {
 				b := &bench{t: t, tree: New(opt), now: epoch}
 				b.do(Input{Kind: Configure, Boot: true, Specs: specs()})
 				for _, id := range []string{"b", "c", "h"} {
-					order(TerminateIt, id)(b)
+					order(CmdTerminate, id)(b)
 				}
 				c.then(b)
 				all := opt.StartTerminated && c.otp
@@ -68,7 +68,7 @@ func TestTerminatedStaysDown(t *testing.T) {
 func TestTerminatedAndLetGo(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("a", "root"), agent("b", "root"))
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "b"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "b"})
 	b.mode("b", Off)
 	b.crash("a")
 	b.mode("b", Enforce)
@@ -82,13 +82,13 @@ func TestTerminatedTemporary(t *testing.T) {
 	t.Parallel()
 	temporary := func(s *Spec) { s.Restart = Temporary }
 	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("a", "root"), agent("once", "root", temporary))
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "once"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "once"})
 	b.crash("a")
 	b.wantPhase("once", Idle)
-	b.do(Input{Kind: Order, Command: StartChild, Node: "once"})
+	b.do(Input{Kind: Order, Command: CmdStart, Node: "once"})
 	b.wantPhase("once", Running)
-	b.do(Input{Kind: Order, Command: Add, Node: "added", Spec: agent("added", "root", temporary)})
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "added"})
+	b.do(Input{Kind: Order, Command: CmdAdd, Node: "added", Spec: agent("added", "root", temporary)})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "added"})
 	if b.tree.Has("added") {
 		t.Error("it is still there")
 	}
@@ -100,13 +100,13 @@ func TestTerminatedSaysWho(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), sup("g", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 1}), agent("a", "g"), agent("b", "g"))
 	b.tree.Deciding("the order")
-	b.do(Input{Kind: Order, Command: TerminateIt, Node: "b", Token: "x", Chain: "x"})
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "b", Token: "x", Chain: "x"})
 	was := b.state("b")
 	b.now = b.now.Add(1)
 	b.tree.Deciding("later")
 	b.crash("a")
 	b.crash("a")
-	b.do(Input{Kind: Order, Command: CloseIt, Node: "root"})
+	b.do(Input{Kind: Order, Command: CmdClose, Node: "root"})
 	b.do(Input{Kind: Configure, Keep: true, Boot: true})
 	b.wantPhase("a", Running)
 	if st := b.state("b"); st.Cause != "the order" || st.Chain != "x" || st.Since != was.Since || st.Why != was.Why {
@@ -119,17 +119,17 @@ func TestTerminatedSaysWho(t *testing.T) {
 func TestSuspendedStaysSuspended(t *testing.T) {
 	t.Parallel()
 	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), agent("z", "root"), sup("g", "root", Supervisor{MaxRestarts: 9}), agent("a", "g"))
-	b.do(Input{Kind: Order, Command: SuspendIt, Node: "g", Reason: "suspend: look", By: &Operator{User: "alice"}})
+	b.do(Input{Kind: Order, Command: CmdSuspend, Node: "g", Reason: "suspend: look", By: &Operator{User: "alice"}})
 	b.crash("z")
 	b.wantPhase("a", Running)
 	b.crash("a")
 	b.wantPhase("a", Ended)
 	b.tree = roundTrip(t, b.tree, Options{})
 	b.equal("said", b.state("g").Supervisor.SuspendedBy, "suspend: look, by alice")
-	b.do(Input{Kind: Order, Command: ResumeIt, Node: "g"})
+	b.do(Input{Kind: Order, Command: CmdResume, Node: "g"})
 	b.wantPhase("a", Running)
-	b.do(Input{Kind: Order, Command: SuspendIt, Node: "g"})
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "g"})
+	b.do(Input{Kind: Order, Command: CmdSuspend, Node: "g"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "g"})
 	b.equal("suspended", b.state("g").Supervisor.Suspended, false)
 	b.equal("said", b.state("g").Supervisor.SuspendedBy, "")
 }
@@ -151,12 +151,12 @@ func TestWhatHasFinishedOutlastsTheProcess(t *testing.T) {
 			for _, id := range []string{"once", "job"} {
 				b.do(Input{Kind: Exited, Node: id, Incarnation: 1, Normal: true, Reason: "completed"})
 			}
-			b.do(command(CloseIt, "root"))
+			b.do(command(CmdClose, "root"))
 			b.do(Input{Kind: Configure, Specs: specs(strategy), Boot: true})
 			b.wantPhase("once", Gone)
 			b.wantPhase("job", Idle)
 			b.wantPhase("works", Running)
-			b.do(command(RestartIt, "s"))
+			b.do(command(CmdRestart, "s"))
 			for _, id := range []string{"once", "job", "works"} {
 				b.wantPhase(id, Running)
 			}
@@ -172,10 +172,10 @@ func TestAStoppedTreeOutlastsTheProcess(t *testing.T) {
 		orders []CommandKind
 		phase  Phase
 	}{
-		"the process ends":                      {[]CommandKind{CloseIt}, Running},
-		"an operator stops it":                  {[]CommandKind{TerminateIt}, Idle},
-		"an operator, and then the process":     {[]CommandKind{TerminateIt, CloseIt}, Idle},
-		"an operator starts it, then it closes": {[]CommandKind{TerminateIt, RestartIt, CloseIt}, Running},
+		"the process ends":                      {[]CommandKind{CmdClose}, Running},
+		"an operator stops it":                  {[]CommandKind{CmdTerminate}, Idle},
+		"an operator, and then the process":     {[]CommandKind{CmdTerminate, CmdClose}, Idle},
+		"an operator starts it, then it closes": {[]CommandKind{CmdTerminate, CmdRestart, CmdClose}, Running},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -188,7 +188,7 @@ func TestAStoppedTreeOutlastsTheProcess(t *testing.T) {
 				b.do(in)
 				b.wantPhase("a", c.phase)
 			}
-			b.do(Input{Kind: Order, Command: RestartIt, Node: "root"})
+			b.do(Input{Kind: Order, Command: CmdRestart, Node: "root"})
 			b.wantPhase("a", Running)
 		})
 	}

@@ -14,8 +14,8 @@ type Tree struct {
 	// seq orders what waits in the supervisors' queues.
 	seq    uint64
 	timers timers
-	// moded is set once any node has, or had, a mode of its own.
-	moded bool
+	// hasModes is set once any node has, or had, a mode of its own.
+	hasModes bool
 	// touches counts calls of mark.
 	touches uint64
 	dirty   []*node
@@ -51,7 +51,7 @@ type node struct {
 	spec   *Spec
 	st     State
 	parent *node
-	*brood
+	*children
 	dirty   dirt
 	removed bool
 	// listed is set while it is in the tree's list of unplaced agents.
@@ -60,9 +60,9 @@ type node struct {
 	past *history
 }
 
-// brood is what a supervisor knows of its children. Agents, of which there are
+// children is what a supervisor knows of its children. Agents, of which there are
 // many more, share an empty one that nobody writes to.
-type brood struct {
+type children struct {
 	// kids are ordered by rank.
 	kids []*node
 	// queue holds ended children and commands that wait.
@@ -74,12 +74,12 @@ type brood struct {
 	unsettled int
 }
 
-var childless = &brood{}
+var noChildren = &children{}
 
 func newNode(s *Spec) *node {
-	n := &node{spec: s, brood: childless}
+	n := &node{spec: s, children: noChildren}
 	if s.Supervisor != nil {
-		n.brood = &brood{}
+		n.children = &children{}
 	}
 	return n
 }
@@ -164,7 +164,7 @@ func (t *Tree) derive(n *node) {
 	if len(n.queue) > 0 {
 		t.settle = append(t.settle, n)
 	}
-	t.moded = t.moded || n.rollout() != nil
+	t.hasModes = t.hasModes || n.rollout() != nil
 	if n.occupies() {
 		t.load[n.st.Runner]++
 	}

@@ -1,10 +1,10 @@
 package tree
 
 // starts reports whether an order is done only when its node is up and verified.
-func (k CommandKind) starts() bool { return k == Add || k == StartChild || k == RestartIt }
+func (k CommandKind) starts() bool { return k == CmdAdd || k == CmdStart || k == CmdRestart }
 
 // ends reports whether an order brings its node down.
-func (k CommandKind) ends() bool { return k == TerminateIt || k == RemoveIt || k == CloseIt }
+func (k CommandKind) ends() bool { return k == CmdTerminate || k == CmdRemove || k == CmdClose }
 
 // toStart returns the order in progress that is done when a node is up and
 // verified, or nil.

@@ -55,7 +55,7 @@ func TestAnOrderAboutAnAgentIsDoneWhenItIsVerified(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}), agent("a", "root", verifying))
 			b.verify("a")
-			b.do(Input{Kind: Order, Command: RestartIt, Node: "a", Token: "t"})
+			b.do(Input{Kind: Order, Command: CmdRestart, Node: "a", Token: "t"})
 			b.wantPhase("a", Verifying)
 			if got := b.lastReply(); got != "" {
 				t.Errorf("answered before it is verified: %s", got)
@@ -83,7 +83,7 @@ func TestAnAgentThatCannotBeVerifiedIsNotAdded(t *testing.T) {
 	b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 5}), agent("a", "root"))
 	add := func(token string) {
 		b.took()
-		b.do(Input{Kind: Order, Command: Add, Node: "x", Token: token, Spec: agent("x", "root", verifying)})
+		b.do(Input{Kind: Order, Command: CmdAdd, Node: "x", Token: token, Spec: agent("x", "root", verifying)})
 		b.beat("x")
 	}
 	add("t1")
@@ -111,18 +111,18 @@ func TestAnOrderAboutASupervisorIsDoneWhenAllBelowIsVerified(t *testing.T) {
 	}{
 		"all are verified":           {func(b *bench) { b.verify("b", "c") }, "t: ok: "},
 		"one does not beat":          {func(b *bench) { b.verify("b") }, ""},
-		"one is terminated":          {func(b *bench) { b.verify("b"); b.do(Input{Kind: Order, Command: TerminateIt, Node: "c"}) }, "t: ok: "},
+		"one is terminated":          {func(b *bench) { b.verify("b"); b.do(Input{Kind: Order, Command: CmdTerminate, Node: "c"}) }, "t: ok: "},
 		"one ends":                   {func(b *bench) { b.beat("b"); b.crash("b") }, "t: unverified: b could not be verified: crash"},
 		"one cannot be started":      {func(b *bench) { b.crash("c") }, "t: unverified: c could not be verified: crash"},
 		"one fails after another is": {func(b *bench) { b.verify("b"); b.crash("c") }, "t: unverified: c could not be verified: crash"},
 		"a verified one ends":        {func(b *bench) { b.verify("b"); b.crash("b") }, "t: unverified: b could not be verified: crash"},
 		"one is lost and back":       {func(b *bench) { b.verify("b"); b.do(Input{Kind: Lost, Node: "c", Incarnation: 2}); b.verify("c") }, "t: ok: "},
-		"it is stopped":              {func(b *bench) { b.do(Input{Kind: Order, Command: TerminateIt, Node: "g"}) }, "t: superseded: terminate"},
-		"its supervisor is stopped":  {func(b *bench) { b.do(Input{Kind: Order, Command: TerminateIt, Node: "root"}) }, "t: superseded: a stop of its supervisor"},
+		"it is stopped":              {func(b *bench) { b.do(Input{Kind: Order, Command: CmdTerminate, Node: "g"}) }, "t: superseded: terminate"},
+		"its supervisor is stopped":  {func(b *bench) { b.do(Input{Kind: Order, Command: CmdTerminate, Node: "root"}) }, "t: superseded: a stop of its supervisor"},
 		"one is moved away": {func(b *bench) {
 			b.verify("b")
 			b.beat("c")
-			b.do(Input{Kind: Order, Command: MoveIt, Node: "s", To: "root"})
+			b.do(Input{Kind: Order, Command: CmdMove, Node: "s", To: "root"})
 		}, "t: ok: "},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -131,7 +131,7 @@ func TestAnOrderAboutASupervisorIsDoneWhenAllBelowIsVerified(t *testing.T) {
 				sup("g", "root", Supervisor{MaxRestarts: 5}), agent("a", "g"), agent("b", "g", verifying),
 				sup("s", "g", Supervisor{MaxRestarts: 5}), agent("c", "s", verifying), agent("z", "root", verifying))
 			b.verify("b", "c", "z")
-			b.do(Input{Kind: Order, Command: RestartIt, Node: "g", Token: "t"})
+			b.do(Input{Kind: Order, Command: CmdRestart, Node: "g", Token: "t"})
 			b.crash("z") // which is a stranger
 			b.tree = roundTrip(t, b.tree, Options{})
 			if got := b.lastReply(); got != "" {
@@ -155,7 +155,7 @@ func TestWhatDependsOnAnAgentNeedNotWaitForItsVerification(t *testing.T) {
 	b.wantPhase("a", Stabilising)
 	b.wantPhase("b", Verifying)
 	b.verify("b")
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "root", Token: "t"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "root", Token: "t"})
 	b.beat("a")
 	b.beat("b")
 	b.wantPhase("root", Running)
@@ -174,7 +174,7 @@ func TestASupervisorThatCoolsOffIsNotUp(t *testing.T) {
 	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}),
 		sup("g", "root", Supervisor{MaxRestarts: 0, Escalation: CoolOff, CoolOff: time.Hour}), agent("a", "g", verifying))
 	b.verify("a")
-	b.do(Input{Kind: Order, Command: RestartIt, Node: "g", Token: "t"})
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "g", Token: "t"})
 	b.crash("a")
 	b.wantPhase("g", Waiting)
 	if got := b.lastReply(); got != "t: unverified: a could not be verified: crash" {

@@ -26,17 +26,17 @@ func TestVolatile(t *testing.T) {
 		}})
 		passing := func(s *Spec) { s.Restart = Temporary }
 		for _, spec := range []*Spec{agent(added, "s"), sup("branch", "s", Supervisor{}), agent(twig, "branch"), agent(temporary, "s", passing), agent(gone, "s", passing)} {
-			b.do(Input{Kind: Order, Command: Add, Node: spec.ID, Spec: spec})
+			b.do(Input{Kind: Order, Command: CmdAdd, Node: spec.ID, Spec: spec})
 		}
-		b.do(Input{Kind: Order, Command: TerminateIt, Node: deleted})
-		b.do(Input{Kind: Order, Command: DeleteChild, Node: deleted})
+		b.do(Input{Kind: Order, Command: CmdTerminate, Node: deleted})
+		b.do(Input{Kind: Order, Command: CmdDelete, Node: deleted})
 		b.crash(gone)
 		if _, _, there := b.tree.Lookup(gone); there {
 			t.Errorf("%+v: a temporary child that was added is still there after its end", c.opt)
 		}
-		b.do(Input{Kind: Order, Command: TerminateIt, Node: added})
-		b.do(Input{Kind: Order, Command: DeleteChild, Node: added})
-		b.do(Input{Kind: Order, Command: Add, Node: added, Spec: agent(added, "s")}) // its name is free
+		b.do(Input{Kind: Order, Command: CmdTerminate, Node: added})
+		b.do(Input{Kind: Order, Command: CmdDelete, Node: added})
+		b.do(Input{Kind: Order, Command: CmdAdd, Node: added, Spec: agent(added, "s")}) // its name is free
 		if c.anew != nil {
 			c.anew(b)
 		}
@@ -56,7 +56,7 @@ func TestVolatile(t *testing.T) {
 }
 
 // bootAnew has the supervisor s restarted by order.
-func bootAnew(b *bench) { b.do(Input{Kind: Order, Command: RestartIt, Node: "s"}) }
+func bootAnew(b *bench) { b.do(Input{Kind: Order, Command: CmdRestart, Node: "s"}) }
 
 // failAnew makes the supervisor s give up, and its parent restart it.
 func failAnew(b *bench) { b.crash("a") }

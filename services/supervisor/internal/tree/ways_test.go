@@ -150,18 +150,18 @@ func (s *stroll) input() Input {
 	case 0:
 		in.Kind, in.Normal = oneOf(s, Started, Started, StartFailed, Stopped, Exited, Exited, Lost, Failed), s.IntN(2) == 0
 	case 1:
-		in.Kind, in.Unwell = oneOf(s, Started, Beat, Beat, Seen), s.IntN(4) == 0
+		in.Kind, in.Unwell = oneOf(s, Started, Beat, Beat, SeenAlive), s.IntN(4) == 0
 	case 2:
-		in.Kind, in.Command, in.To = Order, oneOf(s, StartChild, DeleteChild, TerminateIt, TerminateIt, RestartIt, SuspendIt, ResumeIt, ResumeIt, MoveIt), oneOf(s, "root", "s")
+		in.Kind, in.Command, in.To = Order, oneOf(s, CmdStart, CmdDelete, CmdTerminate, CmdTerminate, CmdRestart, CmdSuspend, CmdResume, CmdResume, CmdMove), oneOf(s, "root", "s")
 	case 3:
 		mode := oneOf(s, RolloutOf(Enforce), RolloutOf(Enforce), RolloutOf(Shadow), RolloutOf(Off))
-		in.Kind, in.Command, in.Mode, in.Node = Order, ModeIt, &mode, oneOf(s, "root", "s", "a", "b")
+		in.Kind, in.Command, in.Mode, in.Node = Order, CmdMode, &mode, oneOf(s, "root", "s", "a", "b")
 	default:
 		switch s.IntN(4) {
 		case 0:
 			return Input{Kind: Configure, Specs: s.specs(), Boot: true}
 		case 1:
-			return oneOf(s, Input{Kind: Deaf}, Input{Kind: Runners}, Input{Kind: Runners, Runners: []Runner{{Name: "r"}}})
+			return oneOf(s, Input{Kind: HeartbeatsMissed}, Input{Kind: Runners}, Input{Kind: Runners, Runners: []Runner{{Name: "r"}}})
 		}
 		return s.tick()
 	}
@@ -198,13 +198,13 @@ func (s *stroll) expected(node string) (in Input) {
 		}
 	case Foreign:
 		if in.Kind = Failed; s.IntN(2) == 0 {
-			return Input{Kind: Order, Command: oneOf(s, TerminateIt, RestartIt), Node: "s"}
+			return Input{Kind: Order, Command: oneOf(s, CmdTerminate, CmdRestart), Node: "s"}
 		}
 	case Isolated:
 		if s.IntN(2) > 0 {
 			return s.tick()
 		}
-		return oneOf(s, Input{Kind: Configure, Specs: s.specs(), Boot: true}, Input{Kind: Order, Command: TerminateIt, Node: "s"})
+		return oneOf(s, Input{Kind: Configure, Specs: s.specs(), Boot: true}, Input{Kind: Order, Command: CmdTerminate, Node: "s"})
 	case Waiting:
 		if s.IntN(8) > 0 {
 			return s.tick()
