@@ -299,7 +299,7 @@ func (w *world) settledConfiguration(s *supervisor) {
 		case want.Template != "" || w.agent(want.ID).left:
 		case !ok && !w.takenAway(f, want):
 			w.broken(Applied, "file %s has %s, and the tree does not", f.digest, want.ID)
-		case ok && want.Agent != nil && spec.Agent.Build != want.Agent.Build:
+		case ok && want.Agent != nil && !spec.Dynamic && spec.Agent.Build != want.Agent.Build: // else an operator added it
 			w.broken(Applied, "file %s has %s as %s, and the tree as %s", f.digest, want.ID, want.Agent.Build, spec.Agent.Build)
 		}
 	}

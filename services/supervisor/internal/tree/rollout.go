@@ -1,7 +1,5 @@
 package tree
 
-import "slices"
-
 // rollOut begins what follows from a configuration: every agent that does not run
 // what its specification says is restarted, if most is not 0, and those that waited
 // to be started and are another program now are started at once. Those that it added
@@ -69,22 +67,23 @@ func (t *Tree) outdated(dst []*node) []*node {
 
 // followAdded makes agents that a configuration added part of what it began.
 func (t *Tree) followAdded(fresh []*node, in *Input) {
-	added := slices.DeleteFunc(slices.Clone(fresh), func(n *node) bool {
-		return n.spec.Agent == nil || n.st.Phase == Running || n.part().Turn != ""
-	})
-	if len(added) == 0 {
-		return
-	}
-	s := t.root.st.Supervisor
-	r := t.newRolling(in)
-	for _, n := range added {
+	added := 0
+	for _, n := range fresh {
+		if n.spec.Agent == nil || n.st.Phase == Running || n.part().Turn != "" {
+			continue
+		}
 		part := Part{Turn: TurnNew, Roll: n.st.Incarnation}
 		if n.st.Phase != Idle && part.Roll > 0 {
 			part.Roll-- // it is under way
 		}
 		t.renew(n, func(w *Renewal) { w.Part = part })
+		added++
 	}
-	r.Total, r.Added = r.Total+len(added), r.Added+len(added)
-	s.Rolling, t.rolls = r, nil
+	if added == 0 {
+		return
+	}
+	r := t.newRolling(in)
+	r.Total, r.Added = r.Total+added, r.Added+added
+	t.root.st.Supervisor.Rolling, t.rolls = r, nil
 	t.touch(t.root)
 }

@@ -231,6 +231,20 @@ func TestChangedWhileItStarts(t *testing.T) {
 	b.equal("outdated", b.tree.Outdated("a"), false)
 }
 
+// An agent that is added below a supervisor that waited is followed once.
+func TestAddedBelowWhatWaited(t *testing.T) {
+	t.Parallel()
+	file := func(bad string, more ...*Spec) []*Spec {
+		return append([]*Spec{sup("root", "", Supervisor{Escalation: CoolOff, CoolOff: time.Hour}), agent("bad", "root", built(bad))}, more...)
+	}
+	b := newBench(t, file("1")...)
+	b.crash("bad")
+	b.apply(1, file("2", agent("more", "root"))...)
+	b.raw(Input{Kind: Started, Node: "bad", Incarnation: 2})
+	b.raw(Input{Kind: Started, Node: "more", Incarnation: 1})
+	b.equal("rolling", b.tree.Rolling() == nil, true)
+}
+
 // Whoever applies a configuration hears whether the agents that it adds come up. They
 // hold up nothing, and one that fails stops nothing.
 func TestAddedAgentsAreFollowed(t *testing.T) {
