@@ -148,15 +148,15 @@ func (w *world) decidedFile(in *tree.Input, effects []tree.Effect) {
 			w.agent(id).unsure[n.State.Incarnation] = true
 		}
 	}
-	cause := ""
+	failures := map[string]bool{}
 	for _, e := range effects {
-		if e.Kind == tree.NoteConfigure {
-			cause = e.Event
+		if e.Kind == tree.NoteRestart || e.Kind == tree.NoteGroup || e.Kind == tree.NoteEscalate {
+			failures[e.Event] = true
 		}
 	}
 	for _, e := range effects {
-		// A removal may end what an end waited for, which has its own cause.
-		if e.Kind != tree.DoStop || w.forgot || w.all || cause != "" && e.Event != cause {
+		// A removal may end what a failure waited for, which is dealt with then.
+		if e.Kind != tree.DoStop || w.forgot || w.all || failures[e.Event] {
 			continue
 		}
 		if s := f.spec(e.Node); s != nil && s.Template == "" && !w.agent(e.Node).unsure[e.Incarnation] && w.agent(e.Node).builds[e.Incarnation] == s.Agent.Build {
