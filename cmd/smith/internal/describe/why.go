@@ -34,13 +34,17 @@ const columns = 80
 func Why(w io.Writer, a Answer, now time.Time) error {
 	p := &printer{w: w, now: now}
 	p.line("", a.headline(p))
-	if a.Now != nil && a.Now.Reason != "" {
+	runs := a.Now != nil && a.Now.State == contracts.StateRunning
+	if a.Now != nil && a.Now.Reason != "" && !runs {
 		p.line("  ", a.Now.Reason)
 	}
 	if a.Task != nil && a.Task.Error != "" {
 		p.line("  ", a.Task.Error)
 	}
 	p.chain(a.WhyReply)
+	if runs && a.Now.Reason != "" {
+		p.line("", a.Now.Reason) // what is left of it, after how it came
+	}
 	for _, n := range a.Notes {
 		p.line("", n)
 	}

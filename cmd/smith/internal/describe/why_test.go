@@ -57,6 +57,30 @@ another
 	}
 }
 
+// Of what runs, how it came to run is told first.
+func TestWhyOfWhatRunsAndFailedLately(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 2, 12, 0, 0, 0, time.Local)
+	at := now.Add(-time.Minute)
+	a := describe.Answer{
+		WhyReply: contracts.WhyReply{Agent: "a", Complete: true, Chain: []contracts.WhyLink{
+			{Time: at, Type: contracts.AgentFailed, Entity: "a", Evidence: "a#1 exited: process 7 exited with code 5"},
+		}},
+		Now: &contracts.Diagnosis{
+			Node: contracts.NodeView{Name: "a", Kind: "agent", Incarnation: 2}, State: contracts.StateRunning,
+			Reason: "it runs, but was restarted 1 time", Since: &at,
+		},
+	}
+	const want = `a runs, since 11:59:00.000
+11:59:00.000  agent.failed  a
+    a#1 exited: process 7 exited with code 5
+it runs, but was restarted 1 time
+`
+	if diff := cmp.Diff(want, text(t, a, now)); diff != "" {
+		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
 func TestWhyOfATask(t *testing.T) {
 	t.Parallel()
 	now := time.Date(2026, 3, 2, 12, 0, 0, 0, time.Local)
