@@ -71,8 +71,8 @@ type order struct {
 	heard    time.Time
 }
 
-// await gives the order, and asks again under its token until it is done. A
-// successor of the supervisor may answer: it knows the token too.
+// await sends the order, and sends it again with the same token until it is done. A
+// supervisor that takes over knows the token, and answers too.
 func (o *order) await(ctx context.Context) (contracts.OrderReply, error) {
 	options := o.req.Order()
 	options.Token, options.Wait, options.By = uuid.NewString(), contracts.Duration(firstPoll), operator()

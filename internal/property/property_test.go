@@ -13,7 +13,7 @@ import (
 )
 
 // TestSeed: cases are fixed where CI is set, unless the command line says
-// otherwise, and drawn anew elsewhere.
+// otherwise, and other ones in each run elsewhere.
 func TestSeed(t *testing.T) {
 	t.Parallel()
 	if os.Getenv("PROPERTY_CHILD") != "" {
