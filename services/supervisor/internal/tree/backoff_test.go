@@ -1,6 +1,7 @@
 package tree
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -91,4 +92,53 @@ func TestBackoffOfASupervisorThatDoesNotComeUp(t *testing.T) {
 	b.now = b.now.Add(time.Minute)
 	b.crash("a")
 	waits("a life that was", 10*time.Second)
+}
+
+// TestARunResetsTheBackoff: a node that has run for its reset time begins again with
+// its first delay, whatever ended that run. Otherwise it continues where it was.
+func TestARunResetsTheBackoff(t *testing.T) {
+	t.Parallel()
+	const reset = time.Minute
+	resets := func(s *Spec) { s.Backoff = backoff.Delays{Delay: time.Second, Reset: reset} }
+	ends := func(in Input) func(b *bench) {
+		return func(b *bench) {
+			in.Node, in.Incarnation = "a", b.state("a").Incarnation
+			b.do(in)
+		}
+	}
+	crash := func(id string) func(b *bench) { return func(b *bench) { b.crash(id) } }
+	order := func(c CommandKind, id string) func(b *bench) {
+		return func(b *bench) { b.do(Input{Kind: Order, Command: c, Node: id}) }
+	}
+	for _, c := range []struct {
+		name string
+		end  func(b *bench)
+		// attempts of the agent and its supervisor after a run that was too short, and
+		// after one that was long enough
+		short, long [2]int
+	}{
+		{"by itself", crash("a"), [2]int{4, 3}, [2]int{1, 3}},
+		{"found failed", ends(Input{Kind: Failed, Reason: "phi"}), [2]int{4, 3}, [2]int{1, 3}},
+		{"with its host", ends(Input{Kind: Lost, Reason: "boot"}), [2]int{3, 3}, [2]int{0, 3}},
+		{"by a request to its runner", ends(Input{Kind: Exited, Requested: true, Reason: "stop"}), [2]int{3, 3}, [2]int{0, 3}},
+		{"with its group", crash("z"), [2]int{3, 3}, [2]int{0, 3}},
+		{"with its supervisor's group", crash("first"), [2]int{0, 3}, [2]int{0, 0}},
+		{"by an order", order(CmdRestart, "a"), [2]int{0, 3}, [2]int{0, 3}},
+		{"by an order about its supervisor", order(CmdRestart, "s"), [2]int{0, 0}, [2]int{0, 0}},
+		{"by its mode", func(b *bench) { b.mode("a", Off) }, [2]int{3, 3}, [2]int{0, 3}},
+	} {
+		for i, want := range [][2]int{c.short, c.long} {
+			t.Run(fmt.Sprintf("%s, long enough %t", c.name, i == 1), func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t, sup("root", "", Supervisor{Strategy: RestForOne, MaxRestarts: 9}), agent("first", "root"),
+					with(sup("s", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), resets), agent("a", "s", resets), agent("z", "s"))
+				for _, id := range []string{"s", "a"} {
+					b.tree.nodes[id].st.Attempts = 3
+				}
+				b.now = b.now.Add(reset - 1 + time.Duration(i))
+				c.end(b)
+				b.equal("attempts", [2]int{b.state("a").Attempts, b.state("s").Attempts}, want)
+			})
+		}
+	}
 }

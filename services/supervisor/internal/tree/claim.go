@@ -304,7 +304,6 @@ func (t *Tree) watchedInput(n *node, in *Input) {
 		if n.st.End != "" {
 			return // told already
 		}
-		t.steady(n, n.st.Since)
 		t.recordCause(n, in)
 		end, why := endOf(in), cmp.Or(in.Reason, whyFailed)
 		if end == EndCompleted && n.spec.Restart == Transient {

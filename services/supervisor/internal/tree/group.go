@@ -99,9 +99,6 @@ func (t *Tree) up(s *node) {
 // stop side by side.
 func (t *Tree) shutdown(s *node, outcome Outcome, end End, why string) {
 	if s.st.Phase != Stopping {
-		if s.st.Phase == Running && outcome != Ordered {
-			t.steady(s, s.st.Since)
-		}
 		t.setPhase(s, Stopping, why)
 	}
 	s.st.End = end

@@ -113,16 +113,22 @@ func (t *Tree) tryAgain(n *node) {
 	t.begin(n, n.st.Cause, n.st.Chain, true)
 }
 
-// steady forgets the past failures of a node that had run long enough since then:
-// for the backoff's reset, the delays; for the period of a supervisor that
-// isolates, what counts against the node's limit.
-func (t *Tree) steady(n *node, since Instant) {
-	if r := n.spec.Backoff.Reset; r > 0 && t.now >= since.Add(r) {
+// steady forgets the past failures of a node whose run ends, whatever ends it, if
+// that was long enough: for the backoff's reset, the delays; for the period of a
+// supervisor that isolates, what counts against the node's limit.
+func (t *Tree) steady(n *node) {
+	if r := n.spec.Backoff.Reset; r > 0 && t.now >= n.st.Since.Add(r) {
 		n.st.Attempts = 0
 	}
-	if p := n.parent; p != nil && n.st.Isolation != nil && t.now >= since.Add(p.spec.Supervisor.Period) {
+	if p := n.parent; p != nil && n.st.Isolation != nil && t.now >= n.st.Since.Add(p.spec.Supervisor.Period) {
 		n.st.Isolation = nil
 	}
+}
+
+// runs reports whether a node is up and was verified or, if it is only watched, not
+// known to be down.
+func (n *node) runs() bool {
+	return n.st.Phase == Running || n.st.Phase == Watched && n.st.End == ""
 }
 
 // fresh forgets a node's past failures.

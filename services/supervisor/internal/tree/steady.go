@@ -51,8 +51,9 @@ func (n *node) unsteady(now Instant) (Unsteady, bool) {
 		return Unsteady{}, false
 	}
 	last := restarts[len(restarts)-1]
-	// One that was stopped with its group since may have run for long before that.
-	if n.st.Incarnation > last.Incarnation+1 || n.spec.Supervisor != nil && n.st.Cause != last.Event {
+	// Without a time that resets them, attempts do not say whether it ran for long
+	// before it was stopped with its group.
+	if n.spec.Backoff.Reset == 0 && (n.st.Incarnation > last.Incarnation+1 || n.spec.Supervisor != nil && n.st.Cause != last.Event) {
 		return Unsteady{}, false
 	}
 	u := Unsteady{Restarts: n.st.Attempts, Last: last.At, Why: last.Reason}

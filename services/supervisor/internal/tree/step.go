@@ -151,9 +151,6 @@ func (t *Tree) exited(n *node, in *Input) {
 	default:
 		return
 	}
-	if phase == Running {
-		t.steady(n, n.st.Since)
-	}
 	t.recordCause(n, in)
 	t.setDown(n, Idle, endOf(in), in.Reason)
 	finished := in.Normal && n.spec.Restart != Permanent && n.spec.Restart != ""
@@ -202,9 +199,7 @@ func (t *Tree) verdict(n *node, in *Input) {
 	switch n.st.Phase {
 	case Starting, Verifying, Unverified:
 		then, end = ThenStartFailed, EndStartFailed
-	case Running:
-		t.steady(n, n.st.Since)
-	case Stabilising:
+	case Stabilising, Running:
 	default:
 		return
 	}

@@ -327,8 +327,12 @@ func (t *Tree) emit(e Effect) { t.out = append(t.out, e) }
 func (t *Tree) settleLater(p *node) { t.settle = append(t.settle, p) }
 
 // setPhase moves a node on and keeps what is derived from phases right. How it
-// ended is forgotten when it is no longer down.
+// ended is forgotten when it is no longer down, and its failures when it has run
+// for long enough.
 func (t *Tree) setPhase(n *node, phase Phase, why string) {
+	if n.runs() {
+		t.steady(n)
+	}
 	was, moved, occupied := n.st.Phase, n.moving(), n.occupies()
 	n.st.Phase, n.st.Why, n.st.Since = phase, why, t.now
 	n.st.Wait = Wait{}
