@@ -107,7 +107,7 @@ func (c *comparison) changes() []contracts.PlannedChange {
 	var walk func(id string, gone bool)
 	walk = func(id string, gone bool) {
 		_, st, _ := c.tree.Lookup(id)
-		gone = gone || going(&st)
+		gone = gone || st.Discarded()
 		if change, ok := c.of(id, gone); ok {
 			out = append(out, change)
 		}
@@ -172,7 +172,7 @@ func (c *comparison) of(id string, gone bool) (p contracts.PlannedChange, differ
 // going reports whether a node was about to go before the change.
 func (c *comparison) going(id string) bool {
 	for r := c.before[id]; r != nil; r = c.before[r.Spec.Parent] {
-		if going(r.State) {
+		if r.State.Discarded() {
 			return true
 		}
 	}
@@ -183,7 +183,7 @@ func (c *comparison) going(id string) bool {
 func (c *comparison) staying(id string) []string {
 	return slices.DeleteFunc(c.tree.Children(id), func(child string) bool {
 		_, st, _ := c.tree.Lookup(child)
-		return going(&st)
+		return st.Discarded()
 	})
 }
 
@@ -229,12 +229,6 @@ func (c *comparison) added(spec *tree.Spec, st tree.State) contracts.PlannedChan
 		p.Then = contracts.WillStart
 	}
 	return p
-}
-
-// going reports whether a node is being removed because it is no longer
-// configured.
-func going(st *tree.State) bool {
-	return st.Command != nil && st.Command.Kind == tree.CmdRemove && st.Command.Token == ""
 }
 
 // reordered reports whether the children that are in both lists changed places.

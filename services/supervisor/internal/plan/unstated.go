@@ -20,7 +20,7 @@ const maxNamed = 3
 func Unstated(s tree.Snapshot) string {
 	var agents []string
 	for _, id := range slices.Sorted(maps.Keys(s.Nodes)) {
-		if r := s.Nodes[id]; r.Spec.Agent != nil && !r.Spec.Dynamic && !going(r.State) {
+		if r := s.Nodes[id]; r.Spec.Agent != nil && !r.Spec.Dynamic && !r.State.Discarded() {
 			agents = append(agents, id)
 		}
 	}

@@ -351,9 +351,7 @@ func configured(s tree.Snapshot) []*tree.Spec {
 			return strings.Compare(a.Spec.ID, b.Spec.ID)
 		})
 		for _, n := range of {
-			// What is configured no more and not yet down is removed by a
-			// command of nobody's.
-			if cmd := n.State.Command; n.Spec.Dynamic || cmd != nil && cmd.Kind == tree.CmdRemove && cmd.Token == "" {
+			if n.Spec.Dynamic || n.State.Discarded() {
 				continue
 			}
 			spec := *n.Spec

@@ -38,7 +38,7 @@ func mutants() []mutant {
 		loop, append_, fold, batch = "leader/leader.go", "leader/append.go", "leader/fold.go", "leader/batch.go"
 		lanes, listen              = "leader/lanes.go", "leader/listen.go"
 		visits                     = "leader/visit.go"
-		treeFile, step, place      = "tree/tree.go", "tree/step.go", "tree/place.go"
+		load, step, place          = "tree/load.go", "tree/step.go", "tree/place.go"
 	)
 	one := func(file, text, instead string) []edit { return []edit{{file, text, instead}} }
 	return []mutant{
@@ -46,7 +46,7 @@ func mutants() []mutant {
 			"b.Orders = l.orders(b.Effects)", "b.Orders = l.orders(b.Effects)\n\tl.due = append(l.due, b.Orders...)")},
 		{name: "torn decisions", by: []Invariant{Replay}, edits: one(fold, "if more {", "if false {")},
 		{name: "stale copy", by: []Invariant{Replay}, edits: one(loop, "l.copy.Update(b.Changes)", "_ = l.copy")},
-		{name: "no tombstones", by: []Invariant{Growing}, edits: one(treeFile, "t.tombs[id] = inc", "t.tombs[id] = 0 * inc")},
+		{name: "no tombstones", by: []Invariant{Growing}, edits: one(load, "t.tombs[id] = inc", "t.tombs[id] = 0 * inc")},
 		{name: "renumber", by: []Invariant{Logged}, edits: one(batch, "return slices.DeleteFunc(l.orders(l.tree.Outstanding())",
 			"again := l.orders(l.tree.Outstanding())\n\tfor i := range again {\n\t\tif again[i].Kind == tree.DoStart {\n\t\t\tagain[i].Incarnation++\n\t\t}\n\t}\n\treturn slices.DeleteFunc(again")},
 		{name: "no reissue", by: []Invariant{Recovers}, edits: one(loop, "l.due = append(l.due, l.outstanding(b.Orders)...)", "")},
@@ -63,7 +63,7 @@ func mutants() []mutant {
 		{name: "no reconciliation", by: []Invariant{Recovers}, edits: one(visits, "for _, in := range inputs {", "for _, in := range inputs[:0] {")},
 		{name: "no gathering", by: []Invariant{OneLives}, edits: one(visits, "early := l.Gathering(now) && l.tree.Roams()", "early := false")},
 		{name: "keeps strangers", by: []Invariant{Recovers}, edits: one(visits, "case h.Ours && enforced, l", "case false && enforced, l")},
-		{name: "no timers", by: []Invariant{Recovers}, edits: one(treeFile, "if due := n.due(); due > 0 {", "if due := n.due(); due > 0 && n.st.Phase != Waiting && n.st.Phase != Isolated {")},
+		{name: "no timers", by: []Invariant{Recovers}, edits: one(load, "if due := n.due(); due > 0 {", "if due := n.due(); due > 0 && n.st.Phase != Waiting && n.st.Phase != Isolated {")},
 		{name: "no labels", by: []Invariant{Placed}, edits: one(place, "!ok || have != v", "false && (!ok || have != v)")},
 		{name: "no listening", by: []Invariant{Alone}, edits: one(listen, "case tree.Claiming:\n\t\treturn true", "case tree.Claiming:\n\t\treturn false")},
 		{name: "one lane", by: []Invariant{Prompt}, edits: one(lanes, "func laneOf(agent string) string { return agent }", `func laneOf(string) string { return "" }`)},

@@ -20,13 +20,13 @@ const maxAnswers = 64
 // Asked reports whether an order about a node has been given under a token: it is
 // in progress, or its answer is kept.
 func (t *Tree) Asked(token, node string) bool {
-	_, answered := t.answered(token)
+	_, answered := t.Answered(token)
 	n := t.nodes[node]
 	return answered || token != "" && n != nil && n.st.Command != nil && slices.Contains(n.st.Command.tokens(), token)
 }
 
-// answered returns the answer that was given to an order.
-func (t *Tree) answered(token string) (Answer, bool) {
+// Answered returns the answer to an order that took a while, if it is kept.
+func (t *Tree) Answered(token string) (Answer, bool) {
 	if token == "" || t.root == nil {
 		return Answer{}, false
 	}
@@ -41,7 +41,7 @@ func (t *Tree) answered(token string) (Answer, bool) {
 // asked reports whether an order is one that was given before. If that is over, it
 // is answered again.
 func (t *Tree) asked(in *Input) bool {
-	if a, ok := t.answered(in.Token); ok {
+	if a, ok := t.Answered(in.Token); ok {
 		t.reply(in, a.Result, a.Reason)
 		return true
 	}
@@ -70,9 +70,6 @@ func (t *Tree) answerWith(n *node, r Result, why string) {
 		}
 	}
 }
-
-// Answered returns the answer to an order that took a while, if it is kept.
-func (t *Tree) Answered(token string) (Answer, bool) { return t.answered(token) }
 
 func (t *Tree) keepAnswer(a Answer) {
 	root := t.root.st.Supervisor

@@ -40,11 +40,8 @@ func (n *node) gaveUp() bool {
 }
 
 // regroups reports whether a child that is down waits for the restart of its
-// group. A nil supervisor has none.
+// group.
 func (p *node) regroups(n *node) bool {
-	if p == nil {
-		return false
-	}
 	op := p.op()
 	return op.Starts(n.spec.Rank) && op.Kind == OpGroup && !n.terminated()
 }

@@ -56,20 +56,13 @@ func (t *Tree) ready(n *node) {
 }
 
 // awaitsStart tells whether a supervisor's operation waits for n to come up.
-// A nil supervisor awaits nothing.
 func (p *node) awaitsStart(n *node) bool {
-	if p == nil {
-		return false
-	}
 	op := p.op()
 	return op != nil && op.Stage == StageStart && op.At == n.spec.Rank
 }
 
 // awaitsStop reports whether a supervisor's operation waits for n to be down.
 func (p *node) awaitsStop(n *node) bool {
-	if p == nil {
-		return false
-	}
 	op := p.op()
 	return op != nil && op.Stage == StageStop && (op.together() || op.At == n.spec.Rank)
 }

@@ -341,9 +341,7 @@ func (t *Tree) claimingInput(n *node, in *Input, own bool) {
 		if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
 			t.answer(n, CannotStart)
 		}
-		if p := n.parent; p.awaitsStart(n) {
-			t.advance(p)
-		}
+		t.ready(n)
 	}
 }
 

@@ -146,7 +146,7 @@ func (t *Tree) install(specs []*Spec) (fresh, waited []*node) {
 			spec.Dynamic, spec.Rank = false, math.MaxInt64
 			n = t.insert(&spec)
 			fresh = append(fresh, n)
-		case n.discarded():
+		case n.st.Discarded():
 			t.readmit(n)
 			t.respecify(n, s)
 		case n.leaves(s):

@@ -22,7 +22,7 @@ func (t *Tree) down(n *node) {
 		t.startFailed(n)
 	case ThenRestart:
 		n.fresh()
-		if p == nil || !p.stops(n) {
+		if !p.stops(n) {
 			t.begin(n, n.st.Cause, n.st.Chain, false)
 		}
 	default:
@@ -87,9 +87,7 @@ func (t *Tree) end(s *node) {
 	case Terminated:
 		s.st.Why = gaveUp(why)
 		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
-		if p.awaitsStart(s) {
-			t.advance(p)
-		}
+		t.ready(s)
 	default:
 		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
 		switch {

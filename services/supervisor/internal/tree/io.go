@@ -168,7 +168,6 @@ const (
 // Conclusions that need nothing to be done.
 const (
 	NoteBoot      EffectKind = "boot"
-	NoteDelay     EffectKind = "delay"
 	NoteRunning   EffectKind = "running"
 	NoteFinished  EffectKind = "finished"
 	NoteRestart   EffectKind = "restart"

@@ -154,31 +154,23 @@ func (t *Tree) obey(n *node) {
 		}
 	case CmdRemove:
 		t.terminate(n, ThenRemove)
-	case CmdDelete:
+	case CmdDelete, CmdStart:
 		switch {
 		case phase == Waiting:
 			t.answer(n, Restarting)
 		case !phase.startable():
 			t.answer(n, IsRunning)
+		case kind == CmdStart:
+			t.launch(n)
 		default:
 			t.answer(n, OK)
 			t.delete(n)
 		}
-	case CmdStart:
-		switch {
-		case phase == Waiting:
-			t.answer(n, Restarting)
-		case !phase.startable():
-			t.answer(n, IsRunning)
-		default:
-			t.launch(n)
-		}
 	case CmdRestart:
-		switch {
-		case !phase.live() && !phase.pending():
-			t.launch(n)
-		default:
+		if phase.live() || phase.pending() {
 			t.terminate(n, ThenRestart)
+		} else {
+			t.launch(n)
 		}
 	case CmdAdd:
 		t.launch(n)
@@ -207,11 +199,9 @@ func (t *Tree) launch(n *node) {
 	}
 	t.lift(n)
 	n.fresh()
-	if p := n.parent; p != nil {
-		if op := p.op(); op != nil && op.Stage == StageWait && n.spec.Rank >= op.From {
-			t.startStage(p)
-			return
-		}
+	if op := n.parent.op(); op != nil && op.Stage == StageWait && n.spec.Rank >= op.From {
+		t.startStage(n.parent)
+		return
 	}
 	t.begin(n, n.st.Cause, n.st.Chain, false)
 }

@@ -115,8 +115,12 @@ func (t *Tree) misfit(r Runner, a *Agent, load map[string]int) Misfit {
 // fits reports whether a runner may be chosen for an agent.
 func (t *Tree) fits(r Runner, a *Agent) bool { return t.Misfit(r, a) == Fits }
 
-// Load is how many agents a runner has, as far as is known.
-func (t *Tree) Load(runner string) int { return t.load[runner] }
+// KnowRunners sets the available runners without placing anything, for a tree that
+// is taken up again in the middle of its past.
+func (t *Tree) KnowRunners(runners []Runner) {
+	t.runners = slices.Clone(runners)
+	slices.SortFunc(t.runners, func(a, b Runner) int { return strings.Compare(a.Name, b.Name) })
+}
 
 // setRunners replaces the runners that are available and places who waits.
 func (t *Tree) setRunners(runners []Runner) {
@@ -124,8 +128,7 @@ func (t *Tree) setRunners(runners []Runner) {
 	for _, r := range t.runners {
 		before[r.Name] = true
 	}
-	t.runners = slices.Clone(runners)
-	slices.SortFunc(t.runners, func(a, b Runner) int { return strings.Compare(a.Name, b.Name) })
+	t.KnowRunners(runners)
 	waiting := t.unplaced
 	t.unplaced = nil
 	// Those first who wait the longest. It must not depend on what else the
@@ -215,7 +218,7 @@ func (t *Tree) Stale(agent string, incarnation uint64, runner string) bool {
 	n := t.nodes[agent]
 	switch {
 	case n == nil:
-		return t.tombs[agent] >= incarnation && incarnation > 0
+		return t.Removed(agent, incarnation)
 	case n.spec.Agent == nil || incarnation > n.st.Incarnation:
 		return false
 	case t.mode(n) != Enforce:

@@ -1,8 +1,6 @@
 package tree
 
-import (
-	"time"
-)
+import "time"
 
 // Action is what a proposal would have done.
 type Action string
@@ -61,21 +59,9 @@ func (t *Tree) propose(n *node, normal bool, why, cause, chain string) {
 // that were not only proposed.
 func (t *Tree) within(p *node) bool {
 	s, from := p.st.Supervisor, t.now.Add(-p.spec.Supervisor.Period)
-	kept := s.Proposed[:0]
-	for _, at := range s.Proposed {
-		if at >= from {
-			kept = append(kept, at)
-		}
-	}
-	s.Proposed = append(kept, t.now)
-	real := 0
-	for _, at := range s.Window {
-		if at >= from {
-			real++
-		}
-	}
+	s.Proposed = append(since(s.Proposed, from), t.now)
 	t.touch(p)
-	return len(s.Proposed)+real <= p.spec.Supervisor.MaxRestarts
+	return len(s.Proposed)+len(since(s.Window, from)) <= p.spec.Supervisor.MaxRestarts
 }
 
 // proposeExceeded tells what a supervisor would do whose child failed once too

@@ -67,7 +67,7 @@ func TestRebalancePlans(t *testing.T) {
 			})
 		}
 		b := rebalanced(t, rapid.IntRange(0, 20).Draw(rt, "agents"), runners...)
-		load, seen := map[string]int{"r1": b.tree.Load("r1")}, map[string]bool{}
+		load, seen := map[string]int{"r1": b.tree.load["r1"]}, map[string]bool{}
 		room := map[string]Runner{}
 		for _, r := range runners {
 			room[r.Name] = r
@@ -82,7 +82,7 @@ func TestRebalancePlans(t *testing.T) {
 		}
 		b.do(Input{Kind: Order, Command: CmdRebalance, Node: "root", Count: 2})
 		for r, n := range load {
-			if got := b.tree.Load(r); got != n {
+			if got := b.tree.load[r]; got != n {
 				rt.Fatalf("%s has %d agents, planned were %d", r, got, n)
 			}
 		}

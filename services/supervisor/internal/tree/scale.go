@@ -143,23 +143,23 @@ func (t *Tree) instantiate(p *node, template string, specs []*Spec) {
 
 // discard stops and removes a node, whatever it is in the middle of.
 func (t *Tree) discard(n *node) {
-	if n.discarded() {
+	if n.st.Discarded() {
 		return
 	}
 	t.answerWith(n, Superseded, "its removal")
 	t.command(n, CmdRemove, "")
 }
 
-// discarded reports whether a node is about to be removed because it is no longer
+// Discarded reports whether a node is about to be removed because it is no longer
 // configured.
-func (n *node) discarded() bool {
-	return n.st.Command != nil && n.st.Command.Kind == CmdRemove && n.st.Command.Token == ""
+func (s *State) Discarded() bool {
+	return s.Command != nil && s.Command.Kind == CmdRemove && s.Command.Token == ""
 }
 
 // readmit keeps a node that is about to be removed: it is configured again. What
 // is being stopped already starts again.
 func (t *Tree) readmit(n *node) {
-	if !n.discarded() {
+	if !n.st.Discarded() {
 		return
 	}
 	t.answerWith(n, Superseded, "a configuration that has it again")

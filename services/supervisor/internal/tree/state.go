@@ -331,32 +331,25 @@ func (op *Operation) why() string {
 
 func (s *State) clone() *State {
 	c := *s
-	if s.Command != nil {
-		cmd := *s.Command
-		cmd.Joined = slices.Clone(cmd.Joined)
-		c.Command = &cmd
+	c.Renewal, c.Mode = copied(s.Renewal), copied(s.Mode)
+	if c.Command = copied(s.Command); c.Command != nil {
+		c.Command.Joined = slices.Clone(s.Command.Joined)
 	}
-	if s.Renewal != nil {
-		renewal := *s.Renewal
-		c.Renewal = &renewal
-	}
-	if s.Mode != nil {
-		mode := *s.Mode
-		c.Mode = &mode
-	}
-	if s.Supervisor != nil {
-		sup := *s.Supervisor
+	if c.Supervisor = copied(s.Supervisor); c.Supervisor != nil {
+		sup := c.Supervisor
 		sup.Window = append([]Instant(nil), sup.Window...)
 		sup.Proposed = append([]Instant(nil), sup.Proposed...)
-		if sup.Op != nil {
-			op := *sup.Op
-			sup.Op = &op
-		}
-		sup.Scaled = maps.Clone(sup.Scaled)
-		sup.Spent = sup.Spent.clone()
-		sup.Configured = sup.Configured.clone()
-		sup.Rolling = sup.Rolling.clone()
-		c.Supervisor = &sup
+		sup.Op, sup.Scaled = copied(sup.Op), maps.Clone(sup.Scaled)
+		sup.Spent, sup.Configured, sup.Rolling = sup.Spent.clone(), sup.Configured.clone(), sup.Rolling.clone()
 	}
+	return &c
+}
+
+// copied returns a pointer to a copy; nil stays nil.
+func copied[T any](p *T) *T {
+	if p == nil {
+		return nil
+	}
+	c := *p
 	return &c
 }

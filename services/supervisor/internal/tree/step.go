@@ -219,7 +219,7 @@ func (t *Tree) tick() {
 		switch {
 		case n.op() != nil && n.op().Stage == StageWait:
 			t.startStage(n)
-		case n.st.Phase.delayed() && n.parent != nil && n.parent.stops(n):
+		case n.st.Phase.delayed() && n.parent.stops(n):
 			t.overtake(n)
 		case n.st.Phase == Waiting:
 			t.begin(n, n.st.Cause, n.st.Chain, true)

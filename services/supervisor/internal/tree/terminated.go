@@ -22,11 +22,8 @@ func (t *Tree) staysDown(n *node) bool {
 }
 
 // resumes reports whether a supervisor starts because its process does, which goes on
-// with what it did before. A nil supervisor does not.
+// with what it did before.
 func (p *node) resumes() bool {
-	if p == nil {
-		return false
-	}
 	op := p.op()
 	return op != nil && op.Kind == OpBoot && op.Resume
 }
