@@ -55,7 +55,7 @@ func TestLookingBackAndRehearsing(t *testing.T) {
 	ask(&diff, "tree", "--diff", then, "now")
 	var changed []string
 	for _, n := range diff.Nodes {
-		changed = append(changed, n.Node+" "+n.Change)
+		changed = append(changed, n.Node+" "+string(n.Change))
 	}
 	if want := []string{"a changed", "b changed", "c changed", "d changed"}; !slices.Equal(changed, want) {
 		t.Errorf("tree --diff: %v, want %v", changed, want)

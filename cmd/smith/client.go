@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -75,16 +73,6 @@ func (a *app) printJSON(v any) error {
 
 // printLine prints v as one line of JSON.
 func (a *app) printLine(v any) error { return json.NewEncoder(a.stdout).Encode(v) }
-
-// table prints rows under a header, in aligned columns.
-func (a *app) table(header []string, rows [][]string) error {
-	w := tabwriter.NewWriter(a.stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, strings.Join(header, "\t"))
-	for _, r := range rows {
-		fmt.Fprintln(w, strings.Join(r, "\t"))
-	}
-	return w.Flush()
-}
 
 // moment is a point in time on the command line: RFC 3339, or a duration ago
 // such as 10m.

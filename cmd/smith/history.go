@@ -73,7 +73,7 @@ func (c *treeCmd) showDiff(a *app) error {
 	if len(diff.Nodes) > 0 {
 		var rows [][]string
 		for _, n := range diff.Nodes {
-			name, change := n.Node, n.Change
+			name, change := n.Node, string(n.Change)
 			for _, f := range n.Fields {
 				rows = append(rows, []string{name, change, f.Field, dash(f.From), dash(f.To)})
 				name, change = "", ""

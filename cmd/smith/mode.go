@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -61,10 +62,11 @@ func (c *modeDiffCmd) Run(a *app) error {
 		if p.After > 0 {
 			really += ", " + round(p.After.D()) + " later"
 		}
-		rows = append(rows, []string{p.At.Local().Format("2006-01-02 15:04:05.000"), p.Node, p.Action, clip(p.Reason, 60), string(p.Outcome), really})
+		rows = append(rows, []string{p.At.Local().Format("2006-01-02 15:04:05.000"), p.Node, p.Action, describe.Plain(p.Reason), string(p.Outcome), really})
 	}
 	if len(rows) > 0 {
-		if err := a.table([]string{"TIME", "NODE", "PROPOSED", "BECAUSE", "OUTCOME", "REALLY"}, rows); err != nil {
+		header := []string{"TIME", "NODE", "PROPOSED", "BECAUSE", "OUTCOME", "REALLY"}
+		if err := a.table(header, clipColumn(3, header, rows, a.width())); err != nil {
 			return err
 		}
 		fmt.Fprintln(a.stdout)

@@ -3,7 +3,6 @@ package main
 import (
 	"fmt"
 	"time"
-	"unicode/utf8"
 
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -146,37 +145,13 @@ func (a *app) listNodes(found []contracts.NodeView) error {
 		}
 		rows = append(rows, []string{n.Name, string(n.Status), dash(n.Runner), describe.Plain(dash(reason))})
 	}
-	if a.terminal() {
-		rows = wrapLast(problemColumns, rows)
+	if width := a.width(); width > 0 {
+		rows = wrapLast(problemColumns, rows, width)
 	}
 	return a.table(problemColumns, rows)
 }
 
 var problemColumns = []string{"NODE", "STATUS", "RUNNER", "REASON"}
-
-// wrapLast breaks the texts of the last column, so that a table is at most 80
-// columns wide; of a very wide one it leaves 20 to the last.
-func wrapLast(header []string, rows [][]string) [][]string {
-	last, width := len(header)-1, 80
-	for i := range last {
-		widest := utf8.RuneCountInString(header[i])
-		for _, r := range rows {
-			widest = max(widest, utf8.RuneCountInString(r[i]))
-		}
-		width -= widest + len("  ")
-	}
-	var out [][]string
-	for _, r := range rows {
-		for i, line := range describe.Wrap(r[last], max(width, 20)) {
-			row := make([]string, last, last+1)
-			if i == 0 {
-				copy(row, r)
-			}
-			out = append(out, append(row, line))
-		}
-	}
-	return out
-}
 
 func join(a, b string) string {
 	if a == "" {

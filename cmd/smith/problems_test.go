@@ -105,7 +105,7 @@ func TestProblemsAndOrders(t *testing.T) {
 func TestWrapLast(t *testing.T) {
 	reason := "start_failed: program /home/admin/ex_sample/" + strings.Repeat("x", 90) + ": no such file or directory; until 12:00:00"
 	rows := [][]string{{"sammlung-ä", "restarting", "local", reason}, {"b", "failed", "-", "-"}}
-	wrapped := wrapLast(problemColumns, rows)
+	wrapped := wrapLast(problemColumns, rows, 80)
 	var out bytes.Buffer
 	if err := (&app{stdout: &out}).table(problemColumns, wrapped); err != nil {
 		t.Fatal(err)

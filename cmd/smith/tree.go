@@ -38,16 +38,7 @@ func (c *treeCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(tree)
 	}
-	var rows [][]string
-	walkTree(tree.Root, "", "", &rows)
-	header := []string{"NODE", "KIND", "MODE", "STATUS", "INCARNATION", "RESTARTS", "RUNNER", "PID"}
-	if !moded(tree.Root) {
-		header = slices.Delete(header, modeColumn, modeColumn+1)
-		for i, row := range rows {
-			rows[i] = slices.Delete(row, modeColumn, modeColumn+1)
-		}
-	}
-	if err := a.table(header, rows); err != nil {
+	if err := a.table(treeTable(tree.Root, a.width())); err != nil {
 		return err
 	}
 	if err := showOrphans(a, tree.Orphans); err != nil {
@@ -80,27 +71,41 @@ func showOrphans(a *app, orphans []contracts.Orphan) error {
 	return a.table([]string{"AGENT", "INCARNATION", "OF TREE", "RUNNER", "PID"}, rows)
 }
 
-// modeColumn is that of the modes. It is shown where anything is not enforced.
-const modeColumn = 2
+// treeTable returns the columns that show a tree, no wider than a width that is not 0
+// if the reasons can be shortened to that.
+func treeTable(root contracts.NodeView, width int) (header []string, rows [][]string) {
+	var nodes []contracts.NodeView
+	walkTree(root, "", "", func(n contracts.NodeView, row []string) {
+		nodes, rows = append(nodes, n), append(rows, row)
+	})
+	header = []string{"NODE", "KIND", "MODE", "STATUS", "INCARNATION", "RESTARTS", "RUNNER", "PID"}
+	status := slices.Index(header, "STATUS")
+	if !moded(root) {
+		const mode = 2
+		status--
+		header = slices.Delete(header, mode, mode+1)
+		for i, row := range rows {
+			rows[i] = slices.Delete(row, mode, mode+1)
+		}
+	}
+	room := roomFor(status, header, rows, width)
+	for i, n := range nodes {
+		rows[i][status] = statusOf(n, room)
+	}
+	return header, rows
+}
 
+// moded reports whether anything is not enforced, so that modes are shown.
 func moded(n contracts.NodeView) bool {
 	return n.Mode != "" && n.Mode != "enforce" || slices.ContainsFunc(n.Children, moded)
 }
 
-// walkTree makes a row of every node, drawn as a tree.
-func walkTree(n contracts.NodeView, first, rest string, rows *[][]string) {
-	kind, status := n.Type, string(n.Status)
+// walkTree visits every node with its row, which is drawn as a tree and lacks the
+// status.
+func walkTree(n contracts.NodeView, first, rest string, visit func(contracts.NodeView, []string)) {
+	kind := n.Type
 	if n.Kind == "supervisor" {
 		kind = n.Strategy
-	}
-	if n.Reason != "" {
-		status += " (" + clip(describe.Plain(n.Reason), 60) + ")"
-	}
-	if n.Outdated {
-		status += ", outdated"
-	}
-	if n.Until != nil {
-		status += " until " + n.Until.Local().Format("15:04:05.000")
 	}
 	incarnation, process := "-", "-"
 	if n.Incarnation > 0 {
@@ -109,23 +114,34 @@ func walkTree(n contracts.NodeView, first, rest string, rows *[][]string) {
 	if n.PID > 0 {
 		process = fmt.Sprint(n.PID)
 	}
-	*rows = append(*rows, []string{first + n.Name, dash(kind), dash(n.Mode), status, incarnation, fmt.Sprint(n.Restarts), dash(n.Runner), process})
+	visit(n, []string{first + n.Name, dash(kind), dash(n.Mode), "", incarnation, fmt.Sprint(n.Restarts), dash(n.Runner), process})
 	for i, child := range n.Children {
 		if i == len(n.Children)-1 {
-			walkTree(child, rest+"└─ ", rest+"   ", rows)
+			walkTree(child, rest+"└─ ", rest+"   ", visit)
 		} else {
-			walkTree(child, rest+"├─ ", rest+"│  ", rows)
+			walkTree(child, rest+"├─ ", rest+"│  ", visit)
 		}
 	}
 }
 
-// clip shortens a text for a column; --json and smith why have all of it.
-func clip(s string, most int) string {
-	runes := []rune(s)
-	if len(runes) <= most {
-		return s
+// statusOf is a node's status with its reason, which is shortened if there is no room
+// for it. A room of 0 takes anything.
+func statusOf(n contracts.NodeView, room int) string {
+	status, after := string(n.Status), ""
+	if n.Outdated {
+		after += ", outdated"
 	}
-	return string(runes[:most-1]) + "…"
+	if n.Until != nil {
+		after += " until " + n.Until.Local().Format("15:04:05.000")
+	}
+	if n.Reason == "" {
+		return status + after
+	}
+	reason := describe.Plain(n.Reason)
+	if room > 0 {
+		reason = clip(reason, max(room-len(status+" ()"+after), leastRoom))
+	}
+	return status + " (" + reason + ")" + after
 }
 
 type childCmd struct {

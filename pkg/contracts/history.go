@@ -39,11 +39,20 @@ type TreeMark struct {
 
 // NodeDiff is how one node differs.
 type NodeDiff struct {
-	Node string `json:"node"`
-	// Change is added, removed or changed.
-	Change string      `json:"change"`
+	Node   string      `json:"node"`
+	Change NodeChange  `json:"change"`
 	Fields []FieldDiff `json:"fields,omitempty"`
 }
+
+// NodeChange is how a node differs between two moments.
+type NodeChange string
+
+// Changes of nodes between two moments.
+const (
+	NodeAdded   NodeChange = "added"
+	NodeRemoved NodeChange = "removed"
+	NodeChanged NodeChange = "changed"
+)
 
 // FieldDiff is one field of a node's view before and after, as text; empty
 // where it has none.

@@ -21,7 +21,7 @@ func (w *world) diff(from, to contracts.Moment) string {
 	w.t.Helper()
 	var out []string
 	for _, n := range must[contracts.DiffReply](w, "diff", contracts.DiffRequest{From: from, To: to}).Nodes {
-		s := n.Node + " " + n.Change
+		s := n.Node + " " + string(n.Change)
 		for _, f := range n.Fields {
 			if f.Field == "incarnation" || f.Field == "status" || f.Field == "restarts" {
 				s += fmt.Sprintf(" %s:%s>%s", f.Field, f.From, f.To)

@@ -9,13 +9,6 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-// Kinds of differences.
-const (
-	Added   = "added"
-	Removed = "removed"
-	Changed = "changed"
-)
-
 // Diff lists the nodes in which two views of a tree differ, by name, and counts
 // those that are the same.
 func Diff(from, to contracts.NodeView) (nodes []contracts.NodeDiff, same int) {
@@ -26,18 +19,18 @@ func Diff(from, to contracts.NodeView) (nodes []contracts.NodeDiff, same int) {
 	for name, a := range before {
 		b, ok := after[name]
 		if !ok {
-			nodes = append(nodes, contracts.NodeDiff{Node: name, Change: Removed, Fields: fields(a, contracts.NodeView{})})
+			nodes = append(nodes, contracts.NodeDiff{Node: name, Change: contracts.NodeRemoved, Fields: fields(a, contracts.NodeView{})})
 			continue
 		}
 		if f := fields(a, b); len(f) > 0 {
-			nodes = append(nodes, contracts.NodeDiff{Node: name, Change: Changed, Fields: f})
+			nodes = append(nodes, contracts.NodeDiff{Node: name, Change: contracts.NodeChanged, Fields: f})
 		} else {
 			same++
 		}
 	}
 	for name, b := range after {
 		if _, ok := before[name]; !ok {
-			nodes = append(nodes, contracts.NodeDiff{Node: name, Change: Added, Fields: fields(contracts.NodeView{}, b)})
+			nodes = append(nodes, contracts.NodeDiff{Node: name, Change: contracts.NodeAdded, Fields: fields(contracts.NodeView{}, b)})
 		}
 	}
 	slices.SortFunc(nodes, func(a, b contracts.NodeDiff) int { return strings.Compare(a.Node, b.Node) })

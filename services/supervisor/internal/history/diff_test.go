@@ -27,22 +27,22 @@ func TestDiff(t *testing.T) {
 	}{
 		{"nothing", tree(a, b), tree(b, a), nil, 4},
 		{"empty", contracts.NodeView{}, contracts.NodeView{}, nil, 0},
-		{"changed", tree(a), tree(a2), []contracts.NodeDiff{{Node: "a", Change: Changed, Fields: []contracts.FieldDiff{
+		{"changed", tree(a), tree(a2), []contracts.NodeDiff{{Node: "a", Change: contracts.NodeChanged, Fields: []contracts.FieldDiff{
 			{Field: "status", From: "running", To: "restarting"},
 			{Field: "incarnation", From: "1", To: "2"},
 			{Field: "pid", From: "7"},
 			{Field: "until", To: "2026-03-01T12:00:00.005Z"},
 		}}}, 2},
 		{"one goes, one comes", tree(a), tree(b), []contracts.NodeDiff{
-			{Node: "a", Change: Removed, Fields: []contracts.FieldDiff{
+			{Node: "a", Change: contracts.NodeRemoved, Fields: []contracts.FieldDiff{
 				{Field: "kind", From: "agent"},
 				{Field: "status", From: "running"},
 				{Field: "incarnation", From: "1"},
 				{Field: "pid", From: "7"},
 			}},
-			{Node: "b", Change: Added, Fields: []contracts.FieldDiff{{Field: "kind", To: "agent"}, {Field: "dynamic", To: "true"}}},
+			{Node: "b", Change: contracts.NodeAdded, Fields: []contracts.FieldDiff{{Field: "kind", To: "agent"}, {Field: "dynamic", To: "true"}}},
 		}, 2},
-		{"before the tree", contracts.NodeView{}, a, []contracts.NodeDiff{{Node: "a", Change: Added, Fields: []contracts.FieldDiff{
+		{"before the tree", contracts.NodeView{}, a, []contracts.NodeDiff{{Node: "a", Change: contracts.NodeAdded, Fields: []contracts.FieldDiff{
 			{Field: "kind", To: "agent"}, {Field: "status", To: "running"}, {Field: "incarnation", To: "1"}, {Field: "pid", To: "7"},
 		}}}, 0},
 	} {
