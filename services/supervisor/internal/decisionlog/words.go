@@ -61,11 +61,7 @@ func EffectKind(word string) tree.EffectKind {
 func writeEffect(e tree.Effect, input int, now tree.Instant) contracts.DecisionEffect {
 	out := contracts.DecisionEffect{
 		Kind: EffectWord(e.Kind), Node: e.Node, Incarnation: e.Incarnation, Runner: e.Runner,
-		Input: input, Detail: e.Reason, Correlation: e.Chain, Action: string(e.Action),
-	}
-	if e.Due > 0 {
-		due := e.Due.Time()
-		out.Due = &due
+		Input: input, Detail: e.Reason, Correlation: e.Chain, Action: string(e.Action), Due: e.Due.Optional(),
 	}
 	switch {
 	case e.Kind == tree.NoteRestart:

@@ -25,7 +25,7 @@ func Of(t *tree.Tree, id string, runners []contracts.RunnerView, now time.Time) 
 
 func (r *Reader) diagnose(n subject, runners []contracts.RunnerView, now time.Time) contracts.Diagnosis {
 	d := contracts.Diagnosis{
-		State: n.state, Since: instant(n.st.Since), Due: instant(n.st.Due), Cause: n.st.Cause, Chain: n.st.Chain, Decision: n.st.Decision,
+		State: n.state, Since: n.st.Since.Optional(), Due: n.st.Due.Optional(), Cause: n.st.Cause, Chain: n.st.Chain, Decision: n.st.Decision,
 	}
 	if due, waits := r.due(&n); waits {
 		d.Due = due
@@ -107,7 +107,7 @@ func Unsteady(t *tree.Tree, id string, now tree.Instant) (contracts.Unsteady, bo
 	if !ok {
 		return contracts.Unsteady{}, false
 	}
-	return contracts.Unsteady{Restarts: u.Restarts, Last: u.Last.Time(), Reason: u.Why, Steady: instant(u.Steady)}, true
+	return contracts.Unsteady{Restarts: u.Restarts, Last: u.Last.Time(), Reason: u.Why, Steady: u.Steady.Optional()}, true
 }
 
 // starting explains a node whose start was decided or ordered.
@@ -272,12 +272,4 @@ func because(child string) string {
 		return ""
 	}
 	return " because " + child + " failed"
-}
-
-func instant(i tree.Instant) *time.Time {
-	if i == 0 {
-		return nil
-	}
-	t := i.Time()
-	return &t
 }

@@ -63,10 +63,10 @@ func (r *Reader) due(n *subject) (at *time.Time, waits bool) {
 		if n.above.suspended != "" {
 			return nil, true
 		}
-		return instant(n.st.Due), true
+		return n.st.Due.Optional(), true
 	case contracts.StateBudget:
 		_, due, _ := r.tree.Throttled(n.spec.ID)
-		return instant(due), true
+		return due.Optional(), true
 	case contracts.StateRestarting:
 		return groupDue(n.st.Supervisor.Op, n.above), true
 	case contracts.StateGroup:
@@ -88,7 +88,7 @@ func groupDue(op *tree.Operation, a above) *time.Time {
 	if op.Stage != tree.StageWait || a.suspended != "" {
 		return nil
 	}
-	return instant(op.Due)
+	return op.Due.Optional()
 }
 
 // words say why, in a few words.

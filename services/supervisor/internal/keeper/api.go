@@ -38,14 +38,7 @@ func (k *Keeper) Serve(ctx context.Context) (*shell.API, error) {
 		shell.Handle(api, "terminate", k.orOrphan(orderHandler(k, nodeOrder(tree.CmdTerminate)))),
 		serveOrder(k, api, "suspend", nodeOrder(tree.CmdSuspend)),
 		serveOrder(k, api, "resume", nodeOrder(tree.CmdResume)),
-		shell.Handle(api, "drain", func(ctx context.Context, req contracts.NodeRequest) (contracts.OrderReply, error) {
-			ctx, cancel, err := patience(ctx, req.OrderOptions)
-			if err != nil {
-				return contracts.OrderReply{}, err
-			}
-			defer cancel()
-			return k.Drain(ctx, req)
-		}),
+		serveOrder(k, api, "drain", drainOrder),
 		shell.Handle(api, "plan", k.Plan),
 		shell.Handle(api, "apply", k.Apply),
 		shell.Handle(api, "roll", k.roll),
@@ -109,24 +102,10 @@ func patience(ctx context.Context, o contracts.OrderOptions) (context.Context, c
 	return ctx, cancel, nil
 }
 
-// Drain stops the whole tree, and waits for that until ctx ends; the tree stays
-// down until its root is restarted. The request's node does not matter.
-func (k *Keeper) Drain(ctx context.Context, req contracts.NodeRequest) (contracts.OrderReply, error) {
-	var root string
-	if err := k.ask(ctx, func() { root = k.tree.Root() }); err != nil {
-		return contracts.OrderReply{}, err
-	}
-	return k.order(ctx, tree.Input{Command: tree.CmdTerminate, Node: root, Token: req.Token, Reason: because("drain", req.Reason), By: operator(req.By)})
-}
-
 // Stop stops the whole tree because this process ends, and waits for that until ctx
 // ends. It starts again with the next, unless an operator had stopped it.
 func (k *Keeper) Stop(ctx context.Context) (contracts.OrderReply, error) {
-	var root string
-	if err := k.ask(ctx, func() { root = k.tree.Root() }); err != nil {
-		return contracts.OrderReply{}, err
-	}
-	return k.order(ctx, tree.Input{Command: tree.CmdClose, Node: root, Reason: "the supervisor ends"})
+	return k.order(ctx, tree.Input{Command: tree.CmdClose, Reason: "the supervisor ends"})
 }
 
 // ask runs f in the keeper's loop.
@@ -140,8 +119,13 @@ func (k *Keeper) ask(ctx context.Context, f func()) error {
 		<-done
 		return nil
 	case <-ctx.Done():
-		return shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; try again", k.opt.Tree)
+		return k.busy()
 	}
+}
+
+// busy says that the loop did not take something in time.
+func (k *Keeper) busy() error {
+	return shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; try again", k.opt.Tree)
 }
 
 // confirm makes sure that no successor has taken over while this process stood
@@ -157,16 +141,10 @@ func (k *Keeper) confirm(ctx context.Context) error {
 // ends. A command whose token is known is not decided again.
 func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OrderReply, error) {
 	none := contracts.OrderReply{}
-	if err := k.confirm(ctx); err != nil {
+	in.Kind = tree.Order
+	who, err := k.hand(ctx, &in)
+	if err != nil {
 		return none, err
-	}
-	in.Kind, in.Token = tree.Order, cmp.Or(in.Token, newID())
-	in.Event, in.Chain = "", in.Token
-	who := &caller{reply: make(chan answer, 1)}
-	select {
-	case k.inbox <- arrival{Input: in, from: who}:
-	case <-ctx.Done():
-		return none, shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; try again", k.opt.Tree)
 	}
 	select {
 	case a := <-who.reply:
@@ -197,6 +175,28 @@ func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OrderReply
 		}
 	})
 	return reply, nil
+}
+
+// hand gives the loop an order, or a configuration, whose sender waits for the
+// answer. An order about no node is about the root.
+func (k *Keeper) hand(ctx context.Context, in *tree.Input) (*caller, error) {
+	if in.Kind == tree.Order && in.Node == "" {
+		if err := k.ask(ctx, func() { in.Node = k.tree.Root() }); err != nil {
+			return nil, err
+		}
+	}
+	if err := k.confirm(ctx); err != nil {
+		return nil, err
+	}
+	in.Token = cmp.Or(in.Token, newID())
+	in.Event, in.Chain = "", in.Token
+	who := &caller{reply: make(chan answer, 1)}
+	select {
+	case k.inbox <- arrival{Input: *in, from: who}:
+		return who, nil
+	case <-ctx.Done():
+		return nil, k.busy()
+	}
 }
 
 // caller waits for the result of an order.
@@ -246,10 +246,10 @@ func verdict(in tree.Input, a answer) (contracts.OrderReply, error) {
 	case tree.OK:
 		return contracts.OrderReply{OK: true, Token: in.Token}, nil
 	case tree.NotFound:
-		if in.Command == tree.CmdAdd {
+		switch in.Command {
+		case tree.CmdAdd:
 			return no(contracts.CodeNotFound, "parent: %s", a.reason)
-		}
-		if in.Command == tree.CmdScale {
+		case tree.CmdScale:
 			return no(contracts.CodeNotFound, "the tree has no template %s; templates are agents that the configuration gives a count", in.Node)
 		}
 		return no(contracts.CodeNotFound, "the tree has no node %s", in.Node)
@@ -264,13 +264,12 @@ func verdict(in tree.Input, a answer) (contracts.OrderReply, error) {
 		return no(contracts.CodeConflict, "%s is already there, though it does not run; restart or remove it", in.Node)
 	case tree.CannotStart:
 		return no(contracts.CodeConflict, "%s of %s: %s%s", in.Command, in.Node, a.reason, takenBack(in))
-	case tree.NoSupervisor, tree.Busy:
+	case tree.NoSupervisor, tree.Busy, tree.NotEnforced:
+		code := contracts.CodeConflict
 		if in.Command == tree.CmdMove && a.result == tree.NoSupervisor {
-			return no(contracts.CodeNotFound, "move of %s: %s", in.Node, a.reason)
+			code = contracts.CodeNotFound
 		}
-		return no(contracts.CodeConflict, "%s of %s: %s", in.Command, in.Node, a.reason)
-	case tree.NotEnforced:
-		return no(contracts.CodeConflict, "%s of %s: %s", in.Command, in.Node, a.reason)
+		return no(code, "%s of %s: %s", in.Command, in.Node, a.reason)
 	case tree.Superseded:
 		return no(contracts.CodeConflict, "%s of %s was superseded by %s", in.Command, in.Node, a.reason)
 	case tree.NotVerified:
@@ -294,15 +293,11 @@ func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (cont
 	var reply contracts.TreeReply
 	found := false
 	err := k.ask(ctx, func() {
-		node := req.Node
-		if node == "" {
-			node = k.tree.Root()
-		}
 		reply = contracts.TreeReply{
 			Tree: k.opt.Tree, Supervisor: k.env.Instance, Decision: k.journal.Number(),
 			Sequence: k.journal.Sequence(), Runners: k.runnerViews(), Orphans: k.orphans.all(),
 		}
-		reply.Root, found = k.view(node, true)
+		reply.Root, found = k.view(cmp.Or(req.Node, k.tree.Root()), true)
 		reply.Rolling = rollingView(k.tree.Rolling())
 	})
 	if err == nil && !found {

@@ -3,7 +3,6 @@ package keeper
 import (
 	"cmp"
 	"context"
-	"sync/atomic"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/config"
@@ -48,7 +47,7 @@ func (k *Keeper) Apply(ctx context.Context, req contracts.ConfigRequest) (contra
 			return p, shell.Errorf(contracts.CodeConflict, "apply: the tree has changed, and with it what the configuration would change; nothing is changed. Look at the plan against decision %d", p.Decision)
 		}
 		in.Revision, in.Token = revision, newID()
-		a, err := k.send(ctx, in)
+		a, err := k.send(ctx, &in)
 		switch {
 		case err != nil:
 			known = false
@@ -123,7 +122,7 @@ func (k *Keeper) offered(ctx context.Context, req contracts.ConfigRequest, in tr
 	}
 	seen := *in.Configuration
 	seen.MaxUnavailable, seen.Text = 0, ""
-	_, err = k.send(ctx, tree.Input{Kind: tree.Configure, Keep: true, Reason: "a supervisor joins with its file", Configuration: &seen})
+	_, err = k.send(ctx, &tree.Input{Kind: tree.Configure, Keep: true, Reason: "a supervisor joins with its file", Configuration: &seen})
 	return p, true, err
 }
 
@@ -196,106 +195,15 @@ func (k *Keeper) useFile(f *config.File) {
 
 // send has an input decided and returns the tree's answer. It is for what the
 // tree answers in the same step.
-func (k *Keeper) send(ctx context.Context, in tree.Input) (answer, error) {
-	busy := shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; look at the tree before you try again", k.opt.Tree)
-	if err := k.confirm(ctx); err != nil {
+func (k *Keeper) send(ctx context.Context, in *tree.Input) (answer, error) {
+	who, err := k.hand(ctx, in)
+	if err != nil {
 		return answer{}, err
-	}
-	in.Token = cmp.Or(in.Token, newID())
-	in.Event, in.Chain = "", in.Token
-	who := &caller{reply: make(chan answer, 1), decided: atomic.Bool{}}
-	select {
-	case k.inbox <- arrival{Input: in, from: who}:
-	case <-ctx.Done():
-		return answer{}, busy
 	}
 	select {
 	case a := <-who.reply:
 		return a, nil
 	case <-ctx.Done():
-		return answer{}, busy
+		return answer{}, shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; look at the tree before you try again", k.opt.Tree)
 	}
-}
-
-// roll begins a rolling restart.
-func (k *Keeper) roll(ctx context.Context, req contracts.RollRequest) (contracts.RollingView, error) {
-	none := contracts.RollingView{State: contracts.RollingNone}
-	if req.MaxUnavailable < 0 {
-		return none, shell.Errorf(contracts.CodeBadRequest, "max_unavailable: %d; use at least 1", req.MaxUnavailable)
-	}
-	if req.Node != "" {
-		if err := contracts.ValidateID(req.Node); err != nil {
-			return none, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
-		}
-	}
-	if req.Node == "" {
-		if err := k.ask(ctx, func() { req.Node = k.tree.Root() }); err != nil {
-			return none, err
-		}
-	}
-	in := tree.Input{
-		Kind: tree.Order, Command: tree.CmdRoll, Node: req.Node, Outdated: req.Outdated, Count: cmp.Or(req.MaxUnavailable, 1),
-		Reason: because("rolling restart", req.Reason), By: operator(req.By),
-	}
-	a, err := k.send(ctx, in)
-	if err != nil {
-		return none, err
-	}
-	if _, err := verdict(in, a); err != nil {
-		return none, err
-	}
-	return k.rolling(ctx, contracts.RollingRequest{})
-}
-
-// rolling tells how far the rolling restart is, or what became of one.
-func (k *Keeper) rolling(ctx context.Context, req contracts.RollingRequest) (contracts.RollingView, error) {
-	v := contracts.RollingView{State: contracts.RollingNone}
-	err := k.ask(ctx, func() {
-		if r := rollingOf(k.tree, req.ID); r != nil {
-			v = *r
-		}
-	})
-	return v, err
-}
-
-// rollingOf describes the rolling restart that a request began, or that is under
-// way now if id is empty; nil where there is none.
-func rollingOf(t *tree.Tree, id string) *contracts.RollingView {
-	if a, over := t.Answered(id); over {
-		v := contracts.RollingView{State: contracts.RollingNone, ID: id, Reason: a.Reason}
-		switch a.Result {
-		case tree.CannotStart:
-			v.State = contracts.RollingStopped
-		case tree.Superseded:
-			v.State = contracts.RollingSuperseded
-		case tree.NotVerified:
-			v.State = contracts.RollingFailed
-		}
-		return &v
-	}
-	r := t.Rolling()
-	if r == nil || id != "" && id != r.ID && id != r.Applied {
-		return nil
-	}
-	v := rollingView(r)
-	v.ID = cmp.Or(id, v.ID)
-	return v
-}
-
-// rollingView describes the rolling restart of a tree; nil where there is none.
-func rollingView(r *tree.Rolling) *contracts.RollingView {
-	if r == nil {
-		return nil
-	}
-	v := &contracts.RollingView{
-		State: contracts.RollingOn, ID: r.ID, MaxUnavailable: r.Max, Total: r.Total, Added: r.Added, Done: r.Done, Reason: r.Stopped, Since: instant(r.Since),
-	}
-	if r.Stopped != "" {
-		v.State = contracts.RollingStopped
-	}
-	for _, n := range r.Now[:min(len(r.Now), contracts.MaxRollingNames)] {
-		v.Now = append(v.Now, n.Node)
-	}
-	v.Down = r.Down[:min(len(r.Down), contracts.MaxRollingNames)]
-	return v
 }

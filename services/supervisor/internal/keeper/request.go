@@ -20,6 +20,12 @@ func nodeOrder(kind tree.CommandKind) func(contracts.NodeRequest) (tree.Input, e
 	}
 }
 
+// drainOrder stops the whole tree, whatever node the request names; it stays down
+// until its root is restarted.
+func drainOrder(req contracts.NodeRequest) (tree.Input, error) {
+	return tree.Input{Command: tree.CmdTerminate, Reason: because("drain", req.Reason), By: operator(req.By)}, nil
+}
+
 // add has an agent added. Its environment is stored before that is decided, so
 // that a successor has it, too; an order that is asked again stores none.
 func (k *Keeper) add(ctx context.Context, req contracts.AddRequest) (contracts.OrderReply, error) {

@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"cmp"
-	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/diagnosis"
@@ -35,7 +34,7 @@ func (w viewer) view(id string, deep bool) (contracts.NodeView, bool) {
 	v := contracts.NodeView{
 		Name: id, Kind: "agent", Parent: spec.Parent, Status: is.Status, Reason: is.Reason, Until: is.Until,
 		Restart: string(cmp.Or(spec.Restart, tree.Permanent)), Incarnation: st.Incarnation,
-		Restarts: int(st.Restarts), LastRestart: instant(st.LastRestart), Dynamic: spec.Dynamic,
+		Restarts: int(st.Restarts), LastRestart: st.LastRestart.Optional(), Dynamic: spec.Dynamic,
 	}
 	if spec.Supervisor != nil {
 		v.Kind, v.Strategy = "supervisor", string(spec.Supervisor.Strategy)
@@ -64,12 +63,4 @@ func (w viewer) view(id string, deep bool) (contracts.NodeView, bool) {
 		v.Children = append(v.Children, child)
 	}
 	return v, true
-}
-
-func instant(i tree.Instant) *time.Time {
-	if i == 0 {
-		return nil
-	}
-	t := i.Time()
-	return &t
 }

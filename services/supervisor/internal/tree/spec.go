@@ -19,6 +19,15 @@ func (i Instant) Add(d time.Duration) Instant { return i + Instant(d) }
 // Time gives the instant as a time in UTC.
 func (i Instant) Time() time.Time { return time.Unix(0, int64(i)).UTC() }
 
+// Optional returns the instant as a time in UTC, or nil if it is 0.
+func (i Instant) Optional() *time.Time {
+	if i == 0 {
+		return nil
+	}
+	t := i.Time()
+	return &t
+}
+
 // Restart says which ends of a child lead to its restart.
 type Restart string
 
