@@ -26,7 +26,7 @@ func (j *Journal) ReadRecords(ctx context.Context, from, to contracts.Moment, ty
 	for _, t := range types {
 		subjects = append(subjects, contracts.EventTypeWildcard(t))
 	}
-	last, err := j.lastOf(ctx, subjects)
+	last, err := j.LastOf(ctx, subjects)
 	if err != nil {
 		return j.unread(err)
 	}
@@ -105,9 +105,9 @@ func record(decisions *decisionlog.Assembly, msg logged) (r Record, ok bool) {
 	return r, r.Decision != nil
 }
 
-// lastOf is the place of the last message on any of some subjects, 0 where
+// LastOf is the place of the last message on any of some subjects, 0 where
 // there is none.
-func (j *Journal) lastOf(ctx context.Context, subjects []string) (uint64, error) {
+func (j *Journal) LastOf(ctx context.Context, subjects []string) (uint64, error) {
 	var last uint64
 	for _, s := range subjects {
 		msg, err := j.stream.GetLastMsgForSubject(ctx, s)

@@ -42,28 +42,33 @@ func read(ctx context.Context, msgs jetstream.MessagesContext, behind, until uin
 	}
 }
 
-// readDecisions yields the tree's messages that are stored after one place in the
-// log, up to and including another.
-func (j *Journal) readDecisions(ctx context.Context, after, until uint64) iter.Seq2[logged, error] {
+// readAfter yields the messages on some subjects that are stored after one place in
+// the log, up to and including another. An error ends it. Resets bounds the attempts
+// to replace a lost consumer; 0 means no bound.
+func (j *Journal) readAfter(ctx context.Context, subjects []string, after, until uint64, resets int) iter.Seq2[logged, error] {
 	return func(yield func(logged, error) bool) {
-		failed := func(err error) error {
-			return fmt.Errorf("read decisions of tree %s after sequence %d: %w", j.tree, after, err)
-		}
 		cons, err := j.stream.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{
-			FilterSubjects: []string{contracts.TreeWildcard(j.tree)},
-			DeliverPolicy:  jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1,
+			FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: after + 1, MaxResetAttempts: resets,
 		})
 		var msgs jetstream.MessagesContext
 		if err == nil {
 			msgs, err = cons.Messages()
 		}
 		if err != nil {
-			yield(logged{}, failed(err))
+			yield(logged{}, err)
 			return
 		}
-		for m, err := range read(ctx, msgs, after, until) {
+		read(ctx, msgs, after, until)(yield)
+	}
+}
+
+// readDecisions yields the tree's messages that are stored after one place in the
+// log, up to and including another.
+func (j *Journal) readDecisions(ctx context.Context, after, until uint64) iter.Seq2[logged, error] {
+	return func(yield func(logged, error) bool) {
+		for m, err := range j.readAfter(ctx, []string{contracts.TreeWildcard(j.tree)}, after, until, 0) {
 			if err != nil {
-				err = failed(err)
+				err = fmt.Errorf("read decisions of tree %s after sequence %d: %w", j.tree, after, err)
 			}
 			if !yield(m, err) {
 				return

@@ -7,11 +7,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/google/uuid"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/guard"
@@ -178,14 +180,14 @@ func (k *Keeper) Run(ctx context.Context, serving func() error) error {
 	defer k.pulse.close()
 	defer k.vital.close()
 	reading, enough := context.WithCancel(ctx)
-	defer enough()
-	events, err := k.readEvents(reading)
-	if err != nil {
-		return err
-	}
+	var events sync.WaitGroup
+	cursor := k.leader.Cursor()
+	events.Go(func() {
+		k.journal.Follow(reading, evidence, cursor, func(m jetstream.Msg, seq uint64) { k.post(reading, k.arrive(reading, m, seq)) })
+	})
 	defer events.Wait()
 	defer enough()
-	if err := k.takeOver(ctx, events); err != nil {
+	if err := k.takeOver(ctx); err != nil {
 		return err
 	}
 	if err := serving(); err != nil {
@@ -197,16 +199,16 @@ func (k *Keeper) Run(ctx context.Context, serving func() error) error {
 // takeOver has the leader fence a predecessor that still lives, apply what
 // happened since the last decision and the configuration, and order again what
 // had been decided and perhaps not done.
-func (k *Keeper) takeOver(ctx context.Context, events *reader) error {
+func (k *Keeper) takeOver(ctx context.Context) error {
 	if _, err := k.decide(ctx); err != nil {
 		return err
 	}
 	before := k.specs()
 	k.environs.Begin(before, k.tree.Configured())
 	// Not before: what a predecessor reports lost, it can until then.
-	until, err := events.lastEvidence(ctx)
+	until, err := k.journal.LastOf(ctx, evidence)
 	if err != nil {
-		return err
+		return fmt.Errorf("read events: %w", err)
 	}
 	k.leader.CatchUp(until)
 	check := time.NewTicker(checkEvery)
