@@ -99,8 +99,11 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		Metrics: keeper.NewMetrics(env.Metrics, f.Tree.Name),
 	}
 	l, err := lease.Open(ctx, env, f.Tree.Name)
-	if err != nil {
-		return ended(ctx, err)
+	switch {
+	case ctx.Err() != nil:
+		return nil
+	case err != nil:
+		return err
 	}
 	files := &reader{env: env, tree: f.Tree.Name}
 	files.own.Store(f)
@@ -122,20 +125,8 @@ func Run(ctx context.Context, env shell.Env, cfg Config) error {
 		env.Emit(ctx, env.Event(contracts.SystemHealthCheckFailed, env.Service).Data(contracts.SystemHealthData{
 			Service: env.Service, Check: "fence", Detail: "superseded: another supervisor decides about tree " + f.Tree.Name + "; " + env.Instance + " stands by",
 		}))
-		// Whoever it was shall not be got in the way of at once.
-		select {
-		case <-ctx.Done():
-		case <-time.After(lease.TTL):
-		}
+		_ = shell.Pause(ctx, lease.TTL) // not to get in the other's way at once
 	}
-}
-
-// ended is nil when the service was told to end, and otherwise the error.
-func ended(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // reign stands by until the lease is this supervisor's, and decides about the tree

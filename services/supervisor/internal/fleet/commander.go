@@ -213,7 +213,7 @@ func (c *Commander) try(ctx context.Context, t *task) (done bool, err error) {
 	case tree.DoStart:
 		return c.start(ctx, cmd, t.Carrier.overtaken)
 	case tree.DoStop:
-		return c.stop(ctx, *cmd, cmd.Incarnation, cmd.Kill)
+		return c.stop(ctx, cmd)
 	case tree.DoReport:
 		err := c.report(*cmd, contracts.ReasonUnverified, cmd.Reason)
 		return err == nil, err
@@ -251,8 +251,7 @@ func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan st
 	case contracts.RunnerStillRunning:
 		// An older one lives, though its end was confirmed or it was never
 		// known: it ends first.
-		stopped, err := c.stop(ctx, Command{Order: leader.Order{Effect: tree.Effect{Node: cmd.Node, Runner: cmd.Runner, Chain: cmd.Chain, Timeout: cmd.Spec.ShutdownTimeout}, Decision: cmd.Decision}}, reply.Incarnation, false)
-		if err != nil || !stopped {
+		if err := c.end(ctx, cmd, reply.Incarnation, cmd.Spec.ShutdownTimeout, false); err != nil {
 			return false, err
 		}
 		return false, fmt.Errorf("incarnation %d was still running and had to be stopped", reply.Incarnation)
@@ -262,9 +261,9 @@ func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan st
 		if reply.Decision > c.known.Load() {
 			c.refused(cmd.Runner)
 		}
-		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
+		return false, refusal(cmd.Runner, reply)
 	case contracts.RunnerStopping, contracts.RunnerFull, contracts.RunnerInternal:
-		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
+		return false, refusal(cmd.Runner, reply)
 	case contracts.RunnerStartFailed:
 		return c.failed(cmd, reply.Error) // the report has the reason and the runner
 	default:
@@ -310,8 +309,7 @@ func (c *Commander) outnumbered(ctx context.Context, cmd *Command, reply contrac
 // should have. A copy of the command may still be under way: the runner is told
 // never to start this number, before another is given out.
 func (c *Commander) declined(ctx context.Context, cmd *Command, reply contracts.RunnerReply) (done bool, err error) {
-	stopped, err := c.stop(ctx, Command{Order: leader.Order{Effect: tree.Effect{Node: cmd.Node, Runner: cmd.Runner, Chain: cmd.Chain}, Decision: cmd.Decision}}, cmd.Incarnation, true)
-	if err != nil || !stopped {
+	if err := c.end(ctx, cmd, cmd.Incarnation, 0, true); err != nil {
 		return false, err
 	}
 	c.post(tree.Input{
@@ -348,21 +346,34 @@ func (c *Commander) failed(cmd *Command, why string) (done bool, err error) {
 	return err == nil, err
 }
 
-func (c *Commander) stop(ctx context.Context, cmd Command, incarnation uint64, kill bool) (done bool, err error) {
-	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(cmd.Runner), cmd.Runner, "stop", asJSON(contracts.StopCommand{
-		Agent: cmd.Node, Incarnation: incarnation, Timeout: contracts.Duration(cmd.Timeout), Kill: kill,
-		CausationID: cmd.Decision, CorrelationID: cmd.Chain,
-	}), cmd.Timeout+stopMargin)
-	if err != nil {
+func (c *Commander) stop(ctx context.Context, cmd *Command) (done bool, err error) {
+	if err := c.end(ctx, cmd, cmd.Incarnation, cmd.Timeout, cmd.Kill); err != nil {
 		return false, err
 	}
-	if reply.Code != contracts.RunnerOK {
-		return false, fmt.Errorf("runner %s: %s: %s", cmd.Runner, reply.Code, reply.Error)
-	}
-	if cmd.Kind == tree.DoStop {
-		c.post(tree.Input{Kind: tree.Stopped, Node: cmd.Node, Incarnation: incarnation, Reason: "runner " + cmd.Runner + " confirmed its end"})
-	}
+	c.post(tree.Input{Kind: tree.Stopped, Node: cmd.Node, Incarnation: cmd.Incarnation, Reason: "runner " + cmd.Runner + " confirmed its end"})
 	return true, nil
+}
+
+// end has a command's runner end an incarnation of its agent.
+func (c *Commander) end(ctx context.Context, cmd *Command, incarnation uint64, timeout time.Duration, kill bool) error {
+	return c.Stop(ctx, cmd.Runner, contracts.StopCommand{
+		Agent: cmd.Node, Incarnation: incarnation, Timeout: contracts.Duration(timeout), Kill: kill, CausationID: cmd.Decision, CorrelationID: cmd.Chain,
+	}, timeout)
+}
+
+// Stop has a runner end an incarnation and everything older, which may take a
+// while.
+func (c *Commander) Stop(ctx context.Context, runner string, cmd contracts.StopCommand, within time.Duration) error {
+	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(runner), runner, "stop", asJSON(cmd), within+stopMargin)
+	if err == nil && reply.Code != contracts.RunnerOK {
+		err = refusal(runner, reply)
+	}
+	return err
+}
+
+// refusal is the error that a runner answered with.
+func refusal(runner string, reply contracts.RunnerReply) error {
+	return fmt.Errorf("runner %s: %s: %s", runner, reply.Code, reply.Error)
 }
 
 const (

@@ -1,15 +1,12 @@
 package fleet
 
 import (
-	"context"
-	"fmt"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -33,26 +30,6 @@ func heldEnd(e contracts.Exit) tree.HeldState {
 		return tree.HeldCompleted
 	}
 	return tree.HeldFailed
-}
-
-// StopStale has a runner kill an incarnation and everything older, at once:
-// another may be doing its work already.
-func (c *Commander) StopStale(ctx context.Context, runner string, s leader.Fence) error {
-	return c.end(ctx, runner, contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation, Kill: true}, stopMargin)
-}
-
-// Stop has a runner end an incarnation and everything older, within its own
-// shutdown timeout.
-func (c *Commander) Stop(ctx context.Context, runner string, s leader.Fence) error {
-	return c.end(ctx, runner, contracts.StopCommand{Agent: s.Agent, Incarnation: s.Incarnation}, contracts.DefaultShutdownTimeout+stopMargin)
-}
-
-func (c *Commander) end(ctx context.Context, runner string, cmd contracts.StopCommand, within time.Duration) error {
-	reply, err := ask[contracts.RunnerReply](ctx, c, c.line(runner), runner, "stop", asJSON(cmd), within)
-	if err == nil && reply.Code != contracts.RunnerOK {
-		err = fmt.Errorf("runner %s: %s: %s", runner, reply.Code, reply.Error)
-	}
-	return err
 }
 
 // ReportLost stores that agents were lost with the host of their runner. It goes

@@ -15,18 +15,9 @@ const maxToldChanges = 200
 
 // specs are those of every node that there is.
 func (k *Keeper) specs() map[string]*tree.Spec {
-	all := map[string]*tree.Spec{}
-	var walk func(id string)
-	walk = func(id string) {
-		if spec, _, ok := k.tree.Lookup(id); ok {
-			all[id] = spec
-		}
-		for _, child := range k.tree.Children(id) {
-			walk(child)
-		}
-	}
-	if root := k.tree.Root(); root != "" {
-		walk(root)
+	all := make(map[string]*tree.Spec, k.tree.Len())
+	for _, id := range k.tree.Names() {
+		all[id], _, _ = k.tree.Lookup(id)
 	}
 	return all
 }

@@ -4,12 +4,12 @@ import (
 	"cmp"
 	"context"
 	"log/slog"
+	"maps"
 	"slices"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 )
 
 // orphans are agents on runners that no supervisor decides about, by runner: the
@@ -21,10 +21,6 @@ const maxOrphans = 1000
 
 // lookAfterOrphans is how often runners that have some are visited again.
 const lookAfterOrphans = 10 * time.Second
-
-func orphan(runner string, a contracts.RunnerAgent) contracts.Orphan {
-	return contracts.Orphan{Agent: a.Agent, Incarnation: a.Incarnation, Runner: runner, PID: a.PID, Tree: a.Tree, Started: a.Started}
-}
 
 // found replaces those of a runner, and warns of new ones.
 func (o orphans) found(runner string, now []contracts.Orphan, log *slog.Logger) {
@@ -56,10 +52,7 @@ func (o orphans) of(agent string) []contracts.Orphan {
 
 // all lists them by name and runner.
 func (o orphans) all() []contracts.Orphan {
-	var all []contracts.Orphan
-	for _, of := range o {
-		all = append(all, of...)
-	}
+	all := slices.Concat(slices.Collect(maps.Values(o))...)
 	slices.SortFunc(all, func(a, b contracts.Orphan) int {
 		return cmp.Or(cmp.Compare(a.Agent, b.Agent), cmp.Compare(a.Runner, b.Runner))
 	})
@@ -109,7 +102,7 @@ func (k *Keeper) orOrphan(order func(context.Context, contracts.NodeRequest) (co
 // records that it was ordered.
 func (k *Keeper) endOrphan(ctx context.Context, o contracts.Orphan) error {
 	k.env.Log.Warn("ending an orphan by order", "agent", o.Agent, "incarnation", o.Incarnation, "runner", o.Runner, "tree", o.Tree)
-	if err := k.commands.Stop(ctx, o.Runner, leader.Fence{Agent: o.Agent, Incarnation: o.Incarnation}); err != nil {
+	if err := k.commands.Stop(ctx, o.Runner, contracts.StopCommand{Agent: o.Agent, Incarnation: o.Incarnation}, contracts.DefaultShutdownTimeout); err != nil {
 		return shell.Errorf(contracts.CodeNotReady, "terminate of %s, an agent of tree %s on runner %s: %v", o.Agent, cmp.Or(o.Tree, "(not known)"), o.Runner, err)
 	}
 	return k.ask(ctx, func() {

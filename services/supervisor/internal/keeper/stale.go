@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 )
 
@@ -50,7 +51,8 @@ func (s *stops) begin(ctx context.Context, stale []leader.Fence) {
 func (s *stops) stop(ctx context.Context, f leader.Fence) {
 	k := s.k
 	k.env.Log.Warn("stopping an agent that is no longer wanted", "tree", k.opt.Tree, "runner", s.runner, "agent", f.Agent, "incarnation", f.Incarnation)
-	err := k.commands.StopStale(ctx, s.runner, f)
+	// At once: another may be doing its work already.
+	err := k.commands.Stop(ctx, s.runner, contracts.StopCommand{Agent: f.Agent, Incarnation: f.Incarnation, Kill: true}, 0)
 	if err == nil || ctx.Err() != nil {
 		return
 	}

@@ -166,7 +166,8 @@ func (k *Keeper) found(inv tree.Inventory, has fleet.Holdings) leader.Visit {
 	}
 	var orphans []contracts.Orphan
 	for _, h := range v.Orphans {
-		orphans = append(orphans, orphan(inv.Runner, live[h.Agent]))
+		a := live[h.Agent]
+		orphans = append(orphans, contracts.Orphan{Agent: a.Agent, Incarnation: a.Incarnation, Runner: inv.Runner, PID: a.PID, Tree: a.Tree, Started: a.Started})
 	}
 	k.orphans.found(inv.Runner, orphans, k.env.Log)
 	return v

@@ -65,7 +65,7 @@ func elsewhere(before *tree.Configured, after *tree.Configuration) []string {
 		return nil
 	}
 	var out []string
-	for name := range maps.Keys(after.Sections) {
+	for name := range after.Sections {
 		if before.Sections[name] != after.Sections[name] {
 			out = append(out, name)
 		}
@@ -76,18 +76,10 @@ func elsewhere(before *tree.Configured, after *tree.Configuration) []string {
 
 func children(t *tree.Tree) map[string][]string {
 	out := map[string][]string{}
-	var walk func(id string)
-	walk = func(id string) {
-		kids := t.Children(id)
-		if len(kids) > 0 {
+	for _, id := range t.Names() {
+		if kids := t.Children(id); len(kids) > 0 {
 			out[id] = kids
 		}
-		for _, c := range kids {
-			walk(c)
-		}
-	}
-	if root := t.Root(); root != "" {
-		walk(root)
 	}
 	return out
 }
