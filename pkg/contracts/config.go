@@ -69,6 +69,9 @@ const (
 	// PlanOutdated: the node is as it was, and its agent still runs what an
 	// earlier configuration said.
 	PlanOutdated PlanChange = "outdated"
+	// PlanDue: the node is as it was, and no longer waits, as what it has waited for
+	// since it failed is changed.
+	PlanDue PlanChange = "due"
 )
 
 // Consequence is what comes of a change.

@@ -71,6 +71,7 @@ var idle = map[tree.End][2]string{
 	tree.EndShutdown:    {"failed", "failed"},
 	tree.EndEscalated:   {"failed", "failed"},
 	tree.EndGaveUp:      {"gave_up", "failed"},
+	tree.EndCooling:     {"failed", "failed"},
 	tree.EndCompleted:   {"finished", "stopped"},
 	tree.EndFinished:    {"finished", "stopped"},
 }

@@ -153,6 +153,8 @@ func (c *comparison) of(id string, gone bool) (p contracts.PlannedChange, differ
 	case len(p.Fields) > 0:
 	case rolls && !rolling(was.State):
 		p.Change = contracts.PlanOutdated
+	case (was.State.Phase == tree.Waiting || was.State.Phase == tree.Isolated) && !st.Phase.Down():
+		p.Change = contracts.PlanDue
 	default:
 		c.same++
 		return p, false

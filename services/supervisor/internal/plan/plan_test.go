@@ -232,3 +232,24 @@ func TestPlanOfWhatIsBeingRemoved(t *testing.T) {
 		t.Errorf("the plan is %+v", p.Changes)
 	}
 }
+
+// TestPlanOfWhatWaits: a plan names what another limit starts.
+func TestPlanOfWhatWaits(t *testing.T) {
+	t.Parallel()
+	specs := func(most int, policy tree.Escalation) []*tree.Spec {
+		s := sup("s", "root")
+		s.Supervisor.MaxRestarts, s.Supervisor.Escalation, s.Supervisor.CoolOff = most, policy, time.Minute
+		return []*tree.Spec{sup("root", ""), s, agent("a", "s", "1"), agent("b", "s", "1")}
+	}
+	for policy, want := range map[tree.Escalation]string{
+		tree.Isolate: "changed supervisor s: at once [max_restarts 0>1]\ndue agent a: started",
+		tree.CoolOff: "changed supervisor s: started [max_restarts 0>1]",
+	} {
+		tr := grow(t, specs(0, policy))
+		settle(tr, tree.Input{Kind: tree.Exited, Node: "a", Incarnation: 1, Reason: "crash"})
+		p, _, err := Of(tr.Snapshot(), configure(1, specs(1, policy)...), now)
+		if got := lines(p); err != nil || got != want {
+			t.Errorf("%s: %v\n%s\nwant\n%s", policy, err, got, want)
+		}
+	}
+}

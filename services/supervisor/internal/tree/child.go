@@ -258,34 +258,46 @@ func (t *Tree) allow(p *node) bool {
 func (t *Tree) exceeded(p, n *node) {
 	why := "restart limit exceeded by child " + n.spec.ID + ": " + n.st.Why
 	note := Effect{Node: p.spec.ID, Reason: why, Event: n.st.Cause, Chain: n.st.Chain}
-	outcome, end := Shutdown, EndShutdown
-	switch p.spec.Supervisor.Escalation {
-	case Ignore:
+	if p.spec.Supervisor.Escalation == Ignore {
 		note.Kind = NoteIgnore
 		t.emit(note)
 		w := p.st.Supervisor.Window
 		p.st.Supervisor.Window = w[:len(w)-1]
 		t.restart(n)
 		return
-	case Terminate:
-		note.Kind, outcome, end = NoteTerminate, Terminated, EndGaveUp
-	case CoolOff:
-		note.Kind, outcome = NoteCoolOff, Cooling
-		note.Due = t.now.Add(p.spec.Supervisor.CoolOff)
-	default:
+	}
+	kind, outcome, end := p.overLimit()
+	note.Kind = kind
+	if outcome == Shutdown {
 		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
 		if t.contained(p, ActionEscalate, why) {
 			return
 		}
-		note.Kind = NoteEscalate
 	}
-	if p.parent == nil && outcome != Cooling {
-		note.Kind = NoteGiveUp
+	if outcome == Cooling {
+		note.Due = t.now.Add(p.spec.Supervisor.CoolOff)
 	}
 	t.emit(note)
 	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
 	p.history().failures.add(Entry{At: t.now, Reason: why, Event: n.st.Cause})
 	t.shutdown(p, outcome, end, why)
+}
+
+// overLimit is what becomes of a supervisor that stops because its limit was exceeded,
+// by its escalation policy.
+func (n *node) overLimit() (note EffectKind, outcome Outcome, end End) {
+	switch n.spec.Supervisor.Escalation {
+	case CoolOff:
+		return NoteCoolOff, Cooling, EndCooling
+	case Terminate:
+		note, outcome, end = NoteTerminate, Terminated, EndGaveUp
+	default:
+		note, outcome, end = NoteEscalate, Shutdown, EndShutdown
+	}
+	if n.parent == nil {
+		note = NoteGiveUp
+	}
+	return note, outcome, end
 }
 
 // restart brings a child back after its delay, with the siblings that the

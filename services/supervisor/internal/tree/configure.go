@@ -87,7 +87,7 @@ func (t *Tree) configure(in *Input) {
 		wanted[s.ID] = true
 	}
 	t.removeUnwanted(wanted)
-	t.rejudge(ends)
+	due := t.rejudge(ends)
 	t.startTree(in)
 	for _, n := range fresh {
 		if p := n.parent; p != nil && n.st.Phase == Idle && !n.retired() && p.up() && !t.willStart(p, n) {
@@ -105,7 +105,7 @@ func (t *Tree) configure(in *Input) {
 	if in.Boot {
 		fresh = nil // nobody waits for all of a tree that starts
 	}
-	t.rollOut(waited, fresh, most, in)
+	t.rollOut(waited, append(fresh, t.tryNow(due, waited)...), most, in)
 	t.reply(in, OK, "")
 }
 

@@ -32,6 +32,9 @@ const (
 	// EndGaveUp: a supervisor exceeded its limit and stays down until an operator
 	// starts it.
 	EndGaveUp End = "gave_up"
+	// EndCooling: a supervisor exceeded its limit and starts afresh after a pause.
+	// Its parent has nothing to do with that.
+	EndCooling End = "cooling_off"
 )
 
 // Blame is what caused an end.
@@ -48,7 +51,7 @@ const (
 // Blame returns what caused the end.
 func (e End) Blame() Blame {
 	switch e {
-	case EndExited, EndStartFailed, EndFailed, EndShutdown, EndEscalated, EndGaveUp:
+	case EndExited, EndStartFailed, EndFailed, EndShutdown, EndEscalated, EndGaveUp, EndCooling:
 		return BlameAgent
 	case EndLost:
 		return BlameHost

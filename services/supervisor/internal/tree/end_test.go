@@ -66,7 +66,7 @@ func TestBlame(t *testing.T) {
 	t.Parallel()
 	for end, want := range map[End]Blame{
 		"": BlameNobody, EndCompleted: BlameNobody, EndFinished: BlameNobody, EndStopped: BlameNobody,
-		EndExited: BlameAgent, EndStartFailed: BlameAgent, EndFailed: BlameAgent, EndShutdown: BlameAgent, EndEscalated: BlameAgent, EndGaveUp: BlameAgent,
+		EndExited: BlameAgent, EndStartFailed: BlameAgent, EndFailed: BlameAgent, EndShutdown: BlameAgent, EndEscalated: BlameAgent, EndGaveUp: BlameAgent, EndCooling: BlameAgent,
 		EndLost: BlameHost, EndTerminated: BlameOperator,
 	} {
 		if got := end.Blame(); got != want {

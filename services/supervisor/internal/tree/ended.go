@@ -76,7 +76,12 @@ func (t *Tree) end(s *node) {
 	if cmd := s.st.Command; cmd != nil && cmd.Queued == 0 && outcome != BootFailed {
 		t.answerWith(s, CannotStart, "it did not stay up: "+why)
 	}
-	p := s.parent
+	t.concluded(s, outcome)
+}
+
+// concluded handles a supervisor that has ended by itself and is down.
+func (t *Tree) concluded(s *node, outcome Outcome) {
+	p, why := s.parent, s.st.Why
 	switch outcome {
 	case Cooling:
 		t.setPhase(s, Waiting, why)

@@ -82,13 +82,18 @@ func since(log []Instant, from Instant) []Instant {
 
 // setApart begins a child's next cool-off and returns when it ends.
 func (t *Tree) setApart(n *node) (due Instant) {
-	rounds := 0
-	if n.st.Isolation != nil {
-		rounds = n.st.Isolation.Rounds
-	}
+	rounds := n.st.rounds()
 	n.st.Isolation = &Isolation{Rounds: rounds + 1}
 	t.touch(n)
 	return t.now.Add(n.parent.spec.Supervisor.coolOff(n.spec, rounds, seedOf(n.spec.ID)+n.st.Incarnation))
+}
+
+// rounds is how often a node was set apart since it last ran for a whole period.
+func (s *State) rounds() int {
+	if s.Isolation == nil {
+		return 0
+	}
+	return s.Isolation.Rounds
 }
 
 // isolate sets apart a child that exceeded its own limit. Nothing comes of it for

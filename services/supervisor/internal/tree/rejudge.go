@@ -5,25 +5,36 @@ import (
 	"slices"
 )
 
-// waitingEnd is the end of an agent that waits, and what it was judged by.
+// waitingEnd is the end of a node that waits, and what it was judged by.
 type waitingEnd struct {
 	n      *node
 	former *Spec
+	// by is the supervisor that judged it, limit what was specified of that.
+	by    *node
+	limit *Supervisor
 }
 
-// waits reports whether the end of an agent is judged and what follows still waits: its
-// delay, its cool-off, or the restart of its group. A supervisor that waits may be
-// cooling off, which is not an end.
+// waits reports whether the end of a node is judged and what follows still waits: its
+// delay, its cool-off, or the restart of its group.
 func (n *node) waits() bool {
-	return n.spec.Agent != nil && (n.st.Phase.delayed() || n.st.Phase == Idle && n.st.Own != "" && n.parent.regroups(n))
+	return n.st.Phase.delayed() || n.st.Phase == Idle && n.st.Own != "" && n.parent.regroups(n)
 }
 
-// waitingEnds returns the ends that wait, in the order of their agents' names.
+// judge is the supervisor whose settings count for the end of a node that waits: its
+// own while it cools off.
+func (n *node) judge() *node {
+	if n.st.End == EndCooling || n.parent == nil {
+		return n
+	}
+	return n.parent
+}
+
+// waitingEnds returns the ends that wait, in the order of their nodes' names.
 func (t *Tree) waitingEnds() []waitingEnd {
 	var out []waitingEnd
 	for _, n := range t.nodes {
 		if n.waits() {
-			out = append(out, waitingEnd{n, n.spec})
+			out = append(out, waitingEnd{n, n.spec, n.judge(), n.judge().spec.Supervisor})
 		}
 	}
 	slices.SortFunc(out, func(a, b waitingEnd) int { return cmp.Compare(a.n.spec.ID, b.n.spec.ID) })
@@ -31,28 +42,68 @@ func (t *Tree) waitingEnds() []waitingEnd {
 }
 
 // rejudge judges ends that wait again where a configuration has changed what they are
-// judged by. An agent that is no longer to be restarted stays down, and a delay is as
-// long as it is now specified, since it began.
-func (t *Tree) rejudge(ends []waitingEnd) {
+// judged by. A node that is no longer to be restarted stays down, and a wait is as
+// long as it is now specified, since it began. It returns the nodes that wait for
+// nothing now: their limit allows more, or they are no longer to be set apart.
+func (t *Tree) rejudge(ends []waitingEnd) (due []*node) {
 	for _, e := range ends {
 		n, p := e.n, e.n.parent
 		if n.removed || !n.waits() {
 			continue
 		}
-		switch {
+		switch is := e.by.spec.Supervisor; {
+		case n.st.End == EndCooling:
+			if t.rejudgeCooling(e, is) {
+				due = append(due, n)
+			}
 		case n.spec.Restart != e.former.Restart && n.leftDown():
 			t.finish(n)
 			if !t.busy(p) && !p.suspended() {
 				t.autoShutdown(p, n)
+			}
+		case n.st.Phase == Isolated && p != e.by: // it is moved, and stays apart until its time is over
+		case n.st.Phase == Isolated && (!is.isolates() || is.allowsMore(e.limit)):
+			due = append(due, n)
+		case n.st.Phase == Isolated:
+			rounds, seed := n.st.rounds()-1, seedOf(n.spec.ID)+n.st.Incarnation
+			if d := is.coolOff(n.spec, rounds, seed); d != e.limit.coolOff(e.former, rounds, seed) {
+				t.arm(n, max(t.now, n.st.Since.Add(d)))
 			}
 		case n.st.Phase == Waiting && n.st.Attempts > 0 && n.spec.Backoff != e.former.Backoff && n.st.End.charged():
 			delay := n.spec.Backoff.Wait(n.st.Attempts-1, seedOf(n.spec.ID)+n.st.Incarnation)
 			t.arm(n, max(t.now, n.st.Since.Add(delay)))
 		}
 	}
+	return due
 }
 
-// leftDown reports whether the restart type leaves an agent down that ended as it did.
+// rejudgeCooling judges a supervisor that cools off by what is specified of it now. It
+// reports whether it starts now: within this limit it would not have stopped, or it is
+// no longer to stop for it.
+func (t *Tree) rejudgeCooling(e waitingEnd, is *Supervisor) (due bool) {
+	n := e.n
+	note, outcome, end := n.overLimit()
+	switch {
+	case n.st.Phase != Waiting: // it waits with its group, which starts it
+		return false
+	case is.allowsMore(e.limit), is.Escalation == Ignore, is.isolates():
+		return true
+	case outcome != Cooling:
+		t.emit(Effect{Kind: note, Node: n.spec.ID, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain})
+		t.setDown(n, Idle, end, n.st.Why)
+		t.concluded(n, outcome)
+	case is.CoolOff != e.limit.CoolOff:
+		t.arm(n, max(t.now, n.st.Since.Add(is.CoolOff)))
+	}
+	return false
+}
+
+// allowsMore reports whether a limit allows failures that a former one did not.
+func (s *Supervisor) allowsMore(former *Supervisor) bool {
+	return s.MaxRestarts > former.MaxRestarts || s.MaxRestarts == former.MaxRestarts && s.Period < former.Period
+}
+
+// leftDown reports whether the restart type leaves a node down that ended as it did.
 // A group takes those along that have finished, but no temporary ones.
 func (n *node) leftDown() bool {
 	return n.spec.Restart == Temporary || n.spec.Restart == Transient && n.st.Phase.delayed() && n.st.End.normal()

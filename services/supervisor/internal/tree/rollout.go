@@ -1,5 +1,7 @@
 package tree
 
+import "slices"
+
 // rollOut begins what follows from a configuration: every agent that does not run
 // what its specification says is restarted, if most is not 0, and those that waited
 // to be started and are another program now are started at once. Those that it added
@@ -36,6 +38,23 @@ func (t *Tree) rollOut(waited, fresh []*node, most int, in *Input) {
 	if r := t.rolling(); r != nil && r.Stopped == "" && (len(wanted) > 0 || r.Added > 0) {
 		r.Applied = in.Token
 	}
+}
+
+// tryNow starts nodes that a configuration has wait for nothing, but for those that
+// wait and are another program now. It returns their agents, which are followed as new
+// ones are.
+func (t *Tree) tryNow(due, waited []*node) (agents []*node) {
+	for _, n := range due {
+		if slices.Contains(waited, n) || !n.waits() {
+			continue
+		}
+		n.st.Cause, n.st.Chain = t.cause, t.chain
+		t.hasten(n)
+		if !n.waits() {
+			agents = n.agents(agents)
+		}
+	}
+	return agents
 }
 
 // waitsFor returns what waits because an agent failed: itself, or a supervisor above
