@@ -26,6 +26,8 @@ const (
 	Leave Edit = "an agent less"
 	// Shift puts an agent under another supervisor.
 	Shift Edit = "an agent elsewhere"
+	// Limit gives a supervisor another limit, escalation and cool-off.
+	Limit Edit = "another limit"
 	// Former takes the file back to what was in force before.
 	Former Edit = "the former file"
 )
@@ -82,6 +84,15 @@ func (w *world) edited(f *file, fault Fault) *file {
 			spec := *next.specs[at]
 			spec.Parent, spec.Significant = fault.To, false
 			next.specs = append(slices.Delete(next.specs, at, at+1), &spec) // behind its supervisor
+		}
+	case Limit:
+		if at := f.index(fault.To); at >= 0 {
+			spec, is := *next.specs[at], *next.specs[at].Supervisor
+			like := fault.Spec.Supervisor
+			is.MaxRestarts, is.Period, is.Escalation, is.CoolOff, is.MaxCoolOff = like.MaxRestarts, like.Period, like.Escalation, like.CoolOff, like.MaxCoolOff
+			spec.Supervisor = &is
+			onlyAlone(&is)
+			next.specs[at] = &spec
 		}
 	case Former:
 		if f.former != nil {
@@ -178,7 +189,7 @@ func (s *Scenario) release() {
 func (s *Scenario) applies(r *stream, i int) Fault {
 	f := Fault{
 		At: r.between(0, s.Calm), Kind: ApplyConfig, Node: s.Specs[r.below(len(s.Specs))].ID, Count: pick(r, 0, 1, 1, 2, 3),
-		Edit: pick(r, Rebuild, Rebuild, Rebuild, Rebuild, Break, Bring, Leave, Shift, Former), Looks: r.chance(30),
+		Edit: pick(r, Rebuild, Rebuild, Rebuild, Rebuild, Break, Bring, Leave, Shift, Limit, Limit, Former), Looks: r.chance(30),
 	}
 	supervisors := s.supervisors()
 	switch to := supervisors[r.below(len(supervisors))]; f.Edit {
@@ -190,6 +201,12 @@ func (s *Scenario) applies(r *stream, i int) Fault {
 		}
 	case Shift:
 		f.To = to
+	case Limit:
+		f.To, f.Spec = to, &tree.Spec{ID: to, Supervisor: &tree.Supervisor{
+			MaxRestarts: pick(r, 1, 3, 10), Period: pick(r, 5*time.Second, time.Minute),
+			Escalation: pick(r, tree.ToParent, tree.CoolOff, tree.Terminate, tree.Ignore, tree.Isolate, tree.Isolate),
+			CoolOff:    pick(r, 200*time.Millisecond, 2*time.Second, 6*time.Second), MaxCoolOff: 8 * time.Second,
+		}}
 	}
 	return f
 }
