@@ -1,6 +1,7 @@
 package decisionlog
 
 import (
+	"cmp"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,33 +15,17 @@ import (
 // decide on it again.
 var ErrIncomplete = errors.New("recorded without what it takes to decide on it again")
 
-// extra is what an input needs beyond the fields of contracts.DecisionInput.
-// Configured specs are left out: the decision's changes hold them.
-type extra struct {
-	Failed  bool             `json:"failed,omitempty"`
-	Normal  bool             `json:"normal,omitempty"`
-	Asked   bool             `json:"requested,omitempty"`
-	Unwell  bool             `json:"unwell,omitempty"`
-	PID     int              `json:"pid,omitempty"`
-	Chain   string           `json:"chain,omitempty"`
-	Command tree.CommandKind `json:"command,omitempty"`
-	Token   string           `json:"token,omitempty"`
-	Spec    *tree.Spec       `json:"spec,omitempty"`
-	Count   int              `json:"count,omitempty"`
-	To      string           `json:"to,omitempty"`
-	Mode    *tree.Rollout    `json:"mode,omitempty"`
-	Boot    bool             `json:"boot,omitempty"`
-	Runners []tree.Runner    `json:"runners,omitempty"`
-	Runner  string           `json:"runner,omitempty"`
-
-	Outdated      bool                `json:"outdated,omitempty"`
-	Keep          bool                `json:"keep,omitempty"`
-	Configuration *tree.Configuration `json:"configuration,omitempty"`
+// recorded is an input as the JSON of a decision has it. Starts share a word,
+// whether they failed or not.
+type recorded struct {
+	Failed bool `json:"failed,omitempty"`
+	tree.Input
 }
 
-// encode gives its JSON. Of most inputs it is empty, and a storm brings many.
-func (x *extra) encode() ([]byte, error) {
-	if reflect.ValueOf(x).Elem().IsZero() {
+// encode returns the JSON. Of most inputs it is empty, and a storm brings many.
+func (x recorded) encode() ([]byte, error) {
+	x.Kind, x.Node, x.Incarnation, x.At, x.Reason, x.Event, x.By, x.Specs, x.Revision = "", "", 0, 0, "", "", nil, nil, 0
+	if reflect.ValueOf(&x).Elem().IsZero() {
 		return []byte("{}"), nil
 	}
 	return json.Marshal(x)
@@ -50,14 +35,9 @@ func (x *extra) encode() ([]byte, error) {
 // sequence, and the time where the input has none. One that is not valid is
 // recorded as far as it can be, with an error.
 func WriteInput(in tree.Input) (contracts.DecisionInput, error) {
-	x := extra{
-		Failed: in.Kind == tree.StartFailed, Normal: in.Normal, Asked: in.Requested, Unwell: in.Unwell, PID: in.PID, Command: in.Command,
-		Token: in.Token, Spec: in.Spec, Count: in.Count, To: in.To, Mode: in.Mode, Boot: in.Boot, Runners: in.Runners,
-		Runner:   in.Runner,
-		Outdated: in.Outdated, Keep: in.Keep, Configuration: in.Configuration,
-	}
-	if in.Chain != in.Event {
-		x.Chain = in.Chain
+	x := recorded{in.Kind == tree.StartFailed, in}
+	if x.Chain == x.Event {
+		x.Chain = ""
 	}
 	raw, err := x.encode()
 	if err != nil {
@@ -79,23 +59,18 @@ func WriteInput(in tree.Input) (contracts.DecisionInput, error) {
 // ReadInput returns the input that a decision recorded. A configuration comes without
 // its specs. What older programs recorded without data is ErrIncomplete.
 func ReadInput(r contracts.DecisionInput) (tree.Input, error) {
-	in := tree.Input{Node: r.Node, Incarnation: r.Incarnation, Event: r.Event, Reason: r.Detail, At: tree.Instant(r.At.UnixNano()), By: (*tree.Operator)(r.By)}
+	var x recorded
 	if len(r.Data) == 0 {
-		return in, fmt.Errorf("%s of %s: %w", r.Kind, r.Node, ErrIncomplete)
+		return x.Input, fmt.Errorf("%s of %s: %w", r.Kind, r.Node, ErrIncomplete)
 	}
-	var x extra
 	if err := json.Unmarshal(r.Data, &x); err != nil {
-		return in, fmt.Errorf("%s of %s: %w", r.Kind, r.Node, err)
+		return x.Input, fmt.Errorf("%s of %s: %w", r.Kind, r.Node, err)
 	}
-	if in.Kind = inputKind(r.Kind, x.Failed); in.Kind == "" {
+	in := x.Input
+	in.Kind, in.Node, in.Incarnation, in.Event, in.Reason = inputKind(r.Kind, x.Failed), r.Node, r.Incarnation, r.Event, r.Detail
+	in.At, in.By, in.Chain = tree.Instant(r.At.UnixNano()), (*tree.Operator)(r.By), cmp.Or(x.Chain, r.Event)
+	if in.Kind == "" {
 		return in, fmt.Errorf("%.40q of %s: no such kind of input", r.Kind, r.Node)
-	}
-	in.Normal, in.Requested, in.Unwell, in.PID, in.Chain = x.Normal, x.Asked, x.Unwell, x.PID, x.Chain
-	in.Command, in.Token, in.Spec, in.Boot, in.Runners = x.Command, x.Token, x.Spec, x.Boot, x.Runners
-	in.Count, in.To, in.Mode, in.Runner = x.Count, x.To, x.Mode, x.Runner
-	in.Outdated, in.Keep, in.Configuration = x.Outdated, x.Keep, x.Configuration
-	if in.Chain == "" {
-		in.Chain = in.Event
 	}
 	if err := in.Validate(); err != nil {
 		return in, fmt.Errorf("%.40q of %s: %w", r.Kind, r.Node, err)

@@ -1,12 +1,14 @@
 package decisionlog
 
 import (
+	"encoding/json"
 	"errors"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mistersmith/mistersmith/internal/golden"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -90,4 +92,22 @@ func FuzzRead(f *testing.F) {
 			t.Errorf("%+v comes back as %+v, %v", in, again, err)
 		}
 	})
+}
+
+// TestStoredForm: what older programs recorded is read, and read by them.
+func TestStoredForm(t *testing.T) {
+	t.Parallel()
+	var all []byte
+	for _, in := range inputs() {
+		rec, err := WriteInput(in)
+		if err != nil {
+			t.Fatal(err)
+		}
+		raw, err := json.Marshal(rec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(append(all, raw...), '\n')
+	}
+	golden.Compare(t, "testdata/inputs.jsonl", string(all))
 }

@@ -81,54 +81,57 @@ const (
 )
 
 // Input is one thing that the tree takes into account. Which fields matter
-// depends on Kind.
+// depends on Kind. Its JSON is what decisions record of it in addition to what
+// [contracts.DecisionInput] has; configured specs are in the decision's changes.
 type Input struct {
-	Kind InputKind
+	Kind InputKind `json:"-"`
 	// Node is the agent or supervisor concerned.
-	Node string
+	Node string `json:"-"`
 	// Incarnation is the one concerned; a Failed or Beat of 0 means the
 	// current one.
-	Incarnation uint64
+	Incarnation uint64 `json:"-"`
 	// Normal tells an Exited that was no failure, Requested one that came because
 	// somebody asked its runner for it.
-	Normal, Requested bool
+	Normal    bool `json:"normal,omitempty"`
+	Requested bool `json:"requested,omitempty"`
 	// Unwell tells a Beat whose status is not healthy.
-	Unwell bool
+	Unwell bool `json:"unwell,omitempty"`
 	// At is when it happened; it matters for Failed with incarnation 0.
-	At Instant
+	At Instant `json:"-"`
 	// Reason is what happened, for people.
-	Reason string
+	Reason string `json:"-"`
 	// Event is the id of the event that brought it, Chain the first event of
 	// its story.
-	Event, Chain string
-	PID          int
+	Event string `json:"-"`
+	Chain string `json:"chain,omitempty"`
+	PID   int    `json:"pid,omitempty"`
 	// Runner belongs to Found and Declined.
-	Runner string
+	Runner string `json:"runner,omitempty"`
 	// Command, Token and By, the operator if known, belong to Order; Spec to an
 	// Order to add, Count to one to scale and To to one to move.
-	Command CommandKind
-	Token   string
-	By      *Operator
-	Spec    *Spec
-	Count   int
-	To      string
+	Command CommandKind `json:"command,omitempty"`
+	Token   string      `json:"token,omitempty"`
+	By      *Operator   `json:"-"`
+	Spec    *Spec       `json:"spec,omitempty"`
+	Count   int         `json:"count,omitempty"`
+	To      string      `json:"to,omitempty"`
 	// Mode belongs to an Order of another mode.
-	Mode *Rollout
+	Mode *Rollout `json:"mode,omitempty"`
 	// Outdated belongs to an Order to roll.
-	Outdated bool
+	Outdated bool `json:"outdated,omitempty"`
 	// Specs are the whole configured tree, parents first; Keep leaves the tree
 	// configured as it is instead. Boot starts a tree that is down.
-	Specs []*Spec
-	Keep  bool
-	Boot  bool
+	Specs []*Spec `json:"-"`
+	Keep  bool    `json:"keep,omitempty"`
+	Boot  bool    `json:"boot,omitempty"`
 	// Revision, if it is not 0, is what [Tree.Revision] must be: else the
 	// configuration is refused as Stale.
-	Revision uint64
+	Revision uint64 `json:"-"`
 	// Configuration says where Specs come from and what becomes of agents that
 	// they change; nil says nothing and leaves those agents running.
-	Configuration *Configuration
+	Configuration *Configuration `json:"configuration,omitempty"`
 	// Runners are all that are available now.
-	Runners []Runner
+	Runners []Runner `json:"runners,omitempty"`
 }
 
 // Operator is the sender of an order, as it describes itself.
