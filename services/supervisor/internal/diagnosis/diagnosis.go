@@ -57,7 +57,7 @@ func (e *explainer) explain() {
 		e.d.Because, e.d.Cause, e.d.Chain = e.culprit(spec.ID, op.Cause), op.Cause, op.Chain
 		e.say("it restarts its children together%s", because(e.d.Because))
 	case contracts.StateBudget:
-		place, _, _ := e.tree.Throttled(spec.ID)
+		place, _ := e.tree.Throttled(spec.ID)
 		e.say("its restart waits for restart budget; it is number %d in line", place)
 	case contracts.StateUnplaced:
 		p := e.placement(spec.Agent)

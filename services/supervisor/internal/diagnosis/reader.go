@@ -65,7 +65,7 @@ func (r *Reader) due(n *subject) (at *time.Time, waits bool) {
 		}
 		return n.st.Due.Optional(), true
 	case contracts.StateBudget:
-		_, due, _ := r.tree.Throttled(n.spec.ID)
+		_, due := r.tree.Throttled(n.spec.ID)
 		return due.Optional(), true
 	case contracts.StateRestarting:
 		return groupDue(n.st.Supervisor.Op, n.above), true
@@ -98,7 +98,7 @@ func (r *Reader) words(n *subject) string {
 	case contracts.StateSuspended:
 		return n.st.Supervisor.SuspendedBy
 	case contracts.StateBudget:
-		place, _, _ := r.tree.Throttled(n.spec.ID)
+		place, _ := r.tree.Throttled(n.spec.ID)
 		return "waits for restart budget, #" + strconv.Itoa(place) + " in line"
 	case contracts.StateUnplaced:
 		return "waits for a runner"

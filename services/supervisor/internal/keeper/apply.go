@@ -14,7 +14,7 @@ import (
 
 // Plan says what a configuration would change. Nothing is changed.
 func (k *Keeper) Plan(ctx context.Context, req contracts.ConfigRequest) (contracts.ConfigPlan, error) {
-	c, in, refused, err := k.readConfig(ctx, req, k.findEnvironment)
+	c, in, refused, err := k.readConfig(req, k.findEnvironment)
 	if err != nil || refused != nil {
 		return k.problem(refused), err
 	}
@@ -25,7 +25,7 @@ func (k *Keeper) Plan(ctx context.Context, req contracts.ConfigRequest) (contrac
 // Apply has a configuration decided upon, as one decision. On any mistake, and
 // when it would change other things than the caller expects, nothing is changed.
 func (k *Keeper) Apply(ctx context.Context, req contracts.ConfigRequest) (contracts.ConfigPlan, error) {
-	c, in, refused, err := k.readConfig(ctx, req, k.keepEnvironment(ctx))
+	c, in, refused, err := k.readConfig(req, k.keepEnvironment(ctx))
 	if err != nil || refused != nil {
 		return k.problem(refused), err
 	}
@@ -70,7 +70,7 @@ func (k *Keeper) Apply(ctx context.Context, req contracts.ConfigRequest) (contra
 const maxTries = 20
 
 // readConfig reads a request: what is wrong with its file is not an error.
-func (k *Keeper) readConfig(ctx context.Context, req contracts.ConfigRequest, ref Refer) (c Configuration, in tree.Input, refused []contracts.ConfigProblem, err error) {
+func (k *Keeper) readConfig(req contracts.ConfigRequest, ref Refer) (c Configuration, in tree.Input, refused []contracts.ConfigProblem, err error) {
 	if req.MaxUnavailable < 0 || req.Keep && req.MaxUnavailable > 0 {
 		return c, in, nil, shell.Errorf(contracts.CodeBadRequest, "max_unavailable: %d; use at least 1, and none with keep", req.MaxUnavailable)
 	}

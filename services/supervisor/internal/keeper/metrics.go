@@ -26,7 +26,7 @@ type Metrics struct {
 	second    int64
 	// modesKnown is set while the agents in each mode are those last counted.
 	modesKnown bool
-	// counted is the tree's count of changes when its nodes were last counted.
+	// counted is the tree's revision when its nodes were last counted.
 	counted uint64
 	// steady is when the first of the agents counted as unsteady is steady; 0 if there
 	// are none.
@@ -217,14 +217,14 @@ func (m *Metrics) observe(k *Keeper) {
 
 // census counts what is not up or failed lately, unless the tree is as it was.
 func (m *Metrics) census(t *tree.Tree, now tree.Instant) {
-	changes := t.Touches() + 1
-	if m.counted == changes && (m.steady == 0 || now < m.steady) {
+	revision := t.Revision()
+	if m.counted == revision && (m.steady == 0 || now < m.steady) {
 		return
 	}
 	var unsteady int
 	unsteady, m.steady = t.UnsteadyAgents(now)
 	m.unsteady.WithLabelValues(m.tree).Set(float64(unsteady))
-	m.counted = changes
+	m.counted = revision
 	c := t.Census()
 	m.isolated.WithLabelValues(m.tree).Set(float64(c.Isolated))
 	m.gaveUp.WithLabelValues(m.tree).Set(float64(c.GaveUp))

@@ -84,10 +84,6 @@ func New(opt Options, st State, config tree.Input) *Leader {
 	return &Leader{opt: opt, tree: st.Tree, number: st.Number, cursor: st.Cursor, config: config, heard: listening{}}
 }
 
-// Tree is the tree as decided so far, for reading. It may be ahead of the log,
-// see [Leader.Settled].
-func (l *Leader) Tree() *tree.Tree { return l.tree }
-
 // Stage is how far the leader is in taking over.
 func (l *Leader) Stage() Stage { return l.stage }
 
@@ -141,9 +137,6 @@ func (l *Leader) Submit(in Input, now tree.Instant) bool {
 	l.inbox = append(l.inbox, in)
 	return true
 }
-
-// Waiting is the number of inputs that are queued.
-func (l *Leader) Waiting() int { return len(l.inbox) }
 
 // Ready reports whether there is something to decide now.
 func (l *Leader) Ready() bool {
@@ -203,15 +196,15 @@ func (l *Leader) step(b *Batch, in Input) {
 	if in.Kind == "" {
 		return
 	}
-	touches, before := l.tree.Touches(), len(b.Effects)
+	revision, before := l.tree.Revision(), len(b.Effects)
 	b.Effects = l.tree.Step(&in.Input, b.At, b.Effects)
-	if l.tree.Touches() == touches && len(b.Effects) == before {
+	if l.tree.Revision() == revision && len(b.Effects) == before {
 		if in.Kind == tree.Runners {
 			l.runners = &in
 		}
 		return
 	}
-	if l.tree.Touches() == touches && refused(b.Effects[before:]) {
+	if l.tree.Revision() == revision && refused(b.Effects[before:]) {
 		return // to decide on it again could come out otherwise, and nothing came of it
 	}
 	switch {

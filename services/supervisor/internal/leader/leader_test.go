@@ -78,7 +78,7 @@ func TestTakingOver(t *testing.T) {
 func TestOutstanding(t *testing.T) {
 	t.Parallel()
 	first := leading(t)
-	loaded, err := tree.Load(tree.Options{}, first.Tree().Snapshot())
+	loaded, err := tree.Load(tree.Options{}, first.tree.Snapshot())
 	if err != nil {
 		t.Fatal(err)
 	}

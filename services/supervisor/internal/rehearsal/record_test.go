@@ -80,9 +80,9 @@ func (s *scene) step(ins ...tree.Input) {
 	s.tree.Deciding(d.ID)
 	var all []tree.Effect
 	for _, in := range ins {
-		before := s.tree.Touches()
+		before := s.tree.Revision()
 		effects := s.tree.Step(&in, s.now, nil)
-		if s.tree.Touches() == before && len(effects) == 0 && in.Kind != tree.Runners {
+		if s.tree.Revision() == before && len(effects) == 0 && in.Kind != tree.Runners {
 			continue
 		}
 		rec, err := decisionlog.WriteInput(in)

@@ -260,11 +260,11 @@ func (r *run) deliver(e event, now tree.Instant) error {
 	case e.beyond:
 		return r.goOn(e, now)
 	}
-	touches := r.alt.Touches()
+	before := r.alt.Revision()
 	if _, err := r.stepAlt(r.under(e.Input), now); err != nil {
 		return err
 	}
-	if r.alt.Touches() != touches {
+	if r.alt.Revision() != before {
 		if e.shifted {
 			r.world.assumed.Shifted++
 		}

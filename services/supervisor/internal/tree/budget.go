@@ -215,15 +215,15 @@ func (t *Tree) expire(b *Budget, s *Spent) {
 	})
 }
 
-// Throttled tells of an agent that waits for budget its place in the line and
-// when, at the earliest, it has its turn.
-func (t *Tree) Throttled(id string) (place int, earliest Instant, ok bool) {
+// Throttled returns the place in the line, from 1, of an agent that waits for budget,
+// and when, at the earliest, it has its turn; 0 for one that does not wait.
+func (t *Tree) Throttled(id string) (place int, earliest Instant) {
 	n, b := t.nodes[id], t.budget()
 	if n == nil || n.st.Phase != Throttled || b == nil {
-		return 0, 0, false
+		return 0, 0
 	}
 	place = sort.Search(len(t.throttled), func(i int) bool { return t.throttled[i].ticket >= n.st.Ticket })
-	return place + 1, t.earliest(b, n.st.From), true
+	return place + 1, t.earliest(b, n.st.From)
 }
 
 // Waiting is the number of restarts that wait for budget.

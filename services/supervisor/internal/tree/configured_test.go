@@ -39,9 +39,9 @@ func TestReadingsAreRemembered(t *testing.T) {
 	got := b.tree.Configured()
 	b.equal("in force", got.Source+" "+got.Digest, "f d")
 	b.equal("seen", len(got.Seen), 2)
-	before := b.tree.Touches()
+	before := b.tree.Revision()
 	b.raw(Input{Kind: Configure, Keep: true, Configuration: &Configuration{Source: "g", Digest: "e"}})
-	b.equal("the same again", b.tree.Touches(), before)
+	b.equal("the same again", b.tree.Revision(), before)
 	for i := range 3 * maxSeen {
 		b.raw(Input{Kind: Configure, Keep: true, Configuration: &Configuration{Source: "g" + strconv.Itoa(i), Digest: "e"}})
 	}

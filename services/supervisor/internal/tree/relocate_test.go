@@ -90,10 +90,10 @@ func TestConfiguredMoveThatMustWait(t *testing.T) {
 			t.Parallel()
 			b := newBench(t, groups("g", "g")...)
 			b.raw(c.before)
-			before := b.tree.Touches()
+			before := b.tree.Revision()
 			out := b.apply(1, groups("h", "g")...)
-			if last := out[len(out)-1]; last.Result != c.want || b.tree.Touches() != before {
-				t.Errorf("got %+v; changed: %t", last, b.tree.Touches() != before)
+			if last := out[len(out)-1]; last.Result != c.want || b.tree.Revision() != before {
+				t.Errorf("got %+v; changed: %t", last, b.tree.Revision() != before)
 			}
 		})
 	}

@@ -60,8 +60,8 @@ func TestFirstForm(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if place, _, ok := tree.Throttled("throttled"); !ok || place != 1 {
-		t.Errorf("throttled: place %d, %v", place, ok)
+	if place, _ := tree.Throttled("throttled"); place != 1 {
+		t.Errorf("throttled: place %d", place)
 	}
 	tree.Step(&Input{Kind: Runners, Runners: []Runner{{Name: "r2", Labels: map[string]string{"gpu": "yes"}}}}, epoch+1, nil)
 	if _, st, _ := tree.Lookup("unplaced"); st.Phase != Starting || st.Runner != "r2" {

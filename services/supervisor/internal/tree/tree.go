@@ -16,8 +16,8 @@ type Tree struct {
 	timers timers
 	// hasModes is set once any node has, or had, a mode of its own.
 	hasModes bool
-	// touches counts calls of mark.
-	touches uint64
+	// changes counts calls of mark.
+	changes uint64
 	dirty   []*node
 	// settle holds supervisors that may have something to do next.
 	settle   []*node
@@ -215,14 +215,11 @@ func (t *Tree) History(id string) (failures, restarts []Entry) {
 
 func (t *Tree) touch(n *node) { t.mark(n, dirtyState) }
 
-// Touches counts changes, so that a caller can tell whether a step made any.
-func (t *Tree) Touches() uint64 { return t.touches }
-
 // Revision is another one after each change. It is never 0.
-func (t *Tree) Revision() uint64 { return t.touches + 1 }
+func (t *Tree) Revision() uint64 { return t.changes + 1 }
 
 func (t *Tree) mark(n *node, d dirt) {
-	t.touches++
+	t.changes++
 	if n.dirty == 0 {
 		t.dirty = append(t.dirty, n)
 	}
