@@ -36,9 +36,6 @@ func (k *Keeper) visitAgain(ctx context.Context, runner string, now time.Time) {
 	if !there || now.Sub(k.again.visited[runner]) < visitedWithin {
 		return
 	}
-	if k.again.visited == nil {
-		k.again.visited = map[string]time.Time{}
-	}
 	k.again.visited[runner] = now
 	k.visit(ctx, runner, visit, false)
 }

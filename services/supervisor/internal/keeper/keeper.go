@@ -5,7 +5,6 @@ package keeper
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -102,7 +101,7 @@ type Keeper struct {
 	// vital hears what lives where the runner is silent.
 	vital     *pulse
 	silence   silence
-	hearing   hearing
+	hearing   attention
 	admit     chan visited
 	visits    visits
 	orphans   orphans
@@ -140,6 +139,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 		env: env, opt: opt, inbox: make(chan arrival, inboxSize), queries: make(chan func()),
 		announce: make(chan *nats.Msg, 1024), waiting: map[string]*caller{}, began: map[string]tree.Instant{}, orphans: orphans{},
 		admit: make(chan visited, 64), opened: time.Now(), saving: saving{stored: make(chan error, 1)},
+		silence: silence{signs: map[string]time.Time{}, told: map[string]uint64{}}, again: again{visited: map[string]time.Time{}},
 	}
 	var err error
 	if k.journal, err = journal.Open(ctx, env, opt.Tree, opt.Guards); err != nil {
@@ -161,7 +161,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	}
 	k.leader = leader.New(leader.Options{MaxInputs: maxBatch, MaxChanged: maxChanged}, leader.State{Tree: k.tree, Number: k.journal.Number(), Cursor: st.Cursor}, k.opening)
 	if k.journal.Unsaved() > 0 {
-		k.saving.missed(k.now()) // among it may be orders
+		k.saving.lacks.Missed(k.now()) // among it may be orders
 	}
 	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", st.Cursor, "own_file", string(k.offer))
 	k.commands = fleet.NewCommander(ctx, env, opt.Own, k.environs.Get, opt.Reports, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
@@ -196,87 +196,10 @@ func (k *Keeper) Run(ctx context.Context, serving func() error) error {
 	return k.loop(ctx)
 }
 
-// takeOver has the leader fence a predecessor that still lives, apply what
-// happened since the last decision and the configuration, and order again what
-// had been decided and perhaps not done.
-func (k *Keeper) takeOver(ctx context.Context) error {
-	if _, err := k.decide(ctx); err != nil {
-		return err
-	}
-	before := k.specs()
-	k.environs.Begin(before, k.tree.Configured())
-	// Not before: what a predecessor reports lost, it can until then.
-	until, err := k.journal.LastOf(ctx, evidence)
-	if err != nil {
-		return fmt.Errorf("read events: %w", err)
-	}
-	k.leader.CatchUp(until)
-	check := time.NewTicker(checkEvery)
-	defer check.Stop()
-	for {
-		out, err := k.decide(ctx)
-		if err != nil {
-			return err
-		}
-		if k.leader.Stage() == leader.Leading {
-			return k.configured(ctx, before, out)
-		}
-		select {
-		case a := <-k.inbox:
-			k.submit(k.batch(ctx, a))
-		case <-check.C:
-			// A log that loses its tail now never brings what is waited for.
-			if err := k.current(ctx); err != nil {
-				return err
-			}
-		case <-k.opt.Term.Lost():
-			return journal.ErrSuperseded
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// current makes sure that nobody else decides, and that the log has all that it
-// must have. The error is journal.ErrSuperseded.
-func (k *Keeper) current(ctx context.Context) error {
-	if !k.env.NC.IsConnected() {
-		return nil
-	}
-	current, err := k.journal.Current(ctx, k.leader.Needs())
-	if err == nil && !current {
-		err = journal.ErrSuperseded
-	}
-	return err
-}
-
-// configured reports what became of the configuration that was applied, by its
-// conclusions.
-func (k *Keeper) configured(ctx context.Context, before map[string]*tree.Spec, out []tree.Effect) error {
-	k.release(k.opening.Specs, k.opening.Configuration)
-	for _, e := range out {
-		switch {
-		case e.Kind != tree.DoReply || e.Token != k.opening.Token || e.Result == tree.OK: // others are answered, too
-		case e.Result == tree.Busy:
-			return k.postpone(ctx, e.Reason)
-		default:
-			return fmt.Errorf("%w of tree %s: %s", ErrConfig, k.opt.Tree, e.Reason)
-		}
-	}
-	if !k.opening.Keep {
-		k.tellConfiguration(ctx, before, k.opening.Specs)
-	}
-	k.opening = tree.Input{} // a large tree's specifications are large
-	return nil
-}
-
-// ErrConfig tells that the configured tree cannot take the place of the one in
-// the log.
-var ErrConfig = errors.New("configuration refused")
-
 // loop is the keeper's life.
 func (k *Keeper) loop(ctx context.Context) error {
 	k.leader.Gather(k.now(), contracts.RunnerAnnounceInterval)
+	k.hearing.lapsed(k.env.NC, time.Now()) // from now on
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()
 	timer := time.NewTimer(time.Hour)

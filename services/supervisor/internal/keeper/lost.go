@@ -22,14 +22,8 @@ type silence struct {
 	signs map[string]time.Time
 	// told are the incarnations reported as lost.
 	told map[string]uint64
-	// checked is when the keeper last looked, reconnects what it saw then.
-	checked    time.Time
-	reconnects uint64
+	attention
 }
-
-// inattention is how long the keeper may not have looked before it doubts
-// itself rather than those it did not hear.
-const inattention = 5 * time.Second
 
 // lookForLost gives up what ran on runners whose hosts are gone. That takes
 // three things together: no announcement for long enough, during which this
@@ -41,7 +35,10 @@ func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
 	if k.opt.LostAfter <= 0 {
 		return
 	}
-	k.doubt(now)
+	if k.silence.lapsed(k.env.NC, now) { // silence counts from now on
+		k.registry.Distrust(now)
+		clear(k.silence.signs)
+	}
 	for _, r := range k.tree.Used() {
 		k.registry.Expect(r, now)
 	}
@@ -62,16 +59,6 @@ func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
 		}
 		k.lose(r, fmt.Sprintf("runner %s is silent for more than %s and taken for gone with its host", r, k.opt.LostAfter), gone)
 	}
-}
-
-// doubt makes silence count from now on when this side may have been deaf.
-func (k *Keeper) doubt(now time.Time) {
-	s, reconnects := &k.silence, k.env.NC.Stats().Reconnects
-	if s.checked.IsZero() || now.Sub(s.checked) > inattention || reconnects != s.reconnects || !k.env.NC.IsConnected() {
-		k.registry.Distrust(now)
-		clear(s.signs)
-	}
-	s.checked, s.reconnects = now, reconnects
 }
 
 // listen hears the heartbeats of silent runners and of all that they have.
@@ -99,9 +86,6 @@ func (k *Keeper) heardLife(m *nats.Msg) {
 	agent, err := contracts.ParseHeartbeatSubject(m.Subject)
 	if err != nil || k.vital.subs[agent] == nil {
 		return
-	}
-	if k.silence.signs == nil {
-		k.silence.signs = map[string]time.Time{}
 	}
 	k.silence.signs[agent] = time.Now()
 }
@@ -211,9 +195,6 @@ func (k *Keeper) lastWord(ctx context.Context, entity string, heard time.Time, t
 // lose reports agents as lost with their runner's host. They come back from the
 // log, to be decided upon.
 func (k *Keeper) lose(runner, why string, agents []string) {
-	if k.silence.told == nil {
-		k.silence.told = map[string]uint64{}
-	}
 	var cmds []fleet.Command
 	for _, id := range agents {
 		spec, st, ok := k.tree.Lookup(id)

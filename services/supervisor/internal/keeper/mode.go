@@ -13,18 +13,9 @@ const (
 	byRuntime = "runtime"
 )
 
-// hearing is what the keeper knows of its own ability to hear.
-type hearing struct {
-	at         time.Time
-	reconnects uint64
-}
-
-// unheard is news, if there is any, that this side may have missed heartbeats
-// since it last asked itself: it was not connected, or it stood still.
+// unheard is news, if there is any, that this side may have missed heartbeats.
 func (k *Keeper) unheard(now time.Time) []arrival {
-	h, was := hearing{now, k.env.NC.Stats().Reconnects}, k.hearing
-	k.hearing = h
-	if k.env.NC.IsConnected() && (was.at.IsZero() || h.reconnects == was.reconnects && now.Sub(was.at) <= inattention) {
+	if !k.hearing.lapsed(k.env.NC, now) {
 		return nil
 	}
 	return []arrival{{Input: tree.Input{Kind: tree.HeartbeatsMissed, Reason: "heartbeats may have been missed"}}}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
-	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // copiedAtOnce bounds how long the loop copies nodes before it looks at what has
@@ -37,18 +36,10 @@ func (s *saving) idle() bool { return s.copying == nil && s.under == nil }
 
 // lacking notes what a decision changed that the last snapshot lacks.
 func (k *Keeper) lacking(b *leader.Batch) {
-	if !b.MustStore() {
-		return
+	if b.MustStore() {
+		k.saving.lacks.Note(b, k.journal.Sequence())
+		k.snapshotIfDue()
 	}
-	lacks := &k.saving.lacks
-	if lacks.Since == 0 {
-		lacks.Since, lacks.First = b.At, k.journal.Sequence()
-	}
-	lacks.Changes += len(b.Changes)
-	if lacks.Ordered == 0 && b.Ordered() {
-		lacks.Ordered = b.At
-	}
-	k.snapshotIfDue()
 }
 
 // snapshotIfDue begins a snapshot when it is time for one.
@@ -103,19 +94,11 @@ func (k *Keeper) copySome(ctx context.Context) {
 func (k *Keeper) snapshotStored(err error) {
 	if err != nil {
 		k.env.Log.Warn("snapshot not stored", "tree", k.opt.Tree, "error", err)
-		k.saving.missed(k.now())
+		k.saving.lacks.Missed(k.now())
 	} else {
 		k.journal.Saved(k.saving.under)
 	}
 	k.saving.under = nil
-}
-
-// missed makes a snapshot that could not be stored due again, as after an order.
-func (s *saving) missed(now tree.Instant) {
-	s.lacks.Ordered = now
-	if s.lacks.Since == 0 {
-		s.lacks.Since = now
-	}
 }
 
 // lastSnapshotWithin bounds how long a keeper's end may be held up by a bucket

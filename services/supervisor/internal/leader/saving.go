@@ -31,6 +31,28 @@ type Unsaved struct {
 	Nodes int
 }
 
+// Note adds what a decision changed whose last message is at a place in the log.
+func (u *Unsaved) Note(b *Batch, sequence uint64) {
+	if !b.MustStore() {
+		return
+	}
+	if u.Since == 0 {
+		u.Since, u.First = b.At, sequence
+	}
+	u.Changes += len(b.Changes)
+	if u.Ordered == 0 && b.Ordered() {
+		u.Ordered = b.At
+	}
+}
+
+// Missed makes a snapshot that could not be stored due again, as after an order.
+func (u *Unsaved) Missed(now tree.Instant) {
+	u.Ordered = now
+	if u.Since == 0 {
+		u.Since = now
+	}
+}
+
 const (
 	// smallTree is how many nodes a tree has at most that is stored often.
 	smallTree = 8000

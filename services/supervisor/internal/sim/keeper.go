@@ -291,7 +291,7 @@ func (s *supervisor) snapshot() {
 		s.revision = l.revision // as it is found before the snapshot is stored
 	}
 	if s.w.cut || s.w.full || s.cut || s.revision != l.revision {
-		s.missed()
+		s.lacks.Missed(s.wall())
 		return
 	}
 	l.revision++

@@ -122,15 +122,8 @@ func (l *log) state() leader.Retention {
 
 // lacking notes what a stored decision changed that the last snapshot lacks.
 func (s *supervisor) lacking(b *leader.Batch) {
-	if !b.MustStore() || s.w.Keeps == (retention{}) {
-		return
-	}
-	if s.lacks.Since == 0 {
-		s.lacks.Since, s.lacks.First = b.At, s.last
-	}
-	s.lacks.Changes += len(b.Changes)
-	if s.lacks.Ordered == 0 && b.Ordered() {
-		s.lacks.Ordered = b.At
+	if s.w.Keeps != (retention{}) {
+		s.lacks.Note(b, s.last)
 	}
 }
 
@@ -166,14 +159,6 @@ func (s *supervisor) snapshotOn() {
 		}
 		s.snapshotOn()
 	})
-}
-
-// missed makes a snapshot that could not be stored due again, as after an order.
-func (s *supervisor) missed() {
-	s.lacks.Ordered = s.wall()
-	if s.lacks.Since == 0 {
-		s.lacks.Since = s.wall()
-	}
 }
 
 // foldable checks that a decision that is read follows what is known.

@@ -262,7 +262,7 @@ func (s *supervisor) load() bool {
 	_, s.lastID = l.lastMessage()
 	s.tree, s.last, s.revision, s.saved, s.read = t, st.sequence, l.revision, l.saved(), cursor
 	if st.number > s.saved {
-		s.missed() // among it may be orders
+		s.lacks.Missed(s.wall()) // among it may be orders
 	}
 	if s.w.telling() {
 		s.w.say(s.name, "has read the tree up to decision %d, evidence up to %d", st.number, cursor)
