@@ -170,27 +170,20 @@ func (s *supervisor) stop(a *agent, c *command, incarnation uint64, kill bool, t
 // ask sends a request to a runner. It is answered once: by the runner, by the
 // network that nobody is there, or by time.
 func (s *supervisor) ask(a *agent, r *runner, timeout time.Duration, call func(reply func(answer)), then func(answer, bool)) {
-	open, own := true, s.owner()
-	once := func(got answer, ok bool) func() {
-		return own(func() {
-			if open {
-				open = false
-				then(got, ok)
-			}
-		})
-	}
+	once := s.once()
+	unanswered := once(func() { then(answer{}, false) })
 	losses := s.w.losses
 	arrive := func() {
 		if s.w.losses != losses {
 			return // the server that lost the log has lost what it carried, too
 		}
 		if !r.reachable() {
-			s.send(&a.r, once(answer{}, false))
+			s.send(&a.r, unanswered)
 			return
 		}
 		call(func(got answer) {
 			if r.reachable() {
-				s.send(&a.r, once(got, true))
+				s.send(&a.r, once(func() { then(got, true) }))
 			}
 		})
 	}
@@ -200,22 +193,15 @@ func (s *supervisor) ask(a *agent, r *runner, timeout time.Duration, call func(r
 	} else {
 		s.send(&a.r, arrive)
 	}
-	s.w.after(timeout, once(answer{}, false))
+	s.w.after(timeout, unanswered)
 }
 
 // report stores what the supervisor itself found; told again it is the same
 // event.
 func (s *supervisor) report(a *agent, what string, in tree.Input, then func(done bool)) {
 	id := what + "." + a.name + "." + strconv.FormatUint(in.Incarnation, 10)
-	open, own := true, s.owner()
-	once := func(ok bool) func() {
-		return own(func() {
-			if open {
-				open = false
-				then(ok)
-			}
-		})
-	}
+	once := s.once()
+	stored, not := once(func() { then(true) }), once(func() { then(false) })
 	expected := s.last
 	s.send(&a.r, func() {
 		if s.w.cut || s.w.full {
@@ -223,11 +209,11 @@ func (s *supervisor) report(a *agent, what string, in tree.Input, then func(done
 		}
 		// What this side takes for lost, its successor may have started.
 		if in.Kind == tree.Lost && !s.w.log.follows(expected) && s.w.opt.Break != StaleLosses {
-			s.send(&a.r, once(false))
+			s.send(&a.r, not)
 			return
 		}
 		s.w.log.publish(id, in)
-		s.send(&a.r, once(true))
+		s.send(&a.r, stored)
 	})
-	s.w.after(5*time.Second, once(false))
+	s.w.after(5*time.Second, not)
 }

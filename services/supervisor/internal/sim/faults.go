@@ -125,12 +125,11 @@ func (w *world) reconfigure(f Fault) {
 	case config[at].Agent != nil:
 		config = slices.Delete(config, at, at+1)
 	default:
-		spec, sup := *config[at], *config[at].Supervisor
-		strategies := []tree.Strategy{tree.OneForOne, tree.RestForOne, tree.OneForAll, tree.Escalate}
-		sup.Strategy = strategies[(slices.Index(strategies, sup.Strategy)+1)%len(strategies)]
-		onlyAlone(&sup)
-		spec.Supervisor = &sup
-		config[at] = &spec
+		config[at] = changed(config[at], func(c *tree.Spec) {
+			strategies := []tree.Strategy{tree.OneForOne, tree.RestForOne, tree.OneForAll, tree.Escalate}
+			c.Supervisor.Strategy = strategies[(slices.Index(strategies, c.Supervisor.Strategy)+1)%len(strategies)]
+			onlyAlone(c.Supervisor)
+		})
 	}
 	w.config = w.newFile(config, was)
 	for _, s := range w.supervisors {

@@ -33,9 +33,8 @@ func (s *Scenario) elsewhere() {
 		if n.Agent == nil || !r.chance(50) {
 			continue
 		}
-		spec, mode := *n, tree.RolloutOf(pick(&r, tree.Shadow, tree.Off))
-		spec.Mode = &mode
-		s.Specs[i] = &spec
+		mode := tree.RolloutOf(pick(&r, tree.Shadow, tree.Off))
+		s.Specs[i] = changed(n, func(c *tree.Spec) { c.Mode = &mode })
 		s.Faults = append(s.Faults, Fault{Kind: RunsElsewhere, Node: n.ID, For: r.between(time.Second, 2*s.Calm)})
 		if r.chance(80) {
 			all := tree.RolloutOf(tree.Enforce)

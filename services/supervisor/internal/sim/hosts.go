@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"slices"
 	"time"
 )
 
@@ -23,7 +22,7 @@ func (s *Scenario) harden() {
 		}
 		s.Faults = append(s.Faults, f)
 	}
-	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+	s.order()
 	if r.chance(10) {
 		s.Calm = max(s.Calm, s.lastFault()+62*time.Second) // so that the slowest reboot is over
 	}

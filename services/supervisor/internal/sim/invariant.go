@@ -163,7 +163,7 @@ func (w *world) decided(parts []*decision) {
 	w.countPlaces(parts)
 	for _, d := range parts {
 		for _, e := range d.effects {
-			if e.Kind == tree.DoStart || e.Kind == tree.DoStop || e.Kind == tree.DoReport {
+			if e.Kind.Ordered() {
 				w.agent(e.Node).logged[effectKey{e.Kind, e.Incarnation}] = e.Runner
 			}
 			w.blamed(e)

@@ -1,6 +1,9 @@
 package sim
 
 import (
+	"maps"
+	"slices"
+
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -150,15 +153,11 @@ func (l *log) load() stored {
 
 // copyOf copies what Apply changes.
 func copyOf(s tree.Snapshot) tree.Snapshot {
-	c := tree.Snapshot{Nodes: make(map[string]*tree.Record, len(s.Nodes)), Tombstones: make(map[string]uint64, len(s.Tombstones))}
+	c := tree.Snapshot{Nodes: make(map[string]*tree.Record, len(s.Nodes)), Tombstones: maps.Clone(s.Tombstones)}
 	for id, r := range s.Nodes {
 		record := *r
-		record.Failures = append([]tree.Entry(nil), r.Failures...)
-		record.Restarts = append([]tree.Entry(nil), r.Restarts...)
+		record.Failures, record.Restarts = slices.Clone(r.Failures), slices.Clone(r.Restarts)
 		c.Nodes[id] = &record
-	}
-	for id, n := range s.Tombstones {
-		c.Tombstones[id] = n
 	}
 	return c
 }

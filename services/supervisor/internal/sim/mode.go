@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"slices"
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -29,17 +28,15 @@ func (s *Scenario) moderate() {
 	}
 	s.Ends = r.chance(70)
 	for i, n := range s.Specs {
-		spec := *n
-		if n.Agent != nil {
-			agent := *n.Agent
-			agent.Listen = 3 * time.Second
-			spec.Agent = &agent
-		}
-		if r.chance(20) {
-			mode := drawMode(&r)
-			spec.Mode = &mode
-		}
-		s.Specs[i] = &spec
+		s.Specs[i] = changed(n, func(c *tree.Spec) {
+			if c.Agent != nil {
+				c.Agent.Listen = 3 * time.Second
+			}
+			if r.chance(20) {
+				mode := drawMode(&r)
+				c.Mode = &mode
+			}
+		})
 	}
 	for range 1 + r.below(5) {
 		mode := drawMode(&r)
@@ -50,7 +47,7 @@ func (s *Scenario) moderate() {
 		s.Faults = append(s.Faults, f)
 	}
 	s.elsewhere()
-	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+	s.order()
 }
 
 // knows keeps what a supervisor knows to be stored of who is enforced.
@@ -72,24 +69,17 @@ func (c *checker) moded(s *supervisor, cmd *command) {
 // decidedModes checks a stored decision against the modes before and after it.
 func (w *world) decidedModes(parts []*decision) {
 	modes := 0
-	for _, d := range parts {
-		for _, e := range d.effects {
-			if e.Kind == tree.NoteMode || e.Kind == tree.NoteMove {
-				modes++
-			}
+	for _, e := range parts[0].effects {
+		if e.Kind == tree.NoteMode || e.Kind == tree.NoteMove {
+			modes++
 		}
 	}
-	for _, d := range parts {
-		for _, e := range d.effects {
-			if modes > 1 {
-				break // it may have been enforced in between
-			}
-			if e.Kind != tree.DoStart && e.Kind != tree.DoStop && e.Kind != tree.DoReport {
-				continue
-			}
-			if a := w.agent(e.Node); a.apart && !w.enforced(e.Node) {
-				w.broken(Modes, "%s of %s incarnation %d is decided, which is not enforced", e.Kind, e.Node, e.Incarnation)
-			}
+	for _, e := range parts[0].effects {
+		if modes > 1 || !e.Kind.Ordered() {
+			continue // in between it may have been enforced
+		}
+		if a := w.agent(e.Node); a.apart && !w.enforced(e.Node) {
+			w.broken(Modes, "%s of %s incarnation %d is decided, which is not enforced", e.Kind, e.Node, e.Incarnation)
 		}
 	}
 	changed := modes > 0

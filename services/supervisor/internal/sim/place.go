@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"slices"
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -33,9 +32,7 @@ func (s *Scenario) spread() {
 	s.Unlabelled = uint(r.below(1 << s.Runners))
 	for i, n := range s.Specs {
 		if n.Agent != nil {
-			spec := *n
-			spec.Agent = somewhere(&r, *n.Agent)
-			s.Specs[i] = &spec
+			s.Specs[i] = changed(n, func(c *tree.Spec) { somewhere(&r, c.Agent) })
 		}
 	}
 	if r.chance(60) {
@@ -53,18 +50,17 @@ func (s *Scenario) spread() {
 			At: r.between(0, s.Calm), Kind: LoseHost, Of: 1 + r.below(s.Runners-1), For: r.between(lostAfter, 3*lostAfter),
 		})
 	}
-	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+	s.order()
 }
 
 // somewhere draws where an agent wants to be, if any runner will do.
-func somewhere(r *stream, a tree.Agent) *tree.Agent {
+func somewhere(r *stream, a *tree.Agent) {
 	if a.Runner != tree.AnyRunner {
-		return &a
+		return
 	}
 	if a.Return = r.chance(60); r.chance(40) {
 		a.Labels = map[string]string{"zone": "b"}
 	}
-	return &a
 }
 
 // addTemplate adds some instances of an agent, and orders to have more or fewer.
@@ -72,7 +68,7 @@ func (s *Scenario) addTemplate(r *stream) {
 	supervisors := s.supervisors()
 	first := s.agent(r, tree.Instance(template, 1), supervisors[r.below(len(supervisors))])
 	first.Template, first.Instances, first.Significant = template, 1+r.below(3), false
-	first.Agent = somewhere(r, *first.Agent)
+	somewhere(r, first.Agent)
 	first.Agent.Listen = 3 * time.Second
 	for _, n := range s.Specs {
 		if n.Parent == first.Parent {
@@ -101,16 +97,14 @@ func (s *Scenario) supervisors() (names []string) {
 
 // countPlaces counts decisions about where agents are.
 func (w *world) countPlaces(parts []*decision) {
-	for _, d := range parts {
-		for _, e := range d.effects {
-			switch e.Kind {
-			case tree.NoteMove:
-				w.stats.Moved++
-			case tree.NoteScale:
-				w.stats.Scaled++
-			case tree.NoteReturn:
-				w.stats.Returned++
-			}
+	for _, e := range parts[0].effects {
+		switch e.Kind {
+		case tree.NoteMove:
+			w.stats.Moved++
+		case tree.NoteScale:
+			w.stats.Scaled++
+		case tree.NoteReturn:
+			w.stats.Returned++
 		}
 	}
 }

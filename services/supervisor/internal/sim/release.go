@@ -81,9 +81,8 @@ func (w *world) edited(f *file, fault Fault) *file {
 		}
 	case Shift:
 		if at >= 0 && next.specs[at].Agent != nil && next.specs[at].Template == "" {
-			spec := *next.specs[at]
-			spec.Parent, spec.Significant = fault.To, false
-			next.specs = append(slices.Delete(next.specs, at, at+1), &spec) // behind its supervisor
+			spec := changed(next.specs[at], func(c *tree.Spec) { c.Parent, c.Significant = fault.To, false })
+			next.specs = append(slices.Delete(next.specs, at, at+1), spec) // behind its supervisor
 		}
 	case Limit:
 		if at := f.index(fault.To); at >= 0 {
@@ -120,10 +119,23 @@ func (f *file) rebuild(node, build string) {
 		if s.Agent == nil || s.ID != node && s.Parent != node && (template == "" || s.Template != template) {
 			continue
 		}
-		spec, agent := *s, *s.Agent
-		agent.Build, spec.Agent = build, &agent
-		f.specs[i] = &spec
+		f.specs[i] = changed(s, func(c *tree.Spec) { c.Agent.Build = build })
 	}
+}
+
+// changed returns a copy of a specification with a change. Files and scenarios share
+// specifications.
+func changed(s *tree.Spec, change func(*tree.Spec)) *tree.Spec {
+	c := *s
+	if c.Agent != nil {
+		agent := *c.Agent
+		c.Agent = &agent
+	} else {
+		supervisor := *c.Supervisor
+		c.Supervisor = &supervisor
+	}
+	change(&c)
+	return &c
 }
 
 // mended is a file without builds that never come up, for an operator that has
@@ -132,9 +144,7 @@ func (w *world) mended(f *file) *file {
 	next := w.newFile(slices.Clone(f.specs), f)
 	for i, s := range next.specs {
 		if badBuild(s) {
-			spec, agent := *s, *s.Agent
-			agent.Build, spec.Agent = next.digest, &agent
-			next.specs[i] = &spec
+			next.specs[i] = changed(s, func(c *tree.Spec) { c.Agent.Build = next.digest })
 		}
 	}
 	return next
@@ -151,9 +161,7 @@ func (s *Scenario) release() {
 	s.Releases = true
 	for i, n := range s.Specs {
 		if n.Agent != nil {
-			spec, agent := *n, *n.Agent
-			agent.Build, spec.Agent = "0", &agent
-			s.Specs[i] = &spec
+			s.Specs[i] = changed(n, func(c *tree.Spec) { c.Agent.Build = "0" })
 		}
 	}
 	for i := range 1 + r.below(4) {
@@ -181,7 +189,7 @@ func (s *Scenario) release() {
 		}
 	}
 	s.Faults = slices.DeleteFunc(s.Faults, func(f Fault) bool { return f.At > s.Calm })
-	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+	s.order()
 }
 
 // applies draws how an operator changes the configuration. Of 0 agents that may be

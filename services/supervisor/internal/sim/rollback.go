@@ -82,5 +82,5 @@ func (s *Scenario) forgetful() {
 	})
 	s.Loss, s.Late = 0, 0
 	s.Faults = append(s.Faults, Fault{At: r.between(s.Calm/2, s.Calm), Kind: RollBackLog, For: pick(&r, r.between(0, 3*time.Second), r.between(0, s.Calm), time.Hour)})
-	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+	s.order()
 }

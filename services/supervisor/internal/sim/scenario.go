@@ -206,7 +206,7 @@ func Generate(seed uint64) Scenario {
 		}
 		s.Faults = append(s.Faults, f)
 	}
-	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
+	s.order()
 	s.moderate()
 	s.spread()
 	s.release()
@@ -214,6 +214,11 @@ func Generate(seed uint64) Scenario {
 	s.forgetful()
 	s.shorten()
 	return s
+}
+
+// order puts faults into the order in which they happen.
+func (s *Scenario) order() {
+	slices.SortStableFunc(s.Faults, func(a, b Fault) int { return int(a.At - b.At) })
 }
 
 // grow makes a tree of a root, up to three supervisors and up to six agents.

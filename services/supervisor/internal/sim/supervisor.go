@@ -129,6 +129,19 @@ func (s *supervisor) owner() func(do func()) func() {
 	}
 }
 
+// once is owner for the outcomes of a request, of which only the first counts.
+func (s *supervisor) once() func(do func()) func() {
+	open, own := true, s.owner()
+	return func(do func()) func() {
+		return own(func() {
+			if open {
+				open = false
+				do()
+			}
+		})
+	}
+}
+
 func (s *supervisor) after(d time.Duration, do func()) { s.w.after(d, s.own(do)) }
 
 // send lets a message travel from or to the supervisor.

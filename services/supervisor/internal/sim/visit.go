@@ -159,17 +159,16 @@ func (s *supervisor) concludeVisit(l *reading) {
 // within asks for something. An answer counts while the visit is current, and
 // until late is called for want of one.
 func (s *supervisor) within(d time.Duration, l *reading, ask func(answer func(func())), late func()) {
-	open, own := true, s.owner()
-	once := func(do func()) func() {
-		return own(func() {
-			if open && s.current(l.visit, l.r.name) {
-				open = false
+	once := s.once()
+	current := func(do func()) func() {
+		return once(func() {
+			if s.current(l.visit, l.r.name) {
 				do()
 			}
 		})
 	}
-	ask(func(do func()) { once(do)() })
-	s.w.after(d, once(late))
+	ask(func(do func()) { current(do)() })
+	s.w.after(d, current(late))
 }
 
 // confirm does something unless somebody else has decided about the tree: what this

@@ -168,6 +168,9 @@ const (
 	DoReply EffectKind = "reply"
 )
 
+// Ordered reports whether an effect is for a runner or the log to perform.
+func (k EffectKind) Ordered() bool { return k == DoStart || k == DoStop || k == DoReport }
+
 // Conclusions that need nothing to be done.
 const (
 	NoteBoot      EffectKind = "boot"
