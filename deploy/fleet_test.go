@@ -1,7 +1,6 @@
 package deploy
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
-	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -19,6 +17,7 @@ import (
 	"github.com/nats-io/nats.go/micro"
 	"github.com/prometheus/client_golang/prometheus"
 
+	"github.com/mistersmith/mistersmith/internal/capture"
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
@@ -51,7 +50,7 @@ type fleet struct {
 	file   *config.File
 	dir    string
 	log    *slog.Logger
-	output *output
+	output *capture.Buffer
 	health *shell.Health
 	stops  []func()
 }
@@ -111,7 +110,7 @@ func TestRolesAtWork(t *testing.T) {
 func newFleet(t *testing.T) *fleet {
 	t.Helper()
 	conf := loadConf(t)
-	f := &fleet{dir: t.TempDir(), output: &output{}, health: shell.NewHealth()}
+	f := &fleet{dir: t.TempDir(), output: &capture.Buffer{}, health: shell.NewHealth()}
 	f.log = slog.New(slog.NewTextHandler(f.output, &slog.HandlerOptions{Level: slog.LevelDebug}))
 	f.server = natstest.Listen(t, conf.listening)
 	file, err := config.Parse("test.yaml", fmt.Appendf(nil, `
@@ -314,22 +313,4 @@ func (f *fleet) agentOutput(t *testing.T) string {
 		t.Fatal(err)
 	}
 	return all.String()
-}
-
-// output collects log lines.
-type output struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (o *output) Write(p []byte) (int, error) {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.Write(p)
-}
-
-func (o *output) String() string {
-	o.mu.Lock()
-	defer o.mu.Unlock()
-	return o.buf.String()
 }

@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/mistersmith/mistersmith/internal/capture"
 )
 
 func newFlagSet(name string) *flag.FlagSet { return flag.NewFlagSet(name, flag.ExitOnError) }
@@ -27,7 +29,7 @@ type process struct {
 	mu     sync.Mutex
 	cmd    *exec.Cmd
 	exited chan struct{}
-	output lockedBuffer
+	output capture.Buffer
 }
 
 // start runs the program; its output is shown if the test fails.
@@ -105,33 +107,6 @@ func run(t *testing.T, env []string, path string, args ...string) (stdout, stder
 		t.Fatalf("run %s %v: %v", path, args, err)
 	}
 	return out.String(), errOut.String(), cmd.ProcessState.ExitCode()
-}
-
-// lockedBuffer collects output of concurrent writers.
-type lockedBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *lockedBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-// Tail is the last n bytes.
-func (b *lockedBuffer) Tail(n int) string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	out := b.buf.Bytes()
-	return string(out[max(0, len(out)-n):])
-}
-
-// Reset forgets what was written.
-func (b *lockedBuffer) Reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.buf.Reset()
 }
 
 // processes are those whose file in /proc contains the text.

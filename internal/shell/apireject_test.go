@@ -15,6 +15,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/testutil"
 
+	"github.com/mistersmith/mistersmith/internal/capture"
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -26,7 +27,7 @@ import (
 func TestRequestsThatCannotBeUnderstood(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		s, env := withStreams(t, "router")
-		var logged safeBuffer
+		var logged capture.Buffer
 		env.Log = slog.New(slog.NewJSONHandler(&logged, nil))
 		metrics := prometheus.NewRegistry()
 		env.Metrics = metrics
@@ -108,10 +109,10 @@ func TestRequestsThatCannotBeUnderstood(t *testing.T) {
 				}
 			}
 			synctest.Wait()
-			if said := strings.Count(string(logged.bytes()), "\n"); said != c.lines {
-				t.Errorf("%s %.20s: %d lines logged, want %d:\n%s", c.verb, c.body, said, c.lines, logged.bytes())
+			if said := strings.Count(logged.String(), "\n"); said != c.lines {
+				t.Errorf("%s %.20s: %d lines logged, want %d:\n%s", c.verb, c.body, said, c.lines, logged.String())
 			}
-			logged.reset()
+			logged.Reset()
 		}
 		want := fmt.Sprintf(`
 # HELP smith_messages_rejected_total Messages that could not be understood and were set aside.
@@ -129,7 +130,7 @@ smith_messages_rejected_total{kind="request",service="router"} %v
 func TestRefusalsQuoteNothing(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		s, env := withStreams(t, "router")
-		var logged safeBuffer
+		var logged capture.Buffer
 		env.Log = slog.New(slog.NewJSONHandler(&logged, &slog.HandlerOptions{Level: slog.LevelDebug}))
 		api, err := shell.NewAPI(t.Context(), env, "test", nil)
 		if err != nil {
@@ -161,7 +162,7 @@ func TestRefusalsQuoteNothing(t *testing.T) {
 		if reports := rejections(t, s); len(reports) != 2 || strings.Contains(fmt.Sprint(reports), "hunter2") {
 			t.Errorf("reported %+v", reports)
 		}
-		if said := string(logged.bytes()); !strings.Contains(said, "message rejected") || strings.Contains(said, "hunter2") {
+		if said := logged.String(); !strings.Contains(said, "message rejected") || strings.Contains(said, "hunter2") {
 			t.Errorf("logged %s", said)
 		}
 	})

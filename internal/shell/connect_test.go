@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 
+	"github.com/mistersmith/mistersmith/internal/capture"
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 )
@@ -60,7 +61,7 @@ func TestSecretsStaySecret(t *testing.T) {
 func TestSecretsStaySecretAfterwards(t *testing.T) {
 	s := natstest.Listen(t, func(o *server.Options) { o.Authorization, o.JetStream = "hunter2", false })
 	with := func(token string) string { return strings.Replace(s.URL(), "nats://", "nats://"+token+"@", 1) }
-	var logged safeBuffer
+	var logged capture.Buffer
 	log := slog.New(slog.NewJSONHandler(&logged, nil))
 	_, err := shell.NATSFlags{Server: with("wr0ng")}.Connect(t.Context(), "test", log)
 	if err == nil || !strings.Contains(err.Error(), "refused the credentials") || strings.Contains(err.Error(), "wr0ng") {
@@ -83,7 +84,7 @@ func TestSecretsStaySecretAfterwards(t *testing.T) {
 	s.Down()
 	s.Up(t)
 	<-back
-	if said := string(logged.bytes()); !strings.Contains(said, "restored") || strings.Contains(said, "hunter2") || strings.Contains(said, "wr0ng") {
+	if said := logged.String(); !strings.Contains(said, "restored") || strings.Contains(said, "hunter2") || strings.Contains(said, "wr0ng") {
 		t.Errorf("logged: %s", said)
 	}
 }

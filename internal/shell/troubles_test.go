@@ -2,16 +2,16 @@ package shell_test
 
 import (
 	"bufio"
-	"bytes"
 	"encoding/json"
 	"log/slog"
-	"sync"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/nats-io/nats.go"
 
+	"github.com/mistersmith/mistersmith/internal/capture"
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 )
@@ -22,7 +22,7 @@ import (
 func TestSlowConsumerDoesNotFloodTheLog(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		s := natstest.Start(t)
-		var out safeBuffer
+		var out capture.Buffer
 		nc := s.Connect(t, shell.ConnectionOptions("slow", slog.New(slog.NewJSONHandler(&out, nil)))...)
 		gate := make(chan struct{})
 		subscribe := func(subject string) *nats.Subscription {
@@ -65,7 +65,7 @@ func TestSlowConsumerDoesNotFloodTheLog(t *testing.T) {
 			t.Fatalf("%d dropped of the other", dropped)
 		}
 		lines, told := map[string]int{}, 0.0
-		in := bufio.NewScanner(bytes.NewReader(out.bytes()))
+		in := bufio.NewScanner(strings.NewReader(out.String()))
 		for in.Scan() {
 			var line map[string]any
 			if err := json.Unmarshal(in.Bytes(), &line); err != nil {
@@ -89,28 +89,4 @@ func TestSlowConsumerDoesNotFloodTheLog(t *testing.T) {
 		}
 		close(gate)
 	})
-}
-
-// safeBuffer is written by the client's own goroutine.
-type safeBuffer struct {
-	mu  sync.Mutex
-	buf bytes.Buffer
-}
-
-func (b *safeBuffer) Write(p []byte) (int, error) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return b.buf.Write(p)
-}
-
-func (b *safeBuffer) bytes() []byte {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	return bytes.Clone(b.buf.Bytes())
-}
-
-func (b *safeBuffer) reset() {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	b.buf.Reset()
 }
