@@ -31,7 +31,11 @@ type StartCommand struct {
 	HeartbeatInterval Duration          `json:"heartbeat_interval,omitempty"`
 	StartDeadline     Duration          `json:"start_deadline,omitempty"`
 	ShutdownTimeout   Duration          `json:"shutdown_timeout,omitempty"`
-	Heartbeats        string            `json:"heartbeats,omitempty"`
+	// StopSignal is what an agent is told to stop by, SIGTERM when empty.
+	StopSignal StopSignal `json:"stop_signal,omitempty"`
+	// LeaveChildren keeps what has left the agent's session when the agent ends.
+	LeaveChildren bool   `json:"leave_children,omitempty"`
+	Heartbeats    string `json:"heartbeats,omitempty"`
 	// BootID is the boot of the runner's host that is meant, as announced;
 	// empty means any. A start that was under way when the host booted does
 	// not reach what came after.
@@ -83,6 +87,9 @@ func (c StartCommand) Validate() error {
 	}
 	if c.Heartbeats != "" && c.Heartbeats != HeartbeatsByAgent && c.Heartbeats != HeartbeatsByRunner {
 		add("heartbeats: %.32q; use agent or runner", c.Heartbeats)
+	}
+	if err := c.StopSignal.Validate(); err != nil {
+		add("stop_signal: %w", err)
 	}
 	if c.Capacity < 0 || c.Capacity > MaxCapacity {
 		add("capacity: %d is outside 0 to %d", c.Capacity, MaxCapacity)

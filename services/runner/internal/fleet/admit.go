@@ -21,17 +21,19 @@ func admit(rec ledger.Record, cmd contracts.StartCommand) contracts.RunnerReply 
 		return reply
 	}
 	switch {
-	case rec.Live() && cmd.Incarnation == rec.Incarnation():
+	case rec.Up() && cmd.Incarnation == rec.Incarnation():
 		reply.PID, reply.Started = rec.Process.PID, &rec.Started
 		return reply
 	case cmd.Incarnation < rec.Highest:
-		if rec.Live() && rec.Incarnation() == rec.Highest && rec.Stop == nil {
+		if rec.Up() && rec.Incarnation() == rec.Highest && rec.Stop == nil {
 			reply.PID, reply.Started, reply.Live = rec.Process.PID, &rec.Started, true
 		}
 		return no(contracts.RunnerStale, rec.Highest, "incarnation %d is older than %d, which is known here", cmd.Incarnation, rec.Highest)
-	case rec.Live():
+	case rec.State == ledger.Leaving && cmd.Incarnation > rec.Incarnation():
+		return no(contracts.RunnerStillRunning, rec.Incarnation(), "incarnation %d has ended, but not yet all that it started; stop it first", rec.Incarnation())
+	case rec.Up():
 		return no(contracts.RunnerStillRunning, rec.Incarnation(), "incarnation %d still runs as process %d; stop it first", rec.Incarnation(), rec.Process.PID)
-	case rec.State == ledger.Exited && cmd.Incarnation == rec.Incarnation():
+	case rec.Exit != nil && cmd.Incarnation == rec.Incarnation():
 		reply.Exit = rec.Exit
 		return no(contracts.RunnerAlreadyExited, cmd.Incarnation, "incarnation %d has run and ended", cmd.Incarnation)
 	case rec.Failure != "" && cmd.Incarnation == rec.Incarnation():

@@ -15,7 +15,7 @@ func BenchmarkReadopt(b *testing.B) {
 	const agents = 200
 	dir := b.TempDir()
 	quiet := slog.New(slog.DiscardHandler)
-	r, err := newRig(b.Context(), dir, quiet)
+	r, err := newRig(b.Context(), dir, "", quiet)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -35,7 +35,7 @@ func BenchmarkReadopt(b *testing.B) {
 			b.Fatal(err)
 		}
 		b.StartTimer()
-		if r, err = newRig(b.Context(), dir, quiet); err != nil {
+		if r, err = newRig(b.Context(), dir, "", quiet); err != nil {
 			b.Fatal(err)
 		}
 		if r.Running() != agents {

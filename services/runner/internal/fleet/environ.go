@@ -38,8 +38,9 @@ func Inherit(environ []string, names ...string) map[string]string {
 }
 
 // For is the environment of one start: the base, then NATS, then what the
-// command says, then who the agent is, which nothing overrides.
-func (e Env) For(cmd contracts.StartCommand, runner, token string) []string {
+// command says, then who the agent is and the marks of the start, which nothing
+// overrides.
+func (e Env) For(cmd contracts.StartCommand, runner string, marks []string) []string {
 	vars := map[string]string{"PATH": "/usr/local/bin:/usr/bin:/bin"}
 	set := func(k, v string) {
 		if v != "" {
@@ -69,9 +70,9 @@ func (e Env) For(cmd contracts.StartCommand, runner, token string) []string {
 	if cmd.ShutdownTimeout > 0 {
 		set(contracts.EnvShutdownTimeout, cmd.ShutdownTimeout.String())
 	}
-	env := []string{ledger.TokenEnv(token)}
+	env := slices.Clone(marks)
 	for k, v := range vars {
-		if !ledger.IsTokenVar(k) {
+		if !ledger.IsMark(k) {
 			env = append(env, k+"="+v)
 		}
 	}

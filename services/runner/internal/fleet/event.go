@@ -21,8 +21,8 @@ func (f *Fleet) startedEvent(rec ledger.Record) *contracts.EventBuilder {
 }
 
 // exitEvent reports how an agent ended: as ordered, by itself and well, or not,
-// or with its host, for which how is the reason.
-func (f *Fleet) exitEvent(rec ledger.Record, how string) (kind string, _ *contracts.EventBuilder) {
+// or with its host, for which the record has the reason.
+func (f *Fleet) exitEvent(rec ledger.Record) (kind string, _ *contracts.EventBuilder) {
 	exit := *rec.Exit
 	event := func(t contracts.EventType) *contracts.EventBuilder {
 		return contracts.NewEvent(f.source(), t, rec.Agent, exit.At).ID(endedID(rec))
@@ -33,7 +33,7 @@ func (f *Fleet) exitEvent(rec ledger.Record, how string) (kind string, _ *contra
 		})
 	}
 	switch {
-	case rec.Stop != nil:
+	case rec.Stop != nil && exit.Blame != contracts.BlameAgent: // the order came first
 		return "requested", stopped(contracts.StopRequested).
 			Causation(rec.Stop.CausationID).Correlation(rec.Stop.CorrelationID)
 	case !exit.Unknown && exit.Signal == "" && exit.Code == 0:
@@ -45,7 +45,7 @@ func (f *Fleet) exitEvent(rec ledger.Record, how string) (kind string, _ *contra
 	}
 	return kind, event(contracts.AgentFailed).Data(contracts.AgentFailedData{
 		Agent: rec.Agent, Incarnation: rec.Incarnation(), Reason: reason,
-		Type: rec.Start.Type, Runner: f.o.Runner, Detail: detail(rec, how), Exit: &exit,
+		Type: rec.Start.Type, Runner: f.o.Runner, Detail: detail(rec), Exit: &exit,
 	})
 }
 
@@ -53,14 +53,14 @@ func (f *Fleet) exitEvent(rec ledger.Record, how string) (kind string, _ *contra
 func endedID(rec ledger.Record) string { return contracts.DerivedID("agent ended", rec.Token) }
 
 // detail is the evidence in one sentence.
-func detail(rec ledger.Record, how string) string {
+func detail(rec ledger.Record) string {
 	who := fmt.Sprintf("process %d", rec.Process.PID)
 	if rec.Process.PID == 0 {
 		who = "the process"
 	}
 	switch {
 	case rec.Exit.Blame == contracts.BlameHost:
-		return how + ", and " + who + " ended with it"
+		return rec.How + ", and " + who + " ended with it"
 	case rec.Exit.Unknown:
 		return who + " ended while its runner was away; how is not known"
 	case rec.Exit.Signal != "":

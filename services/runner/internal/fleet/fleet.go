@@ -46,7 +46,6 @@ package fleet
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"slices"
@@ -97,6 +96,7 @@ type Observer interface {
 // on different agents do not wait for each other.
 type Fleet struct {
 	o      Options
+	census *process.Census
 	ctx    context.Context // ends when the runner leaves its agents alone
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
@@ -105,8 +105,9 @@ type Fleet struct {
 	agents  map[string]*agent
 	live    int
 	closing bool
-	fence   uint64   // starts by senders who know less are refused
-	strays  []string // tokens of starts that ended since the last Tidy
+	fence   uint64 // starts by senders who know less are refused
+	// kin are processes that another runner of this name may have started.
+	kin map[string][]claim
 }
 
 // agent is one agent; mu guards all but its name.
@@ -114,8 +115,11 @@ type agent struct {
 	name string
 	mu   sync.Mutex
 	rec  ledger.Record
-	proc *process.Process // while rec.Live()
-	done chan struct{}    // closed when proc has ended and that is recorded
+	proc *process.Process // the program, while rec.Up()
+	done chan struct{}    // closed when all of it has ended and that is recorded
+	// ending: its end is being carried out; poke makes that look again.
+	ending bool
+	poke   chan struct{}
 	// unsaved: the record has changed since it was last saved for good.
 	unsaved bool
 }
@@ -123,7 +127,7 @@ type agent struct {
 // New makes a fleet that knows nothing yet; call Recover before anything else.
 func New(o Options) *Fleet {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Fleet{o: o, ctx: ctx, cancel: cancel, agents: map[string]*agent{}}
+	return &Fleet{o: o, ctx: ctx, cancel: cancel, agents: map[string]*agent{}, census: process.NewCensus(ledger.MarkVars()...)}
 }
 
 // Close stops watching; the agents run on.
@@ -243,7 +247,7 @@ func (a *agent) view() (contracts.RunnerAgent, bool) {
 	switch {
 	case a.rec.Live():
 		v.PID, v.State = a.rec.Process.PID, contracts.AgentRunning
-		if a.rec.Stop != nil {
+		if a.rec.Ending != nil || !a.rec.Up() {
 			v.State = contracts.AgentStopping
 		}
 	case a.rec.State == ledger.Exited:
@@ -272,30 +276,4 @@ func (f *Fleet) write(a *agent) {
 	if err := f.o.Ledger.Write(a.rec); err != nil {
 		f.o.Log.Error("record not saved; a crash of the runner now would forget it", "agent", a.name, "incarnation", a.rec.Incarnation(), "error", err)
 	}
-}
-
-// sweep ends everything that is left of the start of an agent that had this
-// token and identity; both may be unknown.
-func (f *Fleet) sweep(ctx context.Context, a *agent, token string, id process.Identity) error {
-	err := f.o.Ledger.Free(a.name)
-	var held []string
-	if errors.Is(err, ledger.ErrHeld) { // else there is no holder to look for
-		held = append(held, f.o.Ledger.LockPath(a.name))
-	}
-	if err := process.Sweep(ctx, id, held...); err != nil {
-		return fmt.Errorf("agent %s: %w", a.name, err)
-	}
-	if held != nil {
-		err = f.o.Ledger.Free(a.name)
-	}
-	if errors.Is(err, ledger.ErrHeld) && token != "" {
-		if _, err := process.KillMarked(ledger.TokenEnv(token)); err != nil {
-			return fmt.Errorf("agent %s: %w", a.name, err)
-		}
-		err = f.o.Ledger.Free(a.name)
-	}
-	if err != nil {
-		return fmt.Errorf("agent %s: %w, by a process that this runner may not see; end it by hand: fuser -k %s", a.name, err, f.o.Ledger.LockPath(a.name))
-	}
-	return nil
 }

@@ -2,8 +2,6 @@ package fleet
 
 import (
 	"context"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -368,28 +366,6 @@ func TestStopAll(t *testing.T) {
 	}
 	if reply := r.Start(script("d", 1, forever)); reply.Code != contracts.RunnerStopping {
 		t.Errorf("start afterwards: %+v", reply)
-	}
-}
-
-func TestTidyEndsStraysThatHideFromTheGroupAndTheLock(t *testing.T) {
-	t.Parallel()
-	r := open(t, t.TempDir())
-	r.mustStart(t, script("a", 1, `exec 3>&-; setsid sh -c 'echo $$ >stray; exec sleep 1000' & while [ ! -s stray ]; do sleep 0.01; done; exit 1`))
-	r.eventsOf(t, "a", 2)
-	b, err := os.ReadFile(filepath.Join(r.dir, "stray"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	pid, _ := strconv.Atoi(strings.TrimSpace(string(b)))
-	t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
-	if !alive(pid) {
-		t.Fatal("the stray is gone already; the test tests nothing")
-	}
-	r.mustStart(t, script("a", 2, forever))
-	r.tidyUp(t)
-	eventually(t, "the stray's end", func() bool { return !alive(pid) })
-	if a := r.List()[0]; a.State != "running" || !alive(a.PID) {
-		t.Errorf("the next incarnation: %+v", a)
 	}
 }
 

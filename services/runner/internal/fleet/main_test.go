@@ -2,6 +2,8 @@ package fleet
 
 import (
 	"bufio"
+	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
@@ -23,8 +25,13 @@ import (
 )
 
 // runnerMode makes the test binary a runner process on the named state
-// directory, which takes start commands as lines of JSON until it is killed.
+// directory, which takes start commands as lines of JSON, and stop commands after the word
+// stop, until it is killed.
 const runnerMode = "FLEET_TEST_RUNNER"
+
+// runnerFleet is the NATS server of that runner, of which runners of one name
+// share none in these tests unless they say so.
+const runnerFleet = "FLEET_TEST_NATS"
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(runnerMode); dir != "" {
@@ -35,18 +42,25 @@ func TestMain(m *testing.M) {
 }
 
 func serveLines(dir string) {
-	r, err := newRig(context.Background(), dir, slog.New(slog.DiscardHandler))
+	r, err := newRig(context.Background(), dir, os.Getenv(runnerFleet), slog.New(slog.DiscardHandler))
 	if err != nil {
 		panic(err)
 	}
 	in, out := bufio.NewScanner(os.Stdin), json.NewEncoder(os.Stdout)
 	for in.Scan() {
-		var cmd contracts.StartCommand
-		if err := json.Unmarshal(in.Bytes(), &cmd); err != nil {
-			panic(err)
+		if text, isStop := bytes.CutPrefix(in.Bytes(), []byte("stop ")); isStop {
+			go r.Stop(context.Background(), decode[contracts.StopCommand](text))
+			continue
 		}
-		_ = out.Encode(r.Start(cmd))
+		_ = out.Encode(r.Start(decode[contracts.StartCommand](in.Bytes())))
 	}
+}
+
+func decode[T any](text []byte) (v T) {
+	if err := json.Unmarshal(text, &v); err != nil {
+		panic(err)
+	}
+	return v
 }
 
 const patience = 15 * time.Second
@@ -64,7 +78,7 @@ type rig struct {
 	wg     sync.WaitGroup
 }
 
-func newRig(ctx context.Context, dir string, log *slog.Logger) (*rig, error) {
+func newRig(ctx context.Context, dir, fleet string, log *slog.Logger) (*rig, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	l, err := ledger.Open(ctx, dir, "r1")
@@ -74,7 +88,7 @@ func newRig(ctx context.Context, dir string, log *slog.Logger) (*rig, error) {
 	r := &rig{ledger: l, dir: dir, beats: map[string]int{}, notify: make(chan string, 4096)}
 	r.Fleet = New(Options{
 		Runner: "r1", Ledger: l, Log: log, WorkDir: dir, MaxAgents: 50, MaxOutput: 1 << 20,
-		Env:    Env{Base: Inherit(os.Environ(), "PATH")},
+		Env:    Env{Base: Inherit(os.Environ(), "PATH"), NATSURL: cmp.Or(fleet, "nats://"+dir)},
 		Notify: func(agent string) { r.notify <- agent },
 		Beat: func(agent string, _ contracts.Heartbeat) {
 			r.mu.Lock()
@@ -96,9 +110,12 @@ func (noObserver) Running(int)                               {}
 
 // open makes a rig on dir that acknowledges its events and is closed, its
 // agents swept, when the test ends.
-func open(t *testing.T, dir string) *rig {
+func open(t *testing.T, dir string) *rig { return openIn(t, dir, "") }
+
+// openIn opens a rig of the fleet on a NATS server.
+func openIn(t *testing.T, dir, fleet string) *rig {
 	t.Helper()
-	r, err := newRig(t.Context(), dir, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	r, err := newRig(t.Context(), dir, fleet, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -166,10 +183,12 @@ type remote struct {
 
 // startRemote starts a runner process, which is killed with -9 when the test
 // ends, or before.
-func startRemote(t *testing.T, dir string) *remote {
+func startRemote(t *testing.T, dir string) *remote { return startRemoteIn(t, dir, "") }
+
+func startRemoteIn(t *testing.T, dir, fleet string) *remote {
 	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), runnerMode+"="+dir)
+	cmd.Env = append(os.Environ(), runnerMode+"="+dir, runnerFleet+"="+fleet)
 	cmd.Stderr = t.Output()
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -200,6 +219,14 @@ func (r *remote) start(cmd contracts.StartCommand) (reply contracts.RunnerReply)
 		r.t.Fatalf("runner process: %v", err)
 	}
 	return reply
+}
+
+// stop orders a stop and waits for nothing.
+func (r *remote) stop(agent string, incarnation uint64) {
+	r.t.Helper()
+	if _, err := fmt.Fprintf(r.in, "stop {\"agent\":%q,\"incarnation\":%d}\n", agent, incarnation); err != nil {
+		r.t.Fatal(err)
+	}
 }
 
 func (r *remote) kill() {

@@ -79,8 +79,8 @@ func TestEndWhileTheRunnerIsAwayIsReported(t *testing.T) {
 	if evs[1].Type != contracts.AgentFailed || !failed.Exit.Unknown && failed.Exit.Code != 9 || failed.Incarnation != 1 {
 		t.Errorf("event %+v, data %+v", evs[1], failed)
 	}
-	for _, left := range procfs.InSession(before.PID) {
-		if left.Alive() {
+	for _, left := range procfs.Scan(procfs.Look{}) {
+		if left.Session == before.PID {
 			t.Errorf("what the agent had started still runs: %+v", left)
 		}
 	}

@@ -42,6 +42,7 @@ func (f *Fleet) Start(cmd contracts.StartCommand) contracts.RunnerReply {
 			Error: fmt.Sprintf("agent %s incarnation %d: %s", cmd.Agent, cmd.Incarnation, why),
 		}
 	}
+	f.endKin(a)
 	reply := admit(a.rec, cmd)
 	if reply.Code == contracts.RunnerOK && reply.PID == 0 {
 		reply = f.start(a, cmd, reply)
@@ -124,6 +125,12 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 	if err != nil {
 		return err
 	}
+	if a.rec.Start.LeaveChildren && errors.Is(f.o.Ledger.Free(a.name), ledger.ErrHeld) {
+		// By what it was to leave behind; the program itself has ended.
+		if err := f.o.Ledger.Renew(a.name); err != nil {
+			return err
+		}
+	}
 	lock, err := f.o.Ledger.Lock(a.name)
 	if err != nil {
 		return err
@@ -140,7 +147,7 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 		return err
 	}
 	token := uuid.NewString()
-	argv, env := cmd.Command, f.o.Env.For(cmd, f.o.Runner, token)
+	argv, env := cmd.Command, f.o.Env.For(cmd, f.o.Runner, f.o.Ledger.MarkEnv(token))
 	cmd.Env = nil // it may hold secrets and is not needed again
 	rec := ledger.Record{
 		Agent: a.name, Highest: cmd.Incarnation, State: ledger.Starting,
@@ -164,6 +171,9 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 // a.mu is held.
 func (f *Fleet) running(a *agent, p *process.Process) {
 	a.rec.State, a.rec.Process = ledger.Running, p.Identity()
+	if err := f.o.Ledger.Inscribe(a.rec); err != nil {
+		f.o.Log.Warn("a runner that loses its state directory would not know this agent, and end it", "agent", a.name, "error", err)
+	}
 	f.tell(a, f.startedEvent(a.rec))
 	f.write(a)
 	f.watch(a, p)

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -11,15 +10,14 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
+	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
-// killPatience is how long SIGKILL may take; more means a process that the
-// kernel cannot end now, such as one waiting for a dead disk.
-const killPatience = 10 * time.Second
-
-// Stop carries out a valid stop command and answers when the end is confirmed
-// or cannot be. Repeating it is harmless, and a repetition may be harder than
-// the first (kill, a shorter timeout). The end goes on if ctx ends first.
+// Stop carries out a valid stop command and answers when the end of all of the
+// agent's processes is confirmed or cannot be. A stop that is repeated, by
+// whichever sender, sends no second signal and does not begin again. It can be
+// harder than the first: kill, or a timeout that is over earlier. The end
+// continues if ctx ends first.
 func (f *Fleet) Stop(ctx context.Context, cmd contracts.StopCommand) contracts.RunnerReply {
 	begin := time.Now()
 	reply := f.stop(ctx, cmd)
@@ -42,12 +40,10 @@ func (f *Fleet) stop(ctx context.Context, cmd contracts.StopCommand) contracts.R
 		return ok(cmd)
 	}
 	f.order(a, cmd)
-	p, done := a.proc, a.done
-	timeout := cmp.Or(cmd.Timeout.D(), a.rec.Start.ShutdownTimeout.D(), contracts.DefaultShutdownTimeout)
+	done, bound := a.done, a.rec.Ending.Bound
 	a.mu.Unlock()
 
-	f.o.Log.Info("stopping agent", "agent", a.name, "incarnation", cmd.Incarnation, "pid", p.Identity().PID, "kill", cmd.Kill, "timeout", timeout)
-	if err := end(ctx, p, done, timeout, cmd.Kill); err != nil {
+	if err := f.confirmed(ctx, a, done, bound); err != nil {
 		f.o.Log.Warn("agent not stopped", "agent", a.name, "incarnation", cmd.Incarnation, "error", err)
 		reply := ok(cmd)
 		reply.Code, reply.Error = contracts.RunnerNotStopped, fmt.Sprintf("agent %s: %v", a.name, err)
@@ -75,14 +71,53 @@ func stopped(rec ledger.Record, cmd contracts.StopCommand) contracts.RunnerReply
 }
 
 // order writes down that the agent is to end, so that its end counts as
-// requested even if this runner does not live to see it; a.mu is held.
+// requested even if this runner does not live to see it, and begins the end.
+// The end of an agent that has ended by itself is not requested any more, but
+// can be hastened. a.mu is held.
 func (f *Fleet) order(a *agent, cmd contracts.StopCommand) {
-	if a.rec.Stop != nil && a.rec.Stop.Incarnation >= cmd.Incarnation && (a.rec.Stop.Kill || !cmd.Kill) {
-		return
+	changed := false
+	if a.rec.Up() && harder(a.rec.Stop, cmd) {
+		a.rec.Stop, changed = &cmd, true
 	}
-	a.rec.Stop = &cmd
-	a.rec.Highest = max(a.rec.Highest, cmd.Incarnation)
-	f.write(a)
+	if cmd.Incarnation > a.rec.Highest {
+		a.rec.Highest, changed = cmd.Incarnation, true
+	}
+	timeout := grace(a.rec, cmd.Timeout.D())
+	bound := procfs.Ticks() + procfs.ToTicks(timeout)
+	switch e := a.rec.Ending; {
+	case cmd.Kill:
+		bound = 0
+	case e != nil && cmd.Timeout == 0:
+		bound = e.Bound // what was ordered first holds
+	}
+	if a.bind(bound) {
+		changed = true
+		f.o.Log.Info("stopping agent", "agent", a.name, "incarnation", cmd.Incarnation, "pid", a.rec.Process.PID, "kill", cmd.Kill, "timeout", timeout)
+	}
+	if changed {
+		f.write(a)
+		f.goEnd(a)
+	}
+}
+
+// bind gives the end of an agent its bound, or an earlier one, and reports
+// whether it did; a.mu is held.
+func (a *agent) bind(bound uint64) bool {
+	var e ledger.Ending
+	if a.rec.Ending != nil {
+		e = *a.rec.Ending
+		if bound >= e.Bound {
+			return false
+		}
+	}
+	e.Bound = bound
+	a.rec.Ending = &e
+	return true
+}
+
+// harder reports whether an order says more than the one before.
+func harder(before *contracts.StopCommand, cmd contracts.StopCommand) bool {
+	return before == nil || before.Incarnation < cmd.Incarnation || cmd.Kill && !before.Kill
 }
 
 // stopEnded handles a stop for an agent without a process: a start that comes
@@ -90,66 +125,54 @@ func (f *Fleet) order(a *agent, cmd contracts.StopCommand) {
 // is held.
 func (f *Fleet) stopEnded(ctx context.Context, a *agent, cmd contracts.StopCommand) contracts.RunnerReply {
 	if cmd.Incarnation > a.rec.Highest || cmd.Incarnation == a.rec.Highest && a.rec.State == ledger.Idle {
-		f.order(a, cmd)
-	}
-	if err := f.o.Ledger.Free(a.name); errors.Is(err, ledger.ErrHeld) {
-		ctx, cancel := context.WithTimeout(ctx, killPatience)
-		defer cancel()
-		if err := f.sweep(ctx, a, a.rec.Token, process.Identity{}); err != nil {
-			reply := ok(cmd)
-			reply.Code, reply.Error = contracts.RunnerNotStopped, err.Error()
-			return reply
+		if harder(a.rec.Stop, cmd) {
+			a.rec.Stop = &cmd
 		}
+		a.rec.Highest = max(a.rec.Highest, cmd.Incarnation)
+		f.write(a)
+	}
+	if err := f.freeLock(ctx, a.name); err != nil && !a.rec.Start.LeaveChildren {
+		reply := ok(cmd)
+		reply.Code, reply.Error = contracts.RunnerNotStopped, err.Error()
+		return reply
 	}
 	return stopped(a.rec, cmd)
 }
 
-// end asks the process to end, then kills it, and returns when done is closed.
-func end(ctx context.Context, p *process.Process, done <-chan struct{}, timeout time.Duration, kill bool) error {
-	signal := func(send func() error) error {
-		if err := send(); err != nil && !closed(done) {
-			return err
-		}
-		return nil
-	}
-	if !kill {
-		if err := signal(p.Terminate); err != nil {
-			return err
-		}
-		if err := wait(ctx, done, timeout); err == nil || ctx.Err() != nil {
-			return err
-		}
-	}
-	if err := signal(p.Kill); err != nil {
+// freeLock kills what holds the lock of an agent of which nothing should live.
+func (f *Fleet) freeLock(ctx context.Context, agent string) error {
+	err := f.o.Ledger.Free(agent)
+	if !errors.Is(err, ledger.ErrHeld) {
 		return err
 	}
-	if err := wait(ctx, done, killPatience); err != nil {
-		return fmt.Errorf("its end is not confirmed: %w", err)
+	ctx, cancel := context.WithTimeout(ctx, killPatience)
+	defer cancel()
+	if err := process.KillHolders(ctx, f.o.Ledger.LockPath(agent)); err != nil {
+		return fmt.Errorf("agent %s: %w", agent, err)
 	}
-	return nil
+	return f.o.Ledger.Free(agent)
 }
 
-func closed(done <-chan struct{}) bool {
-	select {
-	case <-done:
-		return true
-	default:
-		return false
-	}
-}
-
-func wait(ctx context.Context, done <-chan struct{}, patience time.Duration) error {
-	timer := time.NewTimer(patience)
+// confirmed waits until all of an agent has ended. It gives up when that does
+// not come within killPatience after the bound.
+func (f *Fleet) confirmed(ctx context.Context, a *agent, done <-chan struct{}, bound uint64) error {
+	now := procfs.Ticks()
+	timer := time.NewTimer(procfs.FromTicks(max(bound, now)-now) + killPatience)
 	defer timer.Stop()
 	select {
 	case <-done:
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()
+	case <-f.ctx.Done():
+		return errLeft
 	case <-timer.C:
-		return fmt.Errorf("not within %s", patience)
+		return fmt.Errorf("its end is not confirmed: not within %s after SIGKILL", killPatience)
 	}
 }
+
+// errLeft tells that the runner leaves its agents alone.
+var errLeft = errors.New("the runner ends; its successor continues")
 
 // StopAll ends every agent, all at once, each within its own shutdown timeout.
 func (f *Fleet) StopAll(ctx context.Context) error {

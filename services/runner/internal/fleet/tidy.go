@@ -4,14 +4,11 @@ import (
 	"context"
 	"time"
 
-	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/output"
-	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
 
 // Tidy does, once per interval and until ctx is done, what need not be done at
-// once: it bounds the output of running agents, ends strays of those that have
-// ended, and brings records on disk up to date.
+// once: it bounds the output of running agents and brings records on disk up to date.
 func (f *Fleet) Tidy(ctx context.Context, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -22,7 +19,6 @@ func (f *Fleet) Tidy(ctx context.Context, interval time.Duration) {
 		case <-tick.C:
 		}
 		f.trimOutput()
-		f.killStrays()
 		f.saveAll()
 	}
 }
@@ -38,25 +34,6 @@ func (f *Fleet) trimOutput() {
 		if err := output.Trim(f.o.Ledger.OutputPath(a.name), f.o.MaxOutput); err != nil {
 			f.o.Log.Warn("output not bounded", "agent", a.name, "error", err)
 		}
-	}
-}
-
-// killStrays ends what escaped the end of its agent. One walk through all
-// processes serves every agent that ended since the last.
-func (f *Fleet) killStrays() {
-	f.mu.Lock()
-	ended := f.strays
-	f.strays = nil
-	f.mu.Unlock()
-	if len(ended) == 0 {
-		return
-	}
-	marks := make([]string, len(ended))
-	for i, token := range ended {
-		marks[i] = ledger.TokenEnv(token)
-	}
-	if n, err := process.KillMarked(marks...); n > 0 || err != nil {
-		f.o.Log.Warn("ended processes that outlived their agents", "processes", n, "error", err)
 	}
 }
 

@@ -1,7 +1,6 @@
 package fleet
 
 import (
-	"context"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -10,92 +9,97 @@ import (
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/output"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
+	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
 // tailLines is how many of the last lines of output an exit event carries.
 const tailLines = 20
 
-// watch follows a process until it ends or the runner leaves; a.mu is held and
-// the record is complete.
+// watch follows a process until all of it has ended or the runner leaves; a.mu
+// is held and the record is complete.
 func (f *Fleet) watch(a *agent, p *process.Process) {
-	a.proc, a.done = p, make(chan struct{})
-	done, start, token := a.done, a.rec.Start, a.rec.Token
+	a.live(p)
+	done, start := a.done, a.rec.Start
 	f.wg.Go(func() {
-		defer p.Close() // after done is closed, see end
+		defer p.Close()
 		if err := p.Wait(f.ctx); err != nil {
 			if f.ctx.Err() == nil {
-				f.o.Log.Error("cannot watch agent; restart the runner to adopt it anew", "agent", a.name, "pid", p.Identity().PID, "error", err)
+				f.o.Log.Error("cannot watch agent; restart the runner to adopt it again", "agent", a.name, "pid", p.Identity().PID, "error", err)
 			}
 			return
 		}
 		status := p.Reap()
-		if !p.GroupGone() || f.o.Ledger.Free(a.name) != nil {
-			f.confirm(a, token, p)
+		exit := contracts.Exit{Code: status.Code, Unknown: !status.Known}
+		if status.Signal != 0 {
+			exit.Signal = unix.SignalName(status.Signal)
 		}
-		if f.ctx.Err() != nil {
-			return // the successor confirms and reports
+		a.mu.Lock()
+		a.gone(exit, "")
+		ending := a.ending
+		a.ending = true
+		a.mu.Unlock()
+		if !ending {
+			f.end(a, p)
+			return
 		}
-		f.ended(a, status)
+		a.nudge()
+		select { // the end uses p
+		case <-done:
+		case <-f.ctx.Done():
+		}
 	})
 	if start.Heartbeats == contracts.HeartbeatsByRunner {
 		f.wg.Go(func() { f.beat(a, p, done, start) })
 	}
-}
-
-// confirm ends what is left of an agent whose program has ended, however long
-// that takes.
-func (f *Fleet) confirm(a *agent, token string, p *process.Process) {
-	for f.ctx.Err() == nil {
-		ctx, cancel := context.WithTimeout(f.ctx, killPatience)
-		err := f.sweep(ctx, a, token, p.Identity())
-		if err == nil {
-			cancel()
-			return
-		}
-		<-ctx.Done()
-		cancel()
-		if f.ctx.Err() == nil {
-			f.o.Log.Error("agent ended, but not all of it; trying on", "agent", a.name, "error", err)
-		}
+	if a.rec.Stop != nil { // a predecessor's, to be continued
+		a.bind(procfs.Ticks() + procfs.ToTicks(grace(a.rec, a.rec.Stop.Timeout.D())))
+		f.goEnd(a)
 	}
 }
 
-// ended records that nothing of the agent lives, and tells.
-func (f *Fleet) ended(a *agent, status process.Status) {
+// live makes an agent one of which something lives, the program itself or, with
+// nil, what it left. a.mu is held.
+func (a *agent) live(p *process.Process) {
+	a.proc, a.done, a.poke, a.ending = p, make(chan struct{}), make(chan struct{}, 1), false
+}
+
+// gone records that the program of an agent has ended; what it started may live.
+// How names what ended it where that was not the agent. a.mu is held.
+func (a *agent) gone(exit contracts.Exit, how string) {
+	exit.At = time.Now().UTC()
+	if exit.Blame == contracts.BlameAgent && a.rec.Stop != nil {
+		exit.Blame = contracts.BlameOrder
+	}
+	a.rec.State, a.rec.Exit, a.rec.How = ledger.Leaving, &exit, how
+}
+
+// ended records that nothing of an agent that was counted lives.
+func (f *Fleet) ended(a *agent) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	exit := contracts.Exit{Code: status.Code, Unknown: !status.Known}
-	if status.Signal != 0 {
-		exit.Signal = unix.SignalName(status.Signal)
-	}
-	f.record(a, exit, "")
+	f.record(a)
 	f.release()
 	close(a.done)
 	a.proc = nil
 	f.o.Notify(a.name)
 }
 
-// record writes an end down, with the output that came before it, and reports
-// it. How names what ended it where that was not the agent. a.mu is held.
-func (f *Fleet) record(a *agent, exit contracts.Exit, how string) {
+// record writes down that nothing of an agent whose program has ended lives,
+// with the output that came before, and reports it. a.mu is held.
+func (f *Fleet) record(a *agent) {
 	tail, err := output.Tail(f.o.Ledger.OutputPath(a.name), tailLines, contracts.MaxOutputTail)
 	if err != nil {
 		f.o.Log.Warn("no output for the exit event", "agent", a.name, "error", err)
 	}
-	exit.Tail, exit.At = tail, time.Now().UTC()
-	if exit.Blame == contracts.BlameAgent && a.rec.Stop != nil {
-		exit.Blame = contracts.BlameOrder
-	}
-	a.rec.State, a.rec.Exit = ledger.Exited, &exit
-	kind, event := f.exitEvent(a.rec, how)
+	exit := *a.rec.Exit
+	exit.Tail = tail
+	a.rec.State, a.rec.Exit, a.rec.Ending = ledger.Exited, &exit, nil
+	kind, event := f.exitEvent(a.rec)
 	f.tell(a, event)
 	f.write(a)
-	f.mu.Lock()
-	f.strays = append(f.strays, a.rec.Token)
-	f.mu.Unlock()
 	f.o.Observe.Exit(kind)
 	f.o.Log.Info("agent ended", "agent", a.name, "incarnation", a.rec.Incarnation(), "kind", kind,
-		"code", exit.Code, "signal", exit.Signal, "unknown", exit.Unknown, "reason", how)
+		"code", exit.Code, "signal", exit.Signal, "unknown", exit.Unknown, "reason", a.rec.How)
 }
 
 // beat speaks for an agent that does not beat itself, as long as its process

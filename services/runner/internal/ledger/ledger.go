@@ -20,8 +20,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -112,6 +110,9 @@ func tryLock(f *os.File) error {
 	return err
 }
 
+// Dir is the state directory, absolute.
+func (l *Ledger) Dir() string { return l.dir }
+
 // Close gives the state directory up.
 func (l *Ledger) Close() error { return l.lock.Close() }
 
@@ -138,49 +139,6 @@ func (l *Ledger) OutputPath(agent string) string { return l.path(agent, "output"
 
 func (l *Ledger) path(agent, file string) string {
 	return filepath.Join(l.dir, "agents", agent, file)
-}
-
-// Lock takes the agent's lock, to be handed on to its process: as long as any
-// process that inherited it lives, Lock gives ErrHeld.
-func (l *Ledger) Lock(agent string) (*os.File, error) {
-	if err := os.MkdirAll(l.path(agent, ""), 0o700); err != nil {
-		return nil, fmt.Errorf("directory of agent %s: %w", agent, err)
-	}
-	// A child of ours on its way into another program holds copies of the
-	// locks we have open. The fork lock is free when it has left our program;
-	// the kernel closes the copies right after that, so a lock that is held
-	// is tried again for a moment.
-	for wait := time.Millisecond; ; wait *= 2 {
-		f, err := l.tryAgent(agent)
-		if err == nil || !errors.Is(err, ErrHeld) || wait > 32*time.Millisecond {
-			return f, err
-		}
-		time.Sleep(wait)
-	}
-}
-
-func (l *Ledger) tryAgent(agent string) (*os.File, error) {
-	syscall.ForkLock.RLock()
-	defer syscall.ForkLock.RUnlock()
-	f, err := os.OpenFile(l.LockPath(agent), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, fmt.Errorf("lock of agent %s: %w", agent, err)
-	}
-	if err := tryLock(f); err != nil {
-		f.Close()
-		return nil, fmt.Errorf("lock of agent %s: %w", agent, err)
-	}
-	return f, nil
-}
-
-// Free reports whether the agent's lock is free: nil, ErrHeld, or what kept it
-// from looking.
-func (l *Ledger) Free(agent string) error {
-	f, err := l.Lock(agent)
-	if err != nil {
-		return err
-	}
-	return f.Close()
 }
 
 // Load reads an agent's record; one that was never saved is the zero Record
@@ -264,11 +222,3 @@ func syncPath(path string) error {
 	}
 	return errors.Join(f.Sync(), f.Close())
 }
-
-// TokenEnv is the environment entry that marks every process of one start.
-func TokenEnv(token string) string { return tokenVar + "=" + token }
-
-const tokenVar = "SMITH_START"
-
-// IsTokenVar reports whether an environment variable is the ledger's own.
-func IsTokenVar(name string) bool { return strings.EqualFold(name, tokenVar) }

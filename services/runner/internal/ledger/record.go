@@ -14,7 +14,8 @@ const recordVersion = 1
 // State is where an agent stands.
 type State string
 
-// A record goes from idle or exited to starting, running, exited, and so on.
+// A record goes from idle or exited to starting, running, leaving, exited, and
+// so on.
 const (
 	// Idle: nothing of the newest incarnation ever ran.
 	Idle State = ""
@@ -22,6 +23,9 @@ const (
 	Starting State = "starting"
 	// Running: the program was started as Process.
 	Running State = "running"
+	// Leaving: the program has ended as Exit says; what it had started may live,
+	// and is being ended.
+	Leaving State = "leaving"
 	// Exited: nothing of the newest incarnation lives.
 	Exited State = "exited"
 )
@@ -43,7 +47,11 @@ type Record struct {
 	Started time.Time        `json:"started,omitzero"`
 	// Stop is the order to end the process, if there was one.
 	Stop *contracts.StopCommand `json:"stop,omitempty"`
-	Exit *contracts.Exit        `json:"exit,omitempty"`
+	// Ending is how far the end of the processes is, once it was begun.
+	Ending *Ending         `json:"ending,omitempty"`
+	Exit   *contracts.Exit `json:"exit,omitempty"`
+	// How names what ended it where that was not the agent.
+	How string `json:"how,omitempty"`
 	// Failure says why the newest incarnation could not be started. That is
 	// final: whoever was told so may have started its successor elsewhere.
 	Failure string `json:"failure,omitempty"`
@@ -51,11 +59,26 @@ type Record struct {
 	Outbox []contracts.Event `json:"outbox,omitempty"`
 }
 
+// Ending is how far the end of an agent's processes is. Times are those of
+// start times: clock ticks since boot.
+type Ending struct {
+	// Signalled is when the stop signal was sent: a process that started
+	// before has had it, and gets no second one. 0 means that it was not.
+	Signalled uint64 `json:"signalled,omitempty"`
+	// Bound is when what is left is killed.
+	Bound uint64 `json:"bound"`
+}
+
 // Incarnation is the one that State speaks of.
 func (r Record) Incarnation() uint64 { return r.Start.Incarnation }
 
 // Live reports whether a process of the agent may live.
-func (r Record) Live() bool { return r.State == Starting || r.State == Running }
+func (r Record) Live() bool {
+	return r.State == Starting || r.State == Running || r.State == Leaving
+}
+
+// Up reports whether the program itself may live.
+func (r Record) Up() bool { return r.State == Starting || r.State == Running }
 
 // Decode reads a record; what it does not understand is ErrCorrupt.
 func Decode(b []byte) (Record, error) {
@@ -71,7 +94,10 @@ func Decode(b []byte) (Record, error) {
 	}
 	switch r.State {
 	case Idle, Exited:
-	case Starting, Running:
+	case Starting, Running, Leaving:
+		if r.State == Leaving && r.Exit == nil {
+			return Record{}, fmt.Errorf("%w: %s without saying how", ErrCorrupt, r.State)
+		}
 		if r.Token == "" || r.Incarnation() == 0 || r.State == Running && r.Process.PID <= 0 {
 			return Record{}, fmt.Errorf("%w: %s without saying what", ErrCorrupt, r.State)
 		}

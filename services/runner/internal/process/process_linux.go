@@ -89,7 +89,7 @@ func Adopt(id Identity) (*Process, error) {
 		return nil, fmt.Errorf("%w: %s since", ErrGone, cmp.Or(how, "boot unknown"))
 	}
 	pidfd, err := unix.PidfdOpen(id.PID, 0)
-	if errors.Is(err, unix.ESRCH) || errors.Is(err, unix.EINVAL) {
+	if gone(err) {
 		return nil, fmt.Errorf("%w: no process %d", ErrGone, id.PID)
 	}
 	if err != nil {
@@ -160,14 +160,16 @@ func readable(fd int) bool {
 	return n > 0 || (err != nil && !errors.Is(err, unix.EINTR))
 }
 
-// Terminate asks the whole process group to end. A stopped process is
-// continued, because it would not see the request before.
-func (p *Process) Terminate() error {
-	return errors.Join(p.signal(unix.SIGTERM), p.signal(unix.SIGCONT))
+// Signal sends a signal to the whole process group, also when the program
+// itself has ended. A stopped process is continued, because it would not see
+// the signal before.
+func (p *Process) Signal(sig syscall.Signal) error {
+	err := p.signal(sig)
+	if sig != unix.SIGKILL {
+		err = errors.Join(err, p.signal(unix.SIGCONT))
+	}
+	return err
 }
-
-// Kill ends the whole process group at once.
-func (p *Process) Kill() error { return p.signal(unix.SIGKILL) }
 
 // signal sends sig to the process group; a group that is gone is no error.
 func (p *Process) signal(sig unix.Signal) error {
@@ -190,19 +192,17 @@ func (p *Process) signalGroup(sig unix.Signal) error {
 	return err
 }
 
-// Active reports whether the program can act: it has neither ended nor been
-// stopped (SIGSTOP, a debugger).
+// Active reports whether the program can act: a thread of it lives, and it has
+// not been stopped (SIGSTOP, a debugger).
 func (p *Process) Active() bool {
 	stat, err := procfs.ReadStat(p.id.PID)
 	return err == nil && stat.StartTime == p.id.StartTime && stat.Alive() && !stat.Paused()
 }
 
-// Reap collects the status of the program, which must have ended (see Wait),
-// after ending what is left of its group.
+// Reap collects the status of the program, which must have ended (see Wait).
+// What it started may live on.
 func (p *Process) Reap() Status {
 	p.once.Do(func() {
-		// While the program is not reaped its number cannot be reused.
-		_ = p.signal(unix.SIGKILL)
 		_ = p.withFD(func(fd int) error {
 			p.status = exitStatus(fd, p.id)
 			return nil
@@ -210,9 +210,6 @@ func (p *Process) Reap() Status {
 	})
 	return p.status
 }
-
-// GroupGone reports whether no process of the group is left.
-func (p *Process) GroupGone() bool { return errors.Is(p.signalGroup(0), unix.ESRCH) }
 
 // Close releases the watch; it does nothing to the process.
 func (p *Process) Close() error { return p.pidfd.Close() }

@@ -5,6 +5,7 @@ package process
 import (
 	"context"
 	"errors"
+	"syscall"
 
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
@@ -23,28 +24,50 @@ func Start(Command) (*Process, error) { return nil, errLinux }
 // Adopt fails.
 func Adopt(Identity) (*Process, error) { return nil, errLinux }
 
-// Find fails.
-func Find(string, ...string) (Identity, error) { return Identity{}, errLinux }
-
 // CurrentEpoch fails.
 func CurrentEpoch() (Epoch, error) { return "", errLinux }
 
-// Sweep fails.
-func Sweep(context.Context, Identity, ...string) error { return errLinux }
+// Signal fails.
+func Signal(procfs.Stat, syscall.Signal) error { return errLinux }
 
-// Remains fails.
-func Remains(Identity, ...string) ([]procfs.Stat, error) { return nil, errLinux }
+// WaitGone returns at once.
+func WaitGone(context.Context, []procfs.Stat) {}
 
-// KillMarked fails.
-func KillMarked(...string) (int, error) { return 0, errLinux }
+// KillHolders fails.
+func KillHolders(context.Context, ...string) error { return errLinux }
+
+// Census finds nothing.
+type Census struct{}
+
+// NewCensus makes a census that finds nothing.
+func NewCensus(...string) *Census { return &Census{} }
+
+// Take returns an empty snapshot.
+func (*Census) Take() *Snapshot { return &Snapshot{} }
+
+// Snapshot is empty.
+type Snapshot struct{}
+
+// Tree names all processes of one start of a program.
+type Tree struct {
+	Leader     Identity
+	Mark, Lock string
+}
+
+// Marked returns nothing.
+func (*Snapshot) Marked() map[string][]procfs.Process { return nil }
+
+// Of returns nothing.
+func (*Snapshot) Of(Tree) []procfs.Stat { return nil }
+
+// Identity names nothing.
+func (*Snapshot) Identity(procfs.Stat) Identity { return Identity{} }
 
 // The methods of Process are never reached.
 
-func (*Process) Identity() Identity         { return Identity{} }
-func (*Process) Wait(context.Context) error { return errLinux }
-func (*Process) Terminate() error           { return errLinux }
-func (*Process) Kill() error                { return errLinux }
-func (*Process) Active() bool               { return false }
-func (*Process) Reap() Status               { return Status{Code: -1} }
-func (*Process) GroupGone() bool            { return true }
-func (*Process) Close() error               { return nil }
+func (*Process) Identity() Identity          { return Identity{} }
+func (*Process) Wait(context.Context) error  { return errLinux }
+func (*Process) Signal(syscall.Signal) error { return errLinux }
+func (*Process) Active() bool                { return false }
+func (*Process) Reap() Status                { return Status{Code: -1} }
+func (*Process) Close() error                { return nil }

@@ -77,12 +77,25 @@ func cleanup(t *testing.T, p *Process, dir string) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
-		if err := Sweep(ctx, p.Identity(), filepath.Join(dir, "lock")); err != nil {
+		for left := remains(p.Identity(), dir); len(left) > 0 && ctx.Err() == nil; left = remains(p.Identity(), dir) {
+			for _, s := range left {
+				if err := Signal(s, unix.SIGKILL); err != nil {
+					t.Error(err)
+				}
+			}
+			WaitGone(ctx, left)
+		}
+		if err := KillHolders(ctx, filepath.Join(dir, "lock")); err != nil {
 			t.Error(err)
 		}
 		p.Reap()
 		p.Close()
 	})
+}
+
+// remains finds what lives of the script that was started in dir.
+func remains(id Identity, dir string) []procfs.Stat {
+	return NewCensus("PROCESS_TEST").Take().Of(Tree{Leader: id, Mark: dir})
 }
 
 func wait(t *testing.T, p *Process) Status {
@@ -150,8 +163,8 @@ func TestStatusOfEnds(t *testing.T) {
 			if got := wait(t, p); got != tt.want {
 				t.Errorf("status %+v, want %+v", got, tt.want)
 			}
-			if !p.GroupGone() {
-				t.Error("the group is not gone after the only process was reaped")
+			if left := remains(p.Identity(), ""); len(left) > 0 {
+				t.Errorf("after the only process was reaped: %+v", left)
 			}
 		})
 	}
@@ -190,38 +203,146 @@ func TestStartRefusesWhatCannotRun(t *testing.T) {
 	}
 }
 
-func TestReapKillsGrandchildrenOfTheGroup(t *testing.T) {
+func TestCensusFindsWhatAProgramStarted(t *testing.T) {
 	t.Parallel()
-	p, dir := start(t, "sleep 1000 & echo $!; exit 3")
-	grandchild := spokenPID(t, dir)
-	if got := wait(t, p); got.Code != 3 {
-		t.Errorf("status %+v", got)
-	}
-	eventually(t, "the grandchild's death", func() bool { return !alive(grandchild) })
-}
-
-func TestSweepEndsWhatLeftTheGroup(t *testing.T) {
-	t.Parallel()
+	const spoken = " & while [ ! -s out ]; do sleep 0.01; done"
 	for name, script := range map[string]string{
-		"another group of the session":   "bash -c 'set -m; sleep 1000 & echo $!'",
-		"another session, with the lock": "setsid sh -c 'echo $$; exec sleep 1000' & while [ ! -s out ]; do sleep 0.01; done",
+		"the group": "sleep 1000 & echo $!",
+		"another group of the session, without the mark": "bash -c 'set -m; env -i sleep 1000 & echo $!'",
+		"another session, with the mark":                 "setsid sh -c 'exec 3>&-; echo $$; exec sleep 1000'" + spoken,
+		"an orphan in another session, with the mark":    "(setsid sh -c 'echo $$; exec sleep 1000' 3>&- &)" + spoken,
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p, dir := start(t, script)
-			spokenPID(t, dir)
-			wait(t, p)
-			left, err := Remains(p.Identity(), filepath.Join(dir, "lock"))
-			if err != nil || len(left) == 0 {
-				t.Fatalf("Remains found %+v, %v; want the sleeper", left, err)
+			p, dir := start(t, script+"; exit 3")
+			child := spokenPID(t, dir)
+			if got := wait(t, p); got.Code != 3 {
+				t.Errorf("status %+v", got)
 			}
-			if err := Sweep(t.Context(), p.Identity(), filepath.Join(dir, "lock")); err != nil {
+			left := remains(p.Identity(), dir)
+			if len(left) != 1 || left[0].PID != child {
+				t.Fatalf("found %+v, want process %d", left, child)
+			}
+			if err := Signal(procfs.Stat{PID: child, StartTime: left[0].StartTime + 1}, unix.SIGKILL); err != nil || !alive(child) {
+				t.Errorf("a signal to another process of that number: %v, alive: %t", err, alive(child))
+			}
+			if err := Signal(left[0], unix.SIGKILL); err != nil {
 				t.Fatal(err)
 			}
-			if alive(left[0].PID) {
-				t.Error("the sleeper lives")
+			WaitGone(t.Context(), left)
+			if alive(child) {
+				t.Error("the child lives")
 			}
 		})
+	}
+}
+
+func TestHoldersOfTheLockAreKilled(t *testing.T) {
+	t.Parallel()
+	p, dir := start(t, "env -i setsid sh -c 'echo $$; exec sleep 1000' & while [ ! -s out ]; do sleep 0.01; done")
+	child := spokenPID(t, dir)
+	wait(t, p)
+	if left := remains(p.Identity(), dir); len(left) > 0 {
+		t.Fatalf("found %+v by session and mark; the test tests nothing", left)
+	}
+	if left := NewCensus("NONE").Take().Of(Tree{Lock: filepath.Join(dir, "lock")}); len(left) != 1 || left[0].PID != child {
+		t.Errorf("found by the lock: %+v", left)
+	}
+	if err := KillHolders(t.Context(), filepath.Join(dir, "lock")); err != nil || alive(child) {
+		t.Errorf("%v, alive: %t", err, alive(child))
+	}
+}
+
+// Walks are shared by all who ask meanwhile, but none is answered from one that
+// began before it asked.
+func TestCensusSeesWhatRanBeforeItWasAsked(t *testing.T) {
+	t.Parallel()
+	c := NewCensus("PROCESS_TEST")
+	done := make(chan error)
+	for range 8 {
+		go func() {
+			for range 20 {
+				cmd := exec.Command("sleep", "1000")
+				mark := t.TempDir()
+				cmd.Env = []string{"PROCESS_TEST=" + mark}
+				if err := cmd.Start(); err != nil {
+					done <- err
+					return
+				}
+				found := c.Take().Of(Tree{Mark: mark})
+				_ = cmd.Process.Kill()
+				_ = cmd.Wait()
+				if len(found) != 1 || found[0].PID != cmd.Process.Pid {
+					done <- fmt.Errorf("found %+v, want process %d", found, cmd.Process.Pid)
+					return
+				}
+			}
+			done <- nil
+		}()
+	}
+	for range 8 {
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// POSIX lets the main thread of a program end while others work on; the kernel
+// then shows the process as a zombie.
+func TestProgramLivesAsLongAsAnyThread(t *testing.T) {
+	t.Parallel()
+	python, err := exec.LookPath("python3")
+	if err != nil {
+		t.Skip("needs python3")
+	}
+	dir := t.TempDir()
+	c := shell(dir, "")
+	c.Argv = []string{python, "-c", `
+import ctypes, os, platform, threading, time
+def work():
+    while "Z" not in open("/proc/self/stat").read().rsplit(")")[1]: time.sleep(0.01)
+    print(os.getpid(), flush=True)
+    while not os.path.exists("go"): time.sleep(0.01)
+    os._exit(7)
+threading.Thread(target=work).start()
+ctypes.CDLL(None).syscall(ctypes.c_long(60 if platform.machine() == "x86_64" else 93), ctypes.c_long(0))
+`}
+	p, err := Start(c)
+	c.Output.Close()
+	c.Lock.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleanup(t, p, dir)
+	pid := spokenPID(t, dir)
+	if !p.Active() {
+		t.Error("it counts as ended")
+	}
+	if left := remains(Identity{}, dir); len(left) != 1 || left[0].PID != pid {
+		t.Errorf("found by its mark: %+v", left)
+	}
+	if held := NewCensus("NONE").Take().Of(Tree{Lock: filepath.Join(dir, "lock")}); len(held) != 1 || held[0].PID != pid {
+		t.Errorf("found by its lock: %+v", held)
+	}
+	if held, err := procfs.Holders(filepath.Join(dir, "lock")); err != nil || len(held) != 1 || held[0].PID != pid {
+		t.Errorf("holders of its lock: %+v, %v", held, err)
+	}
+	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the stop", func() bool { return !p.Active() })
+	if err := unix.Kill(pid, unix.SIGCONT); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "going on", p.Active)
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := wait(t, p); got.Code != 7 {
+		t.Errorf("status %+v", got)
+	}
+	if p.Active() {
+		t.Error("it counts as living")
 	}
 }
 
@@ -233,7 +354,7 @@ func TestTerminateReachesAStoppedProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	eventually(t, "the stop", func() bool { return !p.Active() })
-	if err := p.Terminate(); err != nil {
+	if err := p.Signal(unix.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
 	if got := wait(t, p); got.Code != 5 {
@@ -245,14 +366,14 @@ func TestKillEndsAProcessThatIgnoresTERM(t *testing.T) {
 	t.Parallel()
 	p, dir := start(t, `trap '' TERM; echo $$; while :; do sleep 0.01; done`)
 	spokenPID(t, dir)
-	_ = p.Terminate()
-	if err := p.Kill(); err != nil {
+	_ = p.Signal(unix.SIGTERM)
+	if err := p.Signal(unix.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
 	if got := wait(t, p); got.Signal != syscall.SIGKILL {
 		t.Errorf("status %+v", got)
 	}
-	if err := p.Kill(); err != nil {
+	if err := p.Signal(unix.SIGKILL); err != nil {
 		t.Errorf("killing the dead: %v", err)
 	}
 }
@@ -265,7 +386,7 @@ func TestWaitEndsWithItsContext(t *testing.T) {
 	if err := p.Wait(ctx); !errors.Is(err, context.Canceled) {
 		t.Errorf("Wait: %v", err)
 	}
-	_ = p.Kill()
+	_ = p.Signal(unix.SIGKILL)
 	if got := wait(t, p); got.Signal != syscall.SIGKILL {
 		t.Errorf("waiting again: %+v", got)
 	}
@@ -283,7 +404,7 @@ func TestWaitingTakesNoThreadPerProcess(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Cleanup(func() {
-			_ = p.Kill()
+			_ = p.Signal(unix.SIGKILL)
 			p.Reap()
 			p.Close()
 		})
@@ -294,7 +415,7 @@ func TestWaitingTakesNoThreadPerProcess(t *testing.T) {
 		go func() { done <- p.Wait(context.Background()) }()
 	}
 	for _, p := range ps {
-		_ = p.Kill()
+		_ = p.Signal(unix.SIGKILL)
 	}
 	for range ps {
 		if err := <-done; err != nil {
@@ -344,12 +465,6 @@ func TestAdoptedOrphan(t *testing.T) {
 		t.Fatal(err)
 	}
 	cleanup(t, p, dir)
-	if found, err := Find("PROCESS_TEST="+dir, filepath.Join(dir, "lock")); err != nil || found != id {
-		t.Errorf("Find by environment = %+v, %v; want %+v", found, err, id)
-	}
-	if found, err := Find("NOBODY=HAS", filepath.Join(dir, "lock")); err != nil || found != id {
-		t.Errorf("Find by lock = %+v, %v; want %+v", found, err, id)
-	}
 	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
@@ -358,9 +473,6 @@ func TestAdoptedOrphan(t *testing.T) {
 		t.Errorf("status %+v, want code 9 or unknown", got)
 	} else if !got.Known {
 		t.Log("the kernel does not tell an orphan's status")
-	}
-	if _, err := Find("PROCESS_TEST="+dir, filepath.Join(dir, "lock")); !errors.Is(err, ErrGone) {
-		t.Errorf("Find after the end: %v", err)
 	}
 }
 
@@ -378,8 +490,8 @@ func TestAdoptRefusesStrangers(t *testing.T) {
 			t.Errorf("%s: %v, want ErrGone", name, err)
 		}
 	}
-	if left, err := Remains(Identity{id.PID, id.StartTime + 1, id.Epoch}); err != nil || len(left) != 0 {
-		t.Errorf("Remains of a stranger's session: %+v, %v", left, err)
+	if left := remains(Identity{id.PID, id.StartTime + 1, id.Epoch}, ""); len(left) != 0 {
+		t.Errorf("what is left of a stranger: %+v", left)
 	}
 }
 

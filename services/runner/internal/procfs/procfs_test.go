@@ -54,7 +54,7 @@ func TestReadingAProcess(t *testing.T) {
 		t.Fatal(err)
 	}
 	cmd := exec.Command("/bin/sh", "-c", "echo up; read x")
-	cmd.Env = []string{"PROCFS_TEST=" + held}
+	cmd.Env = []string{"OTHER=x=y", "XPROCFS_TEST=1", "PROCFS_TEST=" + held}
 	cmd.ExtraFiles = []*os.File{f}
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	in, _ := cmd.StdinPipe()
@@ -76,8 +76,21 @@ func TestReadingAProcess(t *testing.T) {
 			t.Errorf("%s found %+v, want only process %d", what, found, pid)
 		}
 	}
-	one("InSession", InSession(pid))
-	one("WithEnv", WithEnv("PROCFS_TEST="+held))
+	id, err := Identify(held)
+	if err != nil || id == (FileID{}) {
+		t.Errorf("identity %v, %v", id, err)
+	}
+	var marked []Stat
+	for _, p := range Scan(Look{Vars: []string{"PROCFS_TEST", "OTHER"}, FD: 3}) {
+		switch {
+		case p.Vars == nil:
+		case p.Vars["PROCFS_TEST"] == held && p.Vars["OTHER"] == "x=y" && len(p.Vars) == 2 && p.Holds == id && p.Kept(3):
+			marked = append(marked, p.Stat)
+		default:
+			t.Errorf("variables %v", p.Vars)
+		}
+	}
+	one("Scan", marked)
 	holders, err := Holders(held, held+".none")
 	if err != nil {
 		t.Error(err)

@@ -1,8 +1,10 @@
 package procfs
 
 import (
+	"bytes"
+	"errors"
 	"fmt"
-	"iter"
+	"io/fs"
 	"os"
 	"slices"
 	"strconv"
@@ -11,28 +13,101 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Processes yields the state of every process this one can see. Processes that
-// vanish during the walk are left out.
-func Processes() iter.Seq[Stat] {
-	return func(yield func(Stat) bool) {
-		for _, pid := range pids() {
-			if s, err := ReadStat(pid); err == nil && !yield(s) {
-				return
-			}
+// Process is a process and what it was started with.
+type Process struct {
+	Stat
+	// Vars are the variables of its environment that were asked for, by name.
+	// It is nil when it has none of them, or its environment may not be read.
+	Vars map[string]string
+	// Holds is the file that it has open under the number that was asked for.
+	Holds FileID
+}
+
+// Look says what a walk through all processes reads of each beyond its state.
+type Look struct {
+	// Vars are variables of the environment that it was started with. None is
+	// read of a process that does not have the first.
+	Vars []string
+	// FD is the number of a descriptor; 0 means none.
+	FD int
+}
+
+// Scan returns every live process that this one can see, this one included.
+// Processes that vanish during the walk are left out. A process that is started by another during the walk may be missed, and
+// its parent not; so a tree that is being ended is gone when two things hold:
+// its root had ended before the walk, and the walk found none of it.
+func Scan(look Look) []Process {
+	var found []Process
+	r := reader{buf: make([]byte, 16<<10)}
+	for _, pid := range numbers("/proc") {
+		s, err := ParseStat(r.read(path(pid, "stat")))
+		if err == nil && s.State == StateZombie {
+			s, err = ReadStat(pid)
+		}
+		if err != nil || !s.Alive() {
+			continue
+		}
+		p := Process{Stat: s}
+		if s.Session != 0 { // kernel threads have no session
+			p.look(look, &r)
+		}
+		found = append(found, p)
+	}
+	return found
+}
+
+func (p *Process) look(look Look, r *reader) {
+	if len(look.Vars) > 0 {
+		p.Vars = pick(r.read(p.path("environ")), look.Vars)
+	}
+	if look.FD > 0 {
+		if id, err := Identify(p.Descriptor(look.FD)); err == nil {
+			p.Holds = id
 		}
 	}
 }
 
-// InSession returns the processes of a session or process group (both have the
-// number of the process that began them), zombies included.
-func InSession(id int) []Stat {
-	var found []Stat
-	for s := range Processes() {
-		if s.Session == id || s.Group == id {
-			found = append(found, s)
+// pick returns the named variables of an environment as the kernel has it.
+func pick(env []byte, names []string) map[string]string {
+	first := []byte(names[0] + "=")
+	if !bytes.HasPrefix(env, first) && !bytes.Contains(env, append([]byte{0}, first...)) {
+		return nil
+	}
+	vars := map[string]string{}
+	for kv := range bytes.SplitSeq(env, []byte{0}) {
+		name, value, ok := strings.Cut(string(kv), "=")
+		if _, again := vars[name]; ok && !again && slices.Contains(names, name) {
+			vars[name] = value
 		}
 	}
-	return found
+	return vars
+}
+
+// reader reads small files of /proc into one buffer. Package os would add a
+// stat, a poller's registration and garbage to each.
+type reader struct{ buf []byte }
+
+// read returns the contents until the next call, or nothing.
+func (r *reader) read(file string) []byte {
+	fd, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return nil
+	}
+	defer unix.Close(fd)
+	for n := 0; ; {
+		if n == len(r.buf) {
+			r.buf = slices.Grow(r.buf, len(r.buf))[:2*len(r.buf)]
+		}
+		got, err := unix.Read(fd, r.buf[n:])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil
+		case got == 0:
+			return r.buf[:n]
+		}
+		n += max(got, 0)
+	}
 }
 
 // Holders returns the live processes that hold one of the files open, except
@@ -40,59 +115,58 @@ func InSession(id int) []Stat {
 // its way into another program has copies of all its parent's, for a moment.
 // Processes of other users, whose descriptors may not be read, are left out.
 func Holders(files ...string) ([]Stat, error) {
-	wanted := make([]fileID, 0, len(files))
+	wanted := make([]FileID, 0, len(files))
 	for _, f := range files {
-		var st unix.Stat_t
-		switch err := unix.Stat(f, &st); err {
-		case nil:
-			wanted = append(wanted, fileID{uint64(st.Dev), st.Ino})
-		case unix.ENOENT: // nobody can hold what never was
-		default:
+		switch id, err := Identify(f); {
+		case err == nil:
+			wanted = append(wanted, id)
+		case !errors.Is(err, fs.ErrNotExist): // nobody can hold what never was
 			return nil, fmt.Errorf("look at %s: %w", f, err)
 		}
 	}
 	var found []Stat
-	for s := range Processes() {
-		if s.PID != os.Getpid() && s.Alive() && holdsAny(s.PID, wanted) {
-			found = append(found, s)
+	for _, p := range Scan(Look{}) {
+		if p.PID != os.Getpid() && holdsAny(p.Stat, wanted) {
+			found = append(found, p.Stat)
 		}
 	}
 	return found, nil
 }
 
-// WithEnv returns the live processes whose start environment holds one of the
-// entries KEY=VALUE.
-func WithEnv(entries ...string) []Stat {
-	var found []Stat
-	holds := func(kv string) bool { return slices.Contains(entries, kv) }
-	for s := range Processes() {
-		if env, err := Env(s.PID); err == nil && s.Alive() && slices.ContainsFunc(env, holds) {
-			found = append(found, s)
-		}
+// FileID tells files of this host apart while they exist; the zero value is
+// none's.
+type FileID struct{ dev, ino uint64 }
+
+// Identify returns the identity of a file.
+func Identify(file string) (FileID, error) {
+	var st unix.Stat_t
+	if err := unix.Stat(file, &st); err != nil {
+		return FileID{}, err
 	}
-	return found
+	return FileID{uint64(st.Dev), st.Ino}, nil
 }
 
-type fileID struct{ dev, ino uint64 }
-
-func holdsAny(pid int, wanted []fileID) bool {
-	dir := path(pid, "fd")
+func holdsAny(s Stat, wanted []FileID) bool {
+	dir := s.path("fd")
 	entries, err := os.ReadDir(dir)
 	if err != nil {
 		return false
 	}
 	for _, e := range entries {
-		var st unix.Stat_t
-		if unix.Stat(dir+"/"+e.Name(), &st) == nil && slices.Contains(wanted, fileID{uint64(st.Dev), st.Ino}) &&
-			!closesOnExec(pid, e.Name()) {
+		if id, err := Identify(dir + "/" + e.Name()); err == nil && slices.Contains(wanted, id) && !s.closesOnExec(e.Name()) {
 			return true
 		}
 	}
 	return false
 }
 
-func closesOnExec(pid int, fd string) bool {
-	b, err := os.ReadFile(path(pid, "fdinfo/"+fd))
+// Kept reports whether the descriptor stays open when the process runs another
+// program. A child on its way into its program has copies of all its parent's,
+// for a moment.
+func (s Stat) Kept(fd int) bool { return !s.closesOnExec(strconv.Itoa(fd)) }
+
+func (s Stat) closesOnExec(fd string) bool {
+	b, err := os.ReadFile(s.path("fdinfo/" + fd))
 	if err != nil {
 		return false
 	}
@@ -105,15 +179,34 @@ func closesOnExec(pid int, fd string) bool {
 	return err == nil && flags&unix.O_CLOEXEC != 0
 }
 
-func pids() []int {
-	entries, err := os.ReadDir("/proc")
+// Descriptor is the path at which the file that a process has open under a
+// number can be opened or looked at, also after it was removed.
+func (s Stat) Descriptor(fd int) string { return s.path("fd/" + strconv.Itoa(fd)) }
+
+// Root is the path of a file as the process sees it.
+func (s Stat) Root(file string) string { return s.path("root" + file) }
+
+// path is that of a file below /proc about the process, of a thread that
+// lives: the kernel takes memory and descriptors from one that has ended.
+func (s Stat) path(file string) string {
+	if s.Thread != 0 {
+		return path(s.PID, taskFile(s.Thread, file))
+	}
+	return path(s.PID, file)
+}
+
+// numbers returns the entries of a directory that are numbers.
+func numbers(dir string) []int {
+	f, err := os.Open(dir)
 	if err != nil {
 		return nil
 	}
+	defer f.Close()
+	names, _ := f.Readdirnames(-1)
 	var out []int
-	for _, e := range entries {
-		if pid, err := strconv.Atoi(e.Name()); err == nil {
-			out = append(out, pid)
+	for _, name := range names {
+		if n, err := strconv.Atoi(name); err == nil {
+			out = append(out, n)
 		}
 	}
 	return out

@@ -28,7 +28,10 @@ const (
 
 // Stat is the part of /proc/PID/stat that supervision needs.
 type Stat struct {
-	PID       int
+	PID int
+	// Thread is a thread that lives although the main thread has ended, which
+	// POSIX allows; 0 stands for the main thread. State is that thread's.
+	Thread    int
 	State     byte   // R, S, D, T, t, Z, X, I
 	ParentPID int    // 0 for the init process
 	Group     int    // process group id
@@ -53,8 +56,34 @@ func ReadStat(pid int) (Stat, error) {
 	if err != nil {
 		return Stat{}, fmt.Errorf("state of process %d: %w", pid, err)
 	}
+	if s.State == StateZombie {
+		s.Thread, s.State = survivor(pid)
+	}
 	return s, nil
 }
+
+// survivor finds a thread that lives in a process whose main thread has ended,
+// and its state; without one the process is a zombie.
+func survivor(pid int) (thread int, state byte) {
+	state = StateZombie
+	for _, tid := range numbers(path(pid, "task")) {
+		b, err := os.ReadFile(path(pid, taskFile(tid, "stat")))
+		if err != nil || tid == pid {
+			continue
+		}
+		s, err := ParseStat(b)
+		switch {
+		case err != nil || !s.Alive():
+		case !s.Paused():
+			return tid, s.State
+		default:
+			thread, state = tid, s.State
+		}
+	}
+	return thread, state
+}
+
+func taskFile(tid int, file string) string { return "task/" + strconv.Itoa(tid) + "/" + file }
 
 // ParseStat decodes the contents of /proc/PID/stat.
 func ParseStat(b []byte) (Stat, error) {
@@ -131,13 +160,13 @@ func PIDNamespace() (string, error) {
 	return ns, nil
 }
 
-// Env reads the environment process pid was started with, as KEY=VALUE.
-func Env(pid int) ([]string, error) {
-	b, err := os.ReadFile(path(pid, "environ"))
+// Namespace identifies the pid namespace of process pid, as PIDNamespace does.
+func Namespace(pid int) (string, error) {
+	ns, err := os.Readlink(path(pid, "ns/pid"))
 	if err != nil {
-		return nil, vanished(pid, err)
+		return "", vanished(pid, err)
 	}
-	return strings.Split(strings.TrimRight(string(b), "\x00"), "\x00"), nil
+	return ns, nil
 }
 
 func path(pid int, file string) string { return "/proc/" + strconv.Itoa(pid) + "/" + file }
