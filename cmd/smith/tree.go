@@ -174,7 +174,9 @@ type childAddCmd struct {
 	Significant  bool               `help:"Its own end can end its supervisor; not with --restart permanent."`
 	Deadline     contracts.Duration `name:"start-deadline" placeholder:"DURATION" help:"How long its first beat may take, such as 30s."`
 	Stable       contracts.Duration `name:"stabilisation" placeholder:"DURATION" help:"How long it must stay up before a start counts as good, such as 500ms."`
-	Shutdown     contracts.Duration `name:"shutdown-timeout" placeholder:"DURATION" help:"Time between SIGTERM and SIGKILL, such as 5s."`
+	Shutdown     contracts.Duration `name:"shutdown-timeout" placeholder:"DURATION" help:"Time between the stop signal and SIGKILL, such as 5s."`
+	StopSignal   string             `name:"stop-signal" placeholder:"SIGNAL" help:"What it is told to stop by, such as SIGINT; by default SIGTERM."`
+	Leave        bool               `name:"leave-children" help:"Keep what it has detached when it ends."`
 }
 
 func (childAddCmd) Help() string {
@@ -194,6 +196,7 @@ func (c *childAddCmd) Run(a *app) error {
 		Capabilities: c.Capabilities, Capacity: c.Capacity, HeartbeatInterval: c.Interval,
 		Heartbeats: c.Heartbeats, Runner: c.Runner, RunnerLabels: c.RunnerLabels, Policy: c.Policy, Significant: c.Significant,
 		StartDeadline: c.Deadline, Stabilisation: c.Stable, ShutdownTimeout: c.Shutdown,
+		StopSignal: contracts.StopSignal(c.StopSignal), LeaveChildren: c.Leave,
 	}})
 }
 

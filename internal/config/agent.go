@@ -18,7 +18,7 @@ const (
 
 var agentKeys = []string{
 	"type", "count", "command", "env", "dir", "capabilities", "capacity", "heartbeat_interval", "start_deadline",
-	"stabilisation", "heartbeats", "runner", "runner_labels", "on_return", "phi_threshold", "failure_threshold",
+	"stabilisation", "heartbeats", "stop_signal", "leave_children", "runner", "runner_labels", "on_return", "phi_threshold", "failure_threshold",
 }
 
 // agent reads an agent and gives as many as its count says.
@@ -34,6 +34,7 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 		ShutdownTimeout:   contracts.DefaultShutdownTimeout,
 		Stabilisation:     f.Verification.Stabilisation,
 		Heartbeats:        ByAgent,
+		StopSignal:        contracts.StopTERM,
 		Runner:            AnyRunner,
 		OnReturn:          f.Placement.OnReturn,
 		PhiThreshold:      f.FailureDetection.PhiThreshold,
@@ -50,6 +51,8 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 	o.number("phi_threshold", &a.PhiThreshold, 0.1, 300)
 	o.integer("failure_threshold", &a.FailureThreshold, 1, 1000)
 	enum(o, "heartbeats", heartbeats, &a.Heartbeats)
+	enum(o, "stop_signal", contracts.StopSignals, &a.StopSignal)
+	o.boolean("leave_children", &a.LeaveChildren)
 	readTimes(o, a)
 	if o.id("runner", &a.Runner) && a.Runner != AnyRunner {
 		t.runners = append(t.runners, runnerRef{a.Runner, o.at("runner")})

@@ -10,7 +10,11 @@
 // matter, what a breaker does is the guard's.
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
 
 // File is a whole configuration with every default filled in and every
 // reference resolved.
@@ -140,6 +144,10 @@ type Template struct {
 	StartDeadline time.Duration
 	// ShutdownTimeout is how long it has between SIGTERM and SIGKILL.
 	ShutdownTimeout time.Duration
+	// StopSignal is what it is told to stop by.
+	StopSignal contracts.StopSignal
+	// LeaveChildren keeps what it has detached when it ends.
+	LeaveChildren bool
 	// Stabilisation is how long it must live before a start counts as good.
 	Stabilisation time.Duration
 	// Heartbeats says who beats: the agent, or its runner on its behalf.

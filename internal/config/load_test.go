@@ -77,7 +77,7 @@ func TestTreeFile(t *testing.T) {
 		Command: []string{"./my-agent", "--flag"}, Env: map[string]string{"KEY": "value"},
 		Restart: Permanent, Capabilities: []string{"web"}, Capacity: 4,
 		HeartbeatInterval: time.Second, StartDeadline: 30 * time.Second, ShutdownTimeout: 5 * time.Second,
-		Stabilisation: 500 * time.Millisecond, Heartbeats: ByAgent, Runner: AnyRunner, OnReturn: OnReturnStay,
+		Stabilisation: 500 * time.Millisecond, Heartbeats: ByAgent, StopSignal: "SIGTERM", Runner: AnyRunner, OnReturn: OnReturnStay,
 		Policy: f.RestartPolicies["agent_supervisor"], PolicyName: "agent_supervisor",
 		FailureThreshold: 3, Pos: Position{15, 11}, Setting: "supervision_tree.tree[0].children[0]",
 	}

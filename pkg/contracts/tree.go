@@ -124,6 +124,11 @@ type ChildSpec struct {
 	// Heartbeats says who beats: agent (default), or runner for commands that
 	// know nothing of heartbeats.
 	Heartbeats string `json:"heartbeats,omitempty"`
+	// StopSignal is what it is told to stop by: SIGTERM (default), SIGINT,
+	// SIGQUIT, SIGHUP, SIGUSR1, SIGUSR2 or SIGWINCH.
+	StopSignal StopSignal `json:"stop_signal,omitempty"`
+	// LeaveChildren keeps what it has detached when it ends.
+	LeaveChildren bool `json:"leave_children,omitempty"`
 	// Runner is the name of the runner that must start it, or any (default).
 	Runner string `json:"runner,omitempty"`
 	// RunnerLabels are what a runner must have all of to be chosen for any.

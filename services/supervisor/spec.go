@@ -118,6 +118,7 @@ func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
 	err := startCommand(s, contracts.StartCommand{
 		Command: a.Command, Dir: a.Dir, Type: a.Type, Capabilities: a.Capabilities, Capacity: a.Capacity,
 		HeartbeatInterval: contracts.Duration(a.HeartbeatInterval), Heartbeats: string(a.Heartbeats),
+		StopSignal: a.StopSignal, LeaveChildren: a.LeaveChildren,
 	})
 	return s, err
 }
@@ -129,6 +130,9 @@ func startCommand(s *tree.Spec, c contracts.StartCommand) error {
 	c.Capabilities = slices.Compact(slices.Sorted(slices.Values(c.Capabilities))) // a set
 	c.StartDeadline = contracts.Duration(s.Agent.StartDeadline)
 	c.ShutdownTimeout = contracts.Duration(s.ShutdownTimeout)
+	if c.StopSignal == contracts.StopTERM {
+		c.StopSignal = "" // the same start as one that does not say it
+	}
 	check := c
 	if len(check.Command) == 0 && s.Agent.Runner != tree.AnyRunner {
 		check.Command = []string{s.ID} // that runner knows the agent by its name
@@ -204,7 +208,7 @@ func child(f *config.File, req contracts.AddRequest) (*tree.Spec, map[string]str
 	errs = append(errs, s.Validate(), startCommand(s, contracts.StartCommand{
 		Command: slices.Clone(c.Command), Env: c.Env, Dir: c.Dir, Type: c.Type, Capabilities: c.Capabilities,
 		Capacity: cmp.Or(c.Capacity, 1), HeartbeatInterval: contracts.Duration(cmp.Or(c.HeartbeatInterval.D(), f.FailureDetection.HeartbeatInterval)),
-		Heartbeats: c.Heartbeats,
+		Heartbeats: c.Heartbeats, StopSignal: c.StopSignal, LeaveChildren: c.LeaveChildren,
 	}))
 	return s, c.Env, errors.Join(errs...)
 }

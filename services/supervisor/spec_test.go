@@ -1,11 +1,13 @@
 package supervisor
 
 import (
+	"encoding/json"
 	"reflect"
 	"testing"
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // plain and rewritten say the same: the second has another order of keys and of
@@ -58,6 +60,8 @@ supervision_tree:
             A: '1'
             B: '2'
           shutdown_timeout: 5000ms
+          stop_signal: SIGTERM
+          leave_children: no
           policy: calm
           restart: Permanent
           count: 2
@@ -122,5 +126,36 @@ func TestAddedCapabilitiesAreASet(t *testing.T) {
 	}
 	if a, b := start("web", "pdf", "web"), start("pdf", "web"); a != b {
 		t.Errorf("%s, and %s", a, b)
+	}
+}
+
+// TestStopSettingsReachTheRunner: from the file and from an order to add an agent.
+func TestStopSettingsReachTheRunner(t *testing.T) {
+	t.Parallel()
+	f, err := config.Parse("c.yaml", []byte(`
+supervision_tree:
+  tree: [{name: a, command: [x], stop_signal: SIGINT, leave_children: true}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	configured, err := specs(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	added, _, err := child(f, contracts.AddRequest{Parent: "root", Child: contracts.ChildSpec{
+		Name: "b", Command: []string{"x"}, StopSignal: contracts.StopINT, LeaveChildren: true,
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*tree.Spec{configured[len(configured)-1], added} {
+		var start contracts.StartCommand
+		if err := json.Unmarshal(s.Agent.Start, &start); err != nil || start.StopSignal != contracts.StopINT || !start.LeaveChildren {
+			t.Errorf("%s: %+v, %v", s.ID, start, err)
+		}
+	}
+	if _, _, err := child(f, contracts.AddRequest{Parent: "root", Child: contracts.ChildSpec{Name: "c", Command: []string{"x"}, StopSignal: "SIGKILL"}}); err == nil {
+		t.Error("SIGKILL is taken for a signal to stop by")
 	}
 }

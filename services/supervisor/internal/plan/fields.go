@@ -1,6 +1,7 @@
 package plan
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"reflect"
@@ -53,6 +54,8 @@ var (
 		{"capacity", func(s *side) string { return strconv.Itoa(s.start.Capacity) }},
 		{"heartbeat_interval", func(s *side) string { return s.start.HeartbeatInterval.D().String() }},
 		{"heartbeats", func(s *side) string { return s.start.Heartbeats }},
+		{"stop_signal", func(s *side) string { return string(cmp.Or(s.start.StopSignal, contracts.StopTERM)) }},
+		{"leave_children", func(s *side) string { return strconv.FormatBool(s.start.LeaveChildren) }},
 		{"start_deadline", func(s *side) string { return s.Agent.StartDeadline.String() }},
 		{"stabilisation", func(s *side) string { return s.Agent.Stabilisation.String() }},
 		{"runner", func(s *side) string { return s.Agent.Runner }},
