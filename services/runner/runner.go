@@ -28,7 +28,7 @@
 // the variables listed in fleet.BaseEnv, those of Config.PassEnv, the SMITH_
 // variables of package contracts and its own env, nothing else of the runner's.
 // File descriptor 3 is its lock and must stay open. When its main process ends,
-// whatever is left of it is killed.
+// whatever is left of it is ended too, before its end is reported.
 package runner
 
 import (

@@ -22,17 +22,27 @@
 //     lives and has not closed it, the next start is refused, whatever else
 //     was lost.
 //
-// An end counts only when the whole process group, the rest of its session and
-// every holder of the lock are gone; what is left after the program itself
-// ended is killed first. A descendant that has left the session and closed the
-// lock is found by its environment and killed within about a second; one that
-// has cleared that too escapes.
+// Where the records are lost, the marks in the environments of processes still
+// tell of a start, and the lock that its program holds of the rest: see
+// Fleet.recognise.
+//
+// # Ends
+//
+// An agent is all of its processes: the program, its session and process group,
+// and every process that inherited the marks or the lock. The program's end is
+// an end of the agent only when all of them are gone. Until then the others are
+// being ended too: each gets the stop signal once, all have the same grace, and
+// what is left then is killed. That is so for an ordered stop, of which the
+// grace begins with the order, and for a program that ended by itself. How far
+// an end is stands in the record, so that a successor continues it. A
+// descendant that left session and group, cleared its environment and closed the
+// lock escapes.
 //
 // # Events
 //
 // What must be told is put into the agent's record together with the change it
 // tells of, and stays there until it is acknowledged. Its id is derived from
-// the start it belongs to, so it is the same however often it is found anew.
+// the start it belongs to, so it is the same however often it is found again.
 //
 // # Loss of power
 //

@@ -3,6 +3,7 @@ package fleet
 import (
 	"bufio"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -195,6 +196,32 @@ func TestEndWithTheHostIsNotTheAgents(t *testing.T) {
 			}
 			r.mustStart(t, script("a", 2, forever))
 		})
+	}
+}
+
+// A runner that could not take over all agents ends; what it does not watch it
+// leaves to its successor.
+func TestWhatIsNotWatchedIsNotStopped(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	before := killedRunner(t, dir, script("a", 1, forever))[0]
+	l, err := ledger.Open(t.Context(), dir, "r1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	rec, err := l.Load("a")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := New(Options{Runner: "r1", Ledger: l, Log: slog.New(slog.DiscardHandler), Observe: noObserver{}})
+	f.agent("a").rec = rec // as after a failure to watch it
+	if err := f.StopAll(t.Context()); err == nil || !strings.Contains(err.Error(), "does not watch") {
+		t.Errorf("StopAll: %v", err)
+	}
+	f.Close()
+	l.Close()
+	if v := open(t, dir).List(); len(v) != 1 || v[0].PID != before.PID || v[0].State != contracts.AgentRunning {
+		t.Errorf("the successor has %+v", v)
 	}
 }
 

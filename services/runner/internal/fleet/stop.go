@@ -39,6 +39,12 @@ func (f *Fleet) stop(ctx context.Context, cmd contracts.StopCommand) contracts.R
 		defer a.mu.Unlock()
 		return ok(cmd)
 	}
+	if a.done == nil { // it could not be taken over, and this runner is about to end
+		defer a.mu.Unlock()
+		reply := ok(cmd)
+		reply.Code, reply.Error = contracts.RunnerNotStopped, fmt.Sprintf("agent %s: runner %s does not watch it", a.name, f.o.Runner)
+		return reply
+	}
 	f.order(a, cmd)
 	done, bound := a.done, a.rec.Ending.Bound
 	a.mu.Unlock()

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -480,7 +481,20 @@ func TestAdoptRefusesStrangers(t *testing.T) {
 	t.Parallel()
 	p, _ := start(t, "sleep 1000")
 	id := p.Identity()
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	thread := unix.Gettid()
+	for thread == os.Getpid() { // the main thread stays locked here
+		next := make(chan int)
+		go func() {
+			runtime.LockOSThread()
+			next <- unix.Gettid()
+			<-t.Context().Done()
+		}()
+		thread = <-next
+	}
 	for name, other := range map[string]Identity{
+		"a thread":   {thread, id.StartTime, id.Epoch},
 		"start time": {id.PID, id.StartTime + 1, id.Epoch},
 		"boot":       {id.PID, id.StartTime, "another"},
 		"no such":    {1 << 30, id.StartTime, id.Epoch},
