@@ -93,6 +93,11 @@ type Placement struct {
 	// the tree first; Comparing is how far that is.
 	NotReady  []string              `json:"not_ready,omitempty"`
 	Comparing map[string]Comparison `json:"comparing,omitempty"`
+	// Ending are runners that still have an older copy of it, which is being ended.
+	// Gathering says that it may run on any runner and that not all that are there
+	// have been compared with the tree since this supervisor leads.
+	Ending    []string `json:"ending,omitempty"`
+	Gathering bool     `json:"gathering,omitempty"`
 	// Unfit counts the runners that lack labels or take only agents that name
 	// them.
 	Unfit int `json:"unfit,omitempty"`

@@ -35,6 +35,8 @@ func inputs() []tree.Input {
 		{Kind: tree.Configure, Keep: true, At: noon},
 		{Kind: tree.Configure, At: noon, Configuration: &tree.Configuration{Source: "f", Digest: "d", Sections: map[string]string{"routing": "r"}, MaxUnavailable: 2}},
 		{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r", Capacity: 4}, {Name: "s", Named: true}}, At: noon},
+		{Kind: tree.Runners, Gathering: true, Lingering: []tree.Lingering{{Agent: "a", Runner: "r"}}, At: noon},
+		{Kind: tree.Raised, Node: "a", Incarnation: 4, Runner: "r", At: noon},
 	}
 }
 

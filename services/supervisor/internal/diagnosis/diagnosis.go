@@ -60,7 +60,7 @@ func (e *explainer) explain() {
 		place, _ := e.tree.Throttled(spec.ID)
 		e.say("its restart waits for restart budget; it is number %d in line", place)
 	case contracts.StateUnplaced:
-		p := e.placement(spec.Agent)
+		p := e.placement(spec)
 		e.d.Placement = &p
 		e.say("%s", unplaced(p))
 	case contracts.StateStarting:

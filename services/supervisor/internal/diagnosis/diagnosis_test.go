@@ -72,6 +72,18 @@ func (f *fleet) hear(views ...contracts.RunnerView) {
 	f.do(tree.Input{Kind: tree.Runners, Runners: all})
 }
 
+// holdBack lets starts of an agent be held back, where its placement says so.
+func (f *fleet) holdBack(agent string, p contracts.Placement) {
+	if !p.Gathering && len(p.Ending) == 0 {
+		return
+	}
+	in := tree.Input{Kind: tree.Runners, Gathering: p.Gathering}
+	for _, r := range p.Ending {
+		in.Lingering = append(in.Lingering, tree.Lingering{Agent: agent, Runner: r})
+	}
+	f.do(in)
+}
+
 func (f *fleet) explain(id string) contracts.Diagnosis {
 	f.t.Helper()
 	d, ok := Of(f.tree, id, f.runners, f.now.Time())
@@ -307,6 +319,8 @@ func TestPlacement(t *testing.T) {
 		{"full", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, func(v *contracts.RunnerView) { v.Capacity = 1 })}, "runner r1 is full with 1 agents", contracts.Placement{Full: map[string]int{"r1": 1}}},
 		{"goroutines", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, func(v *contracts.RunnerView) { v.Kind = "goroutine" })}, "no runner has all of", contracts.Placement{Unfit: 1}},
 		{"by name, never heard", "r9", []contracts.RunnerView{view("r1", labels, nil)}, "it names runner r9, which was never heard", contracts.Placement{Missing: nil}},
+		{"a copy is ended", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, back)}, "an older copy of it runs on runner r2, and is being ended first", contracts.Placement{Ending: []string{"r2"}, NotReady: []string{"r1"}}},
+		{"gathering", tree.AnyRunner, []contracts.RunnerView{view("r2", labels, compared(stuck))}, "it may run already: not every runner that is there has been compared with the tree; runner r2 is not compared", contracts.Placement{Gathering: true, NotReady: []string{"r2"}, Comparing: map[string]contracts.Comparison{"r2": stuck}}},
 		{"by name, silent", "r1", []contracts.RunnerView{view("r1", labels, silent)}, "it names runner r1, which is silent since", contracts.Placement{Silent: map[string]time.Time{"r1": noon.Add(-time.Hour).Time()}}},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -314,6 +328,7 @@ func TestPlacement(t *testing.T) {
 			picky := agent("picky", "root", func(s *tree.Spec) { s.Agent = &tree.Agent{Runner: c.runner, Labels: labels} })
 			f := newFleet(t, sup("root", "", nil), filler, picky)
 			f.hear(c.runners...)
+			f.holdBack("picky", c.want)
 			d := f.explain("picky")
 			if d.State != contracts.StateUnplaced || !strings.Contains(d.Reason, c.reason) || d.Placement == nil {
 				t.Fatalf("%s, %q, %+v; want %q", d.State, d.Reason, d.Placement, c.reason)

@@ -12,8 +12,10 @@ import (
 )
 
 // placement explains why no runner takes an agent.
-func (e *explainer) placement(a *tree.Agent) contracts.Placement {
-	p := contracts.Placement{Runner: a.Runner, Labels: a.Labels}
+func (e *explainer) placement(spec *tree.Spec) contracts.Placement {
+	a := spec.Agent
+	p := contracts.Placement{Runner: a.Runner, Labels: a.Labels, Ending: e.tree.Lingers(spec.ID)}
+	p.Gathering = e.tree.Gathering() && a.Runner == tree.AnyRunner
 	missing := maps.Clone(a.Labels)
 	for _, v := range e.runners {
 		r := tree.Runner{Name: v.Runner, Capacity: v.Capacity, Named: v.Kind == "goroutine", Labels: v.Labels}
@@ -53,6 +55,14 @@ func put[V any](m *map[string]V, k string, v V) {
 func unplaced(p contracts.Placement) string {
 	labels := pairs(p.Labels)
 	switch {
+	case len(p.Ending) > 0:
+		return "an older copy of it runs on runner " + strings.Join(p.Ending[:min(len(p.Ending), maxNames)], " and on ") + ", and is being ended first"
+	case p.Gathering:
+		why := "it may run already: not every runner that is there has been compared with the tree"
+		for _, r := range names(p.Comparing) {
+			why += "; runner " + r + " " + notReady(p, r)
+		}
+		return why
 	case p.Runner != tree.AnyRunner && len(p.NotReady) > 0:
 		return fmt.Sprintf("it names runner %s, which %s", p.Runner, notReady(p, p.Runner))
 	case p.Runner != tree.AnyRunner && len(p.Silent) == 0:

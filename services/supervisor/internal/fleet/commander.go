@@ -292,11 +292,11 @@ func (c *Commander) outnumbered(ctx context.Context, cmd *Command, reply contrac
 		return false, fmt.Errorf("runner %s: %s: it names incarnation %d, which is none", cmd.Runner, reply.Code, reply.Incarnation)
 	}
 	in := tree.Input{
-		Kind: tree.Raised, Node: cmd.Node, Incarnation: reply.Incarnation, Chain: cmd.Chain,
+		Kind: tree.Raised, Node: cmd.Node, Incarnation: reply.Incarnation, Runner: cmd.Runner, Chain: cmd.Chain,
 		Reason: fmt.Sprintf("runner %s knows incarnation %d, which is newer than the log", cmd.Runner, reply.Incarnation),
 	}
 	if reply.Live {
-		in.Kind, in.Runner, in.PID = tree.Found, cmd.Runner, reply.PID
+		in.Kind, in.PID = tree.Found, reply.PID
 	}
 	if err := shell.Pause(ctx, c.pauseBefore(cmd.Node)); err != nil {
 		return false, err

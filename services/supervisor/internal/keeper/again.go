@@ -22,6 +22,11 @@ func (k *Keeper) reconnected(ctx context.Context) {
 		return
 	}
 	k.again.reconnects = reconnects
+	k.visitAll(ctx)
+}
+
+// visitAll has all runners that are there visited once more.
+func (k *Keeper) visitAll(ctx context.Context) {
 	for _, r := range k.registry.Views() {
 		if visit, there := k.registry.Visit(r.Runner); there {
 			k.visit(ctx, r.Runner, visit, true)

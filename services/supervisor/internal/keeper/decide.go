@@ -19,7 +19,7 @@ func (k *Keeper) submit(batch []arrival) {
 		if a.Kind == tree.Declined && k.strain(a.Input) {
 			k.leader.Submit(leader.Input{Input: k.runnersNow().Input}, k.now())
 		}
-		k.leader.Submit(leader.Input{Input: a.Input, Seq: a.seq}, k.now())
+		k.leader.Submit(leader.Input{Input: a.Input, Seq: a.seq, Seen: a.seen}, k.now())
 	}
 }
 

@@ -127,6 +127,8 @@ type arrival struct {
 	// seq is its place in the event stream, 0 when it is not from there; an
 	// arrival without a kind only moves the cursor.
 	seq uint64
+	// seen is a runner that has been visited, see [leader.Input].
+	seen string
 	// from waits for the result of an order.
 	from *caller
 }
@@ -242,7 +244,7 @@ func (k *Keeper) loop(ctx context.Context) error {
 				return err
 			}
 		}
-		if len(batch) == 0 {
+		if len(batch) == 0 && !k.leader.Ready() {
 			continue
 		}
 		k.submit(batch)
@@ -268,7 +270,7 @@ func (k *Keeper) Alive() bool {
 
 func (k *Keeper) rearm(timer *time.Timer) {
 	wait := time.Hour
-	if due, ok := k.tree.Next(); ok {
+	if due, ok := k.leader.Next(); ok {
 		wait = max(0, time.Duration(due-tree.Instant(time.Now().UnixNano())))
 	}
 	timer.Reset(wait)
@@ -307,6 +309,7 @@ func (k *Keeper) checkUp(ctx context.Context) ([]arrival, error) {
 	for _, runner := range expired.Forgotten {
 		k.commands.Drop(runner)
 		delete(k.orphans, runner)
+		k.leader.Gone(runner)
 	}
 	k.warnOfVisits(time.Now())
 	k.revisit(ctx, time.Now())

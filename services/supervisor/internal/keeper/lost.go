@@ -44,12 +44,19 @@ func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
 	}
 	quiet := k.registry.Silent(now, contracts.RunnerTimeout)
 	on := k.tree.Occupants(func(r string) bool { _, ok := quiet[r]; return ok })
-	k.listen(on)
+	copies := map[string][]string{}
+	for r := range quiet {
+		if lingering := k.leader.Lingering(r); len(lingering) > 0 {
+			copies[r] = lingering
+		}
+	}
+	k.listen(on, copies)
 	for r, heard := range k.registry.Silent(now, k.opt.LostAfter) {
 		agents := on[r]
-		if k.alive(now, r) || k.alive(now, agents...) {
+		if k.alive(now, r) || k.alive(now, agents...) || k.alive(now, copies[r]...) {
 			continue // the host is up; its runner may come back
 		}
+		k.leader.Gone(r)
 		gone, together := k.gone(agents), k.silentTogether(ctx, r, heard)
 		if together {
 			gone = agents // the verdicts on them are only held
@@ -62,12 +69,14 @@ func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
 }
 
 // listen hears the heartbeats of silent runners and of all that they have.
-func (k *Keeper) listen(on map[string][]string) {
+func (k *Keeper) listen(onRunners ...map[string][]string) {
 	wanted := map[string]bool{}
-	for r, agents := range on {
-		wanted[r] = true
-		for _, a := range agents {
-			wanted[a] = true
+	for _, on := range onRunners {
+		for r, agents := range on {
+			wanted[r] = true
+			for _, a := range agents {
+				wanted[a] = true
+			}
 		}
 	}
 	for id := range k.vital.subs {

@@ -8,6 +8,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
 // stops are the ends of stale incarnations on one runner. Each is asked for
@@ -19,6 +20,7 @@ type stops struct {
 	asked  map[leader.Fence]bool
 	wg     sync.WaitGroup
 	mu     sync.Mutex
+	ended  map[leader.Fence]bool
 	failed error
 }
 
@@ -26,7 +28,7 @@ type stops struct {
 const stopsAtOnce = 8
 
 func newStops(k *Keeper, runner string) *stops {
-	return &stops{k: k, runner: runner, asked: map[leader.Fence]bool{}}
+	return &stops{k: k, runner: runner, asked: map[leader.Fence]bool{}, ended: map[leader.Fence]bool{}}
 }
 
 // begin has those stopped that were not asked for before.
@@ -53,7 +55,14 @@ func (s *stops) stop(ctx context.Context, f leader.Fence) {
 	k.env.Log.Warn("stopping an agent that is no longer wanted", "tree", k.opt.Tree, "runner", s.runner, "agent", f.Agent, "incarnation", f.Incarnation)
 	// At once: another may be doing its work already.
 	err := k.commands.Stop(ctx, s.runner, contracts.StopCommand{Agent: f.Agent, Incarnation: f.Incarnation, Kill: true}, 0)
-	if err == nil || ctx.Err() != nil {
+	switch {
+	case err == nil:
+		s.mu.Lock()
+		s.ended[f] = true
+		s.mu.Unlock()
+		k.admitVisited(ctx, visited{runner: s.runner, ended: f})
+		return
+	case ctx.Err() != nil:
 		return
 	}
 	k.env.Log.Warn("agent that is no longer wanted is not stopped yet; this is repeated", "tree", k.opt.Tree, "runner", s.runner,
@@ -61,6 +70,17 @@ func (s *stops) stop(ctx context.Context, f leader.Fence) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.failed = fmt.Errorf("%w: %s#%d: %w", errNotStopped, f.Agent, f.Incarnation, err)
+}
+
+// correct marks what has ended by order since a list was read.
+func (s *stops) correct(held []tree.Held) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for i, h := range held {
+		if s.ended[leader.Fence{Agent: h.Agent, Incarnation: h.Incarnation}] {
+			held[i].State = tree.HeldEnded
+		}
+	}
 }
 
 // within returns when each has been tried, or d is over.

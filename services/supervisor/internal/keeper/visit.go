@@ -19,7 +19,10 @@ type visited struct {
 	visit  uint64
 	// inputs are what differs, to be decided upon before the runner takes starts.
 	inputs []tree.Input
-	over   bool
+	// compared says that these are all, over that the runner takes starts.
+	compared, over bool
+	// ended is a stale incarnation that the runner has ended.
+	ended leader.Fence
 }
 
 // visit compares what a runner that is there again has with the tree. What was
@@ -90,16 +93,20 @@ func (k *Keeper) compare(ctx context.Context, c *comparison) error {
 	stops := newStops(k, c.runner)
 	defer stops.wait() // ended with ctx
 	const first, most = 20 * time.Millisecond, time.Second
+	admitted := false
 	for listed, wait := time.Now(), first; ; wait = min(2*wait, most) {
-		found, err := k.concludeVisit(ctx, c, expected, has)
+		found, err := k.concludeVisit(ctx, c, expected, has, stops)
 		switch {
 		case errors.Is(err, errSuperseded):
 			return nil
 		case err == nil:
 			stops.begin(ctx, found.Stale)
-			if !found.Again {
+			if !found.Closed && !admitted {
+				admitted = true
 				stops.within(ctx, stopsFirst)
 				k.admitVisited(ctx, visited{runner: c.runner, visit: c.visit, over: true})
+			}
+			if !found.Again {
 				k.visits.enter(c, contracts.ComparisonStopping, time.Now())
 				return stops.wait()
 			}
@@ -117,7 +124,7 @@ func (k *Keeper) compare(ctx context.Context, c *comparison) error {
 const stopsFirst = 5 * time.Second
 
 // concludeVisit has what differs decided.
-func (k *Keeper) concludeVisit(ctx context.Context, c *comparison, expected map[string]uint64, has fleet.Holdings) (leader.Visit, error) {
+func (k *Keeper) concludeVisit(ctx context.Context, c *comparison, expected map[string]uint64, has fleet.Holdings, ended *stops) (leader.Visit, error) {
 	inv := tree.Inventory{Runner: c.runner, Expected: expected, Held: make([]tree.Held, 0, len(has.Agents))}
 	for _, a := range has.Agents {
 		inv.Held = append(inv.Held, fleet.Held(a, k.opt.Tree))
@@ -126,7 +133,8 @@ func (k *Keeper) concludeVisit(ctx context.Context, c *comparison, expected map[
 	current := true
 	if err := k.ask(ctx, func() {
 		if current = k.registry.Visiting(c.runner, c.visit); current {
-			found = k.found(inv, has)
+			ended.correct(inv.Held)
+			found = k.found(ctx, inv, has)
 		}
 	}); err != nil {
 		return found, err
@@ -134,9 +142,7 @@ func (k *Keeper) concludeVisit(ctx context.Context, c *comparison, expected map[
 	if !current {
 		return found, errSuperseded
 	}
-	if len(found.Inputs) > 0 {
-		k.admitVisited(ctx, visited{runner: c.runner, visit: c.visit, inputs: found.Inputs})
-	}
+	k.admitVisited(ctx, visited{runner: c.runner, visit: c.visit, inputs: found.Inputs, compared: !found.Closed})
 	return found, ctx.Err()
 }
 
@@ -148,13 +154,14 @@ func (k *Keeper) admitVisited(ctx context.Context, v visited) {
 }
 
 // found is what the leader makes of a runner's records, in the loop.
-func (k *Keeper) found(inv tree.Inventory, has fleet.Holdings) leader.Visit {
+func (k *Keeper) found(ctx context.Context, inv tree.Inventory, has fleet.Holdings) leader.Visit {
 	v := k.leader.Visit(inv, has.Decision, k.now())
 	if v.Leaps {
 		k.env.Log.Warn("the log is older than what a runner was told; decisions are numbered from there on, and agents compared",
 			"tree", k.opt.Tree, "runner", inv.Runner, "decision", k.leader.Known(), "told", has.Decision)
 		k.leader.Leap(has.Decision)
 		k.commands.Know(k.leader.Known(), k.journal.Sequence())
+		k.visitAll(ctx) // so that each refuses what was decided before
 	}
 	live := map[string]contracts.RunnerAgent{}
 	for _, a := range has.Agents {
@@ -176,10 +183,14 @@ func (k *Keeper) found(inv tree.Inventory, has fleet.Holdings) leader.Visit {
 // visitOver is what a visit leads to.
 func (k *Keeper) visitOver(v visited) []arrival {
 	var batch []arrival
+	k.leader.Ended(v.runner, v.ended)
 	for _, in := range v.inputs {
 		k.env.Log.Warn("what a runner has differs from the log", "tree", k.opt.Tree, "event", string(in.Kind), "agent", in.Node,
 			"incarnation", in.Incarnation, "runner", v.runner, "reason", in.Reason)
 		batch = append(batch, arrival{Input: in})
+	}
+	if v.compared && k.registry.Visiting(v.runner, v.visit) {
+		batch = append(batch, arrival{seen: v.runner})
 	}
 	if v.over && k.registry.Admit(v.runner, v.visit) {
 		batch = append(batch, k.runnersNow())

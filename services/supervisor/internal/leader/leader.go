@@ -49,6 +49,9 @@ type Input struct {
 	// Seq is its place in the log, 0 for what is not from there. An input
 	// without a kind only moves the cursor.
 	Seq uint64
+	// Seen is a runner that has been visited: what follows from that was submitted
+	// before. Such an input has no kind.
+	Seen string
 }
 
 // Leader decides about one tree. It is not safe for concurrent use.
@@ -76,6 +79,9 @@ type Leader struct {
 	heard     listening
 	copy      *tree.Copy
 	gathering gathering
+	lingering lingering
+	// news is set when the tree has to be told of what holds starts back.
+	news bool
 }
 
 // New returns a leader of the tree that a log holds. Taking over ends with
@@ -94,11 +100,12 @@ func (l *Leader) Number() uint64 { return l.number }
 // Cursor is the place in the log of the last evidence that was applied.
 func (l *Leader) Cursor() uint64 { return l.cursor }
 
-// Leap makes the next decision's number higher than one that was used though the
-// log does not have it.
+// Leap counts on from behind a number that was used though the log does not have it.
+// One is left out: whoever used that number last may still have a start under way,
+// which runners refuse once they were told of a later one.
 func (l *Leader) Leap(number uint64) {
 	if l.Settled() && number > l.number {
-		l.skip = max(l.skip, number-l.number)
+		l.skip = max(l.skip, number+1-l.number)
 	}
 }
 
@@ -146,7 +153,7 @@ func (l *Leader) Ready() bool {
 	case l.stage == Claiming, l.stage == CatchingUp && l.cursor >= l.until:
 		return true
 	}
-	return len(l.inbox) > 0
+	return len(l.inbox) > 0 || l.news && l.stage == Leading
 }
 
 // Decide makes the next decision; it must be Ready. Its changes are in the tree
@@ -183,6 +190,7 @@ func (l *Leader) consume(b *Batch) {
 	b.Consumed = l.inbox[:n]
 	if l.inbox = l.inbox[n:]; len(l.inbox) == 0 {
 		l.inbox = nil
+		l.tellHeld(b)
 	}
 }
 
@@ -193,8 +201,12 @@ func (l *Leader) full(inputs int) bool {
 // step gives the tree one input.
 func (l *Leader) step(b *Batch, in Input) {
 	l.cursor = max(l.cursor, in.Seq)
-	if in.Kind == "" {
+	switch in.Kind {
+	case "":
+		l.seen(in.Seen)
 		return
+	case tree.Runners:
+		l.held(&in.Input, b.At)
 	}
 	revision, before := l.tree.Revision(), len(b.Effects)
 	b.Effects = l.tree.Step(&in.Input, b.At, b.Effects)

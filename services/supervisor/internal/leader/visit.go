@@ -8,8 +8,8 @@ import (
 
 // gathering is what a leader knows of the runners that it has not compared with
 // its tree yet. The log may be older than what runners did, or be another: what
-// one runner lacks, another may have. So none takes starts before each that is
-// there has been visited.
+// one runner lacks, another may have. So agents that may run on any are not started
+// before each that is there has been visited.
 type gathering struct {
 	// until is when every runner that is there has announced itself, and latest
 	// when those that were not visited by then are waited for no longer.
@@ -17,6 +17,8 @@ type gathering struct {
 	// unseen are runners that were heard and not visited yet, met all that were
 	// heard.
 	unseen, met map[string]bool
+	// told is what the tree was told last: whether there may be such runners.
+	told bool
 }
 
 // Gather begins the time in which runners announce themselves, as they do at an
@@ -34,6 +36,35 @@ func (l *Leader) Gathering(now tree.Instant) bool {
 	return now < l.gathering.until || now < l.gathering.latest && len(l.gathering.unseen) > 0
 }
 
+// Next is when time alone makes something due, or false.
+func (l *Leader) Next() (at tree.Instant, ok bool) {
+	at, ok = l.tree.Next()
+	if g := &l.gathering; g.told {
+		over := g.until
+		if len(g.unseen) > 0 {
+			over = g.latest
+		}
+		if !ok || over < at {
+			return over, true
+		}
+	}
+	return at, ok
+}
+
+// held makes news of the runners tell all that holds starts back.
+func (l *Leader) held(in *tree.Input, now tree.Instant) {
+	l.gathering.told = l.Gathering(now)
+	in.Gathering, in.Lingering, l.news = l.gathering.told, l.lingering.list(), false
+}
+
+// tellHeld lets the tree know what holds starts back if that has changed, once it has
+// decided on all else that is known.
+func (l *Leader) tellHeld(b *Batch) {
+	if l.news || l.gathering.told && !l.Gathering(b.At) {
+		l.step(b, Input{Input: tree.Input{Kind: tree.Runners, Runners: l.tree.Available(), Reason: "what holds starts back has changed"}})
+	}
+}
+
 // Meet notes that a runner is there; it is to be visited.
 func (l *Leader) Meet(runner string) {
 	g := &l.gathering
@@ -46,8 +77,24 @@ func (l *Leader) Meet(runner string) {
 	g.met[runner], g.unseen[runner] = true, true
 }
 
+// seen notes that a runner has been visited: all that it has is known to the tree, and
+// what it has not listed has ended.
+func (l *Leader) seen(runner string) {
+	if runner == "" {
+		return
+	}
+	delete(l.gathering.unseen, runner)
+	l.lingering.seen(runner)
+	l.news = true
+}
+
 // Part notes that a runner has gone.
-func (l *Leader) Part(runner string) { delete(l.gathering.unseen, runner) }
+func (l *Leader) Part(runner string) {
+	if l.gathering.unseen[runner] {
+		delete(l.gathering.unseen, runner)
+		l.news = true
+	}
+}
 
 // Visit is what came of comparing a runner's records with the tree.
 type Visit struct {
@@ -61,33 +108,35 @@ type Visit struct {
 	// Leaps is set when the log has lost its tail, or is another: decisions are
 	// numbered on from what the runner was told, see [Leader.Leap].
 	Leaps bool
-	// Again says that it is too early to conclude all: the runner takes no
-	// starts yet, and must be asked once more.
-	Again bool
+	// Again says that it is too early to conclude all: the list must be compared
+	// once more. Closed says that the runner takes no starts until then.
+	Again, Closed bool
 }
 
 // Visit compares what a runner has with the tree. Told is the number of the last
-// decision that the runner was told of.
+// decision that the runner was told of. What follows is to be submitted, and after
+// that, unless it is Closed, that the runner was Seen.
 func (l *Leader) Visit(inv tree.Inventory, told uint64, now tree.Instant) Visit {
-	delete(l.gathering.unseen, inv.Runner)
-	// Agents that name their runner are on no other.
-	early := l.Gathering(now) && l.tree.Roams()
-	v := Visit{Again: early}
+	var v Visit
 	if told > l.Known() {
 		// Starts that are refused until then are not repeated elsewhere.
-		v.Again = v.Again || !l.Settled()
-		v.Leaps = !v.Again
+		v.Closed, v.Leaps = !l.Settled(), l.Settled()
 	}
+	v.Again = v.Closed
 	inputs, stale := l.tree.Reconcile(inv)
+	early := l.Gathering(now)
 	for _, in := range inputs {
-		if !early || in.Kind != tree.Lost {
-			v.Inputs = append(v.Inputs, in)
+		if early && in.Kind == tree.Lost && l.tree.Roams(in.Node) {
+			v.Again = true // another may have it
+			continue
 		}
+		v.Inputs = append(v.Inputs, in)
 	}
 	for _, h := range stale {
 		v.Stale = append(v.Stale, Fence{h.Agent, h.Incarnation})
 	}
 	l.strangers(inv, &v)
+	l.linger(inv.Runner, v.Stale)
 	return v
 }
 
@@ -100,6 +149,12 @@ func (l *Leader) strangers(inv tree.Inventory, v *Visit) {
 		case !h.State.Live() || l.tree.Has(h.Agent):
 		case h.Ours && enforced, l.tree.Removed(h.Agent, h.Incarnation):
 			v.Stale = append(v.Stale, Fence{h.Agent, h.Incarnation})
+			if !l.tree.Removed(h.Agent, h.Incarnation) {
+				v.Inputs = append(v.Inputs, tree.Input{
+					Kind: tree.Raised, Node: h.Agent, Incarnation: h.Incarnation, Runner: inv.Runner,
+					Reason: "runner " + inv.Runner + " has " + h.Agent + ", which is not in the tree",
+				})
+			}
 		default:
 			v.Orphans = append(v.Orphans, h)
 		}

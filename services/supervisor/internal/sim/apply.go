@@ -262,9 +262,10 @@ func (s *supervisor) join() {
 	offered := s.file
 	s.after(s.r.between(time.Millisecond, time.Second), func() {
 		if to := s.w.whoLeads(); to != nil {
-			s.send(&s.r, func() {
+			// What a process sent that has ended since is lost with it.
+			s.send(&s.r, s.own(func() {
 				to.sendOwn(func() { to.apply(&request{file: offered, source: s.source(), most: 1, joins: true}) })
-			})
+			}))
 		}
 	})
 }

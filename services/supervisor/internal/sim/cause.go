@@ -86,7 +86,7 @@ func (w *world) startCaused(a *agent, e tree.Effect) {
 	ran := a.spawned == last && last > 0
 	own, ended := a.story.own[last]
 	switch {
-	case ev.Node == a.name && ran && a.story.started == last && seq <= a.story.cursor && !w.above(a.name, a.name, drawn.down):
+	case ev.Node == a.name && ran && a.story.started == last && seq <= a.story.cursor && !w.above(a.name, a.name, drawn.down) && !w.tookDown(a.name, drawn):
 		w.broken(Caused, "the start of %s incarnation %d names %s, which is older than incarnation %d", a.name, e.Incarnation, e.Event, last)
 	case ev.Node == a.name:
 	case ended && ran && !a.story.stopped[last] && w.log.ids[own] > w.rebooted(a.name):
@@ -94,6 +94,12 @@ func (w *world) startCaused(a *agent, e tree.Effect) {
 	case w.stats.Moved == 0 && !w.above(a.name, ev.Node, drawn.down) && !w.above(a.name, ev.Node, drawn.group) && w.log.truth.tree.Nodes[ev.Node] != nil:
 		w.broken(Caused, "the start of %s incarnation %d names %s, which is about %s and has nothing to do with it", a.name, e.Incarnation, e.Event, ev.Node)
 	}
+}
+
+// tookDown reports whether the end of an agent that was moved since brought down the
+// supervisor that it was under, and that the group which it is in now.
+func (w *world) tookDown(agent string, drawn drawn) bool {
+	return w.stats.Moved > 0 && len(drawn.down) > 0 && w.above(agent, agent, drawn.group)
 }
 
 // rebooted is how far evidence was consumed when a supervisor above a node started

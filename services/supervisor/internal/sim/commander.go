@@ -140,9 +140,9 @@ func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 			s.visitAgain(c.Runner)
 			then(false)
 		case got.code == codeStale:
-			in := tree.Input{Kind: tree.Raised, Node: c.Node, Incarnation: got.incarnation, Reason: got.code}
+			in := tree.Input{Kind: tree.Raised, Node: c.Node, Incarnation: got.incarnation, Runner: c.Runner, Reason: got.code}
 			if got.live {
-				in.Kind, in.Runner = tree.Found, c.Runner
+				in.Kind = tree.Found
 			}
 			s.post(arrival{Input: in})
 			then(true)

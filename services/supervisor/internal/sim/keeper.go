@@ -31,10 +31,12 @@ func (s *supervisor) arouse() {
 	})
 }
 
-// post hands an input to the loop.
-func (s *supervisor) post(a arrival) {
-	a.posted, a.held = s.w.now, s.w.check.held(s)
-	s.inbox = append(s.inbox, a)
+// post hands inputs to the loop.
+func (s *supervisor) post(batch ...arrival) {
+	for _, a := range batch {
+		a.posted, a.held = s.w.now, s.w.check.held(s)
+		s.inbox = append(s.inbox, a)
+	}
 	s.wake()
 }
 
@@ -45,7 +47,7 @@ func (s *supervisor) wake() {
 		return
 	}
 	for _, a := range s.inbox {
-		if s.leader.Submit(leader.Input{Input: a.Input, Seq: a.seq}, s.wall()) {
+		if s.leader.Submit(leader.Input{Input: a.Input, Seq: a.seq, Seen: a.seen}, s.wall()) {
 			s.submitted = append(s.submitted, a)
 		}
 	}
@@ -70,7 +72,7 @@ func (s *supervisor) idle() {
 
 // rearm sets the timer to the tree's next wait.
 func (s *supervisor) rearm() {
-	due, ok := s.tree.Next()
+	due, ok := s.leader.Next()
 	if !ok || s.mode != leading {
 		return
 	}

@@ -37,6 +37,7 @@ func (s *supervisor) lookForLost() {
 		if !gone || s.w.now < max(r.heard, s.opened).Add(lostAfter) {
 			continue
 		}
+		s.leader.Gone(r.name)
 		for _, name := range s.w.names {
 			spec, st, ok := s.tree.Lookup(name)
 			if !ok || spec.Agent == nil || st.Runner != r.name || st.Phase != tree.Starting && st.Phase != tree.Stopping {

@@ -81,6 +81,25 @@ func (s *Scenario) forgetful() {
 		return false
 	})
 	s.Loss, s.Late = 0, 0
-	s.Faults = append(s.Faults, Fault{At: r.between(s.Calm/2, s.Calm), Kind: RollBackLog, For: pick(&r, r.between(0, 3*time.Second), r.between(0, s.Calm), time.Hour)})
+	at := r.between(s.Calm/2, s.Calm)
+	s.Faults = append(s.Faults, Fault{At: at, Kind: RollBackLog, For: pick(&r, r.between(0, 3*time.Second), r.between(0, s.Calm), time.Hour)})
+	s.comesBack(&r, at)
 	s.order()
+}
+
+// comesBack has an operator remove agents and add them again while the runners that
+// have them are being found, after the log was lost.
+func (s *Scenario) comesBack(r *stream, lost time.Duration) {
+	for _, n := range s.Specs {
+		if n.Agent == nil || n.Template != "" || !r.chance(40) {
+			continue
+		}
+		removed := lost + r.between(500*time.Millisecond, 5*time.Second)
+		if removed > s.Calm {
+			continue
+		}
+		s.Faults = append(s.Faults,
+			Fault{At: removed, Kind: Operator, Command: tree.CmdRemove, Node: n.ID},
+			Fault{At: removed + r.between(10*time.Millisecond, 2*time.Second), Kind: Operator, Command: tree.CmdAdd, Node: n.ID})
+	}
 }

@@ -97,7 +97,8 @@ type keeper struct {
 // arrival is an input and where it came from.
 type arrival struct {
 	tree.Input
-	seq uint64
+	seq  uint64
+	seen string
 	// posted is when it came, held what the supervisor had waited until then.
 	posted tree.Instant
 	held   time.Duration

@@ -19,9 +19,7 @@ func (r *runner) session() session { return session{r.life, uint64(r.boot)} }
 func (s *supervisor) visits() (available []tree.Runner, names string) {
 	if s.reconnected {
 		s.reconnected = false
-		for name := range s.visited {
-			s.visitAgain(name)
-		}
+		s.visitAll()
 	}
 	there, _ := s.w.available(s.opened)
 	heard := map[string]bool{}
@@ -55,6 +53,12 @@ func (s *supervisor) visitAgain(runner string) {
 	}
 }
 
+func (s *supervisor) visitAll() {
+	for name := range s.visited {
+		s.visitAgain(name)
+	}
+}
+
 // visit is a comparison of a runner with the tree; over says that the runner
 // takes starts.
 type visit struct {
@@ -71,10 +75,10 @@ type reading struct {
 	told     uint64
 	// next is where the next page begins, tries how often it was asked for.
 	next, tries int
-	// concluded is set once all was compared.
+	// concluded is set once the runner may take starts.
 	concluded bool
-	// asked are the incarnations that the runner was told to end; failed is set
-	// when it did not, stopping counts those under way.
+	// asked are the incarnations that the runner was told to end, and whether it has;
+	// failed is set when it did not, stopping counts those under way.
 	asked    map[leader.Fence]bool
 	failed   bool
 	stopping int
@@ -145,9 +149,11 @@ func (s *supervisor) concludeVisit(l *reading) {
 	ask := func(answer func(func())) {
 		s.confirm(func() {
 			answer(func() {
+				l.correct()
 				found := s.leader.Visit(tree.Inventory{Runner: l.r.name, Expected: l.expected, Held: l.held}, l.told, s.wall())
 				if found.Leaps {
 					s.leader.Leap(l.told)
+					s.visitAll()
 				}
 				s.compared(l, found)
 			})
@@ -189,20 +195,29 @@ func (s *supervisor) confirm(do func()) {
 // compared acts on what a visit has found. The runner takes starts unless it is
 // too early to conclude all; what it must end keeps it from that for a while only.
 func (s *supervisor) compared(l *reading, found leader.Visit) {
+	var batch []arrival
 	for _, in := range found.Inputs {
-		s.post(arrival{Input: in})
+		batch = append(batch, arrival{Input: in})
+	}
+	if !found.Closed {
+		batch = append(batch, arrival{seen: l.r.name})
+	}
+	if s.post(batch...); !s.current(l.visit, l.r.name) {
+		return // what came of it has struck it down
 	}
 	for _, f := range found.Stale {
-		if !l.asked[f] {
-			l.asked[f] = true
+		if _, asked := l.asked[f]; !asked {
+			l.asked[f] = false
 			l.stopping++
 			s.stopStale(l, f)
 		}
 	}
-	if !found.Again {
+	if !found.Closed && !l.concluded {
 		l.concluded = true
 		l.over = l.over || l.stopping == 0
 		s.after(stopsFirst, func() { l.over = true })
+	}
+	if !found.Again {
 		return
 	}
 	s.after(l.pause(), func() {
@@ -212,6 +227,15 @@ func (s *supervisor) compared(l *reading, found leader.Visit) {
 	})
 }
 
+// correct marks what has ended by order since the list was read.
+func (l *reading) correct() {
+	for i, h := range l.held {
+		if l.asked[leader.Fence{Agent: h.Agent, Incarnation: h.Incarnation}] {
+			l.held[i].State = tree.HeldEnded
+		}
+	}
+}
+
 // stopStale has a runner stop what is no longer wanted. The runner is visited
 // again if it did not.
 func (s *supervisor) stopStale(l *reading, f leader.Fence) {
@@ -219,7 +243,11 @@ func (s *supervisor) stopStale(l *reading, f leader.Fence) {
 	ask := func(reply func(answer)) { l.r.stop(a, f.Incarnation, 0, true, reply) }
 	s.ask(a, l.r, stopMargin, ask, func(_ answer, ok bool) {
 		l.stopping--
-		l.failed = l.failed || !ok
+		if l.failed = l.failed || !ok; ok && s.current(l.visit, l.r.name) {
+			l.asked[f] = true
+			s.leader.Ended(l.r.name, f)
+			s.wake()
+		}
 		l.over = l.over || l.stopping == 0 && l.concluded
 		if l.stopping == 0 && l.failed {
 			l.failed = false

@@ -24,7 +24,7 @@ const (
 	// Found: Runner has a live incarnation that the log does not know. Unwell
 	// says that it was ordered to stop.
 	Found InputKind = "found"
-	// Raised: an incarnation that the log does not know was started once.
+	// Raised: an incarnation that the log does not know was started once, on Runner.
 	Raised InputKind = "raised"
 	// Declined: Runner has not started the incarnation and never will, for want
 	// of descriptors, processes, memory or disk.
@@ -105,7 +105,7 @@ type Input struct {
 	Event string `json:"-"`
 	Chain string `json:"chain,omitempty"`
 	PID   int    `json:"pid,omitempty"`
-	// Runner belongs to Found and Declined.
+	// Runner belongs to Found, Raised and Declined.
 	Runner string `json:"runner,omitempty"`
 	// Command, Token and By, the operator if known, belong to Order; Spec to an
 	// Order to add, Count to one to scale and To to one to move.
@@ -130,8 +130,12 @@ type Input struct {
 	// Configuration says where Specs come from and what becomes of agents that
 	// they change; nil says nothing and leaves those agents running.
 	Configuration *Configuration `json:"configuration,omitempty"`
-	// Runners are all that are available now.
-	Runners []Runner `json:"runners,omitempty"`
+	// Runners are all that are available now. Gathering says that there may be others
+	// which were not compared with the tree, Lingering are the live copies that
+	// runners were told to end and have not.
+	Runners   []Runner    `json:"runners,omitempty"`
+	Gathering bool        `json:"gathering,omitempty"`
+	Lingering []Lingering `json:"lingering,omitempty"`
 }
 
 // Operator is the sender of an order, as it describes itself.
@@ -150,6 +154,13 @@ type Runner struct {
 	Named bool
 	// Labels are what agents may ask for.
 	Labels map[string]string
+}
+
+// Lingering is a live copy of an agent that the tree no longer wants. The runner that
+// has it was told to end it.
+type Lingering struct {
+	Agent  string `json:"agent"`
+	Runner string `json:"runner"`
 }
 
 // EffectKind is what is to be done, or what was concluded.

@@ -17,7 +17,7 @@ func (t *Tree) place(n *node, previous string) {
 		previous = n.st.Home
 	}
 	r := t.choose(n.spec.Agent, previous, n.st.Home != "")
-	if r == "" {
+	if r == "" || t.heldBack(n, r) {
 		if n.st.Phase != Unplaced {
 			t.setPhase(n, Unplaced, "")
 		}
@@ -120,6 +120,32 @@ func (t *Tree) fits(r Runner, a *Agent) bool { return t.Misfit(r, a) == Fits }
 func (t *Tree) KnowRunners(runners []Runner) {
 	t.runners = slices.Clone(runners)
 	slices.SortFunc(t.runners, func(a, b Runner) int { return strings.Compare(a.Name, b.Name) })
+}
+
+// Lingers names the runners that have live copies of an agent which they were told to
+// end.
+func (t *Tree) Lingers(agent string) []string { return t.lingering[agent] }
+
+// Gathering reports whether agents that may run on any runner wait until each that
+// is there has been compared with the tree.
+func (t *Tree) Gathering() bool { return t.gathering }
+
+// heldBack reports whether an agent cannot start on a runner yet, since another may
+// have a copy of it. The runner itself starts nothing beside a copy that it has.
+func (t *Tree) heldBack(n *node, runner string) bool {
+	return t.gathering && n.spec.Agent.Runner == AnyRunner ||
+		slices.ContainsFunc(t.lingering[n.spec.ID], func(r string) bool { return r != runner })
+}
+
+// Available are the runners that are available, as last told.
+func (t *Tree) Available() []Runner { return t.runners }
+
+// holdBack takes over what holds starts back.
+func (t *Tree) holdBack(in *Input) {
+	t.gathering, t.lingering = in.Gathering, map[string][]string{}
+	for _, l := range in.Lingering {
+		t.lingering[l.Agent] = append(t.lingering[l.Agent], l.Runner)
+	}
 }
 
 // setRunners replaces the runners that are available and places who waits.
@@ -229,14 +255,10 @@ func (t *Tree) Stale(agent string, incarnation uint64, runner string) bool {
 	return !n.occupies() || n.st.Runner != runner
 }
 
-// Roams reports whether any agent may run on any runner.
-func (t *Tree) Roams() bool {
-	for _, n := range t.nodes {
-		if n.spec.Agent != nil && n.spec.Agent.Runner == AnyRunner {
-			return true
-		}
-	}
-	return false
+// Roams reports whether an agent may run on any runner.
+func (t *Tree) Roams(agent string) bool {
+	n := t.nodes[agent]
+	return n != nil && n.spec.Agent != nil && n.spec.Agent.Runner == AnyRunner
 }
 
 // Removed reports whether an incarnation is of an agent that was removed.

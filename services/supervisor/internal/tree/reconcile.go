@@ -97,7 +97,7 @@ func (t *Tree) Reconcile(inv Inventory) (inputs []Input, stale []Held) {
 			})
 		case newer:
 			inputs = append(inputs, Input{
-				Kind: Raised, Node: h.Agent, Incarnation: h.Incarnation,
+				Kind: Raised, Node: h.Agent, Incarnation: h.Incarnation, Runner: inv.Runner,
 				Reason: "runner " + inv.Runner + " had incarnation " + strconv.FormatUint(h.Incarnation, 10) + ", which is newer than the log",
 			})
 		case h.State.Live() && t.Stale(h.Agent, h.Incarnation, inv.Runner):
@@ -233,9 +233,10 @@ func (t *Tree) unknownEnd(in *Input) {
 
 // foundOver handles an incarnation that is newer than the log, lived when its
 // runner's list was read, and has ended since. It is not adopted; what the tree
-// believes to run was over before it began.
+// believes to run there was over before it began. What it believes to run elsewhere
+// may have been started since, where an emptied log made its numbers begin anew.
 func (t *Tree) foundOver(n *node, in *Input) {
-	if !n.st.Phase.Up() {
+	if !n.st.Phase.Up() || n.st.Runner != in.Runner {
 		t.raised(n, in)
 		return
 	}
@@ -292,24 +293,38 @@ func (t *Tree) startsLater(n *node, phase Phase) bool {
 	return phase.delayed() || phase.live() || phase.pending() || phase == Claiming || phase == Foreign || phase.idle() && t.willStart(p, n)
 }
 
-// raised makes the next start newer than an incarnation that the log does not
-// know, and renumbers a start under way, which is refused. It is placed again: the
-// log is older than what runners did, and another may have the agent.
-func (t *Tree) raised(n *node, in *Input) {
-	if in.Incarnation <= n.newest() || in.Incarnation >= MaxIncarnation {
+// bury remembers an incarnation of an agent that is not in the tree, so that its
+// number is not given out again.
+func (t *Tree) bury(in *Input) {
+	if in.Incarnation <= t.tombs[in.Node] || in.Incarnation >= MaxIncarnation {
 		return
 	}
-	if n.st.Phase != Starting && !n.st.Phase.pending() || in.Incarnation < n.st.Incarnation {
+	t.tombs[in.Node] = in.Incarnation
+	gone := newNode(&Spec{ID: in.Node})
+	gone.removed, gone.st.Incarnation = true, in.Incarnation
+	t.touch(gone)
+}
+
+// raised makes the next start newer than an incarnation that the log does not
+// know, and renumbers a start under way that is refused: on the runner that knows of
+// it. That is placed again: the log is older than what runners did, and another may
+// have the agent.
+func (t *Tree) raised(n *node, in *Input) {
+	if in.Incarnation >= MaxIncarnation {
+		return
+	}
+	refused := n.st.Phase == Starting && in.Incarnation > n.st.Incarnation && (in.Runner == "" || in.Runner == n.st.Runner)
+	switch {
+	case refused:
+		t.again(n, in.Incarnation+1, n.st.Runner)
+	case in.Incarnation <= n.newest():
+	case n.st.Phase.pending() && in.Incarnation >= n.st.Incarnation:
+		n.st.Incarnation, n.st.Newest, n.st.Decision = in.Incarnation+1, 0, t.decision
+		t.touch(n)
+	default:
 		n.st.Newest = in.Incarnation
 		t.touch(n)
-		return
 	}
-	if n.st.Phase == Starting {
-		t.again(n, in.Incarnation+1, n.st.Runner)
-		return
-	}
-	n.st.Incarnation, n.st.Newest, n.st.Decision = in.Incarnation+1, 0, t.decision
-	t.touch(n)
 }
 
 // declined gives a starting agent another runner, or lets it wait for one: its

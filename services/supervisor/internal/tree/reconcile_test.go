@@ -445,3 +445,49 @@ func (p *past) settle() {
 		p.t.Fatalf("%d ends count, %d were the agents' own", charged, p.own)
 	}
 }
+
+// What is known of other runners does not make a start number that is under way
+// another one, nor end what was started since the log was emptied.
+func TestNumbersOfOtherRunners(t *testing.T) {
+	t.Parallel()
+	known := func(kind InputKind, runner string) Input {
+		return Input{Kind: kind, Node: "a", Incarnation: 6, Runner: runner, Reason: "newer than the log"}
+	}
+	t.Run("of a start under way", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, sup("root", "", Supervisor{}), agent("a", "root", anywhere()))
+		b.raw(Input{Kind: Runners, Runners: []Runner{{Name: "r1"}}})
+		b.do(known(Raised, "r2"))
+		if st := b.state("a"); st.Phase != Starting || st.Incarnation != 1 {
+			t.Fatalf("%s #%d, want starting #1", st.Phase, st.Incarnation)
+		}
+		b.do(known(Raised, "r1"))
+		if st := b.state("a"); st.Incarnation != 7 {
+			t.Errorf("refused by its own runner it is #%d, want #7", st.Incarnation)
+		}
+	})
+	t.Run("of one that has ended", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, sup("root", "", Supervisor{}), agent("a", "root", anywhere()))
+		b.runners("r1")
+		b.took()
+		b.do(Input{Kind: Exited, Node: "a", Incarnation: 6, Event: "e"})
+		b.do(known(Found, "r2"))
+		b.wantOn("a", "r1", 1)
+		b.do(Input{Kind: Order, Command: CmdRestart, Node: "a"})
+		b.wantOn("a", "r1", 7)
+	})
+	t.Run("of one that is not in the tree", func(t *testing.T) {
+		t.Parallel()
+		b := newBench(t, sup("root", "", Supervisor{}))
+		b.tree.Changes(nil)
+		b.do(known(Raised, "r2"))
+		changes := b.tree.Changes(nil)
+		if len(changes) != 1 || !changes[0].Removed || changes[0].ID != "a" || changes[0].Tombstone != 6 {
+			t.Fatalf("stored: %+v", changes)
+		}
+		b.runners("r1")
+		b.do(Input{Kind: Order, Command: CmdAdd, Spec: agent("a", "root", anywhere())})
+		b.wantOn("a", "r1", 7)
+	})
+}

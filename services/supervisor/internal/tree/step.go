@@ -18,9 +18,13 @@ func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
 	case Configure:
 		t.configure(in)
 	case Runners:
+		t.holdBack(in)
 		t.setRunners(in.Runners)
 	default:
 		t.unknownEnd(in)
+		if in.Kind == Raised && !t.Has(in.Node) {
+			t.bury(in)
+		}
 		if n := t.nodes[in.Node]; n != nil && n.spec.Agent != nil {
 			t.agentInput(n, in)
 		}

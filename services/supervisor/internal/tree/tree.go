@@ -30,7 +30,10 @@ type Tree struct {
 	// known.
 	rolls   *parts
 	runners []Runner
-	load    map[string]int
+	// gathering and lingering hold starts back, see [Input].
+	gathering bool
+	lingering map[string][]string
+	load      map[string]int
 	// active counts agents that run and are verified.
 	active int
 	// now, out and decision belong to the step in progress, and what its input

@@ -35,11 +35,13 @@ const (
 	fieldRevision
 	fieldRunners
 	fieldRequested
+	fieldGathering
+	fieldLingering
 )
 
 var fieldNames = []string{
 	"node", "incarnation", "normal", "unwell", "pid", "runner", "command", "token", "by", "spec", "count", "to", "mode",
-	"outdated", "specs", "keep", "boot", "configuration", "revision", "runners", "requested",
+	"outdated", "specs", "keep", "boot", "configuration", "revision", "runners", "requested", "gathering", "lingering",
 }
 
 func (f fields) String() string {
@@ -57,7 +59,7 @@ func (in *Input) has() fields {
 	var f fields
 	for i, set := range [...]bool{
 		in.Node != "", in.Incarnation != 0, in.Normal, in.Unwell, in.PID != 0, in.Runner != "", in.Command != "", in.Token != "", in.By != nil,
-		in.Spec != nil, in.Count != 0, in.To != "", in.Mode != nil, in.Outdated, in.Specs != nil, in.Keep, in.Boot, in.Configuration != nil, in.Revision != 0, in.Runners != nil, in.Requested,
+		in.Spec != nil, in.Count != 0, in.To != "", in.Mode != nil, in.Outdated, in.Specs != nil, in.Keep, in.Boot, in.Configuration != nil, in.Revision != 0, in.Runners != nil, in.Requested, in.Gathering, in.Lingering != nil,
 	} {
 		if set {
 			f |= 1 << i
@@ -84,7 +86,7 @@ var inputForms = map[InputKind]form{
 	Failed:           {aboutAgent, fieldIncarnation},
 	Lost:             {aboutAgent, fieldIncarnation},
 	Found:            {aboutStart | fieldRunner, fieldPID | fieldUnwell},
-	Raised:           {aboutStart, 0},
+	Raised:           {aboutStart, fieldRunner},
 	Declined:         {aboutStart | fieldRunner, 0},
 	Beat:             {aboutAgent, fieldIncarnation | fieldUnwell},
 	SeenAlive:        {aboutAgent, fieldIncarnation},
@@ -92,7 +94,7 @@ var inputForms = map[InputKind]form{
 	Tick:             {},
 	Order:            {}, // by its command
 	Configure:        {0, fieldSpecs | fieldKeep | fieldBoot | fieldConfiguration | fieldRevision | fromWhom},
-	Runners:          {0, fieldRunners},
+	Runners:          {0, fieldRunners | fieldGathering | fieldLingering},
 }
 
 var commandForms = map[CommandKind]form{
