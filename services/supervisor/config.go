@@ -144,7 +144,7 @@ func (r *reader) offer(ctx context.Context, f *config.File, joining bool) error 
 	if k != nil {
 		p, err := k.Apply(ctx, req)
 		if err == nil {
-			r.report(p)
+			keeper.ReportPlan(r.env.Log, p)
 		}
 		return err
 	}
@@ -153,12 +153,7 @@ func (r *reader) offer(ctx context.Context, f *config.File, joining bool) error 
 	}
 	p, err := shell.Call[contracts.ConfigPlan](ctx, r.env.NC, contracts.ServiceSubject(contracts.ServiceSupervisor, "apply"), req)
 	if err == nil {
-		r.report(p)
+		keeper.ReportPlan(r.env.Log, p)
 	}
 	return err
-}
-
-// report logs a plan, and whether it was applied.
-func (r *reader) report(p contracts.ConfigPlan) {
-	keeper.ReportPlan(r.env.Log, p)
 }

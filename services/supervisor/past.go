@@ -36,9 +36,14 @@ func (p past) serve(api *shell.API) error {
 	)
 }
 
+// open returns the log for reading.
+func (p past) open(ctx context.Context) (*journal.Journal, error) {
+	return journal.Open(ctx, p.env, p.tree, journal.Guards{State: p.state})
+}
+
 // at gives the tree as it was.
 func (p past) at(ctx context.Context, req contracts.TreeRequest) (contracts.TreeReply, error) {
-	j, err := journal.Open(ctx, p.env, p.tree, journal.Guards{State: p.state})
+	j, err := p.open(ctx)
 	if err != nil {
 		return contracts.TreeReply{}, err
 	}
@@ -72,7 +77,7 @@ func (p past) view(st history.State, node string) (contracts.NodeView, bool, err
 
 func (p past) diff(ctx context.Context, req contracts.DiffRequest) (contracts.DiffReply, error) {
 	reply := contracts.DiffReply{Tree: p.tree}
-	j, err := journal.Open(ctx, p.env, p.tree, journal.Guards{State: p.state})
+	j, err := p.open(ctx)
 	if err != nil {
 		return reply, err
 	}
@@ -111,7 +116,7 @@ func (p past) rehearse(ctx context.Context, req contracts.RehearseRequest) (cont
 	if err != nil {
 		return none, shell.Errorf(contracts.CodeBadRequest, "%v", err)
 	}
-	j, err := journal.Open(ctx, p.env, p.tree, journal.Guards{State: p.state})
+	j, err := p.open(ctx)
 	if err != nil {
 		return none, err
 	}

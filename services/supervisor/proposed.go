@@ -23,7 +23,7 @@ func (p past) proposals(ctx context.Context, req contracts.ProposalsRequest) (co
 	if err != nil {
 		return none, err
 	}
-	j, err := journal.Open(ctx, p.env, p.tree, journal.Guards{State: p.state})
+	j, err := p.open(ctx)
 	if err != nil {
 		return none, err
 	}

@@ -25,7 +25,7 @@ func specs(f *config.File) ([]*tree.Spec, error) {
 				walk(c.Node, n.Name)
 				continue
 			}
-			s, err := agentSpec(c.Agent, n.Name)
+			s, err := agentSpec(c.Agent, n.Name, nil)
 			if err != nil {
 				errs = append(errs, err)
 				continue
@@ -102,8 +102,9 @@ func budget(c config.RestartBudget) *tree.Budget {
 }
 
 // agentSpec leaves the agent's environment out: it may hold secrets, and the
-// tree's specifications are in the event log.
-func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
+// tree's specifications are in the event log. An environment that the configuration
+// has not validated is.
+func agentSpec(a *config.Agent, parent string, env map[string]string) (*tree.Spec, error) {
 	s := &tree.Spec{
 		ID: a.Name, Parent: parent, Restart: tree.Restart(a.Restart), Significant: a.Significant,
 		Mode: rollout(a.Mode), Backoff: a.Policy.Delays(), ShutdownTimeout: a.ShutdownTimeout,
@@ -116,7 +117,7 @@ func agentSpec(a *config.Agent, parent string) (*tree.Spec, error) {
 		s.Template, s.Index = a.Template.Name, a.Index
 	}
 	err := startCommand(s, contracts.StartCommand{
-		Command: a.Command, Dir: a.Dir, Type: a.Type, Capabilities: a.Capabilities, Capacity: a.Capacity,
+		Command: a.Command, Env: env, Dir: a.Dir, Type: a.Type, Capabilities: a.Capabilities, Capacity: a.Capacity,
 		HeartbeatInterval: contracts.Duration(a.HeartbeatInterval), Heartbeats: string(a.Heartbeats),
 		StopSignal: a.StopSignal, LeaveChildren: a.LeaveChildren,
 	})
@@ -195,21 +196,16 @@ func child(f *config.File, req contracts.AddRequest) (*tree.Spec, map[string]str
 	if len(c.RunnerLabels) > 32 {
 		errs = append(errs, fmt.Errorf("child.runner_labels: %d labels; at most 32", len(c.RunnerLabels)))
 	}
-	s := &tree.Spec{
-		ID: c.Name, Parent: req.Parent, Restart: tree.Restart(cmp.Or(c.Restart, string(tree.Permanent))), Significant: c.Significant,
-		Backoff: policy.Delays(), ShutdownTimeout: cmp.Or(c.ShutdownTimeout.D(), contracts.DefaultShutdownTimeout),
-		Agent: &tree.Agent{
-			Runner: c.Runner, Labels: c.RunnerLabels, Return: f.Placement.OnReturn == config.OnReturnReturn, Verify: true,
-			StartDeadline: cmp.Or(c.StartDeadline.D(), f.Verification.StartDeadline),
-			Stabilisation: cmp.Or(c.Stabilisation.D(), f.Verification.Stabilisation),
-			Listen:        listen(cmp.Or(c.HeartbeatInterval.D(), f.FailureDetection.HeartbeatInterval)),
-		},
-	}
-	errs = append(errs, s.Validate(), startCommand(s, contracts.StartCommand{
-		Command: slices.Clone(c.Command), Env: c.Env, Dir: c.Dir, Type: c.Type, Capabilities: c.Capabilities,
-		Capacity: cmp.Or(c.Capacity, 1), HeartbeatInterval: contracts.Duration(cmp.Or(c.HeartbeatInterval.D(), f.FailureDetection.HeartbeatInterval)),
-		Heartbeats: c.Heartbeats, StopSignal: c.StopSignal, LeaveChildren: c.LeaveChildren,
-	}))
+	s, err := agentSpec(&config.Agent{Name: c.Name, Template: &config.Template{
+		Restart: config.Restart(cmp.Or(c.Restart, string(tree.Permanent))), Significant: c.Significant,
+		Policy: policy, ShutdownTimeout: cmp.Or(c.ShutdownTimeout.D(), contracts.DefaultShutdownTimeout),
+		Runner: c.Runner, RunnerLabels: c.RunnerLabels, OnReturn: f.Placement.OnReturn,
+		StartDeadline: cmp.Or(c.StartDeadline.D(), f.Verification.StartDeadline), Stabilisation: cmp.Or(c.Stabilisation.D(), f.Verification.Stabilisation),
+		Command: c.Command, Dir: c.Dir, Type: c.Type, Capabilities: c.Capabilities, Capacity: cmp.Or(c.Capacity, 1),
+		HeartbeatInterval: cmp.Or(c.HeartbeatInterval.D(), f.FailureDetection.HeartbeatInterval), Heartbeats: config.Heartbeats(c.Heartbeats),
+		StopSignal: c.StopSignal, LeaveChildren: c.LeaveChildren,
+	}}, req.Parent, c.Env)
+	errs = append(errs, s.Validate(), err)
 	return s, c.Env, errors.Join(errs...)
 }
 

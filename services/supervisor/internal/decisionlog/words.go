@@ -1,6 +1,7 @@
 package decisionlog
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -72,29 +73,32 @@ func writeEffect(e tree.Effect, input int, now tree.Instant) contracts.DecisionE
 	return out
 }
 
+// names are the types of decisions, the gravest first.
+var names = []contracts.EventType{
+	contracts.TreeGaveUp, contracts.TreeEscalated, contracts.TreeIsolated, contracts.TreeRollingStopped, contracts.TreeDecided, contracts.TreeProposed,
+}
+
+// nameOf is the type of a decision that has only one effect.
+func nameOf(k tree.EffectKind) contracts.EventType {
+	switch k {
+	case tree.NoteGiveUp:
+		return contracts.TreeGaveUp
+	case tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff:
+		return contracts.TreeEscalated
+	case tree.NoteIsolate:
+		return contracts.TreeIsolated
+	case tree.NoteRollingStopped:
+		return contracts.TreeRollingStopped
+	case tree.Propose:
+		return contracts.TreeProposed
+	}
+	return contracts.TreeDecided
+}
+
 // graver names a decision after the gravest thing in it.
 func graver(t contracts.EventType, k tree.EffectKind) contracts.EventType {
-	switch {
-	case k == tree.Propose && (t == "" || t == contracts.TreeProposed):
-		return contracts.TreeProposed
-	case k == tree.Propose:
-		return t
-	case k == tree.NoteGiveUp:
-		return contracts.TreeGaveUp
-	case t == contracts.TreeGaveUp:
-		return t
-	case k == tree.NoteEscalate, k == tree.NoteTerminate, k == tree.NoteCoolOff:
-		return contracts.TreeEscalated
-	case t == contracts.TreeEscalated:
-		return t
-	case k == tree.NoteIsolate:
-		return contracts.TreeIsolated
-	case t == contracts.TreeIsolated:
-		return t
-	case k == tree.NoteRollingStopped:
-		return contracts.TreeRollingStopped
-	case t == "", t == contracts.TreeProposed:
-		return contracts.TreeDecided
+	if u := nameOf(k); t == "" || slices.Index(names, u) < slices.Index(names, t) {
+		return u
 	}
 	return t
 }
