@@ -26,10 +26,11 @@
 package rehearsal
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
-	"strings"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
@@ -117,12 +118,9 @@ func (r *run) load(s tree.Snapshot) (*tree.Tree, error) {
 
 // bare copies a snapshot without histories.
 func bare(s tree.Snapshot) tree.Snapshot {
-	out := tree.Snapshot{Nodes: map[string]*tree.Record{}, Tombstones: map[string]uint64{}}
+	out := tree.Snapshot{Nodes: map[string]*tree.Record{}, Tombstones: maps.Clone(s.Tombstones)}
 	for id, n := range s.Nodes {
 		out.Nodes[id] = &tree.Record{Spec: n.Spec, State: n.State}
-	}
-	for id, n := range s.Tombstones {
-		out.Tombstones[id] = n
 	}
 	return out
 }
@@ -345,10 +343,7 @@ func configured(s tree.Snapshot) []*tree.Spec {
 	walk = func(parent string) {
 		of := kids[parent]
 		slices.SortFunc(of, func(a, b *tree.Record) int {
-			if a.Spec.Rank != b.Spec.Rank {
-				return int(min(1, max(-1, a.Spec.Rank-b.Spec.Rank)))
-			}
-			return strings.Compare(a.Spec.ID, b.Spec.ID)
+			return cmp.Or(cmp.Compare(a.Spec.Rank, b.Spec.Rank), cmp.Compare(a.Spec.ID, b.Spec.ID))
 		})
 		for _, n := range of {
 			if n.Spec.Dynamic || n.State.Discarded() {

@@ -46,9 +46,6 @@ func (r *run) node(id string) bool {
 
 // apart is how much an agent's downtimes differ.
 func apart(a contracts.RehearsalAgent) contracts.Duration {
-	if d := a.Recorded.Downtime - a.Rehearsed.Downtime; d < 0 {
-		return -d
-	} else {
-		return d
-	}
+	d := a.Recorded.Downtime - a.Rehearsed.Downtime
+	return max(d, -d)
 }

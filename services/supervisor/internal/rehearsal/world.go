@@ -2,6 +2,7 @@ package rehearsal
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -83,20 +84,13 @@ func (w *world) begin(t *tree.Tree, from int, now tree.Instant) {
 		}
 	}
 	snapshot := t.Snapshot()
-	var agents []string
-	for id, n := range snapshot.Nodes {
-		if n.Spec.Agent != nil {
-			agents = append(agents, id)
-		}
-	}
-	slices.Sort(agents)
 	outstanding := map[string]tree.EffectKind{}
 	for _, e := range t.Outstanding() {
 		outstanding[e.Node] = e.Kind
 	}
-	for _, id := range agents {
-		st := snapshot.Nodes[id].State
-		switch {
+	for _, id := range slices.Sorted(maps.Keys(snapshot.Nodes)) {
+		switch st := snapshot.Nodes[id].State; {
+		case snapshot.Nodes[id].Spec.Agent == nil:
 		case outstanding[id] == tree.DoStop:
 			w.stop(id, st.Incarnation, w.stopped[id])
 		case outstanding[id] == tree.DoReport:

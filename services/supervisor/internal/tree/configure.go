@@ -90,7 +90,7 @@ func (t *Tree) configure(in *Input) {
 	due := t.rejudge(ends)
 	t.startTree(in)
 	for _, n := range fresh {
-		if p := n.parent; p != nil && n.st.Phase == Idle && !n.retired() && p.up() && !t.willStart(p, n) {
+		if p := n.parent; p != nil && n.st.Phase == Idle && !n.st.End.final() && p.up() && !t.willStart(p, n) {
 			t.begin(n, t.cause, t.chain, false)
 		}
 	}

@@ -91,14 +91,14 @@ func (n *node) rollout() *Rollout {
 	return n.spec.Mode
 }
 
-// covering is the nearest setting, or nil where there is none.
-func (n *node) covering() *Rollout {
+// covering is the nearest setting; where there is none, all is enforced.
+func (n *node) covering() Rollout {
 	for ; n != nil; n = n.parent {
 		if r := n.rollout(); r != nil {
-			return r
+			return *r
 		}
 	}
-	return nil
+	return RolloutOf(Enforce)
 }
 
 // mode is that of an agent. A supervisor's is [Enforce] where any share of the
@@ -109,8 +109,6 @@ func (t *Tree) mode(n *node) Mode {
 	}
 	r := n.covering()
 	switch {
-	case r == nil:
-		return Enforce
 	case n.spec.Agent != nil:
 		return r.For(n.spec.ID)
 	case r.Enforce > 0:
@@ -156,12 +154,7 @@ func (t *Tree) Rollout(id string) (r Rollout, own, ordered bool) {
 	if n == nil {
 		return RolloutOf(Enforce), false, false
 	}
-	if c := n.covering(); c != nil {
-		r = *c
-	} else {
-		r = RolloutOf(Enforce)
-	}
-	return r, n.rollout() != nil, n.st.Mode != nil
+	return n.covering(), n.rollout() != nil, n.st.Mode != nil
 }
 
 // setMode carries out CmdMode.
@@ -179,17 +172,10 @@ func (t *Tree) setMode(n *node, in *Input) {
 		n.st.Mode = setting
 		t.hasModes = true
 		t.touch(n)
-		t.emit(Effect{Kind: NoteMode, Node: n.spec.ID, Reason: "from " + named(before) + " to " + named(n.covering())})
+		t.emit(Effect{Kind: NoteMode, Node: n.spec.ID, Reason: "from " + before.String() + " to " + n.covering().String()})
 		t.applyModes(n)
 	}
 	t.reply(in, OK, "")
-}
-
-func named(r *Rollout) string {
-	if r == nil {
-		return string(Enforce)
-	}
-	return r.String()
 }
 
 func sameSetting(a, b *Setting) bool {

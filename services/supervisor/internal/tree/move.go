@@ -19,7 +19,7 @@ func (t *Tree) move(n *node, in *Input) {
 		t.reply(in, OK, "")
 		return
 	}
-	if due := t.relocate(n, to); due && to.up() && n.st.Phase == Idle && !n.retired() {
+	if due := t.relocate(n, to); due && to.up() && n.st.Phase == Idle && !n.st.End.final() {
 		t.begin(n, t.cause, t.chain, false)
 	}
 	if t.hasModes {
@@ -86,11 +86,6 @@ func (t *Tree) relocatable(n *node, name string, listed map[string]*Spec) (why s
 		return "supervisor " + to.spec.ID + " is down; restart it first", NoSupervisor
 	}
 	return "", OK
-}
-
-// retired tells whether a node that is down is meant to be.
-func (n *node) retired() bool {
-	return n.st.End.final()
 }
 
 // movable tells why a node cannot move.
