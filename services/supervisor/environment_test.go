@@ -160,7 +160,7 @@ func TestEnvironmentsLeftBehind(t *testing.T) {
 	})
 }
 
-// find gives what the supervisor says of a node, and what failures of it are in
+// find returns what the supervisor says of a node, and what failures of it are in
 // the log.
 func (w *world) find(node string) string {
 	w.t.Helper()

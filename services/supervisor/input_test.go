@@ -13,7 +13,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-// stored gives the data of all events of a type.
+// stored returns the data of all events of a type.
 func stored[T any](w *world, t contracts.EventType) []T {
 	w.t.Helper()
 	var out []T

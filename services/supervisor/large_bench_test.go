@@ -117,7 +117,7 @@ func (r *rig) store(f *config.File, runner string) {
 	}
 }
 
-// running gives a tree in which every agent runs.
+// running returns a tree in which every agent runs.
 func running(b *testing.B, f *config.File, runner string) tree.Snapshot {
 	b.Helper()
 	c, err := configuration(f)

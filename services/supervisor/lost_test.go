@@ -23,7 +23,7 @@ supervision_tree:
         - {name: p, command: [x], start_deadline: 60s, runner: r1}
 `
 
-// where gives "name runner incarnation" for every agent.
+// where returns "name runner incarnation" for every agent.
 func (w *world) where() string {
 	var out []string
 	var walk func(n contracts.NodeView)

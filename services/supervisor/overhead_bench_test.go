@@ -16,7 +16,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-// flat gives a tree of as many agents as wanted on one runner, that are
+// flat returns a tree of as many agents as wanted on one runner, that are
 // restarted at once and without limit.
 func flat(b *testing.B, treeName, runner string, agents int) *config.File {
 	b.Helper()

@@ -41,7 +41,7 @@ func (p past) open(ctx context.Context) (*journal.Journal, error) {
 	return journal.Open(ctx, p.env, p.tree, journal.Guards{State: p.state})
 }
 
-// at gives the tree as it was.
+// at returns the tree as it was.
 func (p past) at(ctx context.Context, req contracts.TreeRequest) (contracts.TreeReply, error) {
 	j, err := p.open(ctx)
 	if err != nil {
@@ -143,7 +143,7 @@ func (p past) rehearse(ctx context.Context, req contracts.RehearseRequest) (cont
 	return reply, nil
 }
 
-// record gives a part of the past as rehearsals know it. It begins and ends at
+// record returns a part of the past as rehearsals know it. It begins and ends at
 // the times asked for, or with the decisions, and ends by now.
 func record(st history.State, decisions []*decisionlog.Decision, req contracts.RehearseRequest, now tree.Instant) rehearsal.Record {
 	rec := rehearsal.Record{Tree: st.Tree, Runners: st.Runners, From: decisions[0].At, To: now}

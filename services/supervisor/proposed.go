@@ -61,7 +61,7 @@ func proposalsLimit(req contracts.ProposalsRequest) (int, error) {
 	return cmp.Or(req.Limit, maxProposals), nil
 }
 
-// below gives the names of a node and of all that was below it at the end of
+// below returns the names of a node and of all that was below it at the end of
 // the time asked for.
 func (p past) below(ctx context.Context, j *journal.Journal, req contracts.ProposalsRequest) (map[string]bool, error) {
 	st, err := history.At(ctx, j, req.To)

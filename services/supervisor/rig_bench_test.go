@@ -180,7 +180,7 @@ func (r *rig) follow(treeName string) *follower {
 	return f
 }
 
-// next gives the next decision, once it is stored.
+// next returns the next decision, once it is stored.
 func (f *follower) next() []byte {
 	f.b.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
@@ -294,7 +294,7 @@ func (t *tap) InProcessConn() (net.Conn, error) {
 	return t, err
 }
 
-// between gives the time from the next arrival of one text to the next
+// between returns the time from the next arrival of one text to the next
 // departure of another after it; negative when the arrival was missed because
 // two reads brought it.
 func (t *tap) between(in, out string) <-chan time.Duration {
@@ -341,7 +341,7 @@ func (t *tap) Write(p []byte) (int, error) {
 // times are measured durations.
 type times []time.Duration
 
-// quantile gives the smallest time that a share of all does not exceed, in
+// quantile returns the smallest time that a share of all does not exceed, in
 // microseconds.
 func (t times) quantile(share float64) float64 {
 	s := slices.Sorted(slices.Values(t))

@@ -73,7 +73,7 @@ type lister struct {
 	requests, inRow int
 }
 
-// newRunner gives a runner with labels such as "zone=b".
+// newRunner returns a runner with labels such as "zone=b".
 func newRunner(t *testing.T, s *natstest.Server, name string, labels ...string) *runner {
 	nc := s.Connect(t)
 	r := &runner{
@@ -265,7 +265,7 @@ func (r *runner) stop(body []byte) contracts.RunnerReply {
 }
 
 // linger waits for as long as the agent takes to stop, if it is not ended by
-// another command meanwhile, and tells whether it has to be killed.
+// another command meanwhile, and reports whether it has to be killed.
 func (r *runner) linger(cmd contracts.StopCommand) (killed bool) {
 	r.mu.Lock()
 	slow, inc := r.slow[cmd.Agent], r.live[cmd.Agent]
@@ -341,7 +341,7 @@ func (r *runner) incarnation(agent string) uint64 {
 	return r.live[agent]
 }
 
-// takeLog gives what happened since it was last called.
+// takeLog returns what happened since it was last called.
 func (r *runner) takeLog() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -13,7 +13,7 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// specs gives the configured tree as the core knows it, parents first.
+// specs returns the configured tree as the core knows it, parents first.
 func specs(f *config.File) ([]*tree.Spec, error) {
 	var out []*tree.Spec
 	var errs []error
@@ -150,7 +150,7 @@ func startCommand(s *tree.Spec, c contracts.StartCommand) error {
 	return nil
 }
 
-// environments gives the configured environment of every agent and template.
+// environments returns the configured environment of every agent and template.
 func environments(f *config.File) map[string]map[string]string {
 	out := map[string]map[string]string{}
 	for _, a := range f.Tree.Agents() {
@@ -165,7 +165,7 @@ func environments(f *config.File) map[string]map[string]string {
 	return out
 }
 
-// child gives the spec of an agent to be added at run time, with the file's
+// child returns the spec of an agent to be added at run time, with the file's
 // defaults for what it leaves out, and apart from it the agent's environment.
 func child(f *config.File, req contracts.AddRequest) (*tree.Spec, map[string]string, error) {
 	c := req.Child

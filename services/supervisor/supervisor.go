@@ -53,7 +53,7 @@ type Config struct {
 	EndWhenStuck bool
 }
 
-// FromFile gives the service's part of a configuration.
+// FromFile returns the service's part of a configuration.
 func FromFile(f *config.File) Config { return Config{File: f} }
 
 func (c Config) withDefaults() Config {
@@ -184,7 +184,7 @@ const maxTries = 10
 // the configuration.
 const stateStore = "state_store"
 
-// keep decides about the tree until ctx ends or another does, and tells whether it
+// keep decides about the tree until ctx ends or another does, and reports whether it
 // came to serve.
 func keep(ctx context.Context, env shell.Env, opt keeper.Options, cfg Config, kept *atomic.Pointer[keeper.Keeper], files *reader) (served bool, err error) {
 	opt.Watch = &storage.Watch{}

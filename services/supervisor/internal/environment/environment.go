@@ -231,7 +231,7 @@ func (s *Store) write(ctx context.Context, op string, call func(context.Context)
 // ErrLost tells that an environment that is referred to is not there.
 var ErrLost = errors.New("its environment is not to be found in bucket " + contracts.StateBucket + "; apply the configuration again, or remove the agent and add it again")
 
-// Get gives the environment that a reference is to.
+// Get returns the environment that a reference is to.
 func (s *Store) Get(ref string) (map[string]string, error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -24,7 +24,7 @@ type line struct {
 	starts chan struct{}
 }
 
-// line gives the way to a runner, with the settings named runner.
+// line returns the way to a runner, with the settings named runner.
 func (c *Commander) line(runner string) *line {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -34,7 +34,7 @@ type fresh struct {
 	CorrelationID string            `json:"correlationid,omitempty"`
 }
 
-// encode gives the JSON of the StartCommand.
+// encode returns the JSON of the StartCommand.
 func (o *order) encode() ([]byte, error) {
 	raw, err := encoding.Marshal(&o.fresh)
 	if err != nil {

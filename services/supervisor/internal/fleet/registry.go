@@ -148,7 +148,7 @@ func (r *Registry) Expire(now time.Time) (x Expired) {
 	return x
 }
 
-// Admit lets a runner take starts from now on, and tells whether it does: a
+// Admit lets a runner take starts from now on, and reports whether it does: a
 // later return, or having gone again, needs another visit.
 func (r *Registry) Admit(runner string, visit uint64) (changed bool) {
 	e := r.runners[runner]
@@ -159,7 +159,7 @@ func (r *Registry) Admit(runner string, visit uint64) (changed bool) {
 	return true
 }
 
-// Visiting tells whether a visit is still the last one of a runner that is
+// Visiting reports whether a visit is still the last one of a runner that is
 // there.
 func (r *Registry) Visiting(runner string, visit uint64) bool {
 	e := r.runners[runner]
@@ -225,7 +225,7 @@ func (r *Registry) Silent(now time.Time, least time.Duration) map[string]time.Ti
 	return out
 }
 
-// Lose notes that a runner's agents were given up, and tells whether that is
+// Lose notes that a runner's agents were given up, and reports whether that is
 // new. It lasts until the runner is heard of.
 func (r *Registry) Lose(runner string) bool {
 	e := r.runners[runner]

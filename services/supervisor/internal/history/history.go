@@ -51,7 +51,7 @@ type Log interface {
 	ReadPast(ctx context.Context, after uint64, each func(*decisionlog.Decision) (bool, error)) error
 }
 
-// At gives the tree after the last decision at or before a moment.
+// At returns the tree after the last decision at or before a moment.
 func At(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 	st, err := start(ctx, log, m)
 	if err != nil {
@@ -69,7 +69,7 @@ func At(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 	return st, err
 }
 
-// Between gives the tree at one moment, every decision after it up to another,
+// Between returns the tree at one moment, every decision after it up to another,
 // and the mark of the last. A tree that began later than the first moment is
 // empty then; no first moment means the tree's beginning.
 func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []*decisionlog.Decision, contracts.TreeMark, error) {
@@ -115,7 +115,7 @@ func Between(ctx context.Context, log Log, from, to contracts.Moment) (State, []
 	return st, past, end, nil
 }
 
-// start gives the state from which to fold to a moment: the stored snapshot
+// start returns the state from which to fold to a moment: the stored snapshot
 // where that is old enough, or the empty tree.
 func start(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 	st, err := newest(ctx, log, m)
@@ -125,7 +125,7 @@ func start(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 	return oldest(ctx, log)
 }
 
-// oldest gives the empty state, if the log reaches back to it.
+// oldest returns the empty state, if the log reaches back to it.
 func oldest(ctx context.Context, log Log) (State, error) {
 	err := log.ReadPast(ctx, 0, func(p *decisionlog.Decision) (bool, error) {
 		if p.Before() != 0 {
@@ -136,7 +136,7 @@ func oldest(ctx context.Context, log Log) (State, error) {
 	return State{}, err
 }
 
-// newest gives the stored snapshot if the moment is not before it, otherwise
+// newest returns the stored snapshot if the moment is not before it, otherwise
 // the empty state. When its decision was made only the log knows; if that has
 // forgotten it, the next decision's time is taken instead.
 func newest(ctx context.Context, log Log, m contracts.Moment) (State, error) {
@@ -159,7 +159,7 @@ func newest(ctx context.Context, log Log, m contracts.Moment) (State, error) {
 	return st, nil
 }
 
-// by tells whether a decision had been made by a moment.
+// by reports whether a decision had been made by a moment.
 func by(p *decisionlog.Decision, m contracts.Moment) bool {
 	switch {
 	case m.Sequence > 0:
@@ -193,7 +193,7 @@ func (s *State) Fold(p *decisionlog.Decision) error {
 	return nil
 }
 
-// inferred gives the runners that a tree's agents are on: where the log does
+// inferred returns the runners that a tree's agents are on: where the log does
 // not say which there were.
 func inferred(t tree.Snapshot) []tree.Runner {
 	names := map[string]bool{}

@@ -64,7 +64,7 @@ func (j *Journal) unread(err error) error {
 	return fmt.Errorf("read the record of tree %s: %w", j.tree, err)
 }
 
-// messagesFrom gives the messages on some subjects from a moment on, or nil when
+// messagesFrom returns the messages on some subjects from a moment on, or nil when
 // all of them are older.
 func (j *Journal) messagesFrom(ctx context.Context, from contracts.Moment, subjects []string) (jetstream.MessagesContext, error) {
 	cfg := jetstream.OrderedConsumerConfig{FilterSubjects: subjects, DeliverPolicy: jetstream.DeliverAllPolicy}

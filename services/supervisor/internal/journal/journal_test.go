@@ -89,7 +89,7 @@ func (j *Journal) mustSave(t *testing.T, s tree.Snapshot, cursor uint64) {
 	}
 }
 
-// grown gives a decision that adds n agents, and a root the first time.
+// grown returns a decision that adds n agents, and a root the first time.
 func grown(first, n int) *decisionlog.Decision {
 	d := &decisionlog.Decision{Tree: "main", ID: uuid.NewString(), Type: contracts.TreeDecided, At: tree.Instant(time.Now().UnixNano()), Cursor: uint64(first + n)}
 	if first == 0 {

@@ -12,7 +12,7 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// LastSnapshot gives the tree of the stored snapshot, the number of its last decision
+// LastSnapshot returns the tree of the stored snapshot, the number of its last decision
 // and that one's place in the log; all zero when there is none.
 func (j *Journal) LastSnapshot(ctx context.Context) (t tree.Snapshot, number, sequence uint64, err error) {
 	s, err := j.readSnapshot(ctx)

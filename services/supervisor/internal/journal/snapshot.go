@@ -32,7 +32,7 @@ func partKey(treeName string, number uint64, i int) string {
 	return fmt.Sprintf("%s.%d.%d", contracts.TreeStateKey(treeName), number, i)
 }
 
-// readSnapshot gives the stored snapshot, or an empty one where there is none
+// readSnapshot returns the stored snapshot, or an empty one where there is none
 // that can be used. It tries until it knows: without its snapshot, a tree is only
 // whole as long as the log reaches back to its beginning.
 func (j *Journal) readSnapshot(ctx context.Context) (snapshot, error) {
@@ -73,7 +73,7 @@ func (j *Journal) read(ctx context.Context, value []byte) (snapshot, error) {
 	return decodeSnapshot(data)
 }
 
-// find gives what the bucket has under a key, nil where it has nothing. It tries
+// find returns what the bucket has under a key, nil where it has nothing. It tries
 // until it knows: a guard that refuses, a lost connection and silence say nothing
 // of what is stored.
 func (j *Journal) find(ctx context.Context, key string) (jetstream.KeyValueEntry, error) {
@@ -171,7 +171,7 @@ func (s *Saving) store(ctx context.Context) error {
 	return nil
 }
 
-// stored gives what the tree's key holds, and its revision, 0 for none.
+// stored returns what the tree's key holds, and its revision, 0 for none.
 func (s *Saving) stored(ctx context.Context) (m manifest, revision uint64, err error) {
 	entry, err := s.bucket.get(ctx, contracts.TreeStateKey(s.tree))
 	if errors.Is(err, jetstream.ErrKeyNotFound) {

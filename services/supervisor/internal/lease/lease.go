@@ -120,7 +120,7 @@ func (l *Lease) try(ctx context.Context, holder *expiry, mine record) *Term {
 	return &Term{lease: l, rec: mine, revision: revision, until: now.Add(TTL), lost: make(chan struct{}), renewed: make(chan struct{})}
 }
 
-// read gives the lease and its revision, which is 0 when there is none. A lease
+// read returns the lease and its revision, which is 0 when there is none. A lease
 // that cannot be understood is somebody's until it runs out.
 func (l *Lease) read(ctx context.Context) (record, uint64, error) {
 	ctx, cancel := context.WithTimeout(ctx, TTL)
@@ -245,7 +245,7 @@ func (t *Term) again(ctx context.Context, rec record) (uint64, error) {
 // Lost is closed when somebody else has taken the lease.
 func (t *Term) Lost() <-chan struct{} { return t.lost }
 
-// Held tells whether nobody else can have the lease yet, as far as clocks of
+// Held reports whether nobody else can have the lease yet, as far as clocks of
 // different hosts go at the same pace.
 func (t *Term) Held() bool {
 	t.mu.Lock()

@@ -47,7 +47,7 @@ func contest(t *testing.T, test func(t *testing.T, w *world, a, b *Lease)) {
 	})
 }
 
-// open gives the lease as a supervisor sees it that has a connection of its own.
+// open returns the lease as a supervisor sees it that has a connection of its own.
 func (w *world) open(name, tree string) (*Lease, *nats.Conn) {
 	w.t.Helper()
 	nc := w.server.Connect(w.t)

@@ -26,7 +26,7 @@ func Signs() []contracts.EventType {
 	}
 }
 
-// Ledger collects proposals and their outcomes. Only tells whether a node is of
+// Ledger collects proposals and their outcomes. Only reports whether a node is of
 // interest; nil means that all are.
 type Ledger struct {
 	Only func(node string) bool
@@ -140,7 +140,7 @@ func (l *Ledger) close(p *contracts.Proposal, o contracts.ProposalOutcome, reall
 	p.Outcome, p.Really, p.After, p.Event = o, really, contracts.Duration(max(0, at.Sub(p.At))), event
 }
 
-// Reply gives the latest proposals, at most limit. Its tree is the caller's.
+// Reply returns the latest proposals, at most limit. Its tree is the caller's.
 func (l *Ledger) Reply(limit int) contracts.ProposalsReply {
 	reply := contracts.ProposalsReply{
 		From: l.first, To: l.last, Total: len(l.all), Proposals: []contracts.Proposal{},

@@ -12,12 +12,12 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
-// sameChanges tells whether changes are those recorded.
+// sameChanges reports whether changes are those recorded.
 func sameChanges(recorded, changes []tree.Change) bool {
 	return len(recorded) == len(changes) && maps.EqualFunc(asJSON(recorded), asJSON(changes), bytes.Equal)
 }
 
-// asJSON gives one decision's changes as the log has them, by node, but for the
+// asJSON returns one decision's changes as the log has them, by node, but for the
 // numbers that order what waits for a supervisor or for budget. A tree that was
 // loaded counts from those that still wait, not from all that ever did, so only
 // the order means anything: each number becomes its rank among the decision's.
@@ -48,7 +48,7 @@ func asJSON(changes []tree.Change) map[string][]byte {
 	return out
 }
 
-// copied gives a state whose numbers can be changed.
+// copied returns a state whose numbers can be changed.
 func copied(st *tree.State) *tree.State {
 	if st == nil {
 		return nil
@@ -61,7 +61,7 @@ func copied(st *tree.State) *tree.State {
 	return &c
 }
 
-// numbers gives those of a state's numbers that only order, and are set.
+// numbers returns those of a state's numbers that only order, and are set.
 func numbers(st *tree.State) []*uint64 {
 	if st == nil {
 		return nil
@@ -73,7 +73,7 @@ func numbers(st *tree.State) []*uint64 {
 	return slices.DeleteFunc(all, func(n *uint64) bool { return *n == 0 })
 }
 
-// sameEffects tells whether effects are those recorded.
+// sameEffects reports whether effects are those recorded.
 func sameEffects(recorded []contracts.DecisionEffect, effects []tree.Effect) bool {
 	effects = shown(effects)
 	return slices.EqualFunc(recorded, effects, func(a contracts.DecisionEffect, b tree.Effect) bool {
@@ -106,7 +106,7 @@ func difference(recorded, rehearsed []tree.Effect) *contracts.RehearsalDifferenc
 	return d
 }
 
-// said gives an input as a sentence.
+// said returns an input as a sentence.
 func said(in contracts.DecisionInput) string {
 	s := in.Kind
 	if in.Node != "" {

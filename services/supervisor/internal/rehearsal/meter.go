@@ -24,10 +24,10 @@ const (
 	throttled
 )
 
-// isDown tells whether it is meant to be up and is not, for whatever reason.
+// isDown reports whether it is meant to be up and is not, for whatever reason.
 func (s service) isDown() bool { return s == down || s.waits() }
 
-// waits tells whether nothing is to be done for it but wait.
+// waits reports whether nothing is to be done for it but wait.
 func (s service) waits() bool { return s == waiting || s == throttled }
 
 // meter measures one side from the changes of its tree.
@@ -189,7 +189,7 @@ func (n *place) agentIs() service {
 	return n.parent.is
 }
 
-// dismissed tells whether an operator wants a node down, be the order carried
+// dismissed reports whether an operator wants a node down, be the order carried
 // out or waiting. One that an operator restarts is meant to be up meanwhile.
 func dismissed(st *tree.State) bool {
 	if cmd := st.Command; cmd != nil {

@@ -155,7 +155,7 @@ func (s *scene) perform(e tree.Effect) {
 	}
 }
 
-// alive tells whether an input can still come: what has ended sends nothing.
+// alive reports whether an input can still come: what has ended sends nothing.
 func (s *scene) alive(in tree.Input) bool {
 	switch in.Kind {
 	case tree.Started, tree.Beat, tree.Exited:
@@ -207,7 +207,7 @@ func (s *scene) play(d time.Duration) {
 	s.now = until
 }
 
-// state gives the record from decision n on.
+// state returns the record from decision n on.
 func (s *scene) state(n int) Record {
 	rec := Record{From: epoch, To: s.now}
 	for _, d := range s.log[:n] {

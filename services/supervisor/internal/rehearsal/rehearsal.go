@@ -160,7 +160,7 @@ func (r *run) run() error {
 }
 
 // reconfigure gives the tree at the beginning the other configuration, and
-// tells whether that led to nothing.
+// reports whether that led to nothing.
 func (r *run) reconfigure() (same bool, err error) {
 	if r.alt.Len() == 0 {
 		return true, nil
@@ -179,7 +179,7 @@ func (r *run) reconfigure() (same bool, err error) {
 }
 
 // ticksBefore lets the rehearsed tree act on timers that the recorded one does
-// not have, and tells whether nothing came of them.
+// not have, and reports whether nothing came of them.
 func (r *run) ticksBefore(end tree.Instant) (same bool) {
 	for {
 		due, ok := r.alt.Next()
@@ -199,7 +199,7 @@ func (r *run) ticksBefore(end tree.Instant) (same bool) {
 }
 
 // both decides on a recorded decision's inputs under either configuration, and
-// tells whether the same came of it.
+// reports whether the same came of it.
 func (r *run) both(d *decisionlog.Decision) (same bool, err error) {
 	r.observe(d)
 	var base, alt []tree.Effect
@@ -274,7 +274,7 @@ func (r *run) takeOver(trees ...**tree.Tree) error {
 	return nil
 }
 
-// input gives a decision's input, a configuration with the specs that the
+// input returns a decision's input, a configuration with the specs that the
 // recorded tree has after it.
 func (r *run) input(d *decisionlog.Decision, i int) (in tree.Input, takeover bool, err error) {
 	if d.Inputs[i].Kind == decisionlog.Takeover {
@@ -289,7 +289,7 @@ func (r *run) input(d *decisionlog.Decision, i int) (in tree.Input, takeover boo
 	return in, false, nil
 }
 
-// under gives an input as it is under the other configuration.
+// under returns an input as it is under the other configuration.
 func (r *run) under(in tree.Input) *tree.Input {
 	if in.Kind == tree.Configure {
 		in.Specs = r.opt.Specs
@@ -332,7 +332,7 @@ func (r *run) faithful(d *decisionlog.Decision, effects []tree.Effect) bool {
 	return same
 }
 
-// configured gives the configured part of a tree, parents first, in order.
+// configured returns the configured part of a tree, parents first, in order.
 func configured(s tree.Snapshot) []*tree.Spec {
 	kids := map[string][]*tree.Record{}
 	for _, n := range s.Nodes {

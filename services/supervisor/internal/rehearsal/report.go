@@ -10,7 +10,7 @@ import (
 // maxAgents bounds the agents that a report lists.
 const maxAgents = 500
 
-// report gives the figures of both sides.
+// report returns the figures of both sides.
 func (r *run) report() contracts.RehearseReply {
 	out := r.reply
 	out.Recorded, out.Rehearsed, out.Assumed = r.recorded.total, r.rehearsed.total, r.world.assumed
@@ -38,7 +38,7 @@ func (r *run) report() contracts.RehearseReply {
 	return out
 }
 
-// node tells whether a name is a supervisor's.
+// node reports whether a name is a supervisor's.
 func (r *run) node(id string) bool {
 	a, b := r.recorded.nodes[id], r.rehearsed.nodes[id]
 	return a != nil && !a.agent || b != nil && !b.agent

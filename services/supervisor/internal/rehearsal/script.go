@@ -33,17 +33,17 @@ type happening struct {
 	decision int
 }
 
-// fate tells whether an input ends an incarnation.
+// fate reports whether an input ends an incarnation.
 func fate(k tree.InputKind) bool {
 	return k == tree.Exited || k == tree.StartFailed || k == tree.Failed || k == tree.Lost
 }
 
-// ended tells whether the record has the incarnation's own end.
+// ended reports whether the record has the incarnation's own end.
 func (s *script) ended() bool {
 	return slices.ContainsFunc(s.events, func(h happening) bool { return fate(h.Kind) })
 }
 
-// first gives the first event of a kind.
+// first returns the first event of a kind.
 func (s *script) first(k tree.InputKind) (happening, bool) {
 	i := slices.IndexFunc(s.events, func(h happening) bool { return h.Kind == k && !h.Unwell })
 	if i < 0 {
@@ -109,7 +109,7 @@ func (b *book) script(agent string, incarnation uint64) *script {
 	return s
 }
 
-// known gives the script of an incarnation, or nil.
+// known returns the script of an incarnation, or nil.
 func (b *book) known(agent string, incarnation uint64) *script { return b.scripts[agent][incarnation] }
 
 func (b *book) input(d *decisionlog.Decision, index, k int, current map[string]uint64) {
@@ -162,7 +162,7 @@ func (b *book) effect(e contracts.DecisionEffect, at tree.Instant, current map[s
 	}
 }
 
-// latest gives the agent's last incarnation that fits, or nil.
+// latest returns the agent's last incarnation that fits, or nil.
 func (b *book) latest(agent string, fits func(*script) bool) *script {
 	all := slices.Sorted(maps.Keys(b.scripts[agent]))
 	for _, inc := range slices.Backward(all) {

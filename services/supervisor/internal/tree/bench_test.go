@@ -79,7 +79,7 @@ func (c *cycles) turn() {
 	}
 }
 
-// BenchmarkInputs gives the inputs that the core takes a second. With -cpu 1
+// BenchmarkInputs measures the inputs that the core takes a second. With -cpu 1
 // the collector of garbage has no other processor than the core.
 func BenchmarkInputs(b *testing.B) {
 	c := newCycles(b, 1000)
@@ -94,7 +94,7 @@ func BenchmarkInputs(b *testing.B) {
 	b.ReportMetric(float64(c.inputs)/spent.Seconds(), "inputs/cpu-s")
 }
 
-// BenchmarkExit gives what one agent's whole cycle costs in trees of different
+// BenchmarkExit measures what one agent's whole cycle costs in trees of different
 // sizes.
 func BenchmarkExit(b *testing.B) {
 	for _, agents := range []int{100, 100_000} {
@@ -107,7 +107,7 @@ func BenchmarkExit(b *testing.B) {
 	}
 }
 
-// BenchmarkCopy gives what a copy of a large tree costs, and the longest time
+// BenchmarkCopy measures what a copy of a large tree costs, and the longest time
 // that its owner cannot do anything else.
 func BenchmarkCopy(b *testing.B) {
 	t := newCycles(b, 100_000).tree

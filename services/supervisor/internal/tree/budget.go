@@ -46,7 +46,7 @@ func (s *Spent) clone() *Spent {
 	return c
 }
 
-// free gives the instant from which one more restart is within the allowance.
+// free returns the instant from which one more restart is within the allowance.
 func (a Allowance) free(log []Instant) Instant {
 	if a.unlimited() || len(log) < a.Restarts {
 		return 0

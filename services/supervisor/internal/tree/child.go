@@ -55,7 +55,7 @@ func (t *Tree) ready(n *node) {
 	}
 }
 
-// awaitsStart tells whether a supervisor's operation waits for n to come up.
+// awaitsStart reports whether a supervisor's operation waits for n to come up.
 func (p *node) awaitsStart(n *node) bool {
 	op := p.op()
 	return op != nil && op.Stage == StageStart && op.At == n.spec.Rank

@@ -24,7 +24,7 @@ const (
 	Left Claim = "left"
 )
 
-// ours tells whether a process of the last incarnation may live.
+// ours reports whether a process of the last incarnation may live.
 func (c Claim) ours() bool { return c == Own || c == Settle }
 
 // over is the claim once the last incarnation is known to have ended.
@@ -38,10 +38,10 @@ func (c Claim) over() Claim {
 // DefaultListen is three heartbeats of the default interval.
 const DefaultListen = 15 * time.Second
 
-// Apart tells whether an agent is in nobody's hands here.
+// Apart reports whether an agent is in nobody's hands here.
 func (p Phase) Apart() bool { return p == Watched || p == Claiming || p == Foreign }
 
-// occupies tells whether an agent takes room on its runner.
+// occupies reports whether an agent takes room on its runner.
 func (n *node) occupies() bool {
 	return n.spec.Agent != nil && n.st.Runner != "" && (n.st.Phase.live() || n.st.Claim.ours())
 }
@@ -92,7 +92,7 @@ func (n *node) agents(dst []*node) []*node {
 }
 
 // releaseAgent takes an agent out of the tree's hands as it is. What it was about to
-// do becomes a proposal. It tells whether its supervisor waited for it.
+// do becomes a proposal. It reports whether its supervisor waited for it.
 func (t *Tree) releaseAgent(n *node) (awaited bool) {
 	p, phase := n.parent, n.st.Phase
 	if n.st.Claim == "" && (phase.idle() || phase == Gone) {

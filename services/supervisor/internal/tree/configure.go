@@ -323,7 +323,7 @@ func (t *Tree) arrange(p *node, configured []*node) {
 	}
 }
 
-// assignRanks gives ascending ranks, keeping those the nodes have where they ascend.
+// assignRanks returns ascending ranks, keeping those the nodes have where they ascend.
 func assignRanks(nodes []*node) []int64 {
 	ranks, upper := make([]int64, len(nodes)), make([]int64, len(nodes))
 	for i, next := len(nodes)-1, int64(0); i >= 0; i-- {
@@ -353,7 +353,7 @@ func assignRanks(nodes []*node) []int64 {
 	return ranks
 }
 
-// remapRank gives the new rank of the child that had a rank; 0 and the end
+// remapRank returns the new rank of the child that had a rank; 0 and the end
 // stay what they are.
 func remapRank(rank int64, old []*node, was []int64) int64 {
 	if i := slices.Index(was, rank); i >= 0 {

@@ -27,7 +27,7 @@ func (c *Copy) add(n *node) {
 	}
 }
 
-// Take copies some more nodes, at most that many, and tells whether all are
+// Take copies some more nodes, at most that many, and reports whether all are
 // copied.
 func (c *Copy) Take(most int) (done bool) {
 	for ; most > 0 && len(c.left) > 0; most-- {
@@ -53,7 +53,7 @@ func (c *Copy) Update(changes []Change) {
 	}
 }
 
-// Snapshot gives the copy, once Take has told that it is done. It shares specs
+// Snapshot returns the copy, once Take has told that it is done. It shares specs
 // with the tree, which never change, and nothing else, and leaves the copy
 // empty.
 func (c *Copy) Snapshot() Snapshot {
@@ -62,7 +62,7 @@ func (c *Copy) Snapshot() Snapshot {
 	return s
 }
 
-// record gives all that is stored of a node.
+// record returns all that is stored of a node.
 func (n *node) record() *Record {
 	r := &Record{Spec: n.spec, State: n.st.clone()}
 	r.Failures, r.Restarts = n.past.remembered()

@@ -329,10 +329,10 @@ func (t *Tree) willStart(p, n *node) bool {
 	return op != nil && op.awaits(n.spec.Rank) && !t.staysDown(n)
 }
 
-// up tells whether a supervisor takes care of its children.
+// up reports whether a supervisor takes care of its children.
 func (p *node) up() bool { return p.st.Phase == Running || p.st.Phase == Starting }
 
-// stops tells whether an operation is about to stop, or has just stopped, n.
+// stops reports whether an operation is about to stop, or has just stopped, n.
 func (p *node) stops(n *node) bool {
 	op := p.op()
 	return op != nil && op.Stage == StageStop && n.spec.Rank >= op.From

@@ -5,7 +5,7 @@ import (
 	"sort"
 )
 
-// Load gives the tree of a snapshot, which it may keep parts of.
+// Load returns the tree of a snapshot, which it may keep parts of.
 func Load(opt Options, s Snapshot) (*Tree, error) {
 	if err := s.Validate(); err != nil {
 		return nil, err

@@ -28,7 +28,7 @@ type Rollout struct {
 	Otherwise Mode `json:"otherwise,omitempty"`
 }
 
-// RolloutOf gives the setting that puts all agents into one mode.
+// RolloutOf returns the setting that puts all agents into one mode.
 func RolloutOf(m Mode) Rollout {
 	if m == Enforce {
 		return Rollout{Enforce: 100}
@@ -49,7 +49,7 @@ func (r Rollout) Validate() error {
 	return nil
 }
 
-// For gives the mode of an agent under the setting.
+// For returns the mode of an agent under the setting.
 func (r Rollout) For(agent string) Mode {
 	if r.Enforce >= 100 || r.Enforce > 0 && Bucket(agent) < r.Enforce {
 		return Enforce
@@ -68,7 +68,7 @@ func (r Rollout) String() string {
 	return fmt.Sprintf("enforce %d%%, otherwise %s", r.Enforce, r.Otherwise)
 }
 
-// Bucket gives the place of an agent between 0 and 99: it is enforced where
+// Bucket returns the place of an agent between 0 and 99: it is enforced where
 // more percent than that are. A larger share only adds agents. It is the first
 // eight bytes of the name's SHA-256 as a big-endian number, modulo 100.
 func Bucket(agent string) int {
@@ -117,7 +117,7 @@ func (t *Tree) mode(n *node) Mode {
 	return r.Otherwise
 }
 
-// Mode gives a node's mode, [Enforce] for a node that there is not. What is
+// Mode returns a node's mode, [Enforce] for a node that there is not. What is
 // said of supervisors is in [Tree.Rollout].
 func (t *Tree) Mode(id string) Mode {
 	if n := t.nodes[id]; n != nil {
@@ -147,7 +147,7 @@ func (t *Tree) Modes() map[Mode]int {
 	return counts
 }
 
-// Rollout gives the setting that counts for a node and whether it was made at
+// Rollout returns the setting that counts for a node and whether it was made at
 // the node itself, and there at run time.
 func (t *Tree) Rollout(id string) (r Rollout, own, ordered bool) {
 	n := t.nodes[id]

@@ -119,7 +119,7 @@ func (t *Tree) wake(n *node) {
 	}
 }
 
-// suspended tells whether a supervisor or one above it is suspended.
+// suspended reports whether a supervisor or one above it is suspended.
 func (p *node) suspended() bool {
 	for ; p != nil; p = p.parent {
 		if p.st.Supervisor.Suspended {

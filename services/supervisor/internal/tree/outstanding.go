@@ -2,7 +2,7 @@ package tree
 
 import "sort"
 
-// Outstanding gives the effects whose results are awaited, in the order of
+// Outstanding returns the effects whose results are awaited, in the order of
 // their nodes' names: what a successor performs (again) first.
 func (t *Tree) Outstanding() []Effect {
 	var out []Effect

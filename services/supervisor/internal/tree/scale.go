@@ -85,7 +85,7 @@ func (t *Tree) keepScale(p *node, template string, c Scale) {
 	t.touch(p)
 }
 
-// missing gives the specs of the instances that a template lacks.
+// missing returns the specs of the instances that a template lacks.
 func (t *Tree) missing(have []*node, count int) []*Spec {
 	there := map[int]bool{}
 	for _, n := range have {
@@ -100,7 +100,7 @@ func (t *Tree) missing(have []*node, count int) []*Spec {
 	return out
 }
 
-// newInstance gives the spec of a further instance of the same template.
+// newInstance returns the spec of a further instance of the same template.
 func newInstance(s *Spec, index int) *Spec {
 	c := *s
 	c.ID, c.Index, c.Dynamic = Instance(s.Template, index), index, false

@@ -40,7 +40,7 @@ func (s *Shared) Spec(spec *Spec) {
 	spec.Agent = s.agent(spec.Agent)
 }
 
-// agent gives an equal one seen before, or the same.
+// agent returns an equal one seen before, or the same.
 func (s *Shared) agent(a *Agent) *Agent {
 	if a == nil {
 		return nil

@@ -28,7 +28,7 @@ type Options struct {
 	StartTerminated bool
 }
 
-// OTP gives the options under which the tree does exactly what OTP does.
+// OTP returns the options under which the tree does exactly what OTP does.
 func OTP() Options { return Options{StrictBoot: true, Volatile: true, StartTerminated: true} }
 
 // Entry is one item of a node's history.

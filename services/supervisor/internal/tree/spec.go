@@ -13,10 +13,10 @@ import (
 // Instant is a point in time in nanoseconds since 1970 UTC.
 type Instant int64
 
-// Add gives the instant d later.
+// Add returns the instant d later.
 func (i Instant) Add(d time.Duration) Instant { return i + Instant(d) }
 
-// Time gives the instant as a time in UTC.
+// Time returns the instant as a time in UTC.
 func (i Instant) Time() time.Time { return time.Unix(0, int64(i)).UTC() }
 
 // Optional returns the instant as a time in UTC, or nil if it is 0.

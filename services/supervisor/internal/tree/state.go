@@ -64,7 +64,7 @@ func (p Phase) Down() bool { return p.idle() || p == Gone || p.delayed() }
 // idle reports whether a node is down and no time brings it back.
 func (p Phase) idle() bool { return p == Idle || p == Ended }
 
-// live tells whether there may be a process (or a subtree) to stop.
+// live reports whether there may be a process (or a subtree) to stop.
 func (p Phase) live() bool {
 	switch p {
 	case Starting, Verifying, Stabilising, Unverified, Running, Stopping:
@@ -73,7 +73,7 @@ func (p Phase) live() bool {
 	return false
 }
 
-// Up tells whether a process of the node exists as far as is known.
+// Up reports whether a process of the node exists as far as is known.
 func (p Phase) Up() bool {
 	return p.live() && p != Starting
 }
