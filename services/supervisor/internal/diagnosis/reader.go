@@ -28,7 +28,6 @@ func NewReader(t *tree.Tree) *Reader {
 
 // Brief is the state of a node in a few words.
 type Brief struct {
-	State  contracts.State
 	Status contracts.NodeStatus
 	// Reason is empty where nothing needs one. Until is when a wait ends.
 	Reason string
@@ -39,7 +38,7 @@ type Brief struct {
 func (r *Reader) Brief(spec *tree.Spec, st tree.State) Brief {
 	n := r.about(spec, st)
 	due, _ := r.due(&n)
-	return Brief{State: n.state, Status: n.status(), Reason: r.words(&n), Until: due}
+	return Brief{Status: n.status(), Reason: r.words(&n), Until: due}
 }
 
 func (r *Reader) subject(id string) (subject, bool) {

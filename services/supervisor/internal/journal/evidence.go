@@ -15,7 +15,6 @@ import (
 type Record struct {
 	Decision *decisionlog.Decision
 	Event    contracts.Event
-	Sequence uint64
 }
 
 // ReadRecords calls each with the tree's decisions and the events of some types
@@ -92,7 +91,7 @@ func record(decisions *decisionlog.Assembly, msg logged) (r Record, ok bool) {
 	if err != nil {
 		return r, false
 	}
-	r = Record{Event: ev, Sequence: msg.sequence}
+	r.Event = ev
 	if ev.Type.Family() != contracts.FamilyTree {
 		return r, true
 	}
