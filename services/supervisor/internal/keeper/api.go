@@ -82,7 +82,7 @@ func orderHandler[Req any, P request[Req]](k *Keeper, read func(Req) (tree.Input
 		if err != nil {
 			return contracts.OrderReply{}, err
 		}
-		in.Token = options.Token
+		in.Token, in.By = options.Token, operator(options.By)
 		return k.order(ctx, in)
 	}
 }
@@ -90,8 +90,8 @@ func orderHandler[Req any, P request[Req]](k *Keeper, read func(Req) (tree.Input
 // patience bounds how long an order is waited for, as its caller asks.
 func patience(ctx context.Context, o contracts.OrderOptions) (context.Context, context.CancelFunc, error) {
 	if o.Token != "" {
-		if err := contracts.ValidateID(o.Token); err != nil {
-			return nil, nil, shell.Errorf(contracts.CodeBadRequest, "token: %v", err)
+		if err := validID("token", o.Token); err != nil {
+			return nil, nil, err
 		}
 	}
 	wait := cmp.Or(o.Wait.D(), answerWithin)

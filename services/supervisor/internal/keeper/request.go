@@ -1,6 +1,7 @@
 package keeper
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"strconv"
@@ -10,20 +11,25 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
+// validID reports why a field of a request is not an id.
+func validID(field, id string) error {
+	if err := contracts.ValidateID(id); err != nil {
+		return shell.Errorf(contracts.CodeBadRequest, "%s: %v", field, err)
+	}
+	return nil
+}
+
 // nodeOrder reads requests that name nothing but a node.
 func nodeOrder(kind tree.CommandKind) func(contracts.NodeRequest) (tree.Input, error) {
 	return func(req contracts.NodeRequest) (tree.Input, error) {
-		if err := contracts.ValidateID(req.Node); err != nil {
-			return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
-		}
-		return tree.Input{Command: kind, Node: req.Node, Reason: because(string(kind), req.Reason), By: operator(req.By)}, nil
+		return tree.Input{Command: kind, Node: req.Node, Reason: because(string(kind), req.Reason)}, validID("node", req.Node)
 	}
 }
 
 // drainOrder stops the whole tree, whatever node the request names; it stays down
 // until its root is restarted.
 func drainOrder(req contracts.NodeRequest) (tree.Input, error) {
-	return tree.Input{Command: tree.CmdTerminate, Reason: because("drain", req.Reason), By: operator(req.By)}, nil
+	return tree.Input{Command: tree.CmdTerminate, Reason: because("drain", req.Reason)}, nil
 }
 
 // add has an agent added. Its environment is stored before that is decided, so
@@ -57,8 +63,8 @@ func scaleOrder(req contracts.ScaleRequest) (tree.Input, error) {
 	bad := func(format string, args ...any) (tree.Input, error) {
 		return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, format, args...)
 	}
-	if err := contracts.ValidateID(req.Template); err != nil {
-		return bad("template: %v", err)
+	if err := validID("template", req.Template); err != nil {
+		return tree.Input{}, err
 	}
 	if req.Count < 1 || req.Count > maxCount {
 		return bad("count: %d is outside 1 to %d; terminate the instances to have none run", req.Count, maxCount)
@@ -66,24 +72,20 @@ func scaleOrder(req contracts.ScaleRequest) (tree.Input, error) {
 	if err := contracts.ValidateID(tree.Instance(req.Template, req.Count)); err != nil {
 		return bad("template: the last of %d instances needs a name that is none: %v", req.Count, err)
 	}
-	return tree.Input{Command: tree.CmdScale, Node: req.Template, Count: req.Count, Reason: because("scale to "+strconv.Itoa(req.Count), req.Reason), By: operator(req.By)}, nil
+	return tree.Input{Command: tree.CmdScale, Node: req.Template, Count: req.Count, Reason: because("scale to "+strconv.Itoa(req.Count), req.Reason)}, nil
 }
 
 func moveOrder(req contracts.MoveRequest) (tree.Input, error) {
-	for _, id := range [][2]string{{"node", req.Node}, {"parent", req.Parent}} {
-		if err := contracts.ValidateID(id[1]); err != nil {
-			return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "%s: %v", id[0], err)
-		}
-	}
-	return tree.Input{Command: tree.CmdMove, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason), By: operator(req.By)}, nil
+	in := tree.Input{Command: tree.CmdMove, Node: req.Node, To: req.Parent, Reason: because("move to "+req.Parent, req.Reason)}
+	return in, cmp.Or(validID("node", req.Node), validID("parent", req.Parent))
 }
 
 // inherit takes a setting back that was made at run time.
 const inherit = "inherit"
 
 func modeOrder(req contracts.ModeRequest) (tree.Input, error) {
-	if err := contracts.ValidateID(req.Node); err != nil {
-		return tree.Input{}, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
+	if err := validID("node", req.Node); err != nil {
+		return tree.Input{}, err
 	}
 	r, err := rollout(req)
 	if err != nil {
@@ -93,7 +95,7 @@ func modeOrder(req contracts.ModeRequest) (tree.Input, error) {
 	if r != nil {
 		word = r.String()
 	}
-	return tree.Input{Command: tree.CmdMode, Node: req.Node, Mode: r, Reason: because("mode "+word, req.Reason), By: operator(req.By)}, nil
+	return tree.Input{Command: tree.CmdMode, Node: req.Node, Mode: r, Reason: because("mode "+word, req.Reason)}, nil
 }
 
 // rollout reads what a request asks for; nil takes a setting back.

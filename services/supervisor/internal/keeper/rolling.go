@@ -58,10 +58,7 @@ func validRolling(node string, most int) error {
 	if node == "" {
 		return nil
 	}
-	if err := contracts.ValidateID(node); err != nil {
-		return shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
-	}
-	return nil
+	return validID("node", node)
 }
 
 // beginRolling has an order decided that restarts agents a few at a time, and

@@ -16,8 +16,8 @@ const maxNearest = 3
 
 // serveWhy explains the state of a node.
 func (k *Keeper) serveWhy(ctx context.Context, req contracts.NodeRequest) (contracts.Diagnosis, error) {
-	if err := contracts.ValidateID(req.Node); err != nil {
-		return contracts.Diagnosis{}, shell.Errorf(contracts.CodeBadRequest, "node: %v", err)
+	if err := validID("node", req.Node); err != nil {
+		return contracts.Diagnosis{}, err
 	}
 	var d contracts.Diagnosis
 	found := false
