@@ -44,6 +44,9 @@ type DecisionsData struct {
 	// in the next of its tree, under the same number. It counts once its last
 	// part is stored; without that, none of it was acted on.
 	More bool `json:"more,omitempty"`
+	// Part is the place of this message in the decision, from 0: so it shows when
+	// the log has forgotten the messages before it.
+	Part int `json:"part,omitempty"`
 	// Inputs are what was decided upon, in order.
 	Inputs []DecisionInput `json:"inputs,omitempty"`
 	// Effects are what will now be done, in order.

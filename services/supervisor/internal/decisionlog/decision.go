@@ -31,6 +31,9 @@ type Decision struct {
 	Effects []contracts.DecisionEffect
 	Changes []tree.Change
 
+	// Torn says that the log has its end only, and has forgotten how it began.
+	Torn bool
+
 	// First and Sequence are the places of its first and last message in the
 	// log, and Bytes is how large it is there; 0 before it is stored.
 	First, Sequence uint64
@@ -127,7 +130,7 @@ func (a *Assembly) Add(m Message) (*Decision, error) {
 	d := &Decision{
 		Tree: first.Data.Tree, Supervisor: first.Data.Supervisor, Number: first.Data.Number, Skipped: first.Data.Skipped, Cursor: first.Data.Cursor,
 		ID: first.Event.ID, Type: first.Event.Type, Cause: first.Event.CausationID, Chain: first.Event.CorrelationID,
-		At: tree.Instant(first.Event.Time.UnixNano()), First: first.Sequence, Sequence: m.Sequence,
+		At: tree.Instant(first.Event.Time.UnixNano()), First: first.Sequence, Sequence: m.Sequence, Torn: first.Data.Part > 0,
 	}
 	var errs []error
 	for _, part := range whole {

@@ -68,7 +68,7 @@ func Split(d *Decision) ([]Part, error) {
 	for i := range c.parts {
 		p := &c.parts[i]
 		p.Tree, p.Supervisor, p.Version, p.Number, p.Cursor = d.Tree, d.Supervisor, tree.Version, d.Number, d.Cursor
-		p.Skipped = d.Skipped
+		p.Skipped, p.Part = d.Skipped, i
 		p.More = i < len(c.parts)-1
 	}
 	return c.parts, nil

@@ -172,6 +172,9 @@ func by(p *decisionlog.Decision, m contracts.Moment) bool {
 
 // Fold takes the next decision into account.
 func (s *State) Fold(p *decisionlog.Decision) error {
+	if p.Torn {
+		return fmt.Errorf("%w: the log has forgotten how decision %d began", ErrGap, p.Number)
+	}
 	if p.Before() != s.Mark.Decision {
 		return fmt.Errorf("%w: decision %d follows %d", ErrGap, p.Number, s.Mark.Decision)
 	}

@@ -133,6 +133,10 @@ func (j *Journal) apply(st *State, d *decisionlog.Decision, shared *tree.Shared)
 	if d.Number <= j.number {
 		return // the snapshot has it
 	}
+	if d.Torn {
+		j.env.Log.Error("the log has forgotten how a decision began; the tree may lack changes", "tree", j.tree, "decision", d.Number)
+		st.Missing++
+	}
 	if d.Before() != j.number {
 		j.env.Log.Error("decisions are missing from the log; the tree may lack changes", "tree", j.tree, "after", j.number, "next", d.Number)
 		st.Missing += max(d.Number, j.number+1) - j.number - 1

@@ -8,6 +8,32 @@ import (
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
+// TestTornDecision: a decision of which the log has only the end is not taken for
+// whole.
+func TestTornDecision(t *testing.T) {
+	inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
+		j.mustPut(t, grown(0, 10))
+		begin := j.Sequence() + 1
+		j.mustPut(t, grown(10, 1000))
+		if j.Sequence() == begin {
+			t.Fatal("it is stored in one message")
+		}
+		stream, err := j.env.JS.Stream(t.Context(), contracts.EventStream)
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := stream.CachedInfo().Config
+		cfg.MaxMsgs, cfg.MaxAge = int64(j.Sequence()-begin), 0 // ages are not in virtual time
+		if _, err := j.env.JS.UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		next, _ := open(t, s, "s2")
+		if st := next.mustLoad(t); st.Missing != 2 || next.Number() != 2 {
+			t.Errorf("%d decisions are missing, the last is %d", st.Missing, next.Number())
+		}
+	})
+}
+
 // TestForgottenDecisions: a log that has forgotten decisions which the snapshot
 // lacks still gives a sound tree, and says how many are missing.
 func TestForgottenDecisions(t *testing.T) {

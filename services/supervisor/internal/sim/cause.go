@@ -13,7 +13,7 @@ import (
 
 // Caused: a start names what really led to it: the agent's own end if it ended by
 // itself, else the end or order that concerned a supervisor above it; never an
-// older end, or a stranger's. And what is told from the log is the same.
+// older end, unless that is what it was stopped for just now, or a stranger's. And what is told from the log is the same.
 const Caused Invariant = "caused"
 
 // story is what the world knows of what led to an agent's starts.
@@ -21,8 +21,8 @@ type story struct {
 	// own holds, by incarnation, the evidence of ends that nobody had asked for.
 	own map[uint64]string
 	// stopped holds the incarnations whose stop was decided, and those that were
-	// to stay down.
-	stopped map[uint64]bool
+	// to stay down, with the cause that was named for it.
+	stopped map[uint64]string
 	// started is the incarnation whose start was decided last, cause what that
 	// named, and cursor how far evidence had been consumed before.
 	started uint64
@@ -30,7 +30,7 @@ type story struct {
 	cursor  uint64
 }
 
-func newStory() story { return story{own: map[uint64]string{}, stopped: map[uint64]bool{}} }
+func newStory() story { return story{own: map[uint64]string{}, stopped: map[uint64]string{}} }
 
 // drawn are the supervisors that a cause concerns beyond the node that it is
 // about: those that restart a group because of it, and those that it brought
@@ -48,7 +48,7 @@ func (w *world) decidedCauses(parts []*decision) {
 		case tree.NoteBoot:
 			w.booted[e.Node] = parts[0].cursor
 		case tree.DoStop, tree.NoteFinished, tree.DoReply: // the latter ends an order about it
-			w.agent(e.Node).story.stopped[e.Incarnation] = true
+			w.agent(e.Node).story.stopped[e.Incarnation] = e.Event
 		case tree.DoStart:
 			if s := &w.agent(e.Node).story; e.Incarnation > s.started {
 				w.startCaused(w.agent(e.Node), e)
@@ -85,21 +85,16 @@ func (w *world) startCaused(a *agent, e tree.Effect) {
 	last, drawn := e.Incarnation-1, w.drawn(e.Event)
 	ran := a.spawned == last && last > 0
 	own, ended := a.story.own[last]
+	_, stopped := a.story.stopped[last]
 	switch {
-	case ev.Node == a.name && ran && a.story.started == last && seq <= a.story.cursor && !w.above(a.name, a.name, drawn.down) && !w.tookDown(a.name, drawn):
+	case ev.Node == a.name && ran && a.story.started == last && seq <= a.story.cursor && !w.above(a.name, a.name, drawn.down) && a.story.stopped[last] != e.Event:
 		w.broken(Caused, "the start of %s incarnation %d names %s, which is older than incarnation %d", a.name, e.Incarnation, e.Event, last)
 	case ev.Node == a.name:
-	case ended && ran && !a.story.stopped[last] && w.log.ids[own] > w.rebooted(a.name):
+	case ended && ran && !stopped && w.log.ids[own] > w.rebooted(a.name):
 		w.broken(Caused, "the start of %s incarnation %d names %s, though the last ended by itself: %s", a.name, e.Incarnation, e.Event, own)
 	case w.stats.Moved == 0 && !w.above(a.name, ev.Node, drawn.down) && !w.above(a.name, ev.Node, drawn.group) && w.log.truth.tree.Nodes[ev.Node] != nil:
 		w.broken(Caused, "the start of %s incarnation %d names %s, which is about %s and has nothing to do with it", a.name, e.Incarnation, e.Event, ev.Node)
 	}
-}
-
-// tookDown reports whether the end of an agent that was moved since brought down the
-// supervisor that it was under, and that the group which it is in now.
-func (w *world) tookDown(agent string, drawn drawn) bool {
-	return w.stats.Moved > 0 && len(drawn.down) > 0 && w.above(agent, agent, drawn.group)
 }
 
 // rebooted is how far evidence was consumed when a supervisor above a node started

@@ -138,6 +138,9 @@ func (s *supervisor) advance(b *leader.Batch, done func()) {
 	}
 	s.act(s.leader.Due(), func() {
 		s.lacking(b)
+		if s.unlooked {
+			s.lookAtLog() // the loop serves whoever has waited longest
+		}
 		s.snapshot()
 		s.snapshotOn()
 		if s.takenOver(); s.mode == leading && was == leader.Configuring && !s.configured(b) {

@@ -142,7 +142,7 @@ func (s *supervisor) lookAtLog() {
 	if s.w.Keeps == (retention{}) || s.w.cut || s.cut {
 		return
 	}
-	s.keeps = s.w.log.state()
+	s.keeps, s.unlooked = s.w.log.state(), false
 	s.snapshot()
 	s.snapshotOn()
 }
@@ -163,6 +163,9 @@ func (s *supervisor) snapshotOn() {
 
 // foldable checks that a decision that is read follows what is known.
 func (w *world) foldable(known uint64, d *decision) {
+	if d.part > 0 && d.number > known {
+		w.broken(Kept, "the log has forgotten how decision %d began, and no snapshot has it", d.number)
+	}
 	if b := d.batch; b != nil && d.number > known && d.number-b.Skipped != known+1 {
 		w.broken(Kept, "the log has forgotten decisions %d to %d, and no snapshot has them", known+1, d.number-b.Skipped-1)
 	}

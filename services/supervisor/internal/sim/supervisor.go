@@ -90,6 +90,8 @@ type keeper struct {
 	lacks   leader.Unsaved
 	keeps   leader.Retention
 	copying bool
+	// unlooked is set when it was too busy to look at the log in time.
+	unlooked bool
 	// asked holds who waits for the tree's answer, by token.
 	asked map[string]func(tree.Effect)
 }
@@ -315,6 +317,7 @@ const checkEvery = time.Second
 func (s *supervisor) checkUp() {
 	s.after(checkEvery, s.checkUp)
 	if s.busy {
+		s.unlooked = true
 		return
 	}
 	s.busy = true
