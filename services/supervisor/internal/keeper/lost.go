@@ -99,7 +99,7 @@ func (k *Keeper) heardLife(m *nats.Msg) {
 	k.silence.signs[agent] = time.Now()
 }
 
-// alive tells whether any of them beat in the time that counts.
+// alive reports whether any of them beat in the time that counts.
 func (k *Keeper) alive(now time.Time, ids ...string) bool {
 	return slices.ContainsFunc(ids, func(id string) bool {
 		at, ok := k.silence.signs[id]
@@ -111,17 +111,13 @@ func (k *Keeper) alive(now time.Time, ids ...string) bool {
 // confirmed. Whom the detector declares failed is being stopped; whoever it has
 // not is in good standing.
 func (k *Keeper) gone(agents []string) []string {
-	var out []string
-	for _, id := range agents {
+	return slices.DeleteFunc(slices.Clone(agents), func(id string) bool {
 		_, st, _ := k.tree.Lookup(id)
-		if st.Phase == tree.Starting || st.Phase == tree.Stopping {
-			out = append(out, id)
-		}
-	}
-	return out
+		return st.Phase != tree.Starting && st.Phase != tree.Stopping
+	})
 }
 
-// condemnedAll tells whether verdicts were given on all agents of a runner that
+// condemnedAll reports whether verdicts were given on all agents of a runner that
 // ran.
 func (k *Keeper) condemnedAll(agents []string) bool {
 	verdicts := 0
@@ -141,44 +137,39 @@ func (k *Keeper) condemnedAll(agents []string) bool {
 // skew is how far the clocks of the detector and the supervisor may differ.
 const skew = 10 * time.Second
 
-// condemned tells whether the detector's last word on a runner is that it
+// condemned reports whether the detector's last word on a runner is that it
 // failed, and is not older than the runner's own last word.
 func (k *Keeper) condemned(ctx context.Context, runner string, heard time.Time) bool {
 	_, stands := k.lastWord(ctx, runner, heard, contracts.AgentFailed, contracts.AgentRecovered)
 	return stands
 }
 
-// silentTogether tells whether the detector found that the agents of a runner
+// silentTogether reports whether the detector found that the agents of a runner
 // fell silent together, and has not heard one of them again since.
 func (k *Keeper) silentTogether(ctx context.Context, runner string, heard time.Time) bool {
-	finding, stands := k.lastWord(ctx, runner, heard, contracts.SystemCorrelatedSilence)
-	if !stands || !aboutRunner(finding, runner) {
+	finding, began := k.lastFinding(ctx, runner, heard, contracts.SystemCorrelatedSilence)
+	if finding == nil {
 		return false
 	}
-	over, found := k.lastWord(ctx, runner, heard, contracts.SystemCorrelatedSilenceOver)
-	if !found || over.Sequence < finding.Sequence || !aboutRunner(over, runner) {
-		return true
-	}
-	ev, err := contracts.DecodeEvent(over.Subject, over.Data)
-	if err != nil {
-		return false
-	}
-	d, err := contracts.DecodeData[contracts.CorrelatedSilenceData](ev)
-	return err == nil && d.Back == 0 && !d.Merged
+	over, ended := k.lastFinding(ctx, runner, heard, contracts.SystemCorrelatedSilenceOver)
+	return over == nil || ended < began || over.Back == 0 && !over.Merged
 }
 
-// aboutRunner tells a finding about a runner from one about a type of the same
-// name.
-func aboutRunner(m *jetstream.RawStreamMsg, runner string) bool {
-	ev, err := contracts.DecodeEvent(m.Subject, m.Data)
-	if err != nil {
-		return false
+// lastFinding returns the last finding of a type about a runner, and its place in the
+// log; nil if there is none, or it is about a type of the same name.
+func (k *Keeper) lastFinding(ctx context.Context, runner string, heard time.Time, t contracts.EventType) (*contracts.CorrelatedSilenceData, uint64) {
+	m, stands := k.lastWord(ctx, runner, heard, t)
+	if !stands {
+		return nil, 0
 	}
-	d, err := contracts.DecodeData[contracts.CorrelatedSilenceData](ev)
-	return err == nil && d.Kind == contracts.GroupRunner && d.Name == runner
+	_, d, err := contracts.DecodeEventAs[contracts.CorrelatedSilenceData](m.Subject, m.Data)
+	if err != nil || d.Kind != contracts.GroupRunner || d.Name != runner {
+		return nil, 0
+	}
+	return &d, m.Sequence
 }
 
-// lastWord gives the last event of a type about an entity, if it is not older
+// lastWord returns the last event of a type about an entity, if it is not older
 // than the runner's own last word and none of the types that take it back came
 // after it.
 func (k *Keeper) lastWord(ctx context.Context, entity string, heard time.Time, t contracts.EventType, takenBack ...contracts.EventType) (*jetstream.RawStreamMsg, bool) {
