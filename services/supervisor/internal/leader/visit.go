@@ -74,7 +74,7 @@ func (l *Leader) Meet(runner string) {
 	if g.met == nil {
 		g.met, g.unseen = map[string]bool{}, map[string]bool{}
 	}
-	g.met[runner], g.unseen[runner] = true, true
+	g.met[runner], g.unseen[runner], l.news = true, true, true
 }
 
 // seen notes that a runner has been visited: all that it has is known to the tree, and
