@@ -124,9 +124,9 @@ func (t *Tree) throttle(n *node, from string) {
 		t.refill = min(t.refill, t.earliest(b, from))
 	}
 	if n.st.Phase == Throttled {
-		t.emit(Effect{
-			Kind: NoteBudget, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: from, Due: t.earliest(t.budget(), from),
-			Reason: "the restart budget is used up; " + strconv.Itoa(len(t.throttled)) + " wait for it", Event: n.st.Cause, Chain: n.st.Chain,
+		t.note(n, Effect{
+			Kind: NoteBudget, Incarnation: n.st.Incarnation, Runner: from, Due: t.earliest(t.budget(), from),
+			Reason: "the restart budget is used up; " + strconv.Itoa(len(t.throttled)) + " wait for it",
 		})
 	}
 }

@@ -8,8 +8,8 @@ import (
 
 // begin starts a node in answer to cause. Again tells that it is a restart,
 // which nobody ordered.
-func (t *Tree) begin(n *node, cause, chain string, again bool) {
-	n.st.Cause, n.st.Chain = cause, chain
+func (t *Tree) begin(n *node, story Story, again bool) {
+	n.st.Story = story
 	if n.spec.Supervisor != nil {
 		t.boot(n, again)
 		return
@@ -88,7 +88,7 @@ func (t *Tree) startFailed(n *node) {
 	op := p.op()
 	switch {
 	case op.Kind == OpBoot && t.opt.StrictBoot:
-		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
+		p.st.Story = n.st.Story
 		t.shutdown(p, BootFailed, EndStartFailed, whyFailed)
 	case n.spec.Restart == Temporary:
 		t.finish(n)
@@ -127,7 +127,7 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 	}
 	p.st.Supervisor.Op = &Operation{
 		Kind: OpGroup, Stage: StageWait, Again: broken.Again, From: next.spec.Rank, Due: t.now,
-		Cause: broken.Cause, Chain: broken.Chain,
+		Story: broken.Story,
 	}
 	for c := next; c != nil && broken.Kind == OpBoot; c = p.after(c.spec.Rank) {
 		c.blameFor(broken) // those of a group have their cause, see stopped
@@ -168,11 +168,11 @@ func (t *Tree) follow(n *node) {
 		// No failure, whatever the strategy and the limit make of failures.
 		t.restart(n)
 	case p.spec.Supervisor.Strategy.Escalates():
-		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
+		p.st.Story = n.st.Story
 		if t.contained(p, ActionEscalate, "child "+n.spec.ID+" failed: "+n.st.Why) {
 			return
 		}
-		t.emit(Effect{Kind: NoteEscalate, Node: p.spec.ID, Reason: "child " + n.spec.ID + " failed", Event: n.st.Cause, Chain: n.st.Chain})
+		t.note(p, Effect{Kind: NoteEscalate, Reason: "child " + n.spec.ID + " failed"})
 		t.shutdown(p, Escalated, EndEscalated, "child "+n.spec.ID+" failed: "+n.st.Why)
 	case p.spec.Supervisor.isolates():
 		if t.admitted(n, false) {
@@ -189,7 +189,7 @@ func (t *Tree) follow(n *node) {
 
 // finish retires a child that is not to be restarted.
 func (t *Tree) finish(n *node) {
-	t.emit(Effect{Kind: NoteFinished, Node: n.spec.ID, Incarnation: n.st.Incarnation, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain})
+	t.note(n, Effect{Kind: NoteFinished, Incarnation: n.st.Incarnation, Reason: n.st.Why})
 	if n.spec.Restart == Temporary {
 		t.retire(n)
 		return
@@ -233,7 +233,7 @@ func (t *Tree) autoShutdown(p, n *node) {
 	if n.st.End.Failed() {
 		why += ": " + n.st.Why
 	}
-	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
+	p.st.Story = n.st.Story
 	if !t.contained(p, ActionEscalate, why) {
 		t.shutdown(p, Shutdown, EndCompleted, why)
 	}
@@ -269,7 +269,7 @@ func (t *Tree) exceeded(p, n *node) {
 	kind, outcome, end := p.overLimit()
 	note.Kind = kind
 	if outcome == Shutdown {
-		p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
+		p.st.Story = n.st.Story
 		if t.contained(p, ActionEscalate, why) {
 			return
 		}
@@ -278,7 +278,7 @@ func (t *Tree) exceeded(p, n *node) {
 		note.Due = t.now.Add(p.spec.Supervisor.CoolOff)
 	}
 	t.emit(note)
-	p.st.Cause, p.st.Chain = n.st.Cause, n.st.Chain
+	p.st.Story = n.st.Story
 	p.history().failures.add(Entry{At: t.now, Reason: why, Event: n.st.Cause})
 	t.shutdown(p, outcome, end, why)
 }
@@ -313,7 +313,7 @@ func (t *Tree) restart(n *node) {
 	t.noteRestart(n, due)
 	if !p.spec.Supervisor.Strategy.Group() {
 		if delay == 0 {
-			t.begin(n, n.st.Cause, n.st.Chain, true)
+			t.begin(n, n.st.Story, true)
 			return
 		}
 		t.setPhase(n, Waiting, why)
@@ -330,7 +330,7 @@ func (t *Tree) noteRestart(n *node, due Instant) {
 	n.st.LastRestart = t.now
 	why := n.st.Why
 	n.history().restarts.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
-	t.emit(Effect{Kind: NoteRestart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Attempt: n.st.Attempts, Reason: why, Event: n.st.Cause, Chain: n.st.Chain})
+	t.note(n, Effect{Kind: NoteRestart, Incarnation: n.st.Incarnation, Due: due, Attempt: n.st.Attempts, Reason: why})
 }
 
 // seedOf makes the jitter of different nodes different.

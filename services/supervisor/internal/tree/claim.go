@@ -123,10 +123,10 @@ func (t *Tree) releaseAgent(n *node) (awaited bool) {
 	if dropped {
 		end, why = cmp.Or(n.st.End, EndStopped), cmp.Or(n.st.Why, whyBegun)
 		if t.mode(n) == Shadow {
-			t.suggest(n, ActionRestart, t.now, "it was under way: "+why, n.st.Cause, n.st.Chain)
+			t.suggest(n, ActionRestart, t.now, "it was under way: "+why, n.st.Story)
 		}
 	}
-	n.st.Cause, n.st.Chain = t.cause, t.chain
+	n.st.Story = t.story
 	t.watch(n, end, why)
 	if forget {
 		t.remove(n)
@@ -146,7 +146,7 @@ func (t *Tree) watch(n *node, end End, why string) {
 
 // acquireAgent begins to enforce an agent that was only watched.
 func (t *Tree) acquireAgent(n *node) {
-	n.st.Cause, n.st.Chain = t.cause, t.chain
+	n.st.Story = t.story
 	switch {
 	case !n.parent.up() && n.st.Claim.ours():
 		// With its supervisor down it is to be, too.
@@ -233,7 +233,7 @@ func (t *Tree) claimed(n *node) {
 		t.settleOrder(n)
 	default:
 		t.setClaim(n, "")
-		t.begin(n, n.st.Cause, n.st.Chain, false)
+		t.begin(n, n.st.Story, false)
 	}
 }
 
@@ -310,7 +310,7 @@ func (t *Tree) watchedInput(n *node, in *Input) {
 			end, why = EndFinished, whyFinished
 		}
 		t.setDown(n, Watched, end, why)
-		t.propose(n, in.Normal, cmp.Or(in.Reason, whyFailed), n.st.Cause, n.st.Chain)
+		t.propose(n, in.Normal, cmp.Or(in.Reason, whyFailed), n.st.Story)
 	}
 }
 

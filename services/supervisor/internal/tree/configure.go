@@ -91,7 +91,7 @@ func (t *Tree) configure(in *Input) {
 	t.startTree(in)
 	for _, n := range fresh {
 		if p := n.parent; p != nil && n.st.Phase == Idle && !n.st.End.final() && p.up() && !t.willStart(p, n) {
-			t.begin(n, t.cause, t.chain, false)
+			t.begin(n, t.story, false)
 		}
 	}
 	if !reflect.DeepEqual(t.budget(), budget) {
@@ -127,7 +127,7 @@ func (t *Tree) keep(in *Input) {
 func (t *Tree) startTree(in *Input) {
 	if in.Boot && t.root.st.Phase == Idle && !t.staysDown(t.root) {
 		t.resuming = true
-		t.begin(t.root, t.cause, t.chain, false)
+		t.begin(t.root, t.story, false)
 		t.resuming = false
 	}
 }

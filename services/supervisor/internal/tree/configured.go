@@ -136,7 +136,7 @@ func (t *Tree) configuredBy(c *Configuration, applied bool) {
 		d = &Configured{}
 	}
 	if applied && d.Digest != c.Digest {
-		t.emit(Effect{Kind: NoteConfigure, Node: t.root.spec.ID, Reason: cmp.Or(c.Source, "no file"), Event: t.cause, Chain: t.chain})
+		t.emit(Effect{Kind: NoteConfigure, Node: t.root.spec.ID, Reason: cmp.Or(c.Source, "no file"), Event: t.story.Cause, Chain: t.story.Chain})
 	}
 	if applied {
 		d.Source, d.Digest, d.Text, d.Sections = c.Source, c.Digest, c.Text, maps.Clone(c.Sections)

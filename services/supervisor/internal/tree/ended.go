@@ -23,7 +23,7 @@ func (t *Tree) down(n *node) {
 	case ThenRestart:
 		n.fresh()
 		if !p.stops(n) {
-			t.begin(n, n.st.Cause, n.st.Chain, false)
+			t.begin(n, n.st.Story, false)
 		}
 	default:
 		t.afterStop(n, then)
@@ -91,10 +91,10 @@ func (t *Tree) concluded(s *node, outcome Outcome) {
 		t.startFailed(s)
 	case Terminated:
 		s.st.Why = gaveUp(why)
-		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
+		t.note(s, Effect{Kind: NoteDown, Reason: why})
 		t.ready(s)
 	default:
-		t.emit(Effect{Kind: NoteDown, Node: s.spec.ID, Reason: why, Event: s.st.Cause, Chain: s.st.Chain})
+		t.note(s, Effect{Kind: NoteDown, Reason: why})
 		switch {
 		case p == nil:
 			s.st.End, s.st.Why = EndGaveUp, gaveUp(why)

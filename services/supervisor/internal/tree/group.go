@@ -33,12 +33,12 @@ func (t *Tree) boot(s *node, again bool) {
 		s.st.Supervisor.resume()
 	}
 	s.queue = nil
-	t.emit(Effect{Kind: NoteBoot, Node: s.spec.ID, Event: s.st.Cause, Chain: s.st.Chain})
+	t.note(s, Effect{Kind: NoteBoot})
 	if t.opt.Volatile {
 		t.forgetAdded(s)
 	}
 	s.st.Supervisor.Op = &Operation{
-		Kind: OpBoot, Stage: StageStart, Again: again, Cause: s.st.Cause, Chain: s.st.Chain,
+		Kind: OpBoot, Stage: StageStart, Again: again, Story: s.st.Story,
 		Resume: s == t.root && t.resuming || s.parent.resumes(),
 	}
 	for _, c := range s.kids {
@@ -51,7 +51,7 @@ func (t *Tree) boot(s *node, again bool) {
 			// It was to be stopped while its supervisor was down.
 			if c.st.Then == "" {
 				c.st.Then = ThenRestart
-				c.st.Cause, c.st.Chain = s.st.Cause, s.st.Chain
+				c.st.Story = s.st.Story
 				t.touch(c)
 			}
 			continue
@@ -70,7 +70,7 @@ func (t *Tree) boot(s *node, again bool) {
 	}
 	for _, c := range s.kids {
 		if c.st.Phase == Idle && !t.staysDown(c) {
-			t.begin(c, s.st.Cause, s.st.Chain, again)
+			t.begin(c, s.st.Story, again)
 		}
 	}
 	t.settleLater(s)
@@ -102,7 +102,7 @@ func (t *Tree) shutdown(s *node, outcome Outcome, end End, why string) {
 		t.setPhase(s, Stopping, why)
 	}
 	s.st.End = end
-	op := &Operation{Kind: OpStop, Stage: StageStop, At: math.MaxInt64, Outcome: outcome, Cause: s.st.Cause, Chain: s.st.Chain}
+	op := &Operation{Kind: OpStop, Stage: StageStop, At: math.MaxInt64, Outcome: outcome, Story: s.st.Story}
 	if d := s.spec.ShutdownTimeout; d > 0 {
 		op.Due = t.now.Add(d)
 	}
@@ -143,7 +143,7 @@ func (n *node) timeToStop() (timeout time.Duration, kill bool) {
 // starts it again. While a group waits, another failure joins it: the wider
 // range and the longer wait apply.
 func (t *Tree) restartGroup(p, n *node, due Instant) {
-	op := &Operation{Kind: OpGroup, Stage: StageStop, Again: true, From: p.spec.Supervisor.Strategy.First(n.spec.Rank), At: math.MaxInt64, Due: due, Cause: n.st.Cause, Chain: n.st.Chain}
+	op := &Operation{Kind: OpGroup, Stage: StageStop, Again: true, From: p.spec.Supervisor.Strategy.First(n.spec.Rank), At: math.MaxInt64, Due: due, Story: n.st.Story}
 	if was := p.op(); was != nil {
 		op.From, op.Due = min(op.From, was.From), max(op.Due, was.Due)
 	}
@@ -151,7 +151,7 @@ func (t *Tree) restartGroup(p, n *node, due Instant) {
 	t.touch(p)
 	t.emit(Effect{Kind: NoteGroup, Node: p.spec.ID, Due: op.Due, Reason: string(p.spec.Supervisor.Strategy) + " because of " + n.spec.ID, Event: op.Cause, Chain: op.Chain})
 	if t.hasModes {
-		t.proposeAlong(n, op.Due, false, op.Cause, op.Chain)
+		t.proposeAlong(n, op.Due, false, op.Story)
 	}
 	t.advance(p)
 }
@@ -195,12 +195,12 @@ func (t *Tree) advance(p *node) {
 			if !c.st.Phase.idle() && !c.st.Phase.delayed() || t.staysDown(c) {
 				continue
 			}
-			cause, chain := op.Cause, op.Chain
+			story := op.Story
 			if op.Kind == OpGroup {
 				// One that ended by itself has its own, see stopped.
-				cause, chain = c.st.Cause, c.st.Chain
+				story = c.st.Story
 			}
-			t.begin(c, cause, chain, op.Again)
+			t.begin(c, story, op.Again)
 			if c.st.Phase == Watched {
 				continue
 			}
@@ -321,7 +321,7 @@ func (t *Tree) overtake(c *node) {
 }
 
 // blameFor makes what happens to a node part of an operation's story.
-func (n *node) blameFor(op *Operation) { n.st.Cause, n.st.Chain = op.Cause, op.Chain }
+func (n *node) blameFor(op *Operation) { n.st.Story = op.Story }
 
 // willStart reports whether an operation is going to start n, which is down.
 func (t *Tree) willStart(p, n *node) bool {

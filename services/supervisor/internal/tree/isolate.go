@@ -102,10 +102,7 @@ func (t *Tree) isolate(n *node) {
 	why := n.st.Why
 	due := t.setApart(n)
 	n.st.Attempts = 0
-	t.emit(Effect{
-		Kind: NoteIsolate, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due,
-		Reason: "restart limit exceeded: " + why, Event: n.st.Cause, Chain: n.st.Chain,
-	})
+	t.note(n, Effect{Kind: NoteIsolate, Incarnation: n.st.Incarnation, Due: due, Reason: "restart limit exceeded: " + why})
 	t.setPhase(n, Isolated, why)
 	t.arm(n, due)
 }
@@ -115,7 +112,7 @@ func (t *Tree) isolate(n *node) {
 func (t *Tree) tryAgain(n *node) {
 	n.st.Attempts++
 	t.noteRestart(n, t.now)
-	t.begin(n, n.st.Cause, n.st.Chain, true)
+	t.begin(n, n.st.Story, true)
 }
 
 // steady forgets the past failures of a node whose run ends, whatever ends it, if

@@ -20,7 +20,7 @@ func (t *Tree) move(n *node, in *Input) {
 		return
 	}
 	if due := t.relocate(n, to); due && to.up() && n.st.Phase == Idle && !n.st.End.final() {
-		t.begin(n, t.cause, t.chain, false)
+		t.begin(n, t.story, false)
 	}
 	if t.hasModes {
 		t.applyModes(n)

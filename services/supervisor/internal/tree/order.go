@@ -58,7 +58,7 @@ func (t *Tree) orderChild(n *node, in *Input) {
 // command gives a node a command. It is carried out now; but a start waits until the
 // supervisor has done what it is in the middle of.
 func (t *Tree) command(n *node, kind CommandKind, token string) {
-	n.st.Command = &Command{Kind: kind, Token: token, Cause: t.cause, Chain: t.chain}
+	n.st.Command = &Command{Kind: kind, Token: token, Story: t.story}
 	t.touch(n)
 	inLine := kind == CmdRestart && n.st.Phase.pending() // which costs the group nothing
 	if n.parent != nil && t.busy(n.parent) && !kind.ends() && !inLine {
@@ -71,7 +71,7 @@ func (t *Tree) command(n *node, kind CommandKind, token string) {
 // obeys makes what happens to a node part of its command's story.
 func (n *node) obeys() {
 	if cmd := n.st.Command; cmd != nil && cmd.Queued == 0 {
-		n.st.Cause, n.st.Chain = cmd.Cause, cmd.Chain
+		n.st.Story = cmd.Story
 	}
 }
 
@@ -203,7 +203,7 @@ func (t *Tree) launch(n *node) {
 		t.startStage(n.parent)
 		return
 	}
-	t.begin(n, n.st.Cause, n.st.Chain, false)
+	t.begin(n, n.st.Story, false)
 }
 
 // terminate brings a node down by order; then says what follows.
@@ -288,7 +288,7 @@ func (t *Tree) add(in *Input) {
 		return
 	}
 	// It starts together with its siblings.
-	n.st.Command = &Command{Kind: CmdAdd, Token: in.Token, Cause: t.cause, Chain: t.chain}
+	n.st.Command = &Command{Kind: CmdAdd, Token: in.Token, Story: t.story}
 	if !p.up() {
 		t.answer(n, OK)
 	}
@@ -307,7 +307,7 @@ func (t *Tree) insert(s *Spec) *node {
 	n := newNode(s)
 	n.parent = t.nodes[s.Parent]
 	n.st.Phase, n.st.Since = Idle, t.now
-	n.st.Cause, n.st.Chain = t.cause, t.chain
+	n.st.Story = t.story
 	n.st.Incarnation = t.tombs[s.ID]
 	delete(t.tombs, s.ID)
 	if s.Supervisor != nil {

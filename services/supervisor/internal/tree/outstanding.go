@@ -23,18 +23,22 @@ func (t *Tree) Outstanding() []Effect {
 	return out
 }
 
-func (n *node) startEffect() Effect {
-	return Effect{Kind: DoStart, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner, Event: n.st.Cause, Chain: n.st.Chain}
+// effect is an order about a node's present incarnation.
+func (n *node) effect(kind EffectKind) Effect {
+	return Effect{Kind: kind, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner, Event: n.st.Cause, Chain: n.st.Chain}
 }
 
+func (n *node) startEffect() Effect { return n.effect(DoStart) }
+
 func (n *node) stopEffect() Effect {
-	timeout, kill := n.timeToStop()
-	return Effect{
-		Kind: DoStop, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner,
-		Timeout: timeout, Kill: kill, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain,
-	}
+	e := n.effect(DoStop)
+	e.Timeout, e.Kill = n.timeToStop()
+	e.Reason = n.st.Why
+	return e
 }
 
 func (n *node) reportEffect() Effect {
-	return Effect{Kind: DoReport, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: n.st.Runner, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain}
+	e := n.effect(DoReport)
+	e.Reason = n.st.Why
+	return e
 }

@@ -197,7 +197,7 @@ func (t *Tree) returnHome(r Runner) {
 			continue
 		}
 		t.emit(Effect{Kind: NoteReturn, Node: n.spec.ID, Incarnation: n.st.Incarnation, Runner: r.Name, Reason: "its runner " + r.Name + " is back"})
-		n.st.Cause, n.st.Chain = t.cause, t.chain
+		n.st.Story = t.story
 		t.stop(n, ThenRestart, EndStopped, "its runner "+r.Name+" is back", false)
 	}
 }

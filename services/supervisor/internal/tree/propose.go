@@ -18,13 +18,13 @@ const (
 )
 
 // suggest emits a proposal.
-func (t *Tree) suggest(n *node, action Action, due Instant, why, cause, chain string) {
-	t.emit(Effect{Kind: Propose, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Reason: why, Event: cause, Chain: chain, Action: action})
+func (t *Tree) suggest(n *node, action Action, due Instant, why string, story Story) {
+	t.emit(Effect{Kind: Propose, Node: n.spec.ID, Incarnation: n.st.Incarnation, Due: due, Reason: why, Event: story.Cause, Chain: story.Chain, Action: action})
 }
 
 // propose decides upon the end of a child as ended does for one that is
 // enforced, and only tells it. Upwards it goes on as far as that would.
-func (t *Tree) propose(n *node, normal bool, why, cause, chain string) {
+func (t *Tree) propose(n *node, normal bool, why string, story Story) {
 	p := n.parent
 	if p == nil || !p.up() || p.suspended() || t.mode(n) == Off {
 		return
@@ -33,25 +33,25 @@ func (t *Tree) propose(n *node, normal bool, why, cause, chain string) {
 	case n.spec.Restart == Temporary, n.spec.Restart == Transient && normal:
 		if n.spec.Significant && p.spec.Supervisor.AutoShutdown == AnySignificant {
 			why = "significant child " + n.spec.ID + " ended"
-			t.suggest(p, ActionEscalate, 0, why, cause, chain)
-			t.propose(p, true, why, cause, chain)
+			t.suggest(p, ActionEscalate, 0, why, story)
+			t.propose(p, true, why, story)
 		}
 	case !n.st.End.charged():
-		t.proposeRestart(n, why, cause, chain)
+		t.proposeRestart(n, why, story)
 	case p.spec.Supervisor.Strategy.Escalates():
 		why = "child " + n.spec.ID + " failed: " + why
-		t.suggest(p, ActionEscalate, 0, why, cause, chain)
-		t.propose(p, false, why, cause, chain)
+		t.suggest(p, ActionEscalate, 0, why, story)
+		t.propose(p, false, why, story)
 	case p.spec.Supervisor.isolates():
 		if t.admitted(n, true) {
-			t.proposeRestart(n, why, cause, chain)
+			t.proposeRestart(n, why, story)
 		} else {
-			t.suggest(n, ActionIsolate, t.setApart(n), "restart limit exceeded: "+why, cause, chain)
+			t.suggest(n, ActionIsolate, t.setApart(n), "restart limit exceeded: "+why, story)
 		}
 	case !t.within(p):
-		t.proposeExceeded(p, n, why, cause, chain)
+		t.proposeExceeded(p, n, why, story)
 	default:
-		t.proposeRestart(n, why, cause, chain)
+		t.proposeRestart(n, why, story)
 	}
 }
 
@@ -66,31 +66,31 @@ func (t *Tree) within(p *node) bool {
 
 // proposeExceeded tells what a supervisor would do whose child failed once too
 // often.
-func (t *Tree) proposeExceeded(p, n *node, reason, cause, chain string) {
+func (t *Tree) proposeExceeded(p, n *node, reason string, story Story) {
 	why := "restart limit exceeded by child " + n.spec.ID + ": " + reason
 	s := p.st.Supervisor
 	if p.spec.Supervisor.Escalation == Ignore {
 		s.Proposed = s.Proposed[:len(s.Proposed)-1]
-		t.suggest(p, ActionIgnore, 0, why, cause, chain)
-		t.proposeRestart(n, reason, cause, chain)
+		t.suggest(p, ActionIgnore, 0, why, story)
+		t.proposeRestart(n, reason, story)
 		return
 	}
 	s.Proposed = nil
 	switch e := p.spec.Supervisor.Escalation; {
 	case e == CoolOff:
-		t.suggest(p, ActionCoolOff, t.now.Add(p.spec.Supervisor.CoolOff), why, cause, chain)
+		t.suggest(p, ActionCoolOff, t.now.Add(p.spec.Supervisor.CoolOff), why, story)
 	case p.parent == nil:
-		t.suggest(p, ActionGiveUp, 0, why, cause, chain)
+		t.suggest(p, ActionGiveUp, 0, why, story)
 	case e == Terminate:
-		t.suggest(p, ActionTerminate, 0, why, cause, chain)
+		t.suggest(p, ActionTerminate, 0, why, story)
 	default:
-		t.suggest(p, ActionEscalate, 0, why, cause, chain)
-		t.propose(p, true, why, cause, chain)
+		t.suggest(p, ActionEscalate, 0, why, story)
+		t.propose(p, true, why, story)
 	}
 }
 
 // proposeRestart tells that a child would be restarted, and who with it.
-func (t *Tree) proposeRestart(n *node, why, cause, chain string) {
+func (t *Tree) proposeRestart(n *node, why string, story Story) {
 	var delay time.Duration
 	if n.st.End.charged() {
 		delay = n.spec.Backoff.Wait(n.st.Attempts, seedOf(n.spec.ID)+n.st.Incarnation)
@@ -100,13 +100,13 @@ func (t *Tree) proposeRestart(n *node, why, cause, chain string) {
 		}
 	}
 	due := t.now.Add(delay)
-	t.suggest(n, ActionRestart, due, why, cause, chain)
-	t.proposeAlong(n, due, true, cause, chain)
+	t.suggest(n, ActionRestart, due, why, story)
+	t.proposeAlong(n, due, true, story)
 }
 
 // proposeAlong tells which siblings would be restarted with a child, all or
 // those that are in shadow mode.
-func (t *Tree) proposeAlong(n *node, due Instant, all bool, cause, chain string) {
+func (t *Tree) proposeAlong(n *node, due Instant, all bool, story Story) {
 	p := n.parent
 	s := p.spec.Supervisor.Strategy
 	for _, c := range p.kids {
@@ -114,7 +114,7 @@ func (t *Tree) proposeAlong(n *node, due Instant, all bool, cause, chain string)
 			continue
 		}
 		if all || c.st.Phase == Watched && t.mode(c) == Shadow {
-			t.suggest(c, ActionRestart, due, string(s)+" because of "+n.spec.ID, cause, chain)
+			t.suggest(c, ActionRestart, due, string(s)+" because of "+n.spec.ID, story)
 		}
 	}
 }
@@ -127,9 +127,9 @@ func (t *Tree) contained(p *node, action Action, why string) bool {
 		return false
 	}
 	if t.mode(p) == Shadow {
-		t.suggest(p, action, 0, why, p.st.Cause, p.st.Chain)
+		t.suggest(p, action, 0, why, p.st.Story)
 	}
-	t.emit(Effect{Kind: NoteTerminate, Node: p.spec.ID, Reason: why + "; its mode keeps it from failing towards its parent", Event: p.st.Cause, Chain: p.st.Chain})
+	t.note(p, Effect{Kind: NoteTerminate, Reason: why + "; its mode keeps it from failing towards its parent"})
 	p.history().failures.add(Entry{At: t.now, Reason: why, Event: p.st.Cause})
 	t.shutdown(p, Terminated, EndGaveUp, why)
 	return true

@@ -153,7 +153,7 @@ func (t *Tree) found(n *node, in *Input) {
 			t.touch(n) // what is ordered is stored
 			t.emit(Effect{
 				Kind: DoStop, Node: in.Node, Incarnation: in.Incarnation, Runner: in.Runner, Timeout: n.spec.ShutdownTimeout,
-				Reason: in.Reason + ", and is not wanted", Event: t.cause, Chain: t.chain,
+				Reason: in.Reason + ", and is not wanted", Event: t.story.Cause, Chain: t.story.Chain,
 			})
 		}
 		return

@@ -89,7 +89,7 @@ func (t *Tree) rejudgeCooling(e waitingEnd, is *Supervisor) (due bool) {
 	case is.allowsMore(e.limit), is.Escalation == Ignore, is.isolates():
 		return true
 	case outcome != Cooling:
-		t.emit(Effect{Kind: note, Node: n.spec.ID, Reason: n.st.Why, Event: n.st.Cause, Chain: n.st.Chain})
+		t.note(n, Effect{Kind: note, Reason: n.st.Why})
 		t.setDown(n, Idle, end, n.st.Why)
 		t.concluded(n, outcome)
 	case is.CoolOff != e.limit.CoolOff:

@@ -143,9 +143,9 @@ func (t *Tree) renewed(n *node) {
 }
 
 // because returns why an agent is restarted by a rolling restart.
-func (p Part) because(r *Rolling) (event, chain, reason string) {
+func (p Part) because(r *Rolling) (story Story, reason string) {
 	if p.Event == "" { // an older program did not note it
-		return r.Event, r.Chain, r.Reason
+		return Story{r.Event, r.Chain}, r.Reason
 	}
-	return p.Event, p.Chain, cmp.Or(p.Reason, r.Reason)
+	return Story{p.Event, p.Chain}, cmp.Or(p.Reason, r.Reason)
 }

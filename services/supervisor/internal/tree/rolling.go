@@ -104,7 +104,7 @@ func (t *Tree) newRolling(in *Input) *Rolling {
 	if was := t.rolling(); was != nil && was.Stopped == "" {
 		return was.clone()
 	}
-	return &Rolling{ID: cmp.Or(in.Token, t.decision), Since: t.now, Reason: in.Reason, Event: t.cause, Chain: t.chain}
+	return &Rolling{ID: cmp.Or(in.Token, t.decision), Since: t.now, Reason: in.Reason, Event: t.story.Cause, Chain: t.story.Chain}
 }
 
 // beginRolling lets agents be restarted a few at a time. A rolling restart that is
@@ -120,7 +120,7 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		return
 	}
 	r := t.newRolling(in)
-	r.Max, r.Reason, r.Event, r.Chain = most, in.Reason, t.cause, t.chain
+	r.Max, r.Reason, r.Event, r.Chain = most, in.Reason, t.story.Cause, t.story.Chain
 	for _, n := range wanted {
 		switch p := n.part(); {
 		case p.Turn == "":
@@ -180,7 +180,7 @@ func (t *Tree) roll() {
 		}
 		t.take(n, TurnNow)
 		var why string
-		n.st.Cause, n.st.Chain, why = n.part().because(r)
+		n.st.Story, why = n.part().because(r)
 		t.stop(n, ThenRestart, EndStopped, why, false)
 	}
 	if r.Done >= r.Total {
@@ -216,7 +216,7 @@ func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
 	case underWay:
 		if part.Turn == TurnWaits && n.waits() {
 			// It is down already, so nothing is to be waited for.
-			n.st.Cause, n.st.Chain, _ = part.because(r)
+			n.st.Story, _ = part.because(r)
 			t.hasten(n)
 		}
 	}
@@ -229,7 +229,7 @@ func (t *Tree) hasten(n *node) {
 	t.touch(n)
 	p := n.parent
 	if p == nil {
-		t.begin(n, n.st.Cause, n.st.Chain, false)
+		t.begin(n, n.st.Story, false)
 		return
 	}
 	op := p.op()
@@ -245,7 +245,7 @@ func (t *Tree) hasten(n *node) {
 	case op != nil && op.Stage == StageWait:
 		t.startStage(p)
 	case n.st.Phase.delayed():
-		t.begin(n, n.st.Cause, n.st.Chain, false)
+		t.begin(n, n.st.Story, false)
 	}
 }
 

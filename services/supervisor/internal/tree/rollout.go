@@ -19,14 +19,14 @@ func (t *Tree) rollOut(waited, fresh []*node, most int, in *Input) {
 		switch {
 		case n.spec.Supervisor != nil && n.st.Phase.delayed():
 			// Its agents are followed as new ones are.
-			n.st.Cause, n.st.Chain = t.cause, t.chain
+			n.st.Story = t.story
 			t.hasten(n)
 			fresh = n.agents(fresh)
 		case !n.waits(): // it is left down after all
 		case most > 0:
 			wanted = append(wanted, n)
 		default:
-			n.st.Cause, n.st.Chain = t.cause, t.chain
+			n.st.Story = t.story
 			t.hasten(n)
 		}
 	}
@@ -48,7 +48,7 @@ func (t *Tree) tryNow(due, waited []*node) (agents []*node) {
 		if slices.Contains(waited, n) || !n.waits() {
 			continue
 		}
-		n.st.Cause, n.st.Chain = t.cause, t.chain
+		n.st.Story = t.story
 		t.hasten(n)
 		if !n.waits() {
 			agents = n.agents(agents)

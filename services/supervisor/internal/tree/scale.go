@@ -136,7 +136,7 @@ func (t *Tree) instantiate(p *node, template string, specs []*Spec) {
 	t.arrange(p, slices.Concat(rest[:min(at, len(rest))], order, rest[min(at, len(rest)):]))
 	for _, n := range fresh {
 		if n.st.Phase == Idle && p.up() && !t.willStart(p, n) {
-			t.begin(n, t.cause, t.chain, false)
+			t.begin(n, t.story, false)
 		}
 	}
 }
@@ -165,7 +165,7 @@ func (t *Tree) readmit(n *node) {
 	t.answerWith(n, Superseded, "a configuration that has it again")
 	if n.st.Phase == Stopping && n.st.Then == ThenRemove {
 		n.st.Then = ThenRestart
-		n.st.Cause, n.st.Chain = t.cause, t.chain
+		n.st.Story = t.story
 	}
 	t.touch(n)
 }

@@ -157,10 +157,17 @@ type State struct {
 	Renewal *Renewal `json:"renewal,omitempty"`
 	// Command is the operator's command in progress.
 	Command *Command `json:"command,omitempty"`
-	// Cause is the event that led here, Chain the first event of the story.
-	Cause      string      `json:"cause,omitempty"`
-	Chain      string      `json:"chain,omitempty"`
+	// Story is what led here.
+	Story
 	Supervisor *Supervised `json:"supervisor,omitempty"`
+}
+
+// Story is what something is because of.
+type Story struct {
+	// Cause is the event, or the decision, that led to it, Chain the first event of
+	// the story.
+	Cause string `json:"cause,omitempty"`
+	Chain string `json:"chain,omitempty"`
 }
 
 // Attempt is what is known of the present incarnation; the next begins with an
@@ -246,9 +253,8 @@ type Command struct {
 	Joined []string `json:"joined,omitempty"`
 	// Queued orders commands that wait for the supervisor; 0 means begun.
 	Queued uint64 `json:"queued,omitempty"`
-	// Cause is the decision that it is recorded in, Chain its story.
-	Cause string `json:"cause,omitempty"`
-	Chain string `json:"chain,omitempty"`
+	// Story begins with the decision that it is recorded in.
+	Story
 }
 
 // OpKind is what an operation is for.
@@ -304,10 +310,9 @@ type Operation struct {
 	Outcome Outcome `json:"outcome,omitempty"`
 	// Again tells that what it starts are restarts, Resume that it starts because the
 	// supervisor's process does: what has finished is left down then.
-	Again  bool   `json:"again,omitempty"`
-	Resume bool   `json:"resume,omitempty"`
-	Cause  string `json:"cause,omitempty"`
-	Chain  string `json:"chain,omitempty"`
+	Again  bool `json:"again,omitempty"`
+	Resume bool `json:"resume,omitempty"`
+	Story
 }
 
 // Starts reports whether the operation is still to start the child with a rank,

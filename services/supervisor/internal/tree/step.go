@@ -7,7 +7,7 @@ import "cmp"
 // that are no longer awaited change nothing.
 func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
 	t.now, t.out = now, out
-	t.cause, t.chain = cmp.Or(in.Event, t.decision), cmp.Or(in.Chain, in.Event)
+	t.story = Story{cmp.Or(in.Event, t.decision), cmp.Or(in.Chain, in.Event)}
 	switch in.Kind {
 	case Tick:
 		t.tick()
@@ -92,9 +92,9 @@ func (t *Tree) agentInput(n *node, in *Input) {
 // recordCause records what ended a node: the event, or the decision that records what
 // came without one.
 func (t *Tree) recordCause(n *node, in *Input) {
-	n.st.Cause, n.st.Chain = t.cause, t.chain
+	n.st.Story = t.story
 	if !in.Normal {
-		n.history().failures.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: in.Reason, Event: t.cause})
+		n.history().failures.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: in.Reason, Event: t.story.Cause})
 	}
 	t.touch(n)
 }
@@ -148,7 +148,7 @@ func (t *Tree) exited(n *node, in *Input) {
 		// As good a confirmation as the answer to the stop, which may be lost.
 		if op := n.parent.op(); !in.Normal && n.st.Then == "" && op != nil && op.Kind == OpGroup {
 			// It had ended by itself before it could be stopped with its group.
-			n.st.Cause, n.st.Chain = t.cause, t.chain
+			n.st.Story = t.story
 		}
 		t.down(n)
 		return
@@ -226,7 +226,7 @@ func (t *Tree) tick() {
 		case n.st.Phase.delayed() && n.parent.stops(n):
 			t.overtake(n)
 		case n.st.Phase == Waiting:
-			t.begin(n, n.st.Cause, n.st.Chain, true)
+			t.begin(n, n.st.Story, true)
 		case n.st.Phase == Isolated:
 			t.tryAgain(n)
 		case n.st.Phase == Claiming:

@@ -38,10 +38,10 @@ type Tree struct {
 	active int
 	// now, out and decision belong to the step in progress, and what its input
 	// gives as the cause of what it begins.
-	now          Instant
-	out          []Effect
-	decision     string
-	cause, chain string
+	now      Instant
+	out      []Effect
+	decision string
+	story    Story
 	// over are the highest incarnations that ended and that the log does not know, by
 	// agent. They are not part of the state.
 	over map[string]uint64
@@ -230,6 +230,12 @@ func (t *Tree) mark(n *node, d dirt) {
 }
 
 func (t *Tree) emit(e Effect) { t.out = append(t.out, e) }
+
+// note emits an effect about a node that belongs to the node's story.
+func (t *Tree) note(n *node, e Effect) {
+	e.Node, e.Event, e.Chain = n.spec.ID, n.st.Cause, n.st.Chain
+	t.emit(e)
+}
 
 // settleLater makes the step in progress look at a supervisor before it ends.
 func (t *Tree) settleLater(p *node) { t.settle = append(t.settle, p) }

@@ -71,7 +71,7 @@ func (t *Tree) run(n *node) {
 	if n.toStart() != nil {
 		t.answer(n, OK)
 	}
-	t.emit(Effect{Kind: NoteRunning, Node: n.spec.ID, Incarnation: n.st.Incarnation, Event: n.st.Cause, Chain: n.st.Chain})
+	t.note(n, Effect{Kind: NoteRunning, Incarnation: n.st.Incarnation})
 }
 
 // verified answers the order to start a supervisor when all that is to run below it
