@@ -229,9 +229,13 @@ func TestTeardownRunsEveryStepInReverse(t *testing.T) {
 	var td shell.Teardown
 	td.Add("first", time.Second, func(context.Context) error { order = append(order, "first"); return nil })
 	td.Add("stuck", 500*time.Millisecond, func(ctx context.Context) error { <-ctx.Done(); return ctx.Err() })
+	td.Add("unbounded", shell.Unbounded, func(ctx context.Context) error {
+		order = append(order, "unbounded")
+		return ctx.Err()
+	})
 	td.Add("broken", time.Second, func(context.Context) error { order = append(order, "broken"); return errors.New("boom") })
 	err := td.Run(quiet())
-	if diff := cmp.Diff([]string{"broken", "first"}, order); diff != "" {
+	if diff := cmp.Diff([]string{"broken", "unbounded", "first"}, order); diff != "" {
 		t.Error(diff)
 	}
 	for _, want := range []string{`"broken": boom`, `"stuck": context deadline`} {

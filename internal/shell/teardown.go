@@ -21,6 +21,9 @@ type step struct {
 	run     func(context.Context) error
 }
 
+// Unbounded is the timeout of a step that bounds itself.
+const Unbounded time.Duration = 0
+
 // Add pushes a step; its context ends after timeout.
 func (t *Teardown) Add(name string, timeout time.Duration, run func(context.Context) error) {
 	t.steps = append(t.steps, step{name, timeout, run})
@@ -46,6 +49,9 @@ func (t *Teardown) Run(log *slog.Logger) error {
 // do runs the step and gives up on it when its time is over, even if it
 // ignores its context.
 func (s step) do() error {
+	if s.timeout == Unbounded {
+		return s.run(context.Background())
+	}
 	ctx, cancel := context.WithTimeout(context.Background(), s.timeout)
 	defer cancel()
 	done := make(chan error, 1)

@@ -35,6 +35,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"slices"
 	"time"
@@ -51,6 +52,7 @@ import (
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/metrics"
 	"github.com/mistersmith/mistersmith/services/runner/internal/outbox"
+	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
@@ -150,7 +152,7 @@ func (r *runner) assemble(state *ledger.Ledger, down *shell.Teardown) {
 	}
 	r.fleet = fleet.New(fleet.Options{
 		Runner: r.cfg.Name, BootID: r.self.BootID, Ledger: state, Log: r.env.Log, Env: agentEnv, WorkDir: r.cfg.WorkDir,
-		MaxAgents: r.cfg.MaxAgents, MaxOutput: r.cfg.MaxOutput, Observe: r.counts,
+		Reaper: reaper(r.env.Log), MaxAgents: r.cfg.MaxAgents, MaxOutput: r.cfg.MaxOutput, Observe: r.counts,
 		Notify: func(agent string) { r.outbox.Notify(agent) },
 		Beat:   func(agent string, h contracts.Heartbeat) { api.Beat(r.env, agent, h) },
 	})
@@ -168,12 +170,19 @@ func (r *runner) assemble(state *ledger.Ledger, down *shell.Teardown) {
 		return nil
 	})
 	if r.cfg.StopAgents {
-		down.Add("stop agents", stopAgentsWithin, r.fleet.StopAll)
+		// Each agent has its whole grace; then it is killed.
+		down.Add("stop agents", shell.Unbounded, r.fleet.StopAll)
 	}
 }
 
-// stopAgentsWithin bounds the ending of all agents together.
-const stopAgentsWithin = 60 * time.Second
+// reaper makes this process the parent of what agents leave behind.
+func reaper(log *slog.Logger) bool {
+	if err := process.BecomeReaper(); err != nil {
+		log.Warn("what agents leave behind is found more slowly", "error", err)
+		return false
+	}
+	return true
+}
 
 // serve takes commands until ctx ends or the name turns out to be another's.
 func (r *runner) serve(ctx context.Context, down *shell.Teardown) error {

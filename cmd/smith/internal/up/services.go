@@ -21,7 +21,8 @@ func (o Options) services() []service {
 			cfg.IndexDir = filepath.Join(o.StoreDir, "index")
 			return eventstore.Run(ctx, env, cfg)
 		}},
-		{contracts.ServiceRunner, runnerStopWithin, func(ctx context.Context, env shell.Env) error {
+		// It ends agents within their own shutdown timeouts.
+		{contracts.ServiceRunner, shell.Unbounded, func(ctx context.Context, env shell.Env) error {
 			cfg := runner.FromFile(o.File)
 			cfg.Name = o.Runner
 			cfg.StateDir = filepath.Join(o.StoreDir, "runner")

@@ -43,12 +43,10 @@ type Options struct {
 }
 
 const (
-	readyWithin = 30 * time.Second
-	stopWithin  = 15 * time.Second
-	drainMargin = 10 * time.Second
-	// A runner that stops agents by itself takes up to a minute.
-	runnerStopWithin = 75 * time.Second
-	connectWithin    = 5 * time.Second
+	readyWithin   = 30 * time.Second
+	stopWithin    = 15 * time.Second
+	drainMargin   = 10 * time.Second
+	connectWithin = 5 * time.Second
 )
 
 // Run runs everything until ctx ends or a service fails. Once all serve it

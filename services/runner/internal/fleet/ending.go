@@ -25,12 +25,17 @@ const killPatience = 10 * time.Second
 // the runner leaves its agents alone. One end runs for an agent at a time.
 func (f *Fleet) end(a *agent, p *process.Process) {
 	complain := time.Now().Add(killPatience)
+	var left []procfs.Stat
 	for f.ctx.Err() == nil {
 		a.mu.Lock()
-		rec := a.rec
+		rec, census := a.rec, f.census
+		if a.child && !rec.Up() {
+			census = f.orphans
+		}
 		a.mu.Unlock()
 		// Only what is looked for after the program has ended is all of it.
-		left, err := f.left(rec)
+		var err error
+		left, err = f.left(rec, census, left)
 		if err == nil && !rec.Up() && len(left) == 0 {
 			f.ended(a)
 			return
@@ -108,13 +113,13 @@ func signal(p *process.Process, rec ledger.Record, whom []procfs.Stat, sig unix.
 	return err
 }
 
-// left returns what lives of an agent's start.
-func (f *Fleet) left(rec ledger.Record) ([]procfs.Stat, error) {
+// left returns what lives of an agent's start. Known is what was found before.
+func (f *Fleet) left(rec ledger.Record, census *process.Census, known []procfs.Stat) ([]procfs.Stat, error) {
 	if rec.Start.LeaveChildren { // what it detached is not to be ended
-		return f.census.Take().Of(process.Tree{Leader: rec.Process}), nil
+		return census.Take().Of(process.Tree{Leader: rec.Process, Narrow: true}), nil
 	}
 	lock := f.o.Ledger.LockPath(rec.Agent)
-	found := f.census.Take().Of(process.Tree{Leader: rec.Process, Mark: rec.Token, Lock: lock})
+	found := census.Take().Of(process.Tree{Leader: rec.Process, Mark: rec.Token, Lock: lock, Known: known})
 	if len(found) > 0 {
 		return found, nil
 	}

@@ -79,6 +79,8 @@ func TestStopWaitsForTheWholeTree(t *testing.T) {
 		"wrapper shell":       worker("child") + "; echo goes on",
 		"same session":        `bash -c 'set -m; sh worker & wait'`,
 		"detached, marked":    detached(worker("child")) + "wait",
+		"detached, no marks":  "env -i PATH=$PATH setsid " + worker("child") + " 3>&- & " + await + "wait",
+		"its child, no marks": "setsid sh -c '" + strings.ReplaceAll("env -i PATH=$PATH setsid "+worker("child")+" 3>&- & wait", "'", `'"'"'`) + "' 3>&- & " + await + "wait",
 		"detached, lock only": "env -i setsid " + worker("child") + " & " + await + "wait",
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -210,45 +212,49 @@ func TestStopSignal(t *testing.T) {
 // end is reported, as its own, when that is gone.
 func TestLeftoversEndBeforeTheSuccessorStarts(t *testing.T) {
 	t.Parallel()
-	for name, c := range map[string]struct{ child, how string }{
+	tests := map[string]struct{ child, how string }{
 		"group":    {worker("child") + " & " + await, "exit 3"},
 		"detached": {detached(worker("child")), "exit 3"},
 		"orphaned": {"(setsid " + worker("child") + " 3>&- &) ; " + await, "exit 3"},
 		"killed":   {detached(worker("child")), "kill -9 $$"},
-	} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			r := open(t, t.TempDir())
-			pid := r.mustStart(t, script("a", 1, c.child+c.how))
-			child := r.pidIn(t, "child")
-			eventually(t, "the leader's end", func() bool { return !alive(pid) })
-			eventually(t, "the signal", func() bool { return r.lines(t, "signals") == 1 })
-			if got := r.Start(script("a", 2, forever)); got.Code != contracts.RunnerStillRunning || got.Incarnation != 1 {
-				t.Errorf("a successor meanwhile: %+v", got)
-			}
-			if got := r.Start(script("a", 1, forever)); got.Code != contracts.RunnerAlreadyExited || got.Exit == nil {
-				t.Errorf("the same meanwhile: %+v", got)
-			}
-			if v := r.List()[0]; v.State != contracts.AgentStopping || r.Running() != 1 {
-				t.Errorf("listed as %+v", v)
-			}
-			// As a supervisor does that is answered still_running.
-			reply := r.stopping(contracts.StopCommand{Agent: "a", Incarnation: 1})
-			unanswered(t, name, reply)
-			touch(t, r.dir, "release")
-			if got := <-reply; got.Code != contracts.RunnerOK || alive(child) {
-				t.Errorf("stop: %+v, alive: %t", got, alive(child))
-			}
-			if r.lines(t, "saved") != 1 || r.lines(t, "signals") != 1 {
-				t.Errorf("saved %d times, %d signals", r.lines(t, "saved"), r.lines(t, "signals"))
-			}
-			ev := r.eventsOf(t, "a", 2)[1]
-			exit := data[contracts.AgentFailedData](t, ev).Exit
-			if ev.Type != contracts.AgentFailed || exit.Blame != contracts.BlameAgent || exit.Code != 3 && exit.Signal != "SIGKILL" {
-				t.Errorf("event %+v, exit %+v", ev, exit)
-			}
-			r.mustStart(t, script("a", 2, forever))
-		})
+	}
+	for name, c := range tests {
+		for _, reaper := range []bool{true, false} {
+			t.Run(fmt.Sprintf("%s, sub-reaper %t", name, reaper), func(t *testing.T) {
+				t.Parallel()
+				r := open(t, t.TempDir())
+				r.o.Reaper = reaper
+				pid := r.mustStart(t, script("a", 1, c.child+c.how))
+				child := r.pidIn(t, "child")
+				eventually(t, "the leader's end", func() bool { return !alive(pid) })
+				eventually(t, "the signal", func() bool { return r.lines(t, "signals") == 1 })
+				if got := r.Start(script("a", 2, forever)); got.Code != contracts.RunnerStillRunning || got.Incarnation != 1 {
+					t.Errorf("a successor meanwhile: %+v", got)
+				}
+				if got := r.Start(script("a", 1, forever)); got.Code != contracts.RunnerAlreadyExited || got.Exit == nil {
+					t.Errorf("the same meanwhile: %+v", got)
+				}
+				if v := r.List()[0]; v.State != contracts.AgentStopping || r.Running() != 1 {
+					t.Errorf("listed as %+v", v)
+				}
+				// As a supervisor does that is answered still_running.
+				reply := r.stopping(contracts.StopCommand{Agent: "a", Incarnation: 1})
+				unanswered(t, name, reply)
+				touch(t, r.dir, "release")
+				if got := <-reply; got.Code != contracts.RunnerOK || alive(child) {
+					t.Errorf("stop: %+v, alive: %t", got, alive(child))
+				}
+				if r.lines(t, "saved") != 1 || r.lines(t, "signals") != 1 {
+					t.Errorf("saved %d times, %d signals", r.lines(t, "saved"), r.lines(t, "signals"))
+				}
+				ev := r.eventsOf(t, "a", 2)[1]
+				exit := data[contracts.AgentFailedData](t, ev).Exit
+				if ev.Type != contracts.AgentFailed || exit.Blame != contracts.BlameAgent || exit.Code != 3 && exit.Signal != "SIGKILL" {
+					t.Errorf("event %+v, exit %+v", ev, exit)
+				}
+				r.mustStart(t, script("a", 2, forever))
+			})
+		}
 	}
 }
 

@@ -87,6 +87,9 @@ type Options struct {
 	Notify func(agent string)
 	// Beat publishes the heartbeat of an agent that does not beat itself.
 	Beat func(agent string, h contracts.Heartbeat)
+	// Reaper says that this process is a sub-reaper, or the first of its pid
+	// namespace: what agents leave behind becomes its children.
+	Reaper bool
 	// Observe counts what happens.
 	Observe Observer
 }
@@ -106,16 +109,24 @@ type Observer interface {
 // on different agents do not wait for each other.
 type Fleet struct {
 	o      Options
-	census *process.Census
-	ctx    context.Context // ends when the runner leaves its agents alone
-	cancel context.CancelFunc
-	wg     sync.WaitGroup
+	census *process.Census // of all processes
+	// orphans is the census of what this runner's own programs left behind.
+	orphans *process.Census
+	ctx     context.Context // ends when the runner leaves its agents alone
+	cancel  context.CancelFunc
+	wg      sync.WaitGroup
 
-	mu      sync.Mutex
-	agents  map[string]*agent
-	live    int
-	closing bool
-	fence   uint64 // starts by senders who know less are refused
+	// forks is held by those that start programs, and for good by the one that
+	// reaps orphans: a program is known before it can be taken for one.
+	forks sync.RWMutex
+
+	mu sync.Mutex
+	// programs are the pids of programs whose status is still to be collected.
+	programs map[int]bool
+	agents   map[string]*agent
+	live     int
+	closing  bool
+	fence    uint64 // starts by senders who know less are refused
 	// kin are processes that another runner of this name may have started.
 	kin map[string][]claim
 }
@@ -127,6 +138,8 @@ type agent struct {
 	rec  ledger.Record
 	proc *process.Process // the program, while rec.Up()
 	done chan struct{}    // closed when all of it has ended and that is recorded
+	// child: the program was started by this process, which is a sub-reaper.
+	child bool
 	// ending: its end is being carried out; poke makes that look again.
 	ending bool
 	poke   chan struct{}
@@ -137,7 +150,9 @@ type agent struct {
 // New makes a fleet that knows nothing yet; call Recover before anything else.
 func New(o Options) *Fleet {
 	ctx, cancel := context.WithCancel(context.Background())
-	return &Fleet{o: o, ctx: ctx, cancel: cancel, agents: map[string]*agent{}, census: process.NewCensus(ledger.MarkVars()...)}
+	f := &Fleet{o: o, ctx: ctx, cancel: cancel, agents: map[string]*agent{}, programs: map[int]bool{}, census: process.NewCensus(ledger.MarkVars()...)}
+	f.orphans = process.NewCensusOfOrphans(f.program, ledger.MarkVars()...)
+	return f
 }
 
 // Close stops watching; the agents run on.

@@ -21,6 +21,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
@@ -46,6 +47,7 @@ func serveLines(dir string) {
 	if err != nil {
 		panic(err)
 	}
+	go r.Tidy(context.Background(), 5*time.Millisecond)
 	in, out := bufio.NewScanner(os.Stdin), json.NewEncoder(os.Stdout)
 	for in.Scan() {
 		if text, isStop := bytes.CutPrefix(in.Bytes(), []byte("stop ")); isStop {
@@ -86,7 +88,11 @@ func newRig(ctx context.Context, dir, fleet string, log *slog.Logger) (*rig, err
 		return nil, err
 	}
 	r := &rig{ledger: l, dir: dir, beats: map[string]int{}, notify: make(chan string, 4096)}
+	if err := process.BecomeReaper(); err != nil {
+		return nil, err
+	}
 	r.Fleet = New(Options{
+		Reaper: true,
 		Runner: "r1", Ledger: l, Log: log, WorkDir: dir, MaxAgents: 50, MaxOutput: 1 << 20,
 		Env:    Env{Base: Inherit(os.Environ(), "PATH"), NATSURL: cmp.Or(fleet, "nats://"+dir)},
 		Notify: func(agent string) { r.notify <- agent },
@@ -143,6 +149,7 @@ func (r *rig) collect(agent string) {
 
 // tidyUp lets the fleet tidy up all the time, until the test ends.
 func (r *rig) tidyUp(t *testing.T) {
+	r.o.Reaper = false // other fleets of this process have children, too
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { r.Tidy(ctx, 5*time.Millisecond) })

@@ -122,10 +122,16 @@ func (f *Fleet) endClaim(a *agent, c claim, saw *process.Snapshot, why error) {
 // newer one has.
 func (f *Fleet) kill(c claim, what string) {
 	var errs []error
+	killed := 0
 	for _, p := range c.of {
-		errs = append(errs, process.Signal(p.Stat, unix.SIGKILL))
+		if now, err := procfs.ReadStat(p.PID); err == nil && now.Alive() && now.StartTime == p.StartTime {
+			killed++
+			errs = append(errs, process.Signal(p.Stat, unix.SIGKILL))
+		}
 	}
-	f.o.Log.Warn(what, "agent", c.Agent, "incarnation", c.Incarnation, "processes", len(c.of), "first", c.of[0].PID, "error", errors.Join(errs...))
+	if killed > 0 {
+		f.o.Log.Warn(what, "agent", c.Agent, "incarnation", c.Incarnation, "processes", killed, "first", c.of[0].PID, "error", errors.Join(errs...))
+	}
 }
 
 // claims returns the starts of which processes live and no record tells, by

@@ -112,7 +112,7 @@ func (f *Fleet) adopted(a *agent) {
 // remains handles an agent whose program has ended: what it left is ended, and
 // then its end is reported; a.mu is held.
 func (f *Fleet) remains(a *agent) error {
-	left, err := f.left(a.rec)
+	left, err := f.left(a.rec, f.census, nil)
 	if err == nil && len(left) == 0 {
 		f.record(a)
 		return nil

@@ -158,12 +158,13 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
 	a.rec = rec
-	p, err := process.Start(process.Command{Argv: argv, Env: env, Dir: dir, Output: out, Lock: lock})
+	p, err := f.fork(process.Command{Argv: argv, Env: env, Dir: dir, Output: out, Lock: lock})
 	if err != nil {
 		a.rec.State = ledger.Idle // nothing ran
 		return err
 	}
 	f.running(a, p)
+	a.child = f.o.Reaper
 	return nil
 }
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Tidy does, once per interval and until ctx is done, what need not be done at
-// once: it bounds the output of running agents and brings records on disk up to date.
+// once: it bounds the output of running agents, reaps orphans and brings records on disk up to date.
 func (f *Fleet) Tidy(ctx context.Context, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -19,6 +19,7 @@ func (f *Fleet) Tidy(ctx context.Context, interval time.Duration) {
 		case <-tick.C:
 		}
 		f.trimOutput()
+		f.reap()
 		f.saveAll()
 	}
 }

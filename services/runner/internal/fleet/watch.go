@@ -18,6 +18,7 @@ const tailLines = 20
 // watch follows a process until all of it has ended or the runner leaves; a.mu
 // is held and the record is complete.
 func (f *Fleet) watch(a *agent, p *process.Process) {
+	f.setProgram(p, true)
 	a.live(p)
 	done, start := a.done, a.rec.Start
 	f.wg.Go(func() {
@@ -29,6 +30,7 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 			return
 		}
 		status := p.Reap()
+		f.setProgram(p, false)
 		exit := contracts.Exit{Code: status.Code, Unknown: !status.Known}
 		if status.Signal != 0 {
 			exit.Signal = unix.SignalName(status.Signal)
@@ -61,6 +63,7 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 // nil, what it left. a.mu is held.
 func (a *agent) live(p *process.Process) {
 	a.proc, a.done, a.poke, a.ending = p, make(chan struct{}), make(chan struct{}, 1), false
+	a.child = false
 }
 
 // gone records that the program of an agent has ended; what it started may live.

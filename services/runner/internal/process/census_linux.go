@@ -11,7 +11,8 @@ import (
 // Census finds the processes of programs. It looks through all processes of the
 // host once for all that ask meanwhile.
 type Census struct {
-	vars []string
+	mark string
+	scan func() []procfs.Process
 
 	mu   sync.Mutex
 	next *look // begins when the one under way, if any, has ended
@@ -21,7 +22,25 @@ type Census struct {
 // NewCensus makes a census that reads the named variables of the environments
 // that programs were started with. The first of them is the mark: its value is
 // another at every start, and what a program starts inherits it.
-func NewCensus(vars ...string) *Census { return &Census{vars: vars} }
+func NewCensus(vars ...string) *Census {
+	look := procfs.Look{Vars: vars, FD: LockFD}
+	return &Census{mark: vars[0], scan: func() []procfs.Process { return procfs.Scan(look) }}
+}
+
+// NewCensusOfOrphans makes a census that finds what is left of the programs that
+// this process has started and that have ended, if it is a sub-reaper. That takes
+// no longer on a host with many processes. Skip is true for the programs that
+// live.
+func NewCensusOfOrphans(skip func(pid int) bool, vars ...string) *Census {
+	look := procfs.Look{Vars: vars, FD: LockFD}
+	return &Census{mark: vars[0], scan: func() []procfs.Process {
+		found, err := procfs.ScanBelow(look, skip)
+		if err != nil {
+			return procfs.Scan(look)
+		}
+		return found
+	}}
+}
 
 type look struct {
 	once sync.Once
@@ -43,7 +62,7 @@ func (c *Census) Take() *Snapshot {
 		c.mu.Lock()
 		c.next = nil
 		c.mu.Unlock()
-		l.saw = newSnapshot(procfs.Scan(procfs.Look{Vars: c.vars, FD: LockFD}), c.vars[0])
+		l.saw = newSnapshot(c.scan(), c.mark)
 	})
 	return l.saw
 }
@@ -51,8 +70,11 @@ func (c *Census) Take() *Snapshot {
 // Snapshot is what ran during one walk. It is not changed.
 type Snapshot struct {
 	epoch Epoch
+	mark  string
 	all   []procfs.Process
 	// Places in all.
+	pids     map[int]int
+	children map[int][]int
 	marked   map[string][]int
 	sessions map[int][]int
 	groups   map[int][]int
@@ -68,15 +90,21 @@ type Tree struct {
 	Mark string
 	// Lock is the file that all of them inherited as LockFD, or empty.
 	Lock string
+	// Known are processes that were found before.
+	Known []procfs.Stat
+	// Narrow leaves out all but the session and the process group.
+	Narrow bool
 }
 
 func newSnapshot(all []procfs.Process, mark string) *Snapshot {
-	s := &Snapshot{all: all, marked: map[string][]int{}, sessions: map[int][]int{}, groups: map[int][]int{}, holders: map[procfs.FileID][]int{}}
+	s := &Snapshot{all: all, mark: mark, pids: map[int]int{}, children: map[int][]int{}, marked: map[string][]int{}, sessions: map[int][]int{}, groups: map[int][]int{}, holders: map[procfs.FileID][]int{}}
 	s.epoch, _ = CurrentEpoch() // without it no number proves anything
 	for i, p := range all {
 		if p.PID == os.Getpid() {
 			continue
 		}
+		s.pids[p.PID] = i
+		s.children[p.ParentPID] = append(s.children[p.ParentPID], i)
 		if m := p.Vars[mark]; m != "" {
 			s.marked[m] = append(s.marked[m], i)
 		}
@@ -100,8 +128,9 @@ func (s *Snapshot) Marked() map[string][]procfs.Process {
 	return out
 }
 
-// Of returns the live processes of a tree. One that left session and group,
-// cleared its environment and closed the lock is not found.
+// Of returns the live processes of a tree, and what descends from them, except
+// what another start has marked. A process that left session and group, cleared
+// its environment, closed the lock and lost its parent is not found.
 func (s *Snapshot) Of(t Tree) []procfs.Stat {
 	var found []procfs.Stat
 	seen := map[int]bool{}
@@ -113,15 +142,29 @@ func (s *Snapshot) Of(t Tree) []procfs.Stat {
 			}
 		}
 	}
-	if t.Mark != "" {
-		add(s.marked[t.Mark])
-	}
 	if s.began(t.Leader) {
 		add(s.sessions[t.Leader.PID])
 		add(s.groups[t.Leader.PID])
 	}
+	if t.Narrow {
+		return found
+	}
+	if t.Mark != "" {
+		add(s.marked[t.Mark])
+	}
+	for _, k := range t.Known {
+		if i, ok := s.pids[k.PID]; ok && s.all[i].StartTime == k.StartTime {
+			add([]int{i})
+		}
+	}
 	if lock, err := procfs.Identify(t.Lock); t.Lock != "" && err == nil {
 		add(slices.DeleteFunc(slices.Clone(s.holders[lock]), func(i int) bool { return !s.all[i].Kept(LockFD) }))
+	}
+	for i := 0; i < len(found); i++ {
+		add(slices.DeleteFunc(slices.Clone(s.children[found[i].PID]), func(c int) bool {
+			m := s.all[c].Vars[s.mark]
+			return m != "" && m != t.Mark
+		}))
 	}
 	return found
 }

@@ -42,6 +42,18 @@ type Census struct{}
 // NewCensus makes a census that finds nothing.
 func NewCensus(...string) *Census { return &Census{} }
 
+// NewCensusOfOrphans makes a census that finds nothing.
+func NewCensusOfOrphans(func(pid int) bool, ...string) *Census { return &Census{} }
+
+// BecomeReaper fails.
+func BecomeReaper() error { return errLinux }
+
+// AnyZombie finds none.
+func AnyZombie() bool { return false }
+
+// ReapOrphans reaps nothing.
+func ReapOrphans(func(pid int) bool) int { return 0 }
+
 // Take returns an empty snapshot.
 func (*Census) Take() *Snapshot { return &Snapshot{} }
 
@@ -52,6 +64,8 @@ type Snapshot struct{}
 type Tree struct {
 	Leader     Identity
 	Mark, Lock string
+	Known      []procfs.Stat
+	Narrow     bool
 }
 
 // Marked returns nothing.

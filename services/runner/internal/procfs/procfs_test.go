@@ -1,6 +1,7 @@
 package procfs
 
 import (
+	"bytes"
 	"errors"
 	"io/fs"
 	"os"
@@ -108,5 +109,57 @@ func TestBootID(t *testing.T) {
 	id, err := BootID()
 	if err != nil || len(id) != 36 {
 		t.Fatalf("BootID() = %q, %v", id, err)
+	}
+}
+
+func FuzzPick(f *testing.F) {
+	f.Add([]byte("A=1\x00MARK=x\x00B=2\x00"))
+	f.Add([]byte("MARK=\x00MARK=y"))
+	f.Add([]byte("XMARK=x"))
+	f.Fuzz(func(t *testing.T, env []byte) {
+		for name, value := range pick(env, []string{"MARK", "B"}) {
+			if name != "MARK" && name != "B" || !bytes.Contains(env, []byte(name+"="+value)) {
+				t.Errorf("%q of %q: %q", name, env, value)
+			}
+		}
+	})
+}
+
+// What is below this process is found however deep, and while it comes and
+// goes; what is to be skipped is not.
+func TestScanBelow(t *testing.T) {
+	mark := t.TempDir()
+	start := func(script string) *exec.Cmd {
+		cmd := exec.Command("/bin/sh", "-c", script)
+		cmd.Env = []string{"PATH=/usr/bin:/bin", "PROCFS_TEST=" + mark}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+		out, _ := cmd.StdoutPipe()
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		_, _ = out.Read(make([]byte, 8))
+		t.Cleanup(func() {
+			_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+			_ = cmd.Wait()
+		})
+		return cmd
+	}
+	deep, skipped := start("sh -c 'sh -c \"echo up; exec sleep 1000\"; :'; :"), start("sh -c 'echo up; sleep 1000; :'; :")
+	start("echo up; while :; do sleep 0; done")
+	found, err := ScanBelow(Look{Vars: []string{"PROCFS_TEST"}}, func(pid int) bool { return pid == skipped.Process.Pid })
+	if err != nil {
+		t.Fatal(err)
+	}
+	below := map[int]bool{deep.Process.Pid: true}
+	for _, p := range found { // parents come before their children
+		if p.PID == skipped.Process.Pid || p.ParentPID == skipped.Process.Pid {
+			t.Errorf("it was to be skipped: %+v", p)
+		}
+		if below[p.ParentPID] && p.Vars["PROCFS_TEST"] == mark {
+			below[p.PID] = true
+		}
+	}
+	if len(below) != 3 {
+		t.Errorf("found %v below process %d, want two more; all: %+v", below, deep.Process.Pid, found)
 	}
 }

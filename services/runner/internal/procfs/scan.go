@@ -32,14 +32,16 @@ type Look struct {
 	FD int
 }
 
-// Scan returns every live process that this one can see, this one included.
-// Processes that vanish during the walk are left out. A process that is started by another during the walk may be missed, and
-// its parent not; so a tree that is being ended is gone when two things hold:
-// its root had ended before the walk, and the walk found none of it.
+// Scan returns every live process of this pid namespace. It leaves out what has
+// no session here: threads of the kernel, and what was brought in from outside.
+// Of processes that come and go during the walk it may have some.
 func Scan(look Look) []Process {
 	var found []Process
-	r := reader{buf: make([]byte, 16<<10)}
+	r := newReader()
 	for _, pid := range numbers("/proc") {
+		if sid, err := unix.Getsid(pid); err != nil || sid == 0 {
+			continue
+		}
 		s, err := ParseStat(r.read(path(pid, "stat")))
 		if err == nil && s.State == StateZombie {
 			s, err = ReadStat(pid)
@@ -48,9 +50,7 @@ func Scan(look Look) []Process {
 			continue
 		}
 		p := Process{Stat: s}
-		if s.Session != 0 { // kernel threads have no session
-			p.look(look, &r)
-		}
+		p.look(look, r)
 		found = append(found, p)
 	}
 	return found
@@ -86,6 +86,8 @@ func pick(env []byte, names []string) map[string]string {
 // reader reads small files of /proc into one buffer. Package os would add a
 // stat, a poller's registration and garbage to each.
 type reader struct{ buf []byte }
+
+func newReader() *reader { return &reader{buf: make([]byte, 16<<10)} }
 
 // read returns the contents until the next call, or nothing.
 func (r *reader) read(file string) []byte {

@@ -1,0 +1,101 @@
+package procfs
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// errUnsteady tells that processes came and went too fast for a walk.
+var errUnsteady = errors.New("processes change faster than they can be listed")
+
+// ScanBelow is [Scan] for the live descendants of this process, without those
+// children, and what is below them, that skip is true for. Its time does not grow
+// with the number of processes on the host. It misses none that was there all the
+// time: a process whose parent ends meanwhile becomes a child of this one, if
+// this is a sub-reaper, and then the walk is repeated. An error says that the
+// kernel does not list children, or that there is no end to the changes.
+func ScanBelow(look Look, skip func(pid int) bool) ([]Process, error) {
+	before, err := children(os.Getpid())
+	for tries := 0; err == nil; tries++ {
+		found := below(look, slices.DeleteFunc(slices.Clone(before), skip))
+		var after []int
+		if after, err = children(os.Getpid()); slices.Equal(before, after) {
+			return found, err
+		}
+		if before = after; tries == 8 {
+			return nil, errUnsteady
+		}
+	}
+	return nil, err
+}
+
+// below reads processes and their descendants.
+func below(look Look, pids []int) []Process {
+	var found []Process
+	r := newReader()
+	for i := 0; i < len(pids); i++ {
+		s, err := ReadStat(pids[i])
+		if err != nil || !s.Alive() {
+			continue
+		}
+		p := Process{Stat: s}
+		p.look(look, r)
+		found = append(found, p)
+		next, _ := children(s.PID) // it has ended, and what was below it is ours
+		pids = append(pids, next...)
+	}
+	return found
+}
+
+// children returns the children of all threads of a process, zombies included,
+// in order.
+func children(pid int) ([]int, error) {
+	var out []int
+	read := false
+	for _, tid := range numbers(path(pid, "task")) {
+		b, err := os.ReadFile(path(pid, taskFile(tid, "children")))
+		if errors.Is(err, fs.ErrNotExist) {
+			continue // the thread has ended
+		}
+		if err != nil {
+			return nil, vanished(pid, err)
+		}
+		read = true
+		for _, field := range strings.Fields(string(b)) {
+			if child, err := strconv.Atoi(field); err == nil {
+				out = append(out, child)
+			}
+		}
+	}
+	if !read {
+		return nil, fmt.Errorf("children of process %d: %w", pid, fs.ErrNotExist)
+	}
+	slices.Sort(out)
+	return out, nil
+}
+
+// Orphans returns the zombies that are left to this process to reap, but were
+// not started by it: those of another session. Children that skip is true for
+// are not looked at.
+func Orphans(skip func(pid int) bool) ([]Stat, error) {
+	self, err := ReadStat(os.Getpid())
+	if err != nil {
+		return nil, err
+	}
+	pids, err := children(self.PID)
+	if err != nil {
+		return nil, err
+	}
+	var found []Stat
+	for _, pid := range slices.DeleteFunc(pids, skip) {
+		if s, err := ReadStat(pid); err == nil && !s.Alive() && s.Session != self.Session && s.ParentPID == self.PID {
+			found = append(found, s)
+		}
+	}
+	return found, nil
+}
