@@ -54,6 +54,7 @@ type Commander struct {
 	// this side does.
 	fenced  chan string
 	reports *guard.Guard
+	fence   Fence
 	// kept gives the environments that specs refer to.
 	kept func(ref string) (map[string]string, error)
 	ctx  context.Context
@@ -75,10 +76,10 @@ type Commander struct {
 }
 
 // NewCommander makes a commander that works until ctx ends. What it reports to
-// the log goes through the guard. Post must not block for long after that.
-func NewCommander(ctx context.Context, env shell.Env, f *config.File, kept func(ref string) (map[string]string, error), reports *guard.Guard, post func(tree.Input)) *Commander {
+// the log goes through the guard, and losses through the fence. Post must not block for long after that.
+func NewCommander(ctx context.Context, env shell.Env, f *config.File, kept func(ref string) (map[string]string, error), reports *guard.Guard, fence Fence, post func(tree.Input)) *Commander {
 	return &Commander{
-		env: env, file: f, kept: kept, reports: reports, post: post, ctx: ctx, fenced: make(chan string, 16),
+		env: env, file: f, kept: kept, reports: reports, fence: fence, post: post, ctx: ctx, fenced: make(chan string, 16),
 		lines: map[string]*line{}, boots: map[string]string{}, orders: map[string]specified{},
 		pauses: map[string]time.Duration{},
 	}

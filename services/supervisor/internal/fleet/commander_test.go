@@ -48,7 +48,7 @@ func TestStartDoesNotWaitForTheAnswerToAStop(t *testing.T) {
 		env := newEnv(t, s.Connect(t), prometheus.NewRegistry())
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan tree.Input, 16)
-		c := NewCommander(ctx, env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(in tree.Input) { results <- in })
+		c := NewCommander(ctx, env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), nil, func(in tree.Input) { results <- in })
 		defer c.Wait()
 		defer cancel()
 		spec := &tree.Spec{ID: "a", Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}
@@ -92,7 +92,7 @@ func TestStartsStandInLine(t *testing.T) {
 		f.Bulkheads = map[string]config.Bulkhead{contracts.ServiceRunner: {MaxConcurrentCalls: places, MaxWaitDuration: time.Second, MaxWaiting: 2}}
 		ctx, cancel := context.WithCancel(t.Context())
 		results := make(chan tree.Input, 2*agents)
-		c := NewCommander(ctx, env, f, nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(in tree.Input) { results <- in })
+		c := NewCommander(ctx, env, f, nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), nil, func(in tree.Input) { results <- in })
 		defer c.Wait()
 		defer cancel()
 		spec := &tree.Spec{Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}}

@@ -15,6 +15,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/journal"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -37,6 +38,8 @@ type lab struct {
 	js     jetstream.JetStream
 	reg    *prometheus.Registry
 	starts chan contracts.StartCommand
+	// lease is why the commander's supervisor does not have it.
+	lease error
 }
 
 func newLab(t *testing.T, reply contracts.RunnerCode) *lab {
@@ -61,7 +64,12 @@ func newLab(t *testing.T, reply contracts.RunnerCode) *lab {
 	}
 	env := newEnv(t, s.Connect(t), l.reg)
 	ctx, cancel := context.WithCancel(t.Context())
-	l.Commander = NewCommander(ctx, env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(tree.Input) {})
+	log, err := l.js.Stream(ctx, contracts.EventStream)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fence := journal.NewFence(log, config.Default().Tree.Name, func(context.Context) error { return l.lease })
+	l.Commander = NewCommander(ctx, env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), fence, func(tree.Input) {})
 	t.Cleanup(func() {
 		cancel()
 		l.Wait()
@@ -169,4 +177,23 @@ func TestLossesAreFenced(t *testing.T) {
 			t.Errorf("%d losses in the log of one who knows all", n)
 		}
 	})
+}
+
+// TestLossesAfterALongSilence: a loss is reported though the log has forgotten the last
+// decision, by a supervisor that has the lease.
+func TestLossesAfterALongSilence(t *testing.T) {
+	t.Parallel()
+	for want, lease := range []error{journal.ErrSuperseded, nil} {
+		natstest.Bubble(t, func(t *testing.T) {
+			l := newLab(t, contracts.RunnerOK)
+			l.lease = lease
+			l.Know(1, l.decided())
+			natstest.Streams(t, l.js) // in virtual time an update of the stream expires all
+			l.ReportLost([]Command{l.start(2)})
+			<-time.After(5 * time.Second)
+			if n := l.losses(); n != want {
+				t.Errorf("with the lease: %v: %d losses in the log", lease, n)
+			}
+		})
+	}
 }

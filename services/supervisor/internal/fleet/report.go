@@ -50,12 +50,29 @@ const reportTimeout = 5 * time.Second
 func (c *Commander) reportLost(cmd Command) error {
 	for {
 		last := c.last.Load()
-		err := c.report(cmd, contracts.ReasonHostLost, cmd.Reason,
-			jetstream.WithExpectLastSequenceForSubject(last, contracts.TreeWildcard(c.file.Tree.Name)), jetstream.WithRetryAttempts(0))
-		if err == nil || !journal.Refused(err) || c.last.Load() == last || c.ctx.Err() != nil {
+		err := c.report(cmd, contracts.ReasonHostLost, cmd.Reason, c.fence.Follow(last)...)
+		if err == nil || !journal.Refused(err) || c.ctx.Err() != nil {
 			return err
 		}
+		if c.last.Load() != last {
+			continue
+		}
+		// The log may have forgotten that decision.
+		ctx, cancel := context.WithTimeout(c.ctx, reportTimeout)
+		defer cancel()
+		alone, err := c.fence.Alone(ctx, last)
+		if err != nil {
+			return err
+		}
+		return c.report(cmd, contracts.ReasonHostLost, cmd.Reason, alone...)
 	}
+}
+
+// Fence says on which conditions the log takes what depends on the tree, see
+// [journal.Fence].
+type Fence interface {
+	Follow(last uint64) []jetstream.PublishOpt
+	Alone(ctx context.Context, last uint64) ([]jetstream.PublishOpt, error)
 }
 
 // stored tells whether the agent's last failure in the log is the event with

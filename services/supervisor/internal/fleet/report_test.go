@@ -28,7 +28,7 @@ func TestReportsAreGuarded(t *testing.T) {
 		log := s.Mutable(t, nc)
 		reports := shell.NewGuard(env, nil, contracts.ServiceEventStore)
 		env.JS = log
-		c := NewCommander(t.Context(), env, config.Default(), nil, reports, func(tree.Input) {})
+		c := NewCommander(t.Context(), env, config.Default(), nil, reports, nil, func(tree.Input) {})
 		report := func() error {
 			return c.report(Command{Order: leader.Order{Effect: tree.Effect{Node: "a", Incarnation: 1}}}, contracts.ReasonUnverified, "silent")
 		}
@@ -79,7 +79,7 @@ func TestFailedStartIsAskedForOnce(t *testing.T) {
 			t.Fatal(err)
 		}
 		env := newEnv(t, s.Connect(t), prometheus.NewRegistry())
-		c := NewCommander(t.Context(), env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), func(tree.Input) {})
+		c := NewCommander(t.Context(), env, config.Default(), nil, shell.NewGuard(env, nil, contracts.ServiceEventStore), nil, func(tree.Input) {})
 		c.Do(Command{Order: leader.Order{
 			Effect: tree.Effect{Kind: tree.DoStart, Node: "a", Incarnation: 1, Runner: "r"},
 			Spec:   &tree.Spec{Agent: &tree.Agent{Start: json.RawMessage(`{"command":["x"]}`)}},

@@ -37,6 +37,10 @@ type Journal struct {
 	// Watch learns what cannot be stored or read.
 	Watch *storage.Watch
 
+	// Prove makes sure that no other supervisor has had the lease since this one has;
+	// the error is ErrSuperseded if one has. Nil is for a log that nobody contends for.
+	Prove func(ctx context.Context) error
+
 	// number is that of the last decision, last its place in the stream.
 	number, last uint64
 	// lastID is the id of the message at last, empty if not known, and assured how
@@ -68,6 +72,9 @@ func Open(ctx context.Context, env shell.Env, treeName string, g Guards) (*Journ
 // Number is that of the last decision, Sequence its place in the stream.
 func (j *Journal) Number() uint64   { return j.number }
 func (j *Journal) Sequence() uint64 { return j.last }
+
+// Fence is for what the supervisor stores in addition to its decisions.
+func (j *Journal) Fence() *Fence { return NewFence(j.stream, j.tree, j.Prove) }
 
 // Append stores a decision. It tries until it succeeds, ctx ends, or it gets
 // ErrSuperseded.
@@ -136,15 +143,19 @@ func (j *Journal) store(ctx context.Context, a *leader.Append, part int, m messa
 			return err
 		}
 		seq, err := guard.Do(ctx, j.guard, "append", func(ctx context.Context) (uint64, error) {
-			seq, err := shell.PublishEncoded(ctx, j.env.JS, m.event, m.body,
-				jetstream.WithExpectLastSequenceForSubject(next.Follow, contracts.TreeWildcard(j.tree)),
-				jetstream.WithRetryAttempts(0))
+			options, err := j.options(ctx, next)
+			if err != nil {
+				return 0, err
+			}
+			seq, err := shell.PublishEncoded(ctx, j.env.JS, m.event, m.body, options...)
 			if Refused(err) {
 				return 0, guard.Permanent(err)
 			}
 			return seq, err
 		})
 		switch {
+		case errors.Is(err, ErrSuperseded):
+			return err
 		case err == nil:
 			a.Stored(seq)
 			return nil
@@ -161,6 +172,18 @@ func (j *Journal) store(ctx context.Context, a *leader.Append, part int, m messa
 			return err
 		}
 	}
+}
+
+// options say on which conditions the log takes a message.
+func (j *Journal) options(ctx context.Context, m leader.Message) ([]jetstream.PublishOpt, error) {
+	if m.Follow > 0 {
+		return j.Fence().Follow(m.Follow), nil
+	}
+	options, err := j.Fence().Alone(ctx, 0)
+	if errors.Is(err, ErrSuperseded) {
+		err = guard.Permanent(err)
+	}
+	return options, err
 }
 
 // refused finds out what a refusal means: it is ErrSuperseded, or the append
@@ -183,6 +206,12 @@ func (j *Journal) refused(ctx context.Context, a *leader.Append) error {
 		return ErrSuperseded
 	}
 	return nil
+}
+
+// First is the place of the log's first message, or of the next one if it has none.
+func (j *Journal) First(ctx context.Context) (uint64, error) {
+	log, err := j.state(ctx)
+	return log.FirstSeq, err
 }
 
 // connected waits until there is a connection: without one a try would only
@@ -210,9 +239,16 @@ func (j *Journal) Current(ctx context.Context, cursor uint64) (bool, error) {
 	if err != nil || last != nil && last.Sequence > j.last {
 		return false, err
 	}
-	// The tree's last message may be gone: the log has forgotten what is old.
 	log, err := j.state(ctx)
-	return err == nil && log.LastSeq >= max(j.last, cursor) && (last != nil || j.outlived(log)), err
+	if err != nil || log.LastSeq < max(j.last, cursor) || last == nil && !j.outlived(log) {
+		return false, err
+	}
+	if last == nil && j.Prove != nil {
+		// The log has forgotten the tree's last message, and perhaps another's. What
+		// cannot be proven now is asked again.
+		return !errors.Is(j.Prove(ctx), ErrSuperseded), nil
+	}
+	return true, nil
 }
 
 // Refused tells whether the log has moved on; a replicated stream says so with

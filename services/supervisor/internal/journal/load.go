@@ -8,7 +8,6 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
-	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
@@ -90,11 +89,7 @@ func (j *Journal) newer(last *jetstream.RawStreamMsg, s snapshot) bool {
 
 // state tells from where to where the stream reaches.
 func (j *Journal) state(ctx context.Context) (jetstream.StreamState, error) {
-	info, err := j.stream.Info(ctx)
-	if err != nil {
-		return jetstream.StreamState{}, fmt.Errorf("read the state of stream %s: %w", contracts.EventStream, err)
-	}
-	return info.State, nil
+	return stateOf(ctx, j.stream)
 }
 
 // fold applies the tree's messages up to and including a sequence.

@@ -5,6 +5,7 @@ package keeper
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"sync/atomic"
@@ -147,7 +148,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	if k.journal, err = journal.Open(ctx, env, opt.Tree, opt.Guards); err != nil {
 		return nil, err
 	}
-	k.journal.Rejects, k.journal.Watch = opt.Rejects, opt.Watch
+	k.journal.Rejects, k.journal.Watch, k.journal.Prove = opt.Rejects, opt.Watch, k.prove
 	st, err := k.journal.Load(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("load tree %s: %w", opt.Tree, err)
@@ -166,9 +167,18 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 		k.saving.lacks.Missed(k.now()) // among it may be orders
 	}
 	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", st.Cursor, "own_file", string(k.offer))
-	k.commands = fleet.NewCommander(ctx, env, opt.Own, k.environs.Get, opt.Reports, func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
+	k.commands = fleet.NewCommander(ctx, env, opt.Own, k.environs.Get, opt.Reports, k.journal.Fence(), func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
 	k.pulse, k.vital = newPulse(env), newPulse(env)
 	return k, nil
+}
+
+// prove makes sure that no other supervisor has had the lease in this term.
+func (k *Keeper) prove(ctx context.Context) error {
+	err := k.opt.Term.Prove(ctx)
+	if errors.Is(err, lease.ErrLost) {
+		return fmt.Errorf("%w: %w", journal.ErrSuperseded, err)
+	}
+	return err
 }
 
 // Run keeps the tree until ctx ends or somebody else decides about it, which

@@ -40,15 +40,25 @@ func (k *Keeper) takeOver(ctx context.Context) error {
 		case a := <-k.inbox:
 			k.submit(k.batch(ctx, a))
 		case <-check.C:
-			// A log that loses its tail now never brings what is waited for.
+			// A log that loses its tail, or forgets its oldest, never brings what is
+			// waited for.
 			if err := k.current(ctx); err != nil {
 				return err
 			}
+			k.forgotten(ctx)
 		case <-k.opt.Term.Lost():
 			return journal.ErrSuperseded
 		case <-ctx.Done():
 			return ctx.Err()
 		}
+	}
+}
+
+// forgotten has the leader not wait for evidence that the log has forgotten.
+func (k *Keeper) forgotten(ctx context.Context) {
+	first, err := k.journal.First(ctx)
+	if err == nil && k.leader.Begins(first) {
+		k.env.Log.Error("the log has forgotten events that no decision has applied; what runners have tells what became of the agents", "tree", k.opt.Tree, "begins", first)
 	}
 }
 

@@ -24,8 +24,12 @@ func NewAppend(id string, parts int, last uint64) *Append {
 // Message is the next message to store: its place in the decision, its id, and
 // the tree's last message that it must follow.
 type Message struct {
-	Part   int
-	ID     string
+	Part int
+	ID   string
+	// Follow is 0 where the log has no message of the tree. Another supervisor may have
+	// decided, and the log have forgotten that. So the message must then follow the
+	// log's last of all, as it was before this supervisor made sure that no other has
+	// had the lease.
 	Follow uint64
 }
 
@@ -62,8 +66,9 @@ const (
 	Superseded Refusal = iota
 	// Answered: an earlier attempt was stored and its answer lost.
 	Answered
-	// Forgotten: the log begins behind the tree's last message, as messages are kept
-	// for a limited time. The message is to be stored as if it were the first.
+	// Forgotten: the log has no message of the tree and begins behind the last, as
+	// messages are kept for a limited time, or it had none before and others have
+	// stored something. The message is to be stored as if it were the first.
 	Forgotten
 )
 
@@ -73,7 +78,7 @@ const (
 // the append continues.
 func (a *Append) Refused(sequence uint64, id string, begin uint64) Refusal {
 	switch {
-	case sequence == 0 && a.last > 0 && begin > a.last:
+	case sequence == 0 && (a.last == 0 || begin > a.last):
 		a.last = 0
 		return Forgotten
 	case sequence > 0 && id == PartID(a.id, a.next):

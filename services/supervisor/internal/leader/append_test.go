@@ -77,8 +77,11 @@ func TestForgotten(t *testing.T) {
 	if m, more := a.Next(); !more || m.Follow != 0 || m.ID != "d" {
 		t.Errorf("next is %+v, %t", m, more)
 	}
-	if r := a.Refused(0, "", 0); r != Superseded {
-		t.Errorf("an empty log refuses a first message: %d", r)
+	if r := a.Refused(0, "", 42); r != Forgotten {
+		t.Errorf("others have stored something: %d", r)
+	}
+	if r := a.Refused(50, "rival", 42); r != Superseded {
+		t.Errorf("another has decided: %d", r)
 	}
 }
 

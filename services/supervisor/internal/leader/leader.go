@@ -132,6 +132,16 @@ func (l *Leader) CatchUp(until uint64) {
 	}
 }
 
+// Begins tells where the log begins. The evidence before that is forgotten, so taking
+// over does not wait for it; it reports whether it did.
+func (l *Leader) Begins(first uint64) (waited bool) {
+	if l.stage != CatchingUp || l.cursor >= l.until || first <= l.until {
+		return false
+	}
+	l.until = l.cursor
+	return true
+}
+
 // Submit queues an input and reports whether it did: a heartbeat that says
 // nothing new is dropped.
 func (l *Leader) Submit(in Input, now tree.Instant) bool {

@@ -73,6 +73,24 @@ func TestTakingOver(t *testing.T) {
 	}
 }
 
+// TestForgottenEvidence: taking over does not wait for evidence that the log no longer
+// has.
+func TestForgottenEvidence(t *testing.T) {
+	t.Parallel()
+	l := New(Options{}, State{Tree: tree.New(tree.Options{}), Number: 7, Cursor: 20}, configuration())
+	next(t, l)
+	l.CatchUp(22)
+	if l.Begins(22) || l.Ready() {
+		t.Error("the log still has it, and it is not waited for")
+	}
+	if !l.Begins(23) || l.Begins(24) || !l.Ready() {
+		t.Error("it is waited for, or reported twice")
+	}
+	if next(t, l); l.Stage() != Leading || l.Cursor() != 20 {
+		t.Errorf("%s at %d", l.Stage(), l.Cursor())
+	}
+}
+
 // TestOutstanding: a successor orders again what its predecessor decided, once,
 // and listens to the agents that come up.
 func TestOutstanding(t *testing.T) {

@@ -172,6 +172,9 @@ type Term struct {
 	lease *Lease
 	rec   record
 
+	// writing is held during a renewal.
+	writing sync.Mutex
+
 	mu       sync.Mutex
 	revision uint64
 	until    time.Time
@@ -208,6 +211,13 @@ func (t *Term) Keep(ctx context.Context, alive func() bool) {
 
 // renew writes the lease anew. It is lost only when somebody else's is there.
 func (t *Term) renew(ctx context.Context) error {
+	t.writing.Lock()
+	defer t.writing.Unlock()
+	select {
+	case <-t.lost:
+		return ErrLost
+	default:
+	}
 	t.mu.Lock()
 	revision := t.revision
 	t.mu.Unlock()
@@ -285,6 +295,11 @@ func (t *Term) Confirm(ctx context.Context) error {
 		}
 	}
 }
+
+// Prove makes sure that no other supervisor has had the lease in this term, up to now:
+// it renews the lease, which takes a request, whatever the time. The error is ErrLost,
+// or says that the lease could not be written.
+func (t *Term) Prove(ctx context.Context) error { return t.renew(ctx) }
 
 // Release gives the lease up, so that another need not wait for its end. Keep
 // must have returned.

@@ -286,3 +286,25 @@ func TestUnreadableLease(t *testing.T) {
 		}
 	})
 }
+
+// TestProve: a holder can prove that nobody else has had the lease, and one that was
+// paused while another took it cannot.
+func TestProve(t *testing.T) {
+	contest(t, func(t *testing.T, w *world, a, b *Lease) {
+		term, end := w.acquire(a)
+		for range 3 {
+			if err := term.Prove(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+		}
+		end() // it is paused
+		if _, err := b.Acquire(t.Context(), func(string) {}); err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if err := term.Prove(t.Context()); !errors.Is(err, ErrLost) {
+				t.Errorf("it proves that it has it: %v", err)
+			}
+		}
+	})
+}

@@ -208,7 +208,7 @@ func (s *supervisor) report(a *agent, what string, in tree.Input, then func(done
 			return
 		}
 		// What this side takes for lost, its successor may have started.
-		if in.Kind == tree.Lost && !s.w.log.follows(expected) && s.w.opt.Break != StaleLosses {
+		if in.Kind == tree.Lost && !s.follows(expected) && s.w.opt.Break != StaleLosses {
 			s.send(&a.r, not)
 			return
 		}

@@ -279,7 +279,7 @@ func (w *world) resume() {
 // leader is who leads and knows the tree's last decision.
 func (w *world) leader() *supervisor {
 	for _, s := range w.supervisors {
-		if s.mode == leading && !s.busy && w.log.follows(s.last) {
+		if s.mode == leading && !s.busy && s.follows(s.last) {
 			return s
 		}
 	}

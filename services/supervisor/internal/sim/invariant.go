@@ -294,7 +294,7 @@ func (c *checker) loaded(s *supervisor, st *stored) {
 // is the last.
 func (c *checker) replayed(s *supervisor) {
 	l := s.w.log
-	if !l.follows(s.last) || s.doubts { // the place may be another message's by now
+	if !s.follows(s.last) || s.doubts { // the place may be another message's by now
 		return
 	}
 	if number := s.leader.Number(); number != l.truth.number || s.leader.Cursor() > l.truth.cursor || s.tree.Len() != len(l.truth.tree.Nodes) {

@@ -216,13 +216,25 @@ func (s *supervisor) try(a *leader.Append, parts []*decision, done func()) {
 		s.assure(func() { s.try(a, parts, done) })
 		return
 	}
+	if m.Follow == 0 && s.w.Keeps != (retention{}) { // only a log that forgets can have lost a rival's
+		s.alone(func(end uint64) { s.store(a, m, parts, &end, done) })
+		return
+	}
+	s.store(a, m, parts, nil, done)
+}
+
+// store sends a message to the log, which takes it if it ends at end, unless that is nil.
+func (s *supervisor) store(a *leader.Append, m leader.Message, parts []*decision, end *uint64, done func()) {
 	s.attempt++
 	attempt, own := s.attempt, s.owner()
 	s.send(&s.r, func() {
 		if s.w.cut || s.w.full {
 			return
 		}
-		seq := s.w.log.append(m.ID, parts[m.Part], m.Follow)
+		seq := uint64(0)
+		if end == nil || *end == s.w.log.last() {
+			seq = s.w.log.append(m.ID, parts[m.Part], m.Follow)
+		}
 		s.send(&s.r, own(func() {
 			switch {
 			case attempt != s.attempt:
@@ -239,6 +251,44 @@ func (s *supervisor) try(a *leader.Append, parts []*decision, done func()) {
 	s.after(logTimeout, func() {
 		if attempt == s.attempt {
 			s.try(a, parts, done)
+		}
+	})
+}
+
+// alone learns where the log ends and then makes sure that this supervisor still has
+// the lease: the log has no message of the tree that would keep it out.
+func (s *supervisor) alone(then func(end uint64)) {
+	s.attempt++
+	attempt, own, session := s.attempt, s.owner(), s.session
+	s.send(&s.r, func() {
+		if s.w.cut || s.w.full {
+			return
+		}
+		end, l := s.w.log.last(), &s.w.lease
+		s.send(&s.r, own(func() {
+			s.bucket(func(*lease) {
+				held := l.holder == session
+				if held {
+					l.revision++
+				}
+				revision := l.revision
+				s.send(&s.r, own(func() {
+					switch {
+					case attempt != s.attempt:
+					case !held:
+						s.superseded()
+					default:
+						s.attempt++
+						s.seen = max(s.seen, revision)
+						then(end)
+					}
+				}))
+			})
+		}))
+	})
+	s.after(logTimeout, func() {
+		if attempt == s.attempt {
+			s.alone(then)
 		}
 	})
 }

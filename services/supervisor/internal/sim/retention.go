@@ -39,8 +39,15 @@ func (s *Scenario) shorten() {
 			s.Faults[i].Kind = AgentExits
 		}
 	}
+	// A supervisor that is paused for that time misses what is decided and forgotten.
+	quiet := r.between(40*time.Second, 70*time.Second)
+	for i := range s.Supervisors - 1 { // one is left to read and to store
+		if r.chance(50) {
+			s.Faults = append(s.Faults, Fault{At: max(0, s.Calm-r.between(0, 5*time.Second)), Kind: PauseSupervisor, Of: i, Point: pick(&r, Anywhere, Anywhere, BeforeAppend), For: quiet - r.between(0, 3*time.Second)})
+		}
+	}
 	// Later, somebody reads it.
-	s.Calm += r.between(40*time.Second, 70*time.Second)
+	s.Calm += quiet
 	for i := range s.Supervisors {
 		s.Faults = append(s.Faults, Fault{At: s.Calm - time.Second, Kind: CrashSupervisor, Of: i, For: r.between(10*time.Millisecond, 3*time.Second)})
 	}
@@ -97,11 +104,11 @@ func (l *log) evidenceUntil() uint64 {
 	return l.lastEvidence
 }
 
-// follows reports whether a place is that of the tree's last message, which may be
-// forgotten.
-func (l *log) follows(last uint64) bool {
-	seq, _ := l.lastMessage()
-	return last == l.lastOfTree || seq == 0 && last <= l.forgotten && last <= l.lastOfTree
+// follows reports whether the log says that nobody has decided since a place, or it has
+// forgotten that and the lease says so.
+func (s *supervisor) follows(last uint64) bool {
+	seq, _ := s.w.log.lastMessage()
+	return seq > 0 && seq == last || seq == 0 && last <= s.w.log.forgotten && s.w.lease.holder == s.session
 }
 
 // saved is the decision that the stored snapshot holds.

@@ -326,11 +326,12 @@ func (s *supervisor) checkUp() {
 		s.w.check.release(s)
 		end := s.w.log.last()
 		lost := s.doubts && (seq != s.last || id != s.lastID) && !(seq == 0 && s.w.log.forgotten >= s.last) // it may be forgotten
-		if lost || seq == 0 && s.w.log.forgotten < s.last || seq > s.last || end < s.last || end < s.leader.Needs() {
+		if lost || seq == 0 && s.w.log.forgotten < s.last || seq == 0 && s.w.lease.holder != s.session || seq > s.last || end < s.last || end < s.leader.Needs() {
 			s.superseded() // or the log has lost its tail
 			return
 		}
 		s.doubts = false
+		s.leader.Begins(s.w.log.forgotten + 1)
 		s.lookAtLog()
 		if s.mode < leading {
 			s.idle()

@@ -182,7 +182,7 @@ func (s *supervisor) within(d time.Duration, l *reading, ask func(answer func(fu
 func (s *supervisor) confirm(do func()) {
 	own, last := s.owner(), s.last
 	s.send(&s.r, func() {
-		if !s.w.cut && s.w.log.follows(last) {
+		if !s.w.cut && s.follows(last) {
 			s.send(&s.r, own(func() {
 				if s.last == last {
 					do()
