@@ -208,7 +208,7 @@ type childScaleCmd struct {
 }
 
 func (childScaleCmd) Help() string {
-	return "Instances with the highest numbers go first. The count lasts until the configuration gives another.\n\nExample:\n  smith child scale crawler 8 --reason 'backlog'"
+	return "Instances with the highest numbers go first. It is done when the new ones are verified and the others gone. The count lasts until the configuration gives another.\n\nExample:\n  smith child scale crawler 8 --reason 'backlog'"
 }
 
 func (c *childScaleCmd) Run(a *app) error {
@@ -223,7 +223,7 @@ type childMoveCmd struct {
 }
 
 func (childMoveCmd) Help() string {
-	return "Example:\n  smith child move crawler-3 experiments"
+	return "What runs, runs on. What was down with its supervisor starts, and the command waits until it is verified.\n\nExample:\n  smith child move crawler-3 experiments"
 }
 
 func (c *childMoveCmd) Run(a *app) error {

@@ -3,6 +3,7 @@ package supervisor
 import (
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
@@ -23,6 +24,15 @@ supervision_tree:
 `, func(t *testing.T, w *world) {
 		stop := w.up()
 		w.want("scale", w.refusal("scale", contracts.ScaleRequest{Template: "w", Count: 4, Reason: "backlog"}), "ok")
+		first, err := ask[contracts.OrderReply](w, "scale", contracts.ScaleRequest{Template: "w", Count: 5, OrderOptions: contracts.OrderOptions{Wait: contracts.Duration(100 * time.Millisecond)}})
+		if err != nil || !first.UnderWay || first.Left != 1 || !strings.HasPrefix(first.Awaits, "w-5 ") {
+			t.Errorf("while the new one comes up: %+v, %v", first, err)
+		}
+		again, err := ask[contracts.OrderReply](w, "scale", contracts.ScaleRequest{Template: "w", Count: 5, OrderOptions: contracts.OrderOptions{Token: first.Token}})
+		if err != nil || !again.OK || again.UnderWay {
+			t.Errorf("when it is asked again: %+v, %v", again, err)
+		}
+		w.want("fewer", w.refusal("scale", contracts.ScaleRequest{Template: "w", Count: 4}), "ok")
 		w.want("move", w.refusal("move", contracts.MoveRequest{Node: "single", Parent: "rest"}), "ok")
 		const after = "root running, pool running, w-1 running 1, w-2 running 1, w-3 running 1, w-4 running 1, rest running, r running 1, single running 1"
 		w.want("after", w.settled(), after)

@@ -76,7 +76,8 @@ type Commander struct {
 }
 
 // NewCommander makes a commander that works until ctx ends. What it reports to
-// the log goes through the guard, and losses through the fence. Post must not block for long after that.
+// the log goes through the guard, and losses through the fence. Post must not block
+// for long after that.
 func NewCommander(ctx context.Context, env shell.Env, f *config.File, kept func(ref string) (map[string]string, error), reports *guard.Guard, fence Fence, post func(tree.Input)) *Commander {
 	return &Commander{
 		env: env, file: f, kept: kept, reports: reports, fence: fence, post: post, ctx: ctx, fenced: make(chan string, 16),

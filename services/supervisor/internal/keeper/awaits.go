@@ -17,6 +17,8 @@ func (k *Keeper) left(in tree.Input) (count int, awaits string) {
 // done.
 func yet(p tree.Phase) string {
 	switch p {
+	case tree.Idle:
+		return "waits for its turn"
 	case tree.Throttled:
 		return "waits for restart budget"
 	case tree.Unplaced:

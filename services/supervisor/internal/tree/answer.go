@@ -22,6 +22,11 @@ const maxAnswers = 64
 func (t *Tree) Asked(token, node string) bool {
 	_, answered := t.Answered(token)
 	n := t.nodes[node]
+	if n == nil && token != "" {
+		if s := t.scaling(node); s != nil && s.Token == token {
+			return true
+		}
+	}
 	return answered || token != "" && n != nil && n.st.Command != nil && slices.Contains(n.st.Command.tokens(), token)
 }
 
@@ -60,9 +65,13 @@ func (t *Tree) answerWith(n *node, r Result, why string) {
 	if n.st.Command == nil {
 		return
 	}
-	tokens := n.st.Command.tokens()
+	tokens, kind := n.st.Command.tokens(), n.st.Command.Kind
 	n.st.Command = nil
 	t.touch(n)
+	if kind == CmdScale { // which is about others, too
+		t.instanceAdded(n, r, why)
+		return
+	}
 	for _, token := range tokens {
 		t.emit(Effect{Kind: DoReply, Node: n.spec.ID, Token: token, Incarnation: n.st.Incarnation, Result: r, Reason: why})
 		if token != "" {
@@ -83,7 +92,10 @@ func (t *Tree) keepAnswer(a Answer) {
 // first of them, in start order, is named.
 func (t *Tree) Left(id string, c CommandKind) (left int, first string) {
 	n := t.nodes[id]
-	if n == nil {
+	switch {
+	case n == nil && c == CmdScale:
+		return t.leftToScale(id)
+	case n == nil:
 		return 0, ""
 	}
 	for _, a := range n.agents(nil) {

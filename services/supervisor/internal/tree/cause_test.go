@@ -257,6 +257,6 @@ func TestScaleIsACause(t *testing.T) {
 	in := command(CmdScale, "w")
 	in.Count = 2
 	b.wantBecause("d1", in, "start w-2: d1")
-	in.Count = 1
+	in.Count, in.Token = 1, "another"
 	b.wantBecause("d2", in, "stop w-2: d2")
 }

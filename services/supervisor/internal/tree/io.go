@@ -66,7 +66,8 @@ const (
 	CmdResume  CommandKind = "resume"
 	// CmdRemove terminates and deletes.
 	CmdRemove CommandKind = "remove"
-	// CmdScale makes a template have Count instances.
+	// CmdScale makes a template have Count instances. An instance that it adds has it
+	// until it is verified.
 	CmdScale CommandKind = "scale"
 	// CmdMove puts a node under the supervisor To. What runs, runs on.
 	CmdMove CommandKind = "move"

@@ -25,7 +25,13 @@ func (t *Tree) move(n *node, in *Input) {
 	if t.hasModes {
 		t.applyModes(n)
 	}
-	t.reply(in, OK, "")
+	if !n.moving() || to.suspended() || n.spec.Supervisor != nil && n.suspended() {
+		t.reply(in, OK, "")
+		return
+	}
+	// It is done when what comes up is verified there.
+	n.st.Command = &Command{Kind: CmdMove, Token: in.Token, Story: t.story}
+	t.touch(n)
 }
 
 // relocate puts a node under another supervisor, last among its children. It

@@ -337,6 +337,7 @@ func (t *Tree) remove(n *node) {
 		t.remove(n.kids[len(n.kids)-1])
 	}
 	t.answerWith(n, Superseded, "its removal")
+	t.endScalings(n, "the removal of its supervisor")
 	t.leaveRolling(n)
 	t.setClaim(n, "")
 	t.setPhase(n, Idle, n.st.Why)
@@ -348,4 +349,5 @@ func (t *Tree) remove(n *node) {
 		t.tombs[n.spec.ID] = n.st.Incarnation
 	}
 	t.emit(Effect{Kind: NoteRemove, Node: n.spec.ID, Incarnation: n.st.Incarnation})
+	t.instanceGone(n)
 }

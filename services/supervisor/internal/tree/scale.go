@@ -43,7 +43,7 @@ func (t *Tree) scale(in *Input) {
 		t.reply(in, Invalid, "at least 1 instance must remain; terminate the instances to have none run")
 		return
 	}
-	p := t.nodes[cmp.Or(have[0].spec.Origin, have[0].spec.Parent)]
+	p := t.nodes[have[0].spec.home()]
 	if p == nil {
 		t.reply(in, NotFound, "its supervisor is gone")
 		return
@@ -55,6 +55,12 @@ func (t *Tree) scale(in *Input) {
 			return
 		}
 	}
+	coming := slices.DeleteFunc(slices.Clone(have), func(n *node) bool { return !n.addedByScaling() || n.spec.Index > in.Count })
+	t.endScaling(p, in.Node, Superseded, "another order to scale it")
+	for _, n := range coming {
+		n.st.Command = &Command{Kind: CmdScale, Story: t.story}
+		t.touch(n)
+	}
 	t.keepScale(p, in.Node, Scale{in.Count, have[0].spec.Instances})
 	t.emit(Effect{Kind: NoteScale, Node: p.spec.ID, Reason: fmt.Sprintf("%s from %d to %d", in.Node, len(have), in.Count)})
 	for _, n := range have {
@@ -62,14 +68,17 @@ func (t *Tree) scale(in *Input) {
 			t.readmit(n)
 		}
 	}
-	t.instantiate(p, in.Node, missing)
+	fresh := t.instantiate(p, in.Node, missing)
+	t.beginScaling(p, in.Node, slices.Concat(have, fresh), in)
 	for _, n := range slices.Backward(have) {
 		if n.spec.Index > in.Count {
 			t.discard(n)
 		}
 	}
-	t.reply(in, OK, "")
 }
+
+// home names the supervisor that the configuration gives a node.
+func (s *Spec) home() string { return cmp.Or(s.Origin, s.Parent) }
 
 // keepScale notes a template's count, unless it is the configured one.
 func (t *Tree) keepScale(p *node, template string, c Scale) {
@@ -110,12 +119,12 @@ func newInstance(s *Spec, index int) *Spec {
 	return &c
 }
 
-// instantiate adds instances behind those that there are, and starts them.
-func (t *Tree) instantiate(p *node, template string, specs []*Spec) {
+// instantiate adds instances behind those that there are, and starts them, if their
+// supervisor is up. The order to scale waits for those that start.
+func (t *Tree) instantiate(p *node, template string, specs []*Spec) (fresh []*node) {
 	if len(specs) == 0 {
-		return
+		return nil
 	}
-	var fresh []*node
 	for _, s := range specs {
 		s.Rank = math.MaxInt64
 		n := t.insert(s)
@@ -135,10 +144,15 @@ func (t *Tree) instantiate(p *node, template string, specs []*Spec) {
 	at := slices.IndexFunc(p.kids, func(n *node) bool { return n.spec.Template == template })
 	t.arrange(p, slices.Concat(rest[:min(at, len(rest))], order, rest[min(at, len(rest)):]))
 	for _, n := range fresh {
-		if n.st.Phase == Idle && p.up() && !t.willStart(p, n) {
+		if n.st.Phase != Idle || !p.up() {
+			continue
+		}
+		n.st.Command = &Command{Kind: CmdScale, Story: t.story}
+		if !t.willStart(p, n) {
 			t.begin(n, t.story, false)
 		}
 	}
+	return fresh
 }
 
 // discard stops and removes a node, whatever it is in the middle of.
@@ -163,6 +177,9 @@ func (t *Tree) readmit(n *node) {
 		return
 	}
 	t.answerWith(n, Superseded, "a configuration that has it again")
+	if p, s := t.scaler(n.spec); p != nil && n.spec.Index > s.Count {
+		t.endScaling(p, n.spec.Template, Superseded, "a configuration that has "+n.spec.ID+" again")
+	}
 	if n.st.Phase == Stopping && n.st.Then == ThenRemove {
 		n.st.Then = ThenRestart
 		n.st.Story = t.story

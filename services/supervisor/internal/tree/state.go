@@ -232,6 +232,8 @@ type Supervised struct {
 	Op          *Operation `json:"op,omitempty"`
 	// Scaled holds the templates below it whose count was changed at run time.
 	Scaled map[string]Scale `json:"scaled,omitempty"`
+	// Scaling are the orders to scale templates that are in progress, by template.
+	Scaling map[string]Scaling `json:"scaling,omitempty"`
 	// Spent is what was used of the restart budgets, Configured where the
 	// configuration came from, Rolling the rolling restart, and Answers are the
 	// last answers to orders; only the root has them.

@@ -1,7 +1,9 @@
 package tree
 
 // starts reports whether an order is done only when its node is up and verified.
-func (k CommandKind) starts() bool { return k == CmdAdd || k == CmdStart || k == CmdRestart }
+func (k CommandKind) starts() bool {
+	return k == CmdAdd || k == CmdStart || k == CmdRestart || k == CmdScale || k == CmdMove
+}
 
 // ends reports whether an order brings its node down.
 func (k CommandKind) ends() bool { return k == CmdTerminate || k == CmdRemove || k == CmdClose }
@@ -104,7 +106,10 @@ func (t *Tree) unverified(n *node) CommandKind {
 	if cmd == nil {
 		return ""
 	}
-	kind := cmd.Kind
-	t.answerWith(n, r, "it"+how)
+	kind, who := cmd.Kind, "it"
+	if kind == CmdScale {
+		who = n.spec.ID
+	}
+	t.answerWith(n, r, who+how)
 	return kind
 }
