@@ -11,9 +11,9 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
-// MaxListed bounds the entries of one runner's list. A tree has at most 100,000
+// maxListed bounds the entries of one runner's list. A tree has at most 100,000
 // agents; a runner also remembers some that have ended.
-const MaxListed = 200_000
+const maxListed = 200_000
 
 // Holdings are all that a runner has.
 type Holdings struct {
@@ -24,9 +24,9 @@ type Holdings struct {
 	Rejected []error
 }
 
-// Listing is a runner's list while it is read page by page. What changes at the
+// listing is a runner's list while it is read page by page. What changes at the
 // runner meanwhile is in the pages that follow, or is not.
-type Listing struct {
+type listing struct {
 	Holdings
 	runner string
 	// after is the last agent that was read.
@@ -34,19 +34,19 @@ type Listing struct {
 	over  bool
 }
 
-// NewListing returns the beginning of a runner's list.
-func NewListing(runner string) *Listing { return &Listing{runner: runner} }
+// newListing returns the beginning of a runner's list.
+func newListing(runner string) *listing { return &listing{runner: runner} }
 
 // Over reports whether the list has been read to its end.
-func (l *Listing) Over() bool { return l.over }
+func (l *listing) Over() bool { return l.over }
 
 // Read is the number of entries that were read.
-func (l *Listing) Read() int { return len(l.Agents) + len(l.Rejected) }
+func (l *listing) Read() int { return len(l.Agents) + len(l.Rejected) }
 
 // Add appends the page that follows. A page that is refused with
 // [contracts.ErrRunnerList] changes nothing: it does not continue the list, and
 // to conclude from the rest that agents are missing would start them twice.
-func (l *Listing) Add(page contracts.RunnerList, rejected []error) error {
+func (l *listing) Add(page contracts.RunnerList, rejected []error) error {
 	refuse := func(format string, args ...any) error {
 		return fmt.Errorf("%w %s: %s", contracts.ErrRunnerList, l.runner, fmt.Sprintf(format, args...))
 	}
@@ -58,8 +58,8 @@ func (l *Listing) Add(page contracts.RunnerList, rejected []error) error {
 		last = max(last, a.Agent)
 	}
 	switch n := l.Read() + len(page.Agents) + len(rejected); {
-	case n > MaxListed:
-		return refuse("it has more than %d entries; use more runners with fewer agents each", MaxListed)
+	case n > maxListed:
+		return refuse("it has more than %d entries; use more runners with fewer agents each", maxListed)
 	case page.More && last == l.after:
 		return refuse("the page behind %d entries has no valid one, and says that more follow", l.Read())
 	}
@@ -86,7 +86,7 @@ const (
 // more of it, which may be nil.
 func (c *Commander) List(ctx context.Context, runner string, progress func(read int, problem error)) (Holdings, error) {
 	const first, most = 20 * time.Millisecond, time.Second
-	l := NewListing(runner)
+	l := newListing(runner)
 	for tries, wait := 0, first; !l.Over(); {
 		err := c.page(ctx, l)
 		progress(l.Read(), err)
@@ -107,7 +107,7 @@ func (c *Commander) List(ctx context.Context, runner string, progress func(read 
 }
 
 // page reads one page.
-func (c *Commander) page(ctx context.Context, l *Listing) error {
+func (c *Commander) page(ctx context.Context, l *listing) error {
 	cmd := contracts.ListCommand{Decision: c.known.Load(), After: l.after}
 	raw, err := ask[json.RawMessage](ctx, c, c.line(l.runner), l.runner, "list", asJSON(cmd), pageTimeout)
 	if err != nil {

@@ -19,7 +19,7 @@ func TestListingContinues(t *testing.T) {
 		return p
 	}
 	malformed := []error{contracts.ErrRunnerList}
-	l := NewListing("r1")
+	l := newListing("r1")
 	if err := l.Add(page(true, "b", "a"), malformed); err != nil {
 		t.Fatal(err) // the order within a page does not matter
 	}
@@ -31,7 +31,7 @@ func TestListingContinues(t *testing.T) {
 		"the end before":              {page(false, "a"), nil},
 		"nothing, and more":           {page(true), nil},
 		"nothing valid, and more":     {page(true), malformed},
-		"more than a runner may have": {page(false, "c"), make([]error, MaxListed-3)},
+		"more than a runner may have": {page(false, "c"), make([]error, maxListed-3)},
 	} {
 		if err := l.Add(bad.page, bad.rejected); !errors.Is(err, contracts.ErrRunnerList) {
 			t.Errorf("%s: %v", name, err)
