@@ -211,7 +211,7 @@ func (r *run) both(d *decisionlog.Decision) (same bool, err error) {
 			return false, err
 		}
 		if takeover {
-			if err := r.takeOver(&r.base, &r.alt); err != nil {
+			if err := cmp.Or(r.reload(), r.reloadAlt()); err != nil {
 				return false, err
 			}
 			continue
@@ -249,7 +249,7 @@ func (r *run) check(d *decisionlog.Decision) error {
 			return err
 		}
 		if takeover {
-			if err := r.takeOver(&r.base); err != nil {
+			if err := r.reload(); err != nil {
 				return err
 			}
 			continue
@@ -260,18 +260,25 @@ func (r *run) check(d *decisionlog.Decision) error {
 	return nil
 }
 
-// takeOver does to trees what a change of supervisor does.
-func (r *run) takeOver(trees ...**tree.Tree) error {
-	for _, t := range trees {
-		if r.alt == *t {
-			r.rehearsed.apply(r.alt.Changes(nil), r.rehearsed.now)
-		}
-		var err error
-		if *t, err = tree.Load(tree.Options{}, (*t).Snapshot()); err != nil {
-			return fmt.Errorf("%w: %w", ErrRecord, err)
-		}
+// reload does to the recorded tree what a change of supervisor does, reloadAlt to the
+// rehearsed one.
+func (r *run) reload() (err error) {
+	r.base, err = reloaded(r.base)
+	return err
+}
+
+func (r *run) reloadAlt() (err error) {
+	r.rehearsed.apply(r.alt.Changes(nil), r.rehearsed.now)
+	r.alt, err = reloaded(r.alt)
+	return err
+}
+
+func reloaded(t *tree.Tree) (*tree.Tree, error) {
+	again, err := tree.Load(tree.Options{}, t.Snapshot())
+	if err != nil {
+		return t, fmt.Errorf("%w: %w", ErrRecord, err)
 	}
-	return nil
+	return again, nil
 }
 
 // input returns a decision's input, a configuration with the specs that the

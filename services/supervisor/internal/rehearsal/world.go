@@ -250,7 +250,7 @@ func (r *run) alone(from int) error {
 func (r *run) deliver(e event, now tree.Instant) error {
 	switch {
 	case e.Kind == takeover:
-		return r.takeOver(&r.alt)
+		return r.reloadAlt()
 	case e.beyond:
 		return r.goOn(e, now)
 	}
