@@ -2,7 +2,6 @@ package keeper
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/nats-io/nats.go"
 
@@ -88,14 +87,4 @@ func (k *Keeper) heardBeat(ctx context.Context, m *nats.Msg) (arrival, bool) {
 		word += ", status " + string(hb.Status)
 	}
 	return arrival{Input: tree.Input{Kind: tree.Beat, Node: agent, Incarnation: hb.Incarnation, Unwell: unwell, Reason: word}}, true
-}
-
-// startCommand is what a runner is told about an agent, without what differs
-// from start to start.
-func startCommand(spec *tree.Spec) contracts.StartCommand {
-	var c contracts.StartCommand
-	// It was made by this program; what cannot be read shows as empty, and
-	// fails the start with a reason.
-	_ = json.Unmarshal(spec.Agent.Start, &c)
-	return c
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/diagnosis"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/reference"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -39,7 +40,7 @@ func (w viewer) view(id string, deep bool) (contracts.NodeView, bool) {
 	if spec.Supervisor != nil {
 		v.Kind, v.Strategy = "supervisor", string(spec.Supervisor.Strategy)
 	} else {
-		v.Type, v.Runner, v.PID = startCommand(spec).Type, st.Runner, st.PID
+		v.Type, v.Runner, v.PID = reference.Command(spec.Agent.Start).Type, st.Runner, st.PID
 	}
 	if !st.Phase.Up() {
 		v.PID = 0

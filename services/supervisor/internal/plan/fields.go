@@ -110,8 +110,7 @@ func fields(before, after *tree.Spec) []contracts.FieldDiff {
 func sideOf(s *tree.Spec) *side {
 	out := &side{Spec: s}
 	if s.Agent != nil {
-		// It was made by this program; what cannot be read shows as empty.
-		_ = json.Unmarshal(s.Agent.Start, &out.start)
+		out.start = reference.Command(s.Agent.Start)
 	}
 	return out
 }

@@ -1,16 +1,26 @@
-// Package reference writes references to environments into what specifications
-// say of starts. The environments themselves are not in the log.
+// Package reference reads what specifications say of starts, and writes references
+// to environments into it. The environments themselves are not in the log.
 package reference
 
 import (
 	"encoding/json"
 	"fmt"
 	"strings"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 // told is what a start in a specification says beside contracts.StartCommand.
 type told struct {
 	Environment string `json:"environment,omitempty"`
+}
+
+// Command returns what a start says of what a runner is told. It was made by this
+// program; what cannot be read shows as empty, and fails the start with a reason.
+func Command(start json.RawMessage) contracts.StartCommand {
+	var c contracts.StartCommand
+	_ = json.Unmarshal(start, &c)
+	return c
 }
 
 // Put makes the start of a specification, which is a JSON object with content,
