@@ -142,7 +142,7 @@ func (e *explainer) verifying() {
 func (e *explainer) stopping() {
 	st := &e.st
 	then := map[tree.Then]string{
-		tree.ThenFail: "; then it is restarted", tree.ThenStartFailed: "; then it is restarted", tree.ThenRestart: "; then it starts again",
+		tree.ThenFail: "; then it is restarted", tree.ThenStartFailed: "; then it is restarted", tree.ThenRestart: "; then it starts again", tree.ThenResume: "; then it starts again",
 		tree.ThenRemove: ", and removed",
 	}[st.Then]
 	why := ": " + st.Why

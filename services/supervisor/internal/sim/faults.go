@@ -31,6 +31,13 @@ func (w *world) strike(f Fault) {
 		w.after(f.For, s.rejoin)
 	case Reconfigure:
 		w.reconfigure(f)
+	case StopService:
+		w.operate(Fault{At: f.At, Command: tree.CmdClose, Node: w.Specs[0].ID})
+		w.after(f.For, func() {
+			for _, s := range w.supervisors {
+				s.crash(f.Rest)
+			}
+		})
 	case SkewClock:
 		w.supervisors[f.Of].skew = f.For
 	case CrashRunner:
@@ -108,6 +115,18 @@ func (s *supervisor) rejoin() {
 	s.cut, s.rejoined, s.reconnected, s.doubts = false, true, true, true
 	s.since = s.w.now
 	s.arouse()
+}
+
+// stopping gives some scenarios services that end. It draws from a stream of its own.
+func (s *Scenario) stopping() {
+	r := streamOf(s.Seed, "stopping")
+	if !r.chance(10) {
+		return
+	}
+	stop := Fault{At: r.between(0, s.Calm), Kind: StopService, Rest: r.between(10*time.Millisecond, 3*time.Second)}
+	stop.For = r.between(0, min(4*time.Second, s.Calm-stop.At))
+	s.Faults = append(s.Faults, stop)
+	s.order()
 }
 
 // reconfigure lets whoever takes over find another configuration, and somebody

@@ -24,6 +24,9 @@ const (
 	// crash. An agent is left out or comes back, a supervisor gets the next
 	// strategy.
 	Reconfigure FaultKind = "new configuration"
+	// StopService: the supervisors' processes end and stop the tree before. All are
+	// killed within For, done or not, and start again.
+	StopService FaultKind = "service is stopped"
 	// SkewClock: a supervisor's clock is off by For from then on.
 	SkewClock FaultKind = "clock is skewed"
 	// CrashRunner: it is away for For; its ledger and its agents stay.
@@ -85,6 +88,8 @@ type Fault struct {
 	Of   int
 	Node string
 	For  time.Duration
+	// Rest is how long the processes of StopService are away.
+	Rest time.Duration
 	// Point belongs to CrashSupervisor and PauseSupervisor, Normal to
 	// AgentExits, Age to WrongVerdict: which incarnation, counted back from
 	// the present one, -1 for none; Next waits for the next start. Command belongs to Operator.
@@ -117,6 +122,8 @@ func (f Fault) String() string {
 		s = fmt.Sprintf("%s: supervisor-%d, %s", s, f.Of, f.For)
 	case CrashRunner, RebootHost, CutRunner, LoseHost, RestartContainer, Starve:
 		s = fmt.Sprintf("%s: runner-%d for %s", s, f.Of, f.For)
+	case StopService:
+		s = fmt.Sprintf("%s: killed after %s, away for %s", s, f.For, f.Rest)
 	case CutLog, Storm, FillDisk, RollBackLog:
 		s = fmt.Sprintf("%s for %s", s, f.For)
 	case AgentExits:
@@ -211,6 +218,7 @@ func Generate(seed uint64) Scenario {
 	s.spread()
 	s.release()
 	s.harden()
+	s.stopping()
 	s.forgetful()
 	s.shorten()
 	return s

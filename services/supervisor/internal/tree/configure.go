@@ -125,11 +125,21 @@ func (t *Tree) keep(in *Input) {
 // It goes on where it was: what had finished before its process was stopped is not
 // done again.
 func (t *Tree) startTree(in *Input) {
-	if in.Boot && t.root.st.Phase == Idle && !t.staysDown(t.root) {
-		t.resuming = true
-		t.begin(t.root, t.story, false)
-		t.resuming = false
+	switch root := t.root; {
+	case !in.Boot:
+	case root.st.Phase == Idle && !t.staysDown(root):
+		t.resumeTree(t.story)
+	case root.st.Phase == Stopping && root.st.Then == ThenClose:
+		root.st.Then, root.st.Story = ThenResume, t.story
+		t.touch(root)
+		t.answerWith(root, Superseded, "another start of the service")
 	}
+}
+
+func (t *Tree) resumeTree(because Story) {
+	t.resuming = true
+	t.begin(t.root, because, false)
+	t.resuming = false
 }
 
 // install gives every node its configured specification and place. It returns

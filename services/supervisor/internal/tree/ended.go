@@ -25,6 +25,8 @@ func (t *Tree) down(n *node) {
 		if !p.stops(n) {
 			t.begin(n, n.st.Story, false)
 		}
+	case ThenResume:
+		t.resumeTree(n.st.Story)
 	default:
 		t.afterStop(n, then)
 	}

@@ -116,6 +116,9 @@ const (
 	ThenClose       Then = "close"
 	ThenRemove      Then = "remove"
 	ThenRestart     Then = "restart"
+	// ThenResume: the supervisor's process that was to end it has ended before it
+	// was down, and another goes on.
+	ThenResume Then = "resume"
 )
 
 // State is where a node is: everything the tree must remember of it.

@@ -38,7 +38,9 @@ func (t *Tree) contend(n *node, in *Input) (over bool) {
 func (n *node) shares(kind CommandKind) bool {
 	was := n.st.Command
 	switch kind {
-	case CmdTerminate, CmdClose:
+	case CmdTerminate:
+		return was.Kind.ends() && was.Kind != CmdClose // which does not outlast the process
+	case CmdClose:
 		return was.Kind.ends()
 	case CmdRemove:
 		return was.Kind == CmdRemove

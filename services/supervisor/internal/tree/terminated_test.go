@@ -1,6 +1,9 @@
 package tree
 
-import "testing"
+import (
+	"slices"
+	"testing"
+)
 
 // TestTerminatedStaysDown: what an operator terminated is started by nothing but an
 // operator's order, about it or a supervisor above it. In OTP it comes back with
@@ -191,5 +194,56 @@ func TestAStoppedTreeOutlastsTheProcess(t *testing.T) {
 			b.do(Input{Kind: Order, Command: CmdRestart, Node: "root"})
 			b.wantPhase("a", Running)
 		})
+	}
+}
+
+// A service that is killed while it stops its tree, and starts again, finds the tree
+// amid the stop. That goes on, and then everything starts that an operator has not
+// ended, whoever ordered what meanwhile.
+func TestAStopThatIsCutShort(t *testing.T) {
+	t.Parallel()
+	specs := []*Spec{
+		sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root"), agent("down", "root"), sup("g", "root", Supervisor{Strategy: OneForAll, MaxRestarts: 9}),
+		agent("b", "g"), agent("job", "g", func(s *Spec) { s.Restart = Transient }),
+	}
+	for name, c := range map[string]struct {
+		before, after []CommandKind
+		phase         Phase
+	}{
+		"once":                             {phase: Running},
+		"an operator stops it before":      {before: []CommandKind{CmdTerminate}, phase: Idle},
+		"an operator stops it after":       {after: []CommandKind{CmdTerminate}, phase: Idle},
+		"an operator restarts it after":    {after: []CommandKind{CmdRestart}, phase: Running},
+		"the next process is stopped, too": {after: []CommandKind{CmdClose}, phase: Idle},
+	} {
+		for _, again := range []Input{{Kind: Configure, Keep: true, Boot: true}, {Kind: Configure, Specs: specs, Boot: true}} {
+			t.Run(name, func(t *testing.T) {
+				t.Parallel()
+				b := newBench(t, specs...)
+				b.do(command(CmdTerminate, "down"))
+				b.do(Input{Kind: Exited, Node: "job", Incarnation: 1, Normal: true, Reason: "completed"})
+				for _, kind := range c.before {
+					b.raw(command(kind, "root"))
+				}
+				b.raw(command(CmdClose, "root"))
+				b.wantPhase("a", Stopping)
+				b.raw(again)
+				b.raw(again) // it may be cut short more than once
+				for _, kind := range c.after {
+					b.raw(Input{Kind: Order, Command: kind, Node: "root", Token: "after"})
+				}
+				for _, id := range []string{"a", "b"} {
+					b.do(Input{Kind: Stopped, Node: id, Incarnation: 1})
+				}
+				b.wantPhase("a", c.phase)
+				b.wantPhase("b", c.phase)
+				if name == "once" {
+					b.wantPhase("job", Idle)
+				}
+				if !slices.Contains(c.after, CmdRestart) {
+					b.wantPhase("down", Idle)
+				}
+			})
+		}
 	}
 }
