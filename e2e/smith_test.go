@@ -223,9 +223,20 @@ func treeHas(t *testing.T, treeJSON, name string, incarnation uint64) bool {
 }
 
 // TestUpKilledAndStartedAgain: agents go on while smith is away, and are found
-// again rather than started again.
+// again rather than started again, also when what the runner remembered of them
+// is lost.
 func TestUpKilledAndStartedAgain(t *testing.T) {
 	t.Parallel()
+	for name, lost := range map[string]string{"with its memory": "", "without the runner's": "runner"} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			upKilledAndStartedAgain(t, lost)
+		})
+	}
+}
+
+// upKilledAndStartedAgain removes a part of the store meanwhile.
+func upKilledAndStartedAgain(t *testing.T, lost string) {
 	dir := t.TempDir()
 	records := filepath.Join(dir, "records")
 	config := strings.NewReplacer("WORKER", bin("worker"), "RECORDS", records).Replace(upConfig)
@@ -247,6 +258,11 @@ func TestUpKilledAndStartedAgain(t *testing.T) {
 		}
 	}
 	first.output.Reset()
+	if lost != "" {
+		if err := os.RemoveAll(filepath.Join(dir, "store", lost)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	first.Start()
 	url = readyURL(t, first)
 	eventually(t, 20*time.Second, "agents to run again", func() bool {

@@ -58,6 +58,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"os"
 	"slices"
 	"sync"
 	"time"
@@ -143,6 +144,8 @@ type agent struct {
 	// ending: its end is being carried out; poke makes that look again.
 	ending bool
 	poke   chan struct{}
+	// out is its output where that is not at its path any more.
+	out *os.File
 	// unsaved: the record has changed since it was last saved for good.
 	unsaved bool
 }

@@ -245,3 +245,27 @@ func spawn(t *testing.T, env []string, wrapper ...string) (pid int) {
 	})
 	return pid
 }
+
+// What an agent prints into a file that was removed is bounded all the same,
+// and its last lines are reported.
+func TestOutputIsFoundWithoutTheStateDirectory(t *testing.T) {
+	t.Parallel()
+	dir, work := filepath.Join(t.TempDir(), "state"), t.TempDir()
+	before := killedRunner(t, dir, script("loud", 1, "cd "+work+"; while [ ! -e go ]; do echo 0123456789012345678901234567890123456789; done; echo last words; exit 3"))[0]
+	loseState(t, dir)
+	r := open(t, dir)
+	r.o.MaxOutput = 64 << 10
+	r.tidyUp(t)
+	eventually(t, "output beyond the bound, cut to it", func() bool {
+		var st syscall.Stat_t
+		if err := syscall.Stat(fmt.Sprintf("/proc/%d/fd/1", before.PID), &st); err != nil {
+			t.Fatal(err)
+		}
+		return st.Size > 1<<20 && st.Blocks*512 < 1<<19
+	})
+	touch(t, work, "go")
+	failed := data[contracts.AgentFailedData](t, r.eventsOf(t, "loud", 1)[0])
+	if !strings.HasSuffix(failed.Exit.Tail, "last words") {
+		t.Errorf("exit %+v", failed.Exit)
+	}
+}

@@ -105,6 +105,7 @@ func (f *Fleet) adopted(a *agent) {
 	f.mu.Lock()
 	f.count(+1)
 	f.mu.Unlock()
+	f.findOutput(a)
 	f.o.Observe.Adopted()
 	f.o.Log.Info("agent adopted", "agent", a.name, "incarnation", a.rec.Incarnation(), "pid", a.rec.Process.PID)
 }

@@ -3,8 +3,6 @@ package fleet
 import (
 	"context"
 	"time"
-
-	"github.com/mistersmith/mistersmith/services/runner/internal/output"
 )
 
 // Tidy does, once per interval and until ctx is done, what need not be done at
@@ -21,20 +19,6 @@ func (f *Fleet) Tidy(ctx context.Context, interval time.Duration) {
 		f.trimOutput()
 		f.reap()
 		f.saveAll()
-	}
-}
-
-func (f *Fleet) trimOutput() {
-	for _, a := range f.all() {
-		a.mu.Lock()
-		live := a.rec.Live()
-		a.mu.Unlock()
-		if !live {
-			continue
-		}
-		if err := output.Trim(f.o.Ledger.OutputPath(a.name), f.o.MaxOutput); err != nil {
-			f.o.Log.Warn("output not bounded", "agent", a.name, "error", err)
-		}
 	}
 }
 

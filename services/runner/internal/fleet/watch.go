@@ -90,9 +90,13 @@ func (f *Fleet) ended(a *agent) {
 // record writes down that nothing of an agent whose program has ended lives,
 // with the output that came before, and reports it. a.mu is held.
 func (f *Fleet) record(a *agent) {
-	tail, err := output.Tail(f.o.Ledger.OutputPath(a.name), tailLines, contracts.MaxOutputTail)
+	tail, err := output.Tail(f.outputPath(a), tailLines, contracts.MaxOutputTail)
 	if err != nil {
 		f.o.Log.Warn("no output for the exit event", "agent", a.name, "error", err)
+	}
+	if a.out != nil {
+		_ = a.out.Close()
+		a.out = nil
 	}
 	exit := *a.rec.Exit
 	exit.Tail = tail
