@@ -216,7 +216,7 @@ func (s *supervisor) try(a *leader.Append, parts []*decision, done func()) {
 		s.assure(func() { s.try(a, parts, done) })
 		return
 	}
-	if m.Follow == 0 && s.w.Keeps != (retention{}) { // only a log that forgets can have lost a rival's
+	if m.Follow == 0 && s.w.Keeps != (retention{}) && s.w.opt.Break != ForgottenRival { // only a log that forgets can have lost a rival's
 		s.alone(func(end uint64) { s.store(a, m, parts, &end, done) })
 		return
 	}

@@ -13,6 +13,9 @@ const None Mutation = ""
 const (
 	// StaleAppends: the log accepts decisions of somebody who missed one.
 	StaleAppends Mutation = "stale appends"
+	// ForgottenRival: the log accepts a decision by a supervisor whose rival has decided,
+	// when it has forgotten that.
+	ForgottenRival Mutation = "forgotten rival"
 	// OldSnapshot: a snapshot holds an older tree than it says.
 	OldSnapshot Mutation = "old snapshot"
 	// WaitForEffects: nothing is decided while effects are performed.
@@ -51,6 +54,7 @@ const (
 func Mutations() map[Mutation][]Invariant {
 	return map[Mutation][]Invariant{
 		StaleAppends:   {Replay},
+		ForgottenRival: {Replay},
 		OldSnapshot:    {Replay},
 		EarlyConfirm:   {DeadFirst, OneLives},
 		LostExits:      {Recovers},
