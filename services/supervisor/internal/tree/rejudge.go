@@ -48,7 +48,7 @@ func (t *Tree) waitingEnds() []waitingEnd {
 func (t *Tree) rejudge(ends []waitingEnd) (due []*node) {
 	for _, e := range ends {
 		n, p := e.n, e.n.parent
-		if n.removed || !n.waits() {
+		if n.removed || !n.waits() || p == nil && n.st.End != EndCooling { // an older program does not say that the root cools off
 			continue
 		}
 		switch is := e.by.spec.Supervisor; {
@@ -69,12 +69,37 @@ func (t *Tree) rejudge(ends []waitingEnd) (due []*node) {
 			if d := is.coolOff(n.spec, rounds, seed); d != e.limit.coolOff(e.former, rounds, seed) {
 				t.arm(n, max(t.now, n.st.Since.Add(d)))
 			}
-		case n.st.Phase == Waiting && n.st.Attempts > 0 && n.spec.Backoff != e.former.Backoff && n.st.End.charged():
-			delay := n.spec.Backoff.Wait(n.st.Attempts-1, seedOf(n.spec.ID)+n.st.Incarnation)
-			t.arm(n, max(t.now, n.st.Since.Add(delay)))
+		case n.spec.Backoff == e.former.Backoff:
+		case p.regroups(n):
+			t.delayGroup(p)
+		case n.backsOff():
+			t.arm(n, max(t.now, n.nextTry()))
 		}
 	}
 	return due
+}
+
+// backsOff reports whether a node that waits was given a delay for how it ended.
+func (n *node) backsOff() bool { return n.st.Attempts > 0 && n.st.OwnEnd().charged() }
+
+// nextTry is when the delay of a node that backs off ends, as it is specified now.
+func (n *node) nextTry() Instant {
+	return n.st.LastRestart.Add(n.spec.Backoff.Wait(n.st.Attempts-1, seedOf(n.spec.ID)+n.st.Incarnation))
+}
+
+// delayGroup makes the restart of a group wait for the longest delay of its members.
+func (t *Tree) delayGroup(p *node) {
+	op := p.op()
+	op.Due = t.now
+	for _, c := range p.kids {
+		if c.waits() && p.regroups(c) && c.backsOff() {
+			op.Due = max(op.Due, c.nextTry())
+		}
+	}
+	t.touch(p)
+	if op.Stage == StageWait {
+		t.timers.Push(timer{op.Due, p})
+	}
 }
 
 // rejudgeCooling judges a supervisor that cools off by what is specified of it now. It

@@ -74,6 +74,55 @@ func TestSettingsCountForWhatWaits(t *testing.T) {
 	})
 }
 
+// TestDelaysCountForGroupsThatWait: a group waits for the longest delay of the members
+// that failed, as they are configured meanwhile.
+func TestDelaysCountForGroupsThatWait(t *testing.T) {
+	t.Parallel()
+	specs := func(a, b time.Duration) []*Spec {
+		delay := func(d time.Duration) func(*Spec) {
+			return func(s *Spec) { s.Backoff = backoff.Delays{Delay: d} }
+		}
+		return []*Spec{sup("root", "", Supervisor{Strategy: RestForOne, MaxRestarts: 9}), agent("a", "root", delay(a)), agent("b", "root", delay(b)), agent("c", "root")}
+	}
+	for name, c := range map[string]struct {
+		stopping bool // only b has failed, and c has yet to stop
+		a, b     time.Duration
+		want     time.Duration
+	}{
+		"nothing":                   {false, time.Hour, 2 * time.Hour, 2 * time.Hour},
+		"the longer one is shorter": {false, time.Hour, time.Minute, time.Hour},
+		"both are":                  {false, time.Minute, time.Second, time.Minute},
+		"both are over":             {false, time.Second, time.Second, 10 * time.Second},
+		"one is longer":             {false, 3 * time.Hour, 2 * time.Hour, 3 * time.Hour},
+		"while one stops":           {true, 0, time.Minute, time.Minute},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, specs(time.Hour, 2*time.Hour)...)
+			since := b.now
+			stop := func() { b.raw(Input{Kind: Stopped, Node: "c", Incarnation: 1}) }
+			b.raw(Input{Kind: Exited, Node: "b", Incarnation: 1, Reason: "crash"})
+			if !c.stopping {
+				stop()
+				b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1, Reason: "crash"})
+			}
+			b.now = b.now.Add(10 * time.Second)
+			b.raw(Input{Kind: Configure, Specs: specs(c.a, c.b)})
+			if c.stopping {
+				b.now = b.now.Add(10 * time.Second)
+				stop()
+			}
+			due, _ := b.tree.Next()
+			b.equal("restarted after", time.Duration(due-since), c.want)
+			b.now = due
+			b.do(Input{Kind: Tick})
+			for _, id := range []string{"a", "b", "c"} {
+				b.wantPhase(id, Running)
+			}
+		})
+	}
+}
+
 // limited is what counts for a supervisor and its child, as configured.
 type limited struct {
 	max    int
