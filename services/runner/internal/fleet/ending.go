@@ -29,8 +29,8 @@ func (f *Fleet) end(a *agent, p *process.Process) {
 	for f.ctx.Err() == nil {
 		a.mu.Lock()
 		rec, census := a.rec, f.census
-		if a.child && !rec.Up() {
-			census = f.orphans
+		if a.child && !rec.Up() && rec.Ending == nil {
+			census = f.orphans // mostly nothing is left, and that is soon known
 		}
 		a.mu.Unlock()
 		// Only what is looked for after the program has ended is all of it.

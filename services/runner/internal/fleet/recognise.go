@@ -21,6 +21,17 @@ type claim struct {
 	of []procfs.Process
 }
 
+// newClaim reads the marks of processes of one start, one of which may have
+// changed its own.
+func newClaim(of []procfs.Process) (claim, bool) {
+	for _, p := range of {
+		if marks, ok := ledger.ParseMarks(p.Vars); ok {
+			return claim{marks, of}, true
+		}
+	}
+	return claim{}, false
+}
+
 // stats are the processes without their variables.
 func (c claim) stats() []procfs.Stat {
 	out := make([]procfs.Stat, len(c.of))
@@ -140,9 +151,8 @@ func (f *Fleet) kill(c claim, what string) {
 func (f *Fleet) claims(saw *process.Snapshot) map[string][]claim {
 	mine, kin := map[string][]claim{}, map[string][]claim{}
 	for _, of := range saw.Marked() {
-		marks, ok := ledger.ParseMarks(of[0].Vars)
-		c := claim{marks, of}
-		if !ok || marks.Runner != f.o.Runner || f.recorded(marks) {
+		c, ok := newClaim(of)
+		if !ok || c.Runner != f.o.Runner || f.recorded(c.Marks) {
 			continue
 		}
 		switch {
