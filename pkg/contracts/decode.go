@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"reflect"
+	"strings"
 
 	"github.com/go-json-experiment/json"
 	v1 "github.com/go-json-experiment/json/v1"
@@ -33,42 +34,81 @@ const (
 	plainBrackets = 64
 )
 
-// plain tells whether a body is of the kind that both decoders read alike, which
+// byteKind is what a byte means to [plain].
+type byteKind uint8
+
+const (
+	ordinary byteKind = iota
+	// opening is that of an object or array.
+	opening
+	// mistakable is a byte that the quicker decoder takes for '-', 'T' or ':' between
+	// the numbers of a time.
+	mistakable
+	// strange is not printable ASCII, or begins an escape.
+	strange
+)
+
+var byteKinds = func() (kinds [256]byteKind) {
+	for c := range kinds {
+		switch c := byte(c); {
+		case c < ' ' || c > '~' || c == '\\':
+			kinds[c] = strange
+		case c == '{' || c == '[':
+			kinds[c] = opening
+		case strings.IndexByte("/UVW];>?", c) >= 0:
+			kinds[c] = mistakable
+		}
+	}
+	return kinds
+}()
+
+// plain reports whether a body is of the kind that both decoders read alike, which
 // TestDecodersAgree and FuzzDecode hold them to: printable ASCII without escapes,
 // with few brackets, and without numbers that may be too large, mistakes in times
 // and empty arrays (what follows if the same field comes again is not the same).
 func plain(body []byte) bool {
-	digits, brackets := 0, 0
+	brackets := 0
 	for i, c := range body {
-		switch {
-		case 'a' <= c && c <= 'z': // most of all
-		case '0' <= c && c <= '9':
-			if digits++; digits > plainDigits {
-				return false
-			}
+		kind := byteKinds[c]
+		if kind == ordinary {
 			continue
-		case c < ' ' || c > '~' || c == '\\':
-			return false
-		case c == '{' || c == '[':
+		}
+		switch kind {
+		case opening:
 			if brackets++; brackets > plainBrackets || emptyArray(body[i:]) {
 				return false
 			}
-		case digits > 0 && mistakable(c) && i+1 < len(body) && '0' <= body[i+1] && body[i+1] <= '9':
+		case mistakable:
+			if digitAt(body, i-1) && digitAt(body, i+1) {
+				return false
+			}
+		default:
 			return false
 		}
-		digits = 0
+	}
+	// A number that is too long has one digit among these.
+	for i := plainDigits; i < len(body); i += plainDigits + 1 {
+		if digitAt(body, i) && digitsAround(body, i) > plainDigits {
+			return false
+		}
 	}
 	return true
 }
 
-// mistakable tells whether the quicker decoder takes a character between the
-// numbers of a time for '-', 'T' or ':'.
-func mistakable(c byte) bool {
-	switch c {
-	case '/', 'U', 'V', 'W', ']', ';', '>', '?':
-		return true
+func digitAt(text []byte, i int) bool {
+	return i >= 0 && i < len(text) && '0' <= text[i] && text[i] <= '9'
+}
+
+// digitsAround counts the digits in a row of which one is at i.
+func digitsAround(text []byte, i int) int {
+	from, to := i, i+1
+	for digitAt(text, from-1) {
+		from--
 	}
-	return false
+	for digitAt(text, to) {
+		to++
+	}
+	return to - from
 }
 
 func emptyArray(text []byte) bool {

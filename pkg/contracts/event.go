@@ -114,19 +114,34 @@ func (b *EventBuilder) JSON(raw []byte) *EventBuilder {
 // Encode is Build and [Event.Encode] together. It costs less: the data, which
 // the builder has made, is not gone through once more.
 func (b *EventBuilder) Encode() (Event, []byte, error) {
+	return b.encode(make([]byte, 0, bareBytes+len(b.event.Data)), func(to []byte) ([]byte, error) { return append(to, b.event.Data...), nil })
+}
+
+// EncodeTo is [EventBuilder.Encode] for a large payload, whose JSON is appended in
+// its place in the event, and nowhere else before. What it returns is in the memory of
+// to, if there is room, and the event comes without its data.
+func (b *EventBuilder) EncodeTo(to []byte, data func([]byte) ([]byte, error)) (Event, []byte, error) {
+	b.event.Data, b.event.DataContentType = nil, "application/json"
+	return b.encode(to[:0], data)
+}
+
+// bareBytes is room for an event without data.
+const bareBytes = 512
+
+func (b *EventBuilder) encode(to []byte, data func([]byte) ([]byte, error)) (Event, []byte, error) {
 	ev, err := b.Build()
 	if err != nil {
 		return Event{}, nil, err
 	}
 	bare := ev
 	bare.Data = nil
-	raw, err := encoding.Append(make([]byte, 0, 512+len(ev.Data)), bare, 0)
+	raw, err := encoding.Append(to, bare, 0)
+	if err == nil && ev.DataContentType != "" {
+		raw, err = data(append(raw[:len(raw)-1], `,"data":`...))
+		raw = append(raw, '}')
+	}
 	if err != nil {
 		return Event{}, nil, fmt.Errorf("%w %s: %w", ErrEvent, ev.ID, err)
-	}
-	if len(ev.Data) > 0 {
-		raw = append(raw[:len(raw)-1], `,"data":`...)
-		raw = append(append(raw, ev.Data...), '}')
 	}
 	if err := ev.checkSize(len(raw)); err != nil {
 		return Event{}, nil, err

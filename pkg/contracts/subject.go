@@ -86,18 +86,19 @@ func ParseAnnounceSubject(subject string) (runner string, err error) {
 // ParseEventSubject splits smith.event.<family>.<name>.<entity>.
 func ParseEventSubject(subject string) (t EventType, entity string, err error) {
 	rest, ok := strings.CutPrefix(subject, EventPrefix)
-	parts := strings.Split(rest, ".")
-	if !ok || len(parts) != 3 {
+	family, rest, _ := strings.Cut(rest, ".")
+	name, entity, three := strings.Cut(rest, ".")
+	if !ok || !three || strings.Contains(entity, ".") {
 		return "", "", subjectError(subject, "smith.event.<family>.<name>.<entity>")
 	}
-	if err := validateIDs("family", parts[0], "name", parts[1], "entity", parts[2]); err != nil {
+	if err := validateIDs("family", family, "name", name, "entity", entity); err != nil {
 		return "", "", fmt.Errorf("%w %q: %w", ErrSubject, clip(subject), err)
 	}
-	t = MakeEventType(parts[0], parts[1])
+	t = MakeEventType(family, name)
 	if err := t.Validate(); err != nil {
 		return "", "", fmt.Errorf("%w %q: %w", ErrSubject, clip(subject), err)
 	}
-	return t, parts[2], nil
+	return t, entity, nil
 }
 
 func parseLast(subject, prefix string) (string, error) {

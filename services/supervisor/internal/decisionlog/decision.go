@@ -55,6 +55,7 @@ func Of(treeName, supervisor string, b *leader.Batch) (*Decision, error) {
 		d.Inputs = []contracts.DecisionInput{{Kind: Takeover, At: d.At.Time(), Detail: "supervisor " + supervisor + " decides from now on"}}
 		return d, nil
 	}
+	d.Inputs, d.Effects = make([]contracts.DecisionInput, 0, len(b.Steps)), make([]contracts.DecisionEffect, 0, len(b.Effects))
 	var errs []error
 	for _, s := range b.Steps {
 		if err := d.step(s, b.EffectsOf(s)); err != nil {

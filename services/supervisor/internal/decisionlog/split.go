@@ -3,6 +3,7 @@ package decisionlog
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strconv"
 
 	encoding "github.com/segmentio/encoding/json"
@@ -16,29 +17,25 @@ import (
 // in a storm, encoding decisions is what takes the most time.
 type Part struct {
 	contracts.DecisionsData
-	changes []encodedChange
+	// changes are the members of a JSON object, separated by commas.
+	changes []byte
+	// size is about how large the JSON is, rather more than less.
+	size int
 }
 
-type encodedChange struct {
-	node string
-	json []byte
-}
+// asJSON are the options with which the quick encoder writes what encoding/json
+// does.
+const asJSON = encoding.EscapeHTML | encoding.SortMapKeys
 
-// Encode returns the JSON of the part's DecisionsData.
-func (p *Part) Encode() ([]byte, error) {
-	raw, err := encoding.Marshal(&p.DecisionsData)
+// Append appends the JSON of the part's DecisionsData.
+func (p *Part) Append(to []byte) ([]byte, error) {
+	to, err := encoding.Append(slices.Grow(to, p.size), &p.DecisionsData, asJSON)
 	if err != nil || len(p.changes) == 0 {
-		return raw, err
+		return to, err
 	}
-	raw = append(raw[:len(raw)-1], `,"changes":{`...)
-	for i, c := range p.changes {
-		if i > 0 {
-			raw = append(raw, ',')
-		}
-		raw = append(strconv.AppendQuote(raw, c.node), ':')
-		raw = append(raw, c.json...)
-	}
-	return append(raw, "}}"...), nil
+	to = append(to[:len(to)-1], `,"changes":{`...)
+	to = append(to, p.changes...)
+	return append(to, "}}"...), nil
 }
 
 // partBytes is how much of a decision goes into one message.
@@ -48,22 +45,19 @@ const partBytes = contracts.MaxEventBytes * 2 / 3
 // more follow.
 func Split(d *Decision) ([]Part, error) {
 	c := cutter{parts: []Part{{}}}
-	for _, in := range d.Inputs {
+	for i := range d.Inputs {
+		in := &d.Inputs[i]
 		p := c.room(300 + len(in.Detail) + len(in.Data))
-		p.Inputs = append(p.Inputs, in)
+		p.Inputs = d.Inputs[i-len(p.Inputs) : i+1]
 	}
-	for _, e := range d.Effects {
-		p := c.room(400 + len(e.Detail))
-		p.Effects = append(p.Effects, e)
+	for i := range d.Effects {
+		p := c.room(400 + len(d.Effects[i].Detail))
+		p.Effects = d.Effects[i-len(p.Effects) : i+1]
 	}
 	for i := range d.Changes {
-		change := &d.Changes[i]
-		raw, err := encodeChange(change)
-		if err != nil {
-			return nil, fmt.Errorf("change of %s: %w", change.ID, err)
+		if err := c.change(&d.Changes[i], len(d.Changes)-i-1); err != nil {
+			return nil, err
 		}
-		p := c.room(len(raw) + 80)
-		p.changes = append(p.changes, encodedChange{change.ID, raw})
 	}
 	for i := range c.parts {
 		p := &c.parts[i]
@@ -75,26 +69,55 @@ func Split(d *Decision) ([]Part, error) {
 }
 
 // cutter begins another part when the last has no room left.
-type cutter struct {
-	parts []Part
-	size  int
-}
+type cutter struct{ parts []Part }
 
 func (c *cutter) room(n int) *Part {
-	if c.size > 0 && c.size+n > partBytes {
+	p := &c.parts[len(c.parts)-1]
+	if p.size > 0 && p.size+n > partBytes {
 		c.parts = append(c.parts, Part{})
-		c.size = 0
+		p = &c.parts[len(c.parts)-1]
 	}
-	c.size += n
-	return &c.parts[len(c.parts)-1]
+	p.size += n
+	return p
 }
 
-// encodeChange returns a change's JSON. Specifications, which change seldom, are
+// changeBytes is how large the JSON of an agent's change is, with a failure and a
+// restart.
+const changeBytes = 700
+
+// change adds an encoded change. More of them follow.
+func (c *cutter) change(change *tree.Change, more int) error {
+	last := len(c.parts) - 1
+	all := c.parts[last].changes
+	if all == nil {
+		all = make([]byte, 0, min(partBytes, changeBytes*(1+more)))
+	}
+	from := len(all)
+	if from > 0 {
+		all = append(all, ',')
+	}
+	at := len(all)
+	all = append(strconv.AppendQuote(all, change.ID), ':')
+	all, err := appendChange(all, change)
+	if err != nil {
+		return fmt.Errorf("change of %s: %w", change.ID, err)
+	}
+	p := c.room(len(all) - at + 80)
+	if len(c.parts)-1 == last {
+		p.changes = all
+		return nil
+	}
+	p.changes = append(make([]byte, 0, min(partBytes, changeBytes*(1+more))), all[at:]...)
+	return nil
+}
+
+// appendChange appends a change's JSON. Specifications, which change seldom, are
 // left to encoding/json: the quicker encoder writes durations as words, and does
 // not know omitzero.
-func encodeChange(c *tree.Change) ([]byte, error) {
-	if c.Spec != nil {
-		return json.Marshal(c)
+func appendChange(to []byte, c *tree.Change) ([]byte, error) {
+	if c.Spec == nil {
+		return encoding.Append(to, c, asJSON)
 	}
-	return encoding.Marshal(c)
+	raw, err := json.Marshal(c)
+	return append(to, raw...), err
 }

@@ -26,13 +26,13 @@ func TestEncodedAsKnown(t *testing.T) {
 		data   contracts.DecisionsData
 		change tree.Change
 	}{"all": {full.DecisionsData, change}, "no specification": {full.DecisionsData, state}, "nothing": {}} {
-		raw, err := encodeChange(&c.change)
+		changes, err := appendChange([]byte(`"a":`), &c.change)
 		if err != nil {
 			t.Fatal(err)
 		}
-		p := Part{DecisionsData: c.data, changes: []encodedChange{{"a", raw}}}
+		p := Part{DecisionsData: c.data, changes: changes}
 		p.Changes = nil
-		got, err := p.Encode()
+		got, err := p.Append(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

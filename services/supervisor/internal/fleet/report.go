@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 
@@ -96,7 +97,7 @@ func (c *Commander) stored(agent, id string) bool {
 
 // DescribeExit says in a sentence how a process ended.
 func DescribeExit(e contracts.Exit) string {
-	s := fmt.Sprintf("exited with code %d", e.Code)
+	s := "exited with code " + strconv.Itoa(e.Code)
 	switch {
 	case e.Blame == contracts.BlameHost:
 		s = "ended with its host"
@@ -105,8 +106,8 @@ func DescribeExit(e contracts.Exit) string {
 	case e.Signal != "":
 		s = "ended by " + e.Signal
 	}
-	lines := strings.Split(strings.TrimSpace(e.Tail), "\n")
-	if last := lines[len(lines)-1]; last != "" {
+	tail := strings.TrimSpace(e.Tail)
+	if last := tail[strings.LastIndexByte(tail, '\n')+1:]; last != "" {
 		s += ": " + contracts.Clip(last, 200)
 	}
 	return s

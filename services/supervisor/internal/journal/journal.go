@@ -49,6 +49,9 @@ type Journal struct {
 	assured uint64
 	// saved is the decision that the stored snapshot holds.
 	saved uint64
+	// bodies is the memory of the message that is being stored and of the one that
+	// is encoded meanwhile: large ones, in a storm one after the other.
+	bodies [2][]byte
 }
 
 // Guards protect the calls to the log and to the bucket of snapshots. Whoever
@@ -118,14 +121,15 @@ type message struct {
 	err   error
 }
 
-// message encodes one part of a decision.
+// message encodes one part of a decision. What it returns is good until the part
+// after the next is encoded.
 func (j *Journal) message(d *decisionlog.Decision, parts []decisionlog.Part, i int) (m message) {
-	data, err := parts[i].Encode()
-	if err != nil {
-		return message{err: err}
-	}
+	memory := &j.bodies[i%len(j.bodies)]
 	m.event, m.body, m.err = contracts.NewEvent(j.env.Source(), d.Type, j.tree, d.At.Time()).ID(leader.PartID(d.ID, i)).
-		Causation(d.Cause).Correlation(d.Chain).JSON(data).Encode()
+		Causation(d.Cause).Correlation(d.Chain).EncodeTo(*memory, parts[i].Append)
+	if m.err == nil {
+		*memory = m.body
+	}
 	return m
 }
 

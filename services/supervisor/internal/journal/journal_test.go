@@ -163,7 +163,7 @@ func TestLargeDecisionsCountAsAWhole(t *testing.T) {
 		}
 		cut := parts[0]
 		cut.Tree, cut.Number, cut.Cursor, cut.More = "main", 3, 99, true
-		raw, err := cut.Encode()
+		raw, err := cut.Append(nil)
 		if err != nil {
 			t.Fatal(err)
 		}

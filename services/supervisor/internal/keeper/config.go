@@ -101,7 +101,7 @@ func (k *Keeper) kept(c *tree.Configured, read *tree.Configuration, in tree.Inpu
 // applied until what is under way in the tree is done.
 func (k *Keeper) postpone(ctx context.Context, why string) error {
 	k.env.Log.Warn("the configuration is applied later", "tree", k.opt.Tree, "reason", why)
-	k.submit([]arrival{{Input: tree.Input{Kind: tree.Configure, Keep: true, Boot: k.opening.Boot, Reason: "the configuration in force is kept for now"}}})
+	k.submit(arrival{Input: tree.Input{Kind: tree.Configure, Keep: true, Boot: k.opening.Boot, Reason: "the configuration in force is kept for now"}})
 	if _, err := k.decide(ctx); err != nil {
 		return err
 	}

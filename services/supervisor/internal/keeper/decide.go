@@ -11,7 +11,7 @@ import (
 )
 
 // submit hands inputs to the leader.
-func (k *Keeper) submit(batch []arrival) {
+func (k *Keeper) submit(batch ...arrival) {
 	for _, a := range batch {
 		if a.from != nil {
 			k.await(a)

@@ -12,6 +12,9 @@ import (
 // tell logs what operators want to see of a stored decision.
 func (k *Keeper) tell(b *leader.Batch, e tree.Effect) {
 	say := func(level slog.Level, what string, about ...any) {
+		if !k.env.Log.Enabled(context.Background(), level) {
+			return
+		}
 		k.env.Log.Log(context.Background(), level, what, append([]any{"tree", k.opt.Tree, "event", e.Event}, about...)...)
 	}
 	switch e.Kind {

@@ -219,14 +219,13 @@ func (k *Keeper) loop(ctx context.Context) error {
 	for {
 		k.rearm(timer)
 		k.turned()
-		var batch []arrival
 		select {
 		case <-ctx.Done():
 			return k.leave(ctx)
 		case <-k.opt.Term.Lost():
 			return journal.ErrSuperseded
 		case a := <-k.inbox:
-			batch = k.batch(ctx, a)
+			k.gather(ctx, a)
 		case q := <-k.queries:
 			q()
 		case <-k.saving.copying:
@@ -235,29 +234,26 @@ func (k *Keeper) loop(ctx context.Context) error {
 			k.snapshotStored(err)
 		case m := <-k.pulse.beats:
 			if a, ok := k.heardBeat(ctx, m); ok {
-				batch = k.batch(ctx, a)
+				k.gather(ctx, a)
 			}
 		case m := <-k.vital.beats:
 			k.heardLife(m)
 		case m := <-k.announce:
-			batch = k.heardRunner(ctx, m)
+			k.submit(k.heardRunner(ctx, m)...)
 		case runner := <-k.commands.Fenced():
 			k.visitAgain(ctx, runner, time.Now())
 		case v := <-k.admit:
-			batch = k.visitOver(v)
+			k.submit(k.visitOver(v)...)
 		case <-timer.C:
-			batch = k.batch(ctx, arrival{Input: tree.Input{Kind: tree.Tick}})
-			batch = append(k.unheard(time.Now()), batch...)
+			k.submit(k.unheard(time.Now())...)
+			k.gather(ctx, arrival{Input: tree.Input{Kind: tree.Tick}})
 		case <-check.C:
-			var err error
-			if batch, err = k.checkUp(ctx); err != nil {
+			news, err := k.checkUp(ctx)
+			if err != nil {
 				return err
 			}
+			k.submit(news...)
 		}
-		if len(batch) == 0 && !k.leader.Ready() {
-			continue
-		}
-		k.submit(batch)
 		if _, err := k.decide(ctx); err != nil {
 			if ctx.Err() != nil {
 				return k.leave(ctx)
@@ -286,22 +282,23 @@ func (k *Keeper) rearm(timer *time.Timer) {
 	timer.Reset(wait)
 }
 
-// batch gathers what else waits.
-func (k *Keeper) batch(ctx context.Context, first arrival) []arrival {
-	batch := []arrival{first}
-	for len(batch) < maxBatch {
+// gather submits an arrival and what else waits.
+func (k *Keeper) gather(ctx context.Context, first arrival) {
+	k.submit(first)
+	for n := 1; n < maxBatch; {
 		select {
 		case a := <-k.inbox:
-			batch = append(batch, a)
+			k.submit(a)
+			n++
 		case m := <-k.pulse.beats:
 			if a, ok := k.heardBeat(ctx, m); ok {
-				batch = append(batch, a)
+				k.submit(a)
+				n++
 			}
 		default:
-			return batch
+			return
 		}
 	}
-	return batch
 }
 
 // checkUp looks for runners that have gone quiet and for a rival.

@@ -126,8 +126,8 @@ func (m *Metrics) decided(k *Keeper, b *leader.Batch) {
 	for _, e := range b.Effects {
 		switch e.Kind {
 		case tree.NoteRestart:
-			if spec, _, ok := k.tree.Lookup(e.Node); ok {
-				restarts[spec.Parent]++
+			if parent, ok := k.tree.Parent(e.Node); ok {
+				restarts[parent]++
 			}
 			k.began[e.Node] = b.At
 		case tree.NoteRunning:

@@ -38,7 +38,7 @@ func (k *Keeper) takeOver(ctx context.Context) error {
 		}
 		select {
 		case a := <-k.inbox:
-			k.submit(k.batch(ctx, a))
+			k.gather(ctx, a)
 		case <-check.C:
 			// A log that loses its tail, or forgets its oldest, never brings what is
 			// waited for.

@@ -49,9 +49,9 @@ func (b *Batch) Ordered() bool {
 	return len(b.Changes) > 0 && slices.ContainsFunc(b.Steps, func(s Step) bool { return s.Kind == tree.Order || s.Kind == tree.Configure })
 }
 
-// Step is an input and what it led to.
+// Step is an input, which must not be changed, and what it led to.
 type Step struct {
-	Input
+	*Input
 	from, to int
 }
 

@@ -68,7 +68,10 @@ type Leader struct {
 	until uint64
 	// config is the configuration that taking over ends with.
 	config tree.Input
-	inbox  []Input
+	// inbox holds the queued inputs, nil if there are none. The next one is made
+	// for as many as the last decision took.
+	inbox []Input
+	took  int
 	// deciding is the decision that is being stored.
 	deciding *Batch
 	due      []Order
@@ -151,6 +154,9 @@ func (l *Leader) Submit(in Input, now tree.Instant) bool {
 		}
 		in.At = l.now(now)
 	}
+	if l.inbox == nil {
+		l.inbox = make([]Input, 0, l.took)
+	}
 	l.inbox = append(l.inbox, in)
 	return true
 }
@@ -178,7 +184,7 @@ func (l *Leader) Decide(now tree.Instant, id string) *Batch {
 		b.claim = true
 	case l.stage == CatchingUp && l.cursor >= l.until:
 		l.stage = Configuring
-		l.step(b, Input{Input: l.config})
+		l.step(b, &Input{Input: l.config})
 		l.config = tree.Input{} // its specifications are the tree's now
 	default:
 		l.consume(b)
@@ -192,16 +198,22 @@ func (l *Leader) Decide(now tree.Instant, id string) *Batch {
 
 // consume steps through as many queued inputs as one decision takes.
 func (l *Leader) consume(b *Batch) {
+	most := len(l.inbox)
+	if l.opt.MaxInputs > 0 {
+		most = min(most, l.opt.MaxInputs)
+	}
+	b.Steps, b.Effects = make([]Step, 0, most), make([]tree.Effect, 0, most)
 	n := 0
 	for n < len(l.inbox) && !l.full(n) {
-		l.step(b, l.inbox[n])
+		l.step(b, &l.inbox[n])
 		n++
 	}
-	b.Consumed = l.inbox[:n]
+	b.Consumed = l.inbox[:n:n]
 	if l.inbox = l.inbox[n:]; len(l.inbox) == 0 {
 		l.inbox = nil
 		l.tellHeld(b)
 	}
+	l.took = n
 }
 
 func (l *Leader) full(inputs int) bool {
@@ -209,7 +221,7 @@ func (l *Leader) full(inputs int) bool {
 }
 
 // step gives the tree one input.
-func (l *Leader) step(b *Batch, in Input) {
+func (l *Leader) step(b *Batch, in *Input) {
 	l.cursor = max(l.cursor, in.Seq)
 	switch in.Kind {
 	case "":
@@ -222,7 +234,8 @@ func (l *Leader) step(b *Batch, in Input) {
 	b.Effects = l.tree.Step(&in.Input, b.At, b.Effects)
 	if l.tree.Revision() == revision && len(b.Effects) == before {
 		if in.Kind == tree.Runners {
-			l.runners = &in
+			news := *in
+			l.runners = &news
 		}
 		return
 	}
@@ -233,7 +246,7 @@ func (l *Leader) step(b *Batch, in Input) {
 	case in.Kind == tree.Runners:
 		l.runners = nil
 	case l.runners != nil:
-		b.Steps = append(b.Steps, Step{Input: *l.runners, from: before, to: before})
+		b.Steps = append(b.Steps, Step{Input: l.runners, from: before, to: before})
 		b.runners, l.runners = l.runners, nil
 	}
 	if in.At > 0 && (b.Oldest == 0 || in.At < b.Oldest) {

@@ -61,7 +61,7 @@ func (l *Leader) held(in *tree.Input, now tree.Instant) {
 // decided on all else that is known.
 func (l *Leader) tellHeld(b *Batch) {
 	if l.news || l.gathering.told && !l.Gathering(b.At) {
-		l.step(b, Input{Input: tree.Input{Kind: tree.Runners, Runners: l.tree.Available(), Reason: "what holds starts back has changed"}})
+		l.step(b, &Input{Input: tree.Input{Kind: tree.Runners, Runners: l.tree.Available(), Reason: "what holds starts back has changed"}})
 	}
 }
 

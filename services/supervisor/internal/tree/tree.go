@@ -116,6 +116,7 @@ func (t *Tree) Snapshot() Snapshot {
 
 // Changes appends to dst what changed since it was last called.
 func (t *Tree) Changes(dst []Change) []Change {
+	dst = slices.Grow(dst, len(t.dirty))
 	for _, n := range t.dirty {
 		c := Change{ID: n.spec.ID}
 		switch {
@@ -168,6 +169,16 @@ func (t *Tree) Lookup(id string) (*Spec, State, bool) {
 		return nil, State{}, false
 	}
 	return n.spec, *n.st.clone(), true
+}
+
+// Parent returns the name of a node's supervisor, empty for the root. It reports
+// whether there is such a node.
+func (t *Tree) Parent(id string) (parent string, ok bool) {
+	n := t.nodes[id]
+	if n == nil {
+		return "", false
+	}
+	return n.spec.Parent, true
 }
 
 // Names returns the names of all nodes, in no order.
