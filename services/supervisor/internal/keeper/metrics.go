@@ -126,9 +126,7 @@ func (m *Metrics) decided(k *Keeper, b *leader.Batch) {
 	for _, e := range b.Effects {
 		switch e.Kind {
 		case tree.NoteRestart:
-			if parent, ok := k.tree.Parent(e.Node); ok {
-				restarts[parent]++
-			}
+			restarts[e.Supervisor]++
 			k.began[e.Node] = b.At
 		case tree.NoteRunning:
 			if began, ok := k.began[e.Node]; ok {

@@ -330,7 +330,7 @@ func (t *Tree) noteRestart(n *node, due Instant) {
 	n.st.LastRestart = t.now
 	why := n.st.Why
 	n.history().restarts.add(Entry{At: t.now, Incarnation: n.st.Incarnation, Reason: why, Event: n.st.Cause})
-	t.note(n, Effect{Kind: NoteRestart, Incarnation: n.st.Incarnation, Due: due, Attempt: n.st.Attempts, Reason: why})
+	t.note(n, Effect{Kind: NoteRestart, Incarnation: n.st.Incarnation, Due: due, Attempt: n.st.Attempts, Supervisor: n.spec.Parent, Reason: why})
 }
 
 // seedOf makes the jitter of different nodes different.

@@ -263,8 +263,10 @@ type Effect struct {
 	Event, Chain string
 	Token        string
 	Result       Result
-	// Attempt counts restarts for the backoff, from 1; it belongs to NoteRestart.
-	Attempt int
+	// Attempt counts restarts for the backoff, from 1, and Supervisor is the node's;
+	// they belong to NoteRestart.
+	Attempt    int
+	Supervisor string
 	// Action belongs to Propose.
 	Action Action
 }

@@ -171,16 +171,6 @@ func (t *Tree) Lookup(id string) (*Spec, State, bool) {
 	return n.spec, *n.st.clone(), true
 }
 
-// Parent returns the name of a node's supervisor, empty for the root. It reports
-// whether there is such a node.
-func (t *Tree) Parent(id string) (parent string, ok bool) {
-	n := t.nodes[id]
-	if n == nil {
-		return "", false
-	}
-	return n.spec.Parent, true
-}
-
 // Names returns the names of all nodes, in no order.
 func (t *Tree) Names() []string { return slices.Collect(maps.Keys(t.nodes)) }
 
