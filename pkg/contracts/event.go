@@ -114,12 +114,16 @@ func (b *EventBuilder) JSON(raw []byte) *EventBuilder {
 // Encode is Build and [Event.Encode] together. It costs less: the data, which
 // the builder has made, is not gone through once more.
 func (b *EventBuilder) Encode() (Event, []byte, error) {
-	return b.encode(make([]byte, 0, bareBytes+len(b.event.Data)), func(to []byte) ([]byte, error) { return append(to, b.event.Data...), nil })
+	var data func([]byte) ([]byte, error)
+	if len(b.event.Data) > 0 {
+		data = func(to []byte) ([]byte, error) { return append(to, b.event.Data...), nil }
+	}
+	return b.encode(make([]byte, 0, bareBytes+len(b.event.Data)), data)
 }
 
-// EncodeTo is [EventBuilder.Encode] for a large payload, whose JSON is appended in
-// its place in the event, and nowhere else before. What it returns is in the memory of
-// to, if there is room, and the event comes without its data.
+// EncodeTo is [EventBuilder.Encode] for a large payload: data appends its JSON, which
+// must be valid and compact, to the event's. The result is written into the memory of
+// to, as far as there is room. The event is returned without its data.
 func (b *EventBuilder) EncodeTo(to []byte, data func([]byte) ([]byte, error)) (Event, []byte, error) {
 	b.event.Data, b.event.DataContentType = nil, "application/json"
 	return b.encode(to[:0], data)
@@ -128,6 +132,8 @@ func (b *EventBuilder) EncodeTo(to []byte, data func([]byte) ([]byte, error)) (E
 // bareBytes is room for an event without data.
 const bareBytes = 512
 
+// encode appends the event's JSON, with the data that a function appends if there is
+// one.
 func (b *EventBuilder) encode(to []byte, data func([]byte) ([]byte, error)) (Event, []byte, error) {
 	ev, err := b.Build()
 	if err != nil {
@@ -136,7 +142,7 @@ func (b *EventBuilder) encode(to []byte, data func([]byte) ([]byte, error)) (Eve
 	bare := ev
 	bare.Data = nil
 	raw, err := encoding.Append(to, bare, 0)
-	if err == nil && ev.DataContentType != "" {
+	if err == nil && data != nil {
 		raw, err = data(append(raw[:len(raw)-1], `,"data":`...))
 		raw = append(raw, '}')
 	}

@@ -378,6 +378,19 @@ func TestEncodeWhileBuilding(t *testing.T) {
 			t.Errorf("%s (-built +read):\n%s", name, diff)
 		}
 	}
+	_, want, err := fresh().JSON(raw).Encode()
+	if err != nil {
+		t.Fatal(err)
+	}
+	memory := []byte(strings.Repeat("x", 2*len(want)))
+	built, body, err := fresh().EncodeTo(memory, func(to []byte) ([]byte, error) { return append(to, raw...), nil })
+	if err != nil || string(body) != string(want) || &body[0] != &memory[0] || built.Data != nil {
+		t.Errorf("in given memory: %v\n%s\nwant\n%s", err, body, want)
+	}
+	broken := errors.New("broken")
+	if _, _, err := fresh().EncodeTo(nil, func([]byte) ([]byte, error) { return nil, broken }); !errors.Is(err, broken) {
+		t.Errorf("data that cannot be encoded: %v", err)
+	}
 	if _, _, err := fresh().Data(strings.Repeat("x", MaxEventBytes)).Encode(); !errors.Is(err, ErrEvent) {
 		t.Errorf("too large: %v", err)
 	}

@@ -1,13 +1,20 @@
 package decisionlog
 
 import (
+	"cmp"
 	"encoding/json"
 	"reflect"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	gocmp "github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -97,5 +104,45 @@ func fill(t *testing.T, v reflect.Value, depth int) {
 		}
 	default:
 		t.Fatalf("a %s is new here: say how it is filled", v.Type())
+	}
+}
+
+// TestSplitAndAssembled: a decision of any size comes out of its messages as it went
+// in, and each message fits.
+func TestSplitAndAssembled(t *testing.T) {
+	t.Parallel()
+	at := tree.Instant(1e18)
+	for _, n := range []int{0, 1, 360, 3000} {
+		d := &Decision{Tree: "main", Supervisor: "s", ID: contracts.DerivedID("d"), Type: contracts.TreeDecided, Number: 7, Cursor: 9, At: at, Chain: "c"}
+		for i := range n {
+			agent := "a-" + strconv.Itoa(i)
+			detail := strings.Repeat("x", i%300)
+			d.Inputs = append(d.Inputs, contracts.DecisionInput{Kind: "exit", Node: agent, At: at.Time(), Detail: detail, Data: json.RawMessage("{}")})
+			d.Effects = append(d.Effects, contracts.DecisionEffect{Kind: "delay", Node: agent, Input: i, Detail: detail})
+			d.Changes = append(d.Changes, tree.Change{ID: agent, State: &tree.State{Phase: tree.Waiting, Why: detail, Incarnation: uint64(i)}})
+		}
+		parts, err := Split(d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var all Assembly
+		var got *Decision
+		for i := range parts {
+			ev, body, err := contracts.NewEvent("supervisor/s", d.Type, d.Tree, at.Time()).ID(leader.PartID(d.ID, i)).Correlation(d.Chain).EncodeTo(nil, parts[i].Append)
+			if err != nil {
+				t.Fatalf("%d agents, part %d: %v", n, i, err)
+			}
+			m, err := Decode(ev.Subject(), body, uint64(i+1))
+			if err == nil {
+				got, err = all.Add(m)
+			}
+			if err != nil || (got != nil) != (i == len(parts)-1) {
+				t.Fatalf("%d agents, part %d of %d: %v, %v", n, i, len(parts), got != nil, err)
+			}
+		}
+		slices.SortFunc(got.Changes, func(a, b tree.Change) int { return cmp.Compare(a.State.Incarnation, b.State.Incarnation) })
+		if diff := gocmp.Diff(d, got, cmpopts.IgnoreFields(Decision{}, "First", "Sequence", "Bytes")); diff != "" {
+			t.Errorf("%d agents (-decided +read):\n%s", n, diff)
+		}
 	}
 }

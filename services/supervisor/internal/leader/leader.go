@@ -68,8 +68,8 @@ type Leader struct {
 	until uint64
 	// config is the configuration that taking over ends with.
 	config tree.Input
-	// inbox holds the queued inputs, nil if there are none. The next one is made
-	// for as many as the last decision took.
+	// inbox holds the queued inputs, nil if there are none. It begins with room for
+	// as many as the last decision took.
 	inbox []Input
 	took  int
 	// deciding is the decision that is being stored.
