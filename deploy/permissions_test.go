@@ -176,7 +176,7 @@ var table = []permissions{
 	{
 		"detector",
 		[]string{
-			"smith.agent.a.ping", "smith.event.agent.created.a", "smith.event.agent.failed.a", "smith.event.agent.recovered.a",
+			"smith.agent.a.ping", "smith.runner.r.list", "smith.event.agent.created.a", "smith.event.agent.failed.a", "smith.event.agent.recovered.a",
 			"smith.event.agent.state_changed.a", "smith.event.system.health_check_failed.detector", "smith.event.agent.conflict.a",
 			"smith.event.system.correlated_silence.r", "smith.event.system.correlated_silence_over.r", "smith.heartbeat.canary.detector-1", "$KV.SMITH_STATE.detector.a",
 			"$JS.FC.KV_SMITH_STATE.x.y",

@@ -47,8 +47,7 @@ const (
 
 func explain(a *app, r contracts.ExplainReply) error {
 	v := r.View
-	fmt.Fprintf(a.stdout, "%s is %s: silent for %s, phi %.2f of %.2f\n", v.Agent, v.Health, round(v.Silence.D()), v.Phi, v.Threshold)
-	fmt.Fprintf(a.stdout, "it beats every %s; %d intervals known; judged by %s (%s)\n", v.Interval, v.Samples, v.Rule, r.Settings.Algorithm)
+	fmt.Fprintf(a.stdout, "%s\nit beats every %s; %d intervals known; judged by %s (%s)\n", standing(v), v.Interval, v.Samples, v.Rule, r.Settings.Algorithm)
 	if v.Mistakes > 0 {
 		fmt.Fprintf(a.stdout, "verdicts on it taken back: %d\n", v.Mistakes)
 	}
@@ -57,10 +56,14 @@ func explain(a *app, r contracts.ExplainReply) error {
 	for i, g := range r.Recent {
 		gaps[i] = g.D()
 	}
-	if err := histogram.Draw(a.stdout, gaps, []histogram.Mark{
-		{At: v.DegradedAfter.D(), Text: fmt.Sprintf("degraded (phi %.2f)", v.Threshold/2), Colour: yellow},
-		{At: v.FailedAfter.D(), Text: fmt.Sprintf("failed (phi %.2f)", v.Threshold), Colour: red},
-	}, histogram.Style{Colour: a.colour()}); err != nil {
+	var marks []histogram.Mark
+	if v.FailedAfter > 0 { // not while it stops
+		marks = []histogram.Mark{
+			{At: v.DegradedAfter.D(), Text: fmt.Sprintf("degraded (phi %.2f)", v.Threshold/2), Colour: yellow},
+			{At: v.FailedAfter.D(), Text: fmt.Sprintf("failed (phi %.2f)", v.Threshold), Colour: red},
+		}
+	}
+	if err := histogram.Draw(a.stdout, gaps, marks, histogram.Style{Colour: a.colour()}); err != nil {
 		return err
 	}
 	levels := make([]string, 0, len(r.Levels))
@@ -74,6 +77,18 @@ func explain(a *app, r contracts.ExplainReply) error {
 		fmt.Fprintf(a.stdout, "\nphi by its own record: %s\n", strings.Join(levels, ", "))
 	}
 	return nil
+}
+
+// standing is what the detector makes of an agent at present.
+func standing(v contracts.AgentView) string {
+	silent := fmt.Sprintf("silent for %s", round(v.Silence.D()))
+	switch {
+	case v.Stopping > 0:
+		return fmt.Sprintf("%s said %s ago that it stops, for which it has %s; last heard %s ago", v.Agent, round(v.Stopping.D()), v.MayStop, round(v.Silence.D()))
+	case v.AwaitsRunner:
+		return fmt.Sprintf("%s is %s: %s, as is its runner %s, which beats for it;\na verdict waits until the runner is heard", v.Agent, v.Health, silent, dash(v.Runner))
+	}
+	return fmt.Sprintf("%s is %s: %s, phi %.2f of %.2f", v.Agent, v.Health, silent, v.Phi, v.Threshold)
 }
 
 // terminal tells whether standard output is one.

@@ -38,6 +38,22 @@ func TestExplainPrints(t *testing.T) {
 	golden.Compare(t, "testdata/explain.golden", out.String())
 }
 
+func TestStandingPrints(t *testing.T) {
+	for want, v := range map[string]contracts.AgentView{
+		"a is healthy: silent for 2s, phi 0.50 of 4.30": {Agent: "a", Health: contracts.HealthHealthy, Phi: 0.5, Threshold: 4.3, Silence: contracts.Duration(2 * time.Second)},
+		"a said 8s ago that it stops, for which it has 5s; last heard 450ms ago": {
+			Agent: "a", Health: contracts.HealthUnknown, Stopping: contracts.Duration(8 * time.Second), MayStop: contracts.Duration(5 * time.Second), Silence: contracts.Duration(450 * time.Millisecond),
+		},
+		"a is degraded: silent for 2s, as is its runner r1, which beats for it;\na verdict waits until the runner is heard": {
+			Agent: "a", Runner: "r1", Health: contracts.HealthDegraded, AwaitsRunner: true, Silence: contracts.Duration(2 * time.Second),
+		},
+	} {
+		if got := standing(v); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
+}
+
 func TestSuspicionsPrint(t *testing.T) {
 	view := func(agent string, phi float64, silence time.Duration, rule string) contracts.AgentView {
 		return contracts.AgentView{

@@ -227,7 +227,7 @@ func (r *hosting) onList(req micro.Request) {
 		agents = append(agents, r.viewLocked(r.agents[name]))
 	}
 	r.mu.Unlock()
-	if err := list.Fill(agents, cmd.After); err != nil {
+	if err := list.Fill(cmd.Select(agents), cmd.After); err != nil {
 		r.log.Warn("agent left out of a list", "error", err)
 	}
 	r.answer(req, list)

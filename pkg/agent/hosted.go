@@ -303,6 +303,7 @@ func (r *hosting) startedEvent(a *hosted) (contracts.Event, error) {
 		Data(contracts.AgentStartedData{
 			Agent: c.Agent, Incarnation: c.Incarnation, Runner: r.Name, Type: c.Type,
 			Capabilities: c.Capabilities, Capacity: c.Capacity, Interval: c.HeartbeatInterval, StartDeadline: c.StartDeadline,
+			ShutdownTimeout: c.ShutdownTimeout,
 		}).Build()
 }
 

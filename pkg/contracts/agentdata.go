@@ -22,6 +22,8 @@ const (
 	ReasonConnectionLost FailureReason = "connection_lost"
 	// ReasonHung: it beats, but its work stands still past busy_until.
 	ReasonHung FailureReason = "hung"
+	// ReasonStoppingTimeout: it said that it stops, and lives on.
+	ReasonStoppingTimeout FailureReason = "stopping_timeout"
 	// ReasonStartFailed: the runner could not start it.
 	ReasonStartFailed FailureReason = "start_failed"
 	// ReasonUnverified: started, but not verified as healthy in time.
@@ -69,6 +71,10 @@ type AgentStartedData struct {
 	Interval     Duration `json:"heartbeat_interval,omitempty"`
 	// StartDeadline is how long after this event the first heartbeat may take.
 	StartDeadline Duration `json:"start_deadline,omitempty"`
+	// ShutdownTimeout is how long it may take to end when it is to.
+	ShutdownTimeout Duration `json:"shutdown_timeout,omitempty"`
+	// Heartbeats says who sends its heartbeats; empty means the agent.
+	Heartbeats string `json:"heartbeats,omitempty"`
 }
 
 // StopReason says why an expected end happened.

@@ -47,7 +47,7 @@ type AgentView struct {
 	Samples     int         `json:"samples"`
 	// Silence is what counts as the agent's silence now, DegradedAfter and
 	// FailedAfter how much of it makes the agent degraded and failed, and Rule
-	// what says so: phi, missed_beats, type or start_deadline.
+	// what says so: phi, missed_beats, type, start_deadline or shutdown_timeout.
 	Silence       Duration `json:"silence,omitempty"`
 	DegradedAfter Duration `json:"degraded_after,omitempty"`
 	FailedAfter   Duration `json:"failed_after,omitempty"`
@@ -61,6 +61,13 @@ type AgentView struct {
 	Capacity      int        `json:"capacity,omitempty"`
 	// Held: a verdict on it is held, because many fell silent together.
 	Held bool `json:"held,omitempty"`
+	// AwaitsRunner: a verdict on it waits, because its runner, which sends its
+	// heartbeats, is silent as well.
+	AwaitsRunner bool `json:"awaits_runner,omitempty"`
+	// Stopping is how long ago it said that it stops, if it has not ended since,
+	// and MayStop how long it may take to.
+	Stopping Duration `json:"stopping,omitempty"`
+	MayStop  Duration `json:"may_stop,omitempty"`
 }
 
 // AgentsRequest selects agents; an empty one means all.

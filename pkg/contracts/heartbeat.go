@@ -44,6 +44,8 @@ type Heartbeat struct {
 	// means hung, though the heart beats.
 	Progress  uint64     `json:"progress,omitempty"`
 	BusyUntil *time.Time `json:"busy_until,omitempty"`
+	// Runner is the runner that sends it for an agent that does not beat itself.
+	Runner string `json:"runner,omitempty"`
 }
 
 // DecodeHeartbeat reads a heartbeat; an empty body is the zero Heartbeat.
@@ -74,6 +76,11 @@ func (h Heartbeat) Validate() error {
 	if h.Type != "" {
 		if err := ValidateID(h.Type); err != nil {
 			add("type: %w", err)
+		}
+	}
+	if h.Runner != "" {
+		if err := ValidateID(h.Runner); err != nil {
+			add("runner: %w", err)
 		}
 	}
 	if err := validateCapabilities(h.Capabilities); err != nil {

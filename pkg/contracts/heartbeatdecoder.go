@@ -91,6 +91,9 @@ func (d *HeartbeatDecoder) field(h *Heartbeat, t *text, key []byte) (bit uint, o
 	case "busy_until":
 		h.BusyUntil, ok = &d.until, d.time(t)
 		return 512, ok
+	case "runner":
+		h.Runner, ok = d.id(t)
+		return 1024, ok
 	}
 	return 0, false
 }

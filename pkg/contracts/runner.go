@@ -116,6 +116,8 @@ type ListCommand struct {
 	Decision uint64 `json:"decision,omitempty"`
 	// After is the last agent of the page before, where a list has several.
 	After string `json:"after,omitempty"`
+	// Agent asks for one agent only; older runners answer with all.
+	Agent string `json:"agent,omitempty"`
 }
 
 // StopCommand is the body of smith.runner.<runner>.stop. It ends every

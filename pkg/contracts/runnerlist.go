@@ -55,6 +55,14 @@ func (l *RunnerList) Fill(agents []RunnerAgent, after string) error {
 	return nil
 }
 
+// Select returns those of a runner's agents that the command asks for.
+func (c ListCommand) Select(agents []RunnerAgent) []RunnerAgent {
+	if c.Agent == "" {
+		return agents
+	}
+	return slices.DeleteFunc(agents, func(a RunnerAgent) bool { return a.Agent != c.Agent })
+}
+
 // AgentState is what a runner has of an agent.
 type AgentState string
 

@@ -49,10 +49,10 @@ func TestDroppedHeartbeatsAreNobodysSilence(t *testing.T) {
 		r.wait(20 * time.Second)
 		floods := []time.Duration{80 * time.Millisecond, 130 * time.Millisecond, 180 * time.Millisecond, 230 * time.Millisecond, time.Second, 3 * time.Second}
 		lost := 0.0
-		for _, shut := range slices.Concat(floods, floods) {
+		for n, shut := range slices.Concat(floods, floods) {
 			d.set(true)
 			for range 3000 {
-				_ = agents.Publish(contracts.HeartbeatSubject("chatter"), []byte(`{"status":"stopped"}`))
+				_ = agents.Publish(contracts.HeartbeatSubject(fmt.Sprint("chatter", n)), []byte(`{"status":"stopped"}`))
 			}
 			_ = agents.Flush()
 			r.wait(shut)

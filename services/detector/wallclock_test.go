@@ -43,7 +43,7 @@ func TestWallClocksApart(t *testing.T) {
 				r.wait(23 * time.Second)
 				r.expect("logged")
 				r.wait(10 * time.Second)
-				r.expect("logged", "failed no_first_heartbeat #1", "state_changed unhealthy #1")
+				r.expect("logged", "failed heartbeat_timeout #1", "state_changed unhealthy #1")
 			})
 		})
 	}

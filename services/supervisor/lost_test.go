@@ -214,3 +214,31 @@ func TestLostRunnerFoundBySuccessor(t *testing.T) {
 		w.want("once", r2.sortedLog(), "start a 2, start b 2")
 	})
 }
+
+// Agents whose heartbeats come from their runner are lost with it by the
+// detector's word on the runner alone, that it failed or left: it gives no
+// verdict on them.
+func TestLostRunnerThatBeatForItsAgents(t *testing.T) {
+	t.Parallel()
+	spoken := strings.ReplaceAll(movable, "start_deadline: 60s", "start_deadline: 60s, heartbeats: runner")
+	for name, word := range map[string]func(w *world){
+		"failed": func(w *world) { w.failed(w.runner, "r1", contracts.ReasonHeartbeatTimeout) },
+		"left": func(w *world) {
+			w.runner.store(contracts.AgentStateChanged, "r1", contracts.AgentStateChangedData{Agent: "r1", From: contracts.HealthHealthy, To: contracts.HealthUnknown})
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, spoken, func(t *testing.T, w *world) {
+				w.up()
+				newRunner(t, w.server, "r2")
+				w.runner.set(func() { w.runner.away, w.runner.cutOff = true, true })
+				<-time.After(5 * time.Second)
+				word(w)
+				<-time.After(10 * time.Second)
+				w.want("before its time", w.where(), "a running r1, b running r1, p running r1")
+				<-time.After(10 * time.Second)
+				w.want("after lost_after", w.where(), "a running r2, b running r2, p starting")
+			})
+		})
+	}
+}

@@ -73,7 +73,7 @@ func failed(d contracts.AgentFailedData) string {
 	switch {
 	case d.Exit != nil:
 		s += ": " + Exit(*d.Exit)
-	case d.Silence != nil:
+	case d.Silence != nil && (d.Detail == "" || d.Reason != contracts.ReasonHung && d.Reason != contracts.ReasonStoppingTimeout): // these beat
 		s += fmt.Sprintf(": silent for %s, phi %.1f", round(d.Silence.Elapsed.D()), d.Silence.Phi)
 	case d.Detail != "":
 		s += ": " + d.Detail

@@ -20,6 +20,7 @@ func TestWhat(t *testing.T) {
 		{contracts.AgentFailed, contracts.AgentFailedData{Incarnation: 2, Reason: contracts.ReasonExited, Exit: &contracts.Exit{Code: -1, Signal: "SIGKILL"}}, "#2 exited: SIGKILL"},
 		{contracts.AgentFailed, contracts.AgentFailedData{Reason: contracts.ReasonExited, Exit: &contracts.Exit{Code: -1, Unknown: true}}, "#0 exited: exit status unknown"},
 		{contracts.AgentFailed, contracts.AgentFailedData{Incarnation: 1, Reason: contracts.ReasonHeartbeatTimeout, Silence: &contracts.Silence{Phi: 5.04, Elapsed: contracts.Duration(1234567 * time.Microsecond)}}, "#1 heartbeat_timeout: silent for 1.23s, phi 5.0"},
+		{contracts.AgentFailed, contracts.AgentFailedData{Incarnation: 1, Reason: contracts.ReasonStoppingTimeout, Silence: &contracts.Silence{Elapsed: contracts.Duration(time.Millisecond)}, Detail: "it has not ended"}, "#1 stopping_timeout: it has not ended"},
 		{contracts.AgentStarted, contracts.AgentStartedData{Incarnation: 4, Runner: "host1", PID: 77}, "#4 on host1, pid 77"},
 		{contracts.TreeDecided, contracts.DecisionsData{Effects: []contracts.DecisionEffect{{Kind: "stop", Node: "a"}, {Kind: "start", Node: "b", Incarnation: 2, Detail: "group"}}}, "stop a, start b#2 (group)"},
 		{contracts.TreeDecided, contracts.DecisionsData{Inputs: []contracts.DecisionInput{{Kind: "config", Detail: "unchanged"}}}, "config  unchanged"},

@@ -81,15 +81,31 @@ func (f *Fleet) missedBeats(a *agent) time.Duration {
 
 // silentFrom is the trusted instant from which silence counts.
 func (f *Fleet) silentFrom(a *agent) Instant {
+	from := a.last
 	if a.last <= f.graceFrom {
-		return max(a.last, f.graceTo)
+		from = max(a.last, f.graceTo)
 	}
-	return a.last
+	if a.spoken {
+		from = max(from, f.voice(a).back)
+	}
+	return from
 }
 
 // limit is the silence at which phi reaches a share of the threshold, and the
-// rule that says so.
+// rule that says so. An agent whose runner has just come back is given the
+// missed beats in any case.
 func (f *Fleet) limit(a *agent, share float64) (time.Duration, Rule) {
+	at, rule := f.ownLimit(a, share)
+	if a.spoken && f.voice(a).back > a.last {
+		if missed := time.Duration(float64(f.missedBeats(a)*f.interval(a)) * share); missed > at {
+			return missed, RuleMissedBeats
+		}
+	}
+	return at, rule
+}
+
+// ownLimit is the limit as far as it follows from the agent's own heartbeats.
+func (f *Fleet) ownLimit(a *agent, share float64) (time.Duration, Rule) {
 	interval := f.interval(a)
 	missed := float64(f.missedBeats(a)*interval) * share
 	samples := f.bank.Samples(a.number)
@@ -156,7 +172,7 @@ func (f *Fleet) half(a *agent) time.Duration {
 
 // phi is the level of suspicion after so much silence.
 func (f *Fleet) phi(a *agent, silence time.Duration) float64 {
-	if a.state == gone || a.state == ignored || silence <= 0 {
+	if a.state == leaving || a.state == gone || a.state == ignored || silence <= 0 {
 		return 0
 	}
 	threshold := f.threshold(a)
@@ -178,19 +194,32 @@ func (f *Fleet) phi(a *agent, silence time.Duration) float64 {
 
 // evidence is what is known of the agent now.
 func (f *Fleet) evidence(a *agent, now, trusted Instant, rule Rule) Evidence {
-	return Evidence{
+	e := Evidence{
 		Phi: f.phi(a, trusted-f.silentFrom(a)), Threshold: f.threshold(a),
-		Elapsed: f.elapsed(a, now), Beaten: a.heard > 0,
+		Elapsed: f.elapsed(a, now), Since: a.since(),
 		Interval: f.interval(a), Samples: f.bank.Samples(a.number), Rule: rule,
 	}
+	if a.state == leaving {
+		e.Stopping, e.MayStop = now-f.past(a).since, f.shutdown(a)
+	}
+	return e
 }
 
-// elapsed is the real time since the last heartbeat, or since the start.
+// since is what Elapsed counts from.
+func (a *agent) since() Since {
+	if a.heard > 0 {
+		return SinceHeartbeat
+	}
+	return a.awaitedOf
+}
+
+// elapsed is the real time since the last heartbeat, or since the agent is
+// awaited.
 func (f *Fleet) elapsed(a *agent, now Instant) time.Duration {
 	if a.heard > 0 {
 		return now - a.heard
 	}
-	return f.clock.trusted(now) - a.last + f.clock.lost - a.lost
+	return f.clock.trusted(now) - f.past(a).met + f.clock.lost - a.lost
 }
 
 // find adds a finding about an agent.
@@ -222,6 +251,7 @@ func (f *Fleet) move(a *agent, b Band) {
 func (f *Fleet) fail(a *agent, reason Reason, rule Rule, now, trusted Instant) {
 	f.create(a)
 	e := f.evidence(a, now, trusted, rule)
+	f.settle(a)
 	a.state, f.past(a).since = failed, now
 	f.texts.set(&a.reason, string(reason))
 	f.find(a, Finding{Kind: Failed, Reason: reason, Evidence: e})
@@ -236,6 +266,7 @@ func (f *Fleet) depart(a *agent, ended bool, now, trusted Instant) {
 	}
 	a.ended = a.ended || ended
 	if a.state != gone {
+		f.settle(a)
 		a.state, f.past(a).since = gone, now
 	}
 	if ended {
@@ -258,12 +289,22 @@ func (f *Fleet) fire(now, trusted Instant, a *agent) {
 		}
 		f.forget(a)
 	case ignored:
+	case leaving:
+		f.overstay(a, now, trusted)
 	case awaited:
 		if silence < f.past(a).start {
 			f.arm(a)
 			return
 		}
-		f.fail(a, NoFirstHeartbeat, RuleStartDeadline, now, trusted)
+		if f.waitsForRunner(a, trusted, min(f.interval(a), f.past(a).start)) {
+			return
+		}
+		// One that was started before the detector was may have beaten since.
+		reason := NoFirstHeartbeat
+		if a.awaitedOf == SinceListening {
+			reason = HeartbeatTimeout
+		}
+		f.fail(a, reason, RuleStartDeadline, now, trusted)
 	case watched:
 		f.suspect(a, silence, now, trusted)
 	}
@@ -283,12 +324,15 @@ func (f *Fleet) suspect(a *agent, silence time.Duration, now, trusted Instant) {
 		}
 		if full, _ := f.limit(a, 1); silence < full {
 			f.become(a, Degraded, f.evidence(a, now, trusted, rule))
-			f.find(a, Finding{Kind: ProbeWanted})
+			f.find(a, Finding{Kind: ProbeWanted, OfRunner: a.spoken})
 		}
 	}
 	full, rule := f.limit(a, 1)
 	if silence < full {
 		f.wheel.Set(a.number, trusted-silence+full)
+		return
+	}
+	if half, _ := f.limit(a, 0.5); f.waitsForRunner(a, trusted, half) {
 		return
 	}
 	f.fail(a, HeartbeatTimeout, rule, now, trusted)

@@ -15,8 +15,8 @@ type Beat struct {
 	// Instance names the process, where the agent tells; another one is another
 	// life of the agent in the same incarnation.
 	Instance string
-	// About.Interval is 0 when the agent declares none; About.Runner is not
-	// read.
+	// About.Interval is 0 when the agent declares none; About.Runner is the
+	// runner that sends it for the agent.
 	About    About
 	Progress uint64
 	// Busy: the agent says that its work may stand still until BusyUntil, which
@@ -83,6 +83,9 @@ func (f *Fleet) beat(now, trusted Instant, b *Beat) {
 		}
 		a = f.discover(b, trusted)
 	}
+	if b.About.Type == TypeRunner && !b.About.Status.leaves() {
+		f.heardRunner(a, b.Seq, trusted)
+	}
 	switch {
 	case a.state == ignored:
 		a.heard = now
@@ -145,11 +148,6 @@ func (f *Fleet) revive(a *agent, b *Beat, now, trusted Instant) bool {
 		a.untold = false
 		return true
 	}
-	if b.About.Status == Stopping || b.About.Status == Stopped {
-		a.heard = now
-		f.texts.set(&a.status, string(b.About.Status))
-		return false
-	}
 	a.unclean = true
 	a.state = watched
 	return true
@@ -169,20 +167,26 @@ func (f *Fleet) hear(a *agent, b *Beat, now, trusted Instant) {
 		rearm = f.assume(a) || rearm
 	}
 	process := a.process(b.Seq)
-	leaving := b.About.Status == Stopping || b.About.Status == Stopped
-	hung := f.hung(a, b, now) && !leaving
+	leaves := b.About.Status.leaves()
+	hung := f.hung(a, b, now) && !leaves
+	stuck := leaves && a.state == failed && f.texts.text(a.reason) == string(StoppingTimeout)
 	a.last, a.heard, a.lost, a.seq = trusted, now, f.clock.lost, b.Seq
 	a.beaten, a.unclean, a.cleared = true, false, 0
 	f.note(a, &b.About)
-	if a.state == failed && !hung {
+	if a.spoken = b.About.Runner != ""; a.spoken {
+		f.regroup(a, &a.runner, b.About.Runner)
+	}
+	if a.state == failed && !hung && !stuck {
 		a.state = watched
 		f.mistakes[a.number]++
 		f.find(a, Finding{Kind: Recovered, For: now - f.past(a).since, Process: process})
 	}
 
 	switch {
-	case leaving:
-		f.depart(a, false, now, trusted)
+	case stuck:
+		return
+	case leaves:
+		f.leave(a, now, trusted)
 		return
 	case hung:
 		if a.state != failed {
@@ -190,6 +194,7 @@ func (f *Fleet) hear(a *agent, b *Beat, now, trusted Instant) {
 		}
 		return
 	}
+	f.settle(a)
 	a.state = watched
 	if a.band != Healthy {
 		f.become(a, Healthy, f.evidence(a, now, trusted, ""))

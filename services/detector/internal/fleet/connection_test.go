@@ -22,7 +22,7 @@ func TestLostConnection(t *testing.T) {
 			w.take(w.f.Disconnected(w.now, at, "a", 2))
 		})
 		w.expect("failed a/2 connection_lost connection", "a unhealthy")
-		if e := w.last(Failed).Evidence; !e.Beaten || e.Elapsed != 600*time.Millisecond {
+		if e := w.last(Failed).Evidence; e.Since != SinceHeartbeat || e.Elapsed != 600*time.Millisecond {
 			t.Errorf("%+v", e)
 		}
 		w.live(Beat{Agent: "a", Incarnation: 2, About: About{Interval: time.Second}}, 1)

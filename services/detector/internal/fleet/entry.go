@@ -15,6 +15,8 @@ const (
 	watched
 	// failed: taken for dead or hung.
 	failed
+	// leaving: it said that it stops, and its end is due.
+	leaving
 	// gone: it left or ended; nothing is expected of it.
 	gone
 	// ignored: an operator does not want it watched.
@@ -29,6 +31,9 @@ const (
 	Stopping Status = "stopping"
 	Stopped  Status = "stopped"
 )
+
+// leaves reports whether an agent that says so is about to end.
+func (s Status) leaves() bool { return s == Stopping || s == Stopped }
 
 // About is what an agent or its starter said of it.
 type About struct {
@@ -64,6 +69,8 @@ type agent struct {
 	declares  bool  // the pace is its own word
 	ruled     bool  // it has rules of its own
 	busy      bool  // it said so in its last heartbeat
+	spoken    bool  // its runner beats for it
+	awaitedOf Since // what an agent that was not heard is awaited since
 
 	incarnation uint64
 	over        uint64 // the highest incarnation whose end is proven
@@ -83,10 +90,12 @@ type agent struct {
 
 // past is the rest of an entry.
 type past struct {
-	met     Instant       // trusted instant of discovery
+	met     Instant       // trusted instant from which its present life is known
 	since   Instant       // real instant of failing or going
 	start   time.Duration // how long the first heartbeat may take
 	longest time.Duration // longest gap learned while it declared no interval
+	// shutdown is how many milliseconds it may take to end; 0 is not known.
+	shutdown uint32
 }
 
 // work is what an agent says of its own as long as it is busy.

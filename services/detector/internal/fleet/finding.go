@@ -50,6 +50,7 @@ const (
 	HealthCheckFailed Reason = "health_check_failed"
 	Hung              Reason = "hung"
 	ConnectionLost    Reason = "connection_lost"
+	StoppingTimeout   Reason = "stopping_timeout"
 )
 
 // Rule is what spoke.
@@ -65,19 +66,38 @@ const (
 	RuleProgress   Rule = "progress"
 	RuleProbe      Rule = "probe"
 	RuleConnection Rule = "connection"
+	// RuleShutdownTimeout is how long an agent may take to end.
+	RuleShutdownTimeout Rule = "shutdown_timeout"
+)
+
+// Since is what the time without a heartbeat is counted from.
+type Since uint8
+
+const (
+	// SinceStart: its start, of which the detector heard as it happened.
+	SinceStart Since = iota
+	// SinceHeartbeat: its last heartbeat.
+	SinceHeartbeat
+	// SinceListening: it was started before this detector listened, which
+	// cannot know whether it has beaten since.
+	SinceListening
+	// SinceOrder: an operator's order to monitor it.
+	SinceOrder
 )
 
 // Evidence is what was known when a finding was made.
 type Evidence struct {
 	Phi, Threshold float64
-	// Elapsed is the time since the last heartbeat, or since the start when
-	// there was none, by the detector's clock and including its own stalls.
+	// Elapsed is the time since the last heartbeat, or since what Since says
+	// when there was none, by the detector's clock and including its own stalls.
 	Elapsed time.Duration
-	// Beaten tells whether there was a heartbeat.
-	Beaten   bool
-	Interval time.Duration
-	Samples  int
-	Rule     Rule
+	Since   Since
+	// Stopping is how long ago it said that it stops, where it has not ended,
+	// and MayStop how long it may take.
+	Stopping, MayStop time.Duration
+	Interval          time.Duration
+	Samples           int
+	Rule              Rule
 }
 
 // Finding is something the detector concluded.
@@ -100,6 +120,8 @@ type Finding struct {
 	For time.Duration
 	// Process is known where the agent counts its heartbeats (Recovered).
 	Process Process
+	// OfRunner: its runner is to be asked, not the agent (ProbeWanted).
+	OfRunner bool
 }
 
 // Process tells whether an agent beats on or was started anew.

@@ -148,6 +148,11 @@ type Fleet struct {
 	mistakes map[uint32]int
 	lives    map[uint32]life // of agents whose heartbeats name their process
 	works    map[uint32]work // of busy agents
+	leaves   map[uint32]leave
+	// voices are the runners that were heard, by name; waits are the agents
+	// whose verdict waits for theirs.
+	voices map[string]*voice
+	waits  map[uint32]Instant
 	// newcomers are unannounced agents with few beats, oldest first: the ones
 	// to forget when too many unannounced ids appear. proving is how many of
 	// them there are, for the list may hold others that were among them.
@@ -194,6 +199,9 @@ func New(cfg Config) (*Fleet, error) {
 		orders:   map[string]Order{},
 		lives:    map[uint32]life{},
 		works:    map[uint32]work{},
+		leaves:   map[uint32]leave{},
+		voices:   map[string]*voice{},
+		waits:    map[uint32]Instant{},
 		priors:   map[string]*prior{},
 		mistakes: map[uint32]int{},
 	}, nil

@@ -17,7 +17,7 @@ func TestDiscoveredAgentThatCeases(t *testing.T) {
 	w.run(2 * time.Second)
 	w.expect("failed foo/0 heartbeat_timeout missed_beats", "foo unhealthy")
 	e := w.last(Failed).Evidence
-	if e.Elapsed < 15*time.Second || e.Elapsed > 15*time.Second+2*tick || e.Phi < e.Threshold || !e.Beaten {
+	if e.Elapsed < 15*time.Second || e.Elapsed > 15*time.Second+2*tick || e.Phi < e.Threshold || e.Since != SinceHeartbeat {
 		t.Errorf("evidence %+v", e)
 	}
 	w.run(time.Minute)
@@ -35,7 +35,7 @@ func TestExpectedAgentThatNeverBeats(t *testing.T) {
 	w.expect()
 	w.run(2 * tick)
 	w.expect("failed a/3 no_first_heartbeat start_deadline", "a unhealthy")
-	if e := w.last(Failed).Evidence; e.Beaten || e.Elapsed < 10*time.Second {
+	if e := w.last(Failed).Evidence; e.Since == SinceHeartbeat || e.Elapsed < 10*time.Second {
 		t.Errorf("evidence %+v", e)
 	}
 	w.run(time.Minute)
@@ -215,7 +215,7 @@ func TestRestoredKnowledge(t *testing.T) {
 	w.take(w.f.Started(w.now, Start{Agent: "young", Incarnation: 1, About: about, Age: 10 * time.Second}))
 	w.take(w.f.Started(w.now, Start{Agent: "wild", About: about, Age: time.Hour, Discovered: true}))
 	w.take(w.f.Started(w.now, Start{Agent: "left", About: about, Age: time.Hour, Discovered: true}))
-	w.take(w.f.Left(w.now, "left", 0))
+	w.take(w.f.Left(w.now, "left", 0, time.Hour))
 	w.take(w.f.Started(w.now, Start{Agent: "exited", Incarnation: 2, About: about, Age: time.Hour}))
 	w.take(w.f.Ended(w.now, "exited", 2))
 	w.take(w.f.Started(w.now, Start{Agent: "failed", Incarnation: 2, About: about, Age: time.Hour}))
@@ -225,7 +225,7 @@ func TestRestoredKnowledge(t *testing.T) {
 	w.run(22 * time.Second)
 	w.expect("failed old/4 heartbeat_timeout missed_beats", "old unhealthy",
 		"failed wild/0 heartbeat_timeout missed_beats", "wild unhealthy",
-		"failed young/1 no_first_heartbeat start_deadline", "young unhealthy")
+		"failed young/1 heartbeat_timeout start_deadline", "young unhealthy")
 	w.beat(Beat{Agent: "failed", Incarnation: 2})
 	w.expect("recovered failed/2", "failed healthy")
 	w.beat(Beat{Agent: "exited", Incarnation: 2})

@@ -9,9 +9,13 @@ type Start struct {
 	About       About
 	// Deadline is how long the first heartbeat may take; 0 is the default.
 	Deadline time.Duration
+	// Shutdown is how long it may take to end; 0 is not known.
+	Shutdown time.Duration
+	// Spoken: its heartbeats come from its runner.
+	Spoken bool
 	// Age is how long ago it was.
 	Age time.Duration
-	// Discovered: nobody ordered it, it was once seen to beat. Again: in place of
+	// Discovered: nobody ordered it, it was once heard. Again: in place of
 	// a process that was there before.
 	Discovered, Again bool
 }
@@ -37,6 +41,10 @@ func (f *Fleet) Started(now Instant, s Start) []Finding {
 	}
 	f.regroup(a, &a.runner, s.About.Runner)
 	f.regroup(a, &a.kind, s.About.Type)
+	if !s.Discovered {
+		a.spoken, f.past(a).shutdown = s.Spoken, milliseconds(s.Shutdown)
+		f.rebound(a)
+	}
 	if !a.beaten {
 		f.note(a, &s.About)
 		f.declare(a, s.About.Interval)
@@ -68,9 +76,12 @@ func (f *Fleet) await(a *agent, s Start) {
 	}
 	start := &f.past(a).start
 	*start = or(s.Deadline, f.cfg.StartDeadline)
-	if s.Age > *start {
-		// It must have been beating long since: what is missing is the next
-		// heartbeat, not the first.
+	if s.Age > 0 {
+		a.awaitedOf = SinceListening
+	}
+	if s.Discovered || s.Age > *start {
+		// It has been heard, or must have been beating long since: what is
+		// missing is the next heartbeat, not the first.
 		a.state = watched
 		a.last = max(a.last, f.graceTo)
 	} else {
@@ -111,9 +122,13 @@ func (f *Fleet) Verdict(now Instant, id string, incarnation uint64, reason Reaso
 	if incarnation < a.incarnation || a.state == ignored {
 		return f.out
 	}
+	f.settle(a)
 	a.incarnation, a.state, f.past(a).since = incarnation, failed, now-age
 	f.texts.set(&a.reason, string(reason))
 	a.beaten, a.unclean, a.last, a.lost = true, true, trusted, f.clock.lost
+	if a.heard == 0 {
+		a.awaitedOf, f.past(a).met = SinceListening, trusted
+	}
 	f.move(a, Unhealthy)
 	f.wheel.Set(a.number, trusted+f.cfg.ForgetAfter)
 	return f.out
@@ -148,13 +163,20 @@ func (f *Fleet) Retract(now Instant, id string, incarnation uint64, before Band)
 	f.arm(a)
 }
 
-// Left restores what an earlier detector knew: the agent said goodbye.
-func (f *Fleet) Left(now Instant, id string, incarnation uint64) []Finding {
+// Left restores what an earlier detector knew: the agent said goodbye, age ago.
+func (f *Fleet) Left(now Instant, id string, incarnation uint64, age time.Duration) []Finding {
 	trusted := f.begin(now, false)
-	if a := f.lookup(id); a != nil && incarnation >= a.incarnation {
-		f.move(a, Unknown)
-		f.depart(a, false, now, trusted)
+	a := f.lookup(id)
+	if a == nil || incarnation < a.incarnation || a.state == gone {
+		return f.out
 	}
+	f.move(a, Unknown)
+	if a.runner == 0 {
+		f.depart(a, false, now, trusted)
+		return f.out
+	}
+	a.awaitedOf = SinceListening
+	f.leave(a, now-age, trusted)
 	return f.out
 }
 
@@ -182,7 +204,8 @@ func (f *Fleet) Monitor(now Instant, id string, m Monitoring) []Finding {
 	f.declare(a, m.Interval)
 	if a.state == ignored || a.state == gone || !known {
 		a.state, a.beaten, a.ended, a.last, a.lost, a.heard = awaited, false, false, trusted, f.clock.lost, 0
-		f.past(a).start = or(m.StartDeadline, f.cfg.StartDeadline)
+		a.awaitedOf = SinceOrder
+		f.past(a).met, f.past(a).start = trusted, or(m.StartDeadline, f.cfg.StartDeadline)
 	}
 	f.arm(a)
 	return f.out
@@ -196,6 +219,7 @@ func (f *Fleet) Unmonitor(now Instant, id string) (known bool, found []Finding) 
 	if known = a != nil; known {
 		f.announce(a)
 		f.become(a, Unknown, Evidence{})
+		f.settle(a)
 		a.state = ignored
 		f.wheel.Clear(a.number)
 	}
@@ -250,11 +274,13 @@ func (f *Fleet) Probed(now, sent Instant, id string, incarnation uint64, answer 
 // renew begins a new life of an agent. What was learned of its rhythm stays.
 func (f *Fleet) renew(a *agent, incarnation uint64, trusted Instant) {
 	f.move(a, Unknown)
+	f.settle(a)
 	a.incarnation, a.seq, a.state = incarnation, 0, awaited
 	a.beaten, a.answers, a.ended, a.unclean = false, false, false, true
 	a.last, a.lost, a.heard = trusted, f.clock.lost, 0
 	a.progress, a.busy, a.cleared = 0, false, 0
-	f.past(a).start = f.cfg.StartDeadline
+	a.awaitedOf, a.spoken = SinceStart, false
+	f.past(a).met, f.past(a).start, f.past(a).shutdown = trusted, f.cfg.StartDeadline, 0
 	a.inFlight = 0
 	f.texts.set(&a.status, "")
 	f.obey(a)

@@ -33,7 +33,7 @@ func (f *Fleet) admit(name string, announced bool) *agent {
 func (f *Fleet) discover(b *Beat, trusted Instant) *agent {
 	a := f.admit(b.Agent, false)
 	f.renew(a, b.Incarnation, trusted)
-	a.untold, f.past(a).met = true, trusted
+	a.untold = true
 	return a
 }
 
@@ -95,6 +95,10 @@ func (f *Fleet) forget(a *agent) {
 	f.setRule(a, Override{})
 	delete(f.lives, a.number)
 	delete(f.works, a.number)
+	f.settle(a)
+	if a.kind == f.texts.numbers[TypeRunner] {
+		delete(f.voices, f.roster.Name(a.number))
+	}
 	delete(f.mistakes, a.number)
 	for _, word := range []uint32{a.kind, a.runner, a.status, a.capabilities, a.reason} {
 		f.texts.drop(word)

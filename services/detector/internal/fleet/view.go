@@ -15,7 +15,7 @@ type View struct {
 	Evidence    Evidence
 	// Silence is what counts as the agent's silence now. DegradedAfter and
 	// FailedAfter are the silences that make it degraded and failed; without
-	// Watched they say what would be.
+	// Watched they say what would be; they are 0 while it stops.
 	Silence, DegradedAfter, FailedAfter time.Duration
 	// Mistakes are the verdicts on it that were taken back.
 	Mistakes int
@@ -26,6 +26,8 @@ type View struct {
 	Reason Reason
 	// Ended: its end is proven.
 	Ended bool
+	// Waits: a verdict on it waits until its runner is heard.
+	Waits bool
 }
 
 // Agent gives what is known of an agent.
@@ -35,17 +37,22 @@ func (f *Fleet) Agent(now Instant, id string) (View, bool) {
 		return View{}, false
 	}
 	trusted := f.clock.trusted(now)
+	_, waits := f.waits[a.number]
 	half, _ := f.limit(a, 0.5)
 	full, rule := f.limit(a, 1)
 	if a.state == awaited {
 		start := f.past(a).start
 		half, full, rule = start, start, RuleStartDeadline
 	}
+	if a.state == leaving {
+		half, full, rule = 0, 0, RuleShutdownTimeout
+	}
 	return View{
 		Agent: id, Incarnation: a.incarnation, Band: a.band, About: f.about(a),
 		Evidence: f.evidence(a, now, trusted, rule),
 		Silence:  max(trusted-f.silentFrom(a), 0), DegradedAfter: half, FailedAfter: full, Mistakes: f.mistakes[a.number],
-		Watched: a.state == awaited || a.state == watched || a.state == failed,
+		Watched: a.state == awaited || a.state == watched || a.state == failed || a.state == leaving,
+		Waits:   waits,
 		Failed:  a.state == failed, Reason: Reason(f.texts.text(a.reason)), Ended: a.ended && a.state == gone,
 	}, true
 }

@@ -77,10 +77,11 @@ func agentView(v fleet.View, wall time.Time) contracts.AgentView {
 		Phi: v.Evidence.Phi, Threshold: v.Evidence.Threshold,
 		Interval: contracts.Duration(v.Evidence.Interval), Samples: v.Evidence.Samples,
 		Silence: contracts.Duration(v.Silence), DegradedAfter: contracts.Duration(v.DegradedAfter), FailedAfter: contracts.Duration(v.FailedAfter),
-		Rule: string(v.Evidence.Rule), Mistakes: v.Mistakes,
+		Rule: string(v.Evidence.Rule), Mistakes: v.Mistakes, AwaitsRunner: v.Waits,
+		Stopping: contracts.Duration(v.Evidence.Stopping), MayStop: contracts.Duration(v.Evidence.MayStop),
 		Capabilities: v.About.Capabilities, InFlight: v.About.InFlight, Capacity: v.About.Capacity,
 	}
-	if v.Evidence.Beaten {
+	if v.Evidence.Since == fleet.SinceHeartbeat {
 		at := wall.Add(-v.Evidence.Elapsed).UTC()
 		a.LastHeartbeat = &at
 	}
@@ -152,7 +153,7 @@ func (w *Watcher) probe(ctx context.Context, r contracts.AgentRequest) (contract
 	if err != nil {
 		return contracts.ProbeReply{}, err
 	}
-	answer, took := w.prober.ping(ctx, probe{r.Agent, v.Incarnation})
+	answer, took := w.prober.ping(ctx, probe{agent: r.Agent, incarnation: v.Incarnation})
 	if v, err = w.view(r.Agent); err != nil {
 		return contracts.ProbeReply{}, err
 	}

@@ -102,7 +102,8 @@ func (w *Watcher) confirmed(now fleet.Instant, fd fleet.Finding) {
 		delete(w.bandBefore, fd.Agent)
 		return
 	}
-	if fd.Reason == fleet.NoFirstHeartbeat {
+	if fd.Reason == fleet.NoFirstHeartbeat || fd.About.Type == fleet.TypeRunner {
+		// A runner's is the word on which its host is given up, or not.
 		w.tellFailed(fd, 0, "")
 	} else {
 		w.perform(now, w.crowd.Verdict(w.fleet.Trusted(now), member(fd)), &fd)

@@ -133,6 +133,7 @@ func (w *Watcher) apply(ev contracts.Event, live bool, age time.Duration) error 
 			}
 			return w.started(f, now, fleet.Start{
 				Agent: agent, Incarnation: d.Incarnation, Deadline: d.StartDeadline.D(), Age: age,
+				Shutdown: d.ShutdownTimeout.D(), Spoken: d.Heartbeats == contracts.HeartbeatsByRunner,
 				About: fleet.About{Type: d.Type, Runner: d.Runner, Capabilities: d.Capabilities, Capacity: d.Capacity, Interval: interval(d.Interval)},
 			})
 		})
@@ -245,7 +246,9 @@ func (w *Watcher) restore(ev contracts.Event, age time.Duration, own bool) error
 			return err
 		}
 		if d.To == contracts.HealthUnknown {
-			w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding { return f.Left(now, ev.Entity, d.Incarnation) })
+			w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
+				return f.Left(now, ev.Entity, d.Incarnation, age)
+			})
 			return nil
 		}
 		if d.To == contracts.HealthUnhealthy {

@@ -92,7 +92,7 @@ func (w *Watcher) beatOf(agent string, h *contracts.Heartbeat) fleet.Beat {
 	b := fleet.Beat{
 		Agent: agent, Incarnation: h.Incarnation, Seq: h.Seq, Progress: h.Progress,
 		About: fleet.About{
-			Type: h.Type, Status: fleet.Status(h.Status), Capabilities: h.Capabilities,
+			Type: h.Type, Runner: h.Runner, Status: fleet.Status(h.Status), Capabilities: h.Capabilities,
 			InFlight: h.InFlight, Capacity: h.Capacity, Interval: h.Interval.D(),
 		},
 	}

@@ -33,6 +33,16 @@ type prober struct {
 type probe struct {
 	agent       string
 	incarnation uint64
+	runner      string // to be asked about it, unless empty
+}
+
+// probeOf is the probe that a finding wants.
+func probeOf(fd fleet.Finding) probe {
+	q := probe{agent: fd.Agent, incarnation: fd.Incarnation}
+	if fd.OfRunner {
+		q.runner = fd.About.Runner
+	}
+	return q
 }
 
 func newProber(w *Watcher) *prober {
@@ -40,9 +50,9 @@ func newProber(w *Watcher) *prober {
 }
 
 // ask queues a probe; it never blocks.
-func (p *prober) ask(agent string, incarnation uint64) {
+func (p *prober) ask(q probe) {
 	select {
-	case p.queue <- probe{agent, incarnation}:
+	case p.queue <- q:
 	default:
 		p.w.metrics.probes.WithLabelValues("skipped").Inc()
 	}
@@ -57,6 +67,10 @@ func (p *prober) run(ctx context.Context) {
 				case <-ctx.Done():
 					return
 				case q := <-p.queue:
+					if q.runner != "" {
+						p.askRunner(ctx, q)
+						continue
+					}
 					p.ping(ctx, q)
 				}
 			}
@@ -86,6 +100,54 @@ func (p *prober) ping(ctx context.Context, q probe) (answer string, took time.Du
 		return f.Probed(now, sent, q.agent, q.incarnation, result)
 	})
 	return answer, took
+}
+
+// askRunner asks a runner what it has of an agent, and tells the core.
+func (p *prober) askRunner(ctx context.Context, q probe) {
+	ctx, cancel := context.WithTimeout(ctx, p.w.cfg.ProbeTimeout)
+	defer cancel()
+	body, err := json.Marshal(contracts.ListCommand{Agent: q.agent})
+	if err != nil {
+		return
+	}
+	answer, result := answerOK, fleet.RunnerSilent
+	msg, err := p.w.env.NC.RequestWithContext(ctx, contracts.RunnerSubject(q.runner, "list"), body)
+	switch {
+	case err == nil:
+		result = runnerAnswer(q, msg.Data)
+	case errors.Is(err, nats.ErrNoResponders):
+		answer = answerNobody
+	default:
+		answer = answerTimedOut
+	}
+	p.w.metrics.probes.WithLabelValues("runner_" + answer).Inc()
+	p.w.judge(func(f *fleet.Fleet, now fleet.Instant) []fleet.Finding {
+		return f.AskedRunner(now, q.agent, q.incarnation, result)
+	})
+}
+
+// runnerAnswer is what a runner's list says of an agent; one that cannot be read
+// says nothing.
+func runnerAnswer(q probe, body []byte) fleet.RunnerAnswer {
+	list, _, err := contracts.DecodeRunnerList(q.runner, body)
+	if err != nil {
+		return fleet.RunnerSilent
+	}
+	for _, a := range list.Agents {
+		switch {
+		case a.Agent != q.agent || a.Incarnation != q.incarnation:
+			continue
+		case a.State == contracts.AgentRunning:
+			return fleet.RunnerRuns
+		case a.State == contracts.AgentStopping:
+			return fleet.RunnerStops
+		}
+		return fleet.RunnerEnded
+	}
+	if list.More { // an older runner's, which does not choose
+		return fleet.RunnerSilent
+	}
+	return fleet.RunnerHasNot
 }
 
 // pong is what an answer says of an incarnation. Whoever answers is alive,

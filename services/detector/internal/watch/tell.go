@@ -57,7 +57,7 @@ func (w *Watcher) tell(now fleet.Instant, fd fleet.Finding) {
 		}
 		w.post(fd, b)
 	case fleet.ProbeWanted:
-		w.prober.ask(fd.Agent, fd.Incarnation)
+		w.prober.ask(probeOf(fd))
 	case fleet.Stalled:
 		w.env.Log.Warn("the detector stood still", "for", fd.For)
 		w.doubted(causeStall, fd.For)
@@ -85,17 +85,16 @@ func (w *Watcher) nextWord(kind string, fd fleet.Finding) string {
 // tellFailed publishes a verdict, after it was held for some time on account of
 // the event cause, if it was.
 func (w *Watcher) tellFailed(fd fleet.Finding, held time.Duration, cause string) {
-	e := fd.Evidence
+	e, now := fd.Evidence, time.Now()
 	data := contracts.AgentFailedData{
 		Agent: fd.Agent, Incarnation: fd.Incarnation, Reason: contracts.FailureReason(fd.Reason),
-		Type: fd.About.Type, Runner: fd.About.Runner, Detail: detail(fd), Held: contracts.Duration(held),
+		Type: fd.About.Type, Runner: fd.About.Runner, Detail: detail(now, fd), Held: contracts.Duration(held),
 		Silence: &contracts.Silence{
 			Phi: e.Phi, Threshold: e.Threshold, Elapsed: contracts.Duration(e.Elapsed),
 			Interval: contracts.Duration(e.Interval), Samples: e.Samples, Rule: string(e.Rule),
 		},
 	}
-	now := time.Now()
-	if e.Beaten {
+	if e.Since == fleet.SinceHeartbeat {
 		at := now.Add(-e.Elapsed).UTC()
 		data.Silence.LastHeartbeat = &at
 	}
@@ -119,18 +118,26 @@ func storyOf(ev contracts.Event, d contracts.AgentFailedData) story {
 }
 
 // detail is the evidence in one sentence.
-func detail(fd fleet.Finding) string {
+func detail(now time.Time, fd fleet.Finding) string {
 	e := fd.Evidence
 	round := func(d time.Duration) time.Duration { return d.Round(time.Millisecond) }
 	switch fd.Reason {
 	case fleet.NoFirstHeartbeat:
+		if e.Since == fleet.SinceOrder {
+			return fmt.Sprintf("no heartbeat within %s of the order to monitor it", round(e.Elapsed))
+		}
 		return fmt.Sprintf("no first heartbeat within %s of its start", round(e.Elapsed))
+	case fleet.StoppingTimeout:
+		return fmt.Sprintf("it said %s ago that it stops, for which it has %s, and has not ended", round(e.Stopping), e.MayStop)
 	case fleet.Hung:
 		return "it beats, but its work stands still past the time it gave itself"
 	case fleet.ConnectionLost:
 		return fmt.Sprintf("its connection was closed and did not come back; no heartbeat for %s", round(e.Elapsed))
 	case fleet.HealthCheckFailed:
 		return fmt.Sprintf("no heartbeat for %s, and nobody answers its pings any more", round(e.Elapsed))
+	}
+	if e.Since == fleet.SinceListening {
+		return fmt.Sprintf("not heard since the detector started at %s (%s), at an interval of %s", now.Add(-e.Elapsed).UTC().Format(time.TimeOnly+"Z"), round(e.Elapsed), e.Interval)
 	}
 	switch e.Rule {
 	case fleet.RuleType:

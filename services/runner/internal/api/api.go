@@ -181,7 +181,7 @@ func (a *API) list(body []byte) (any, error) {
 		return list, err
 	}
 	list.Decision = max(a.agents.Fence(cmd.Decision), cmd.Decision)
-	return list, list.Fill(a.agents.List(), cmd.After)
+	return list, list.Fill(cmd.Select(a.agents.List()), cmd.After)
 }
 
 func decode[C interface{ Validate() error }](body []byte) (C, error) {

@@ -16,7 +16,8 @@ func (f *Fleet) startedEvent(rec ledger.Record) *contracts.EventBuilder {
 		Data(contracts.AgentStartedData{
 			Agent: rec.Agent, Incarnation: c.Incarnation, Runner: f.o.Runner, PID: rec.Process.PID,
 			Type: c.Type, Capabilities: c.Capabilities, Capacity: c.Capacity,
-			Interval: c.HeartbeatInterval, StartDeadline: c.StartDeadline,
+			Interval: c.HeartbeatInterval, StartDeadline: c.StartDeadline, ShutdownTimeout: c.ShutdownTimeout,
+			Heartbeats: c.Heartbeats,
 		})
 }
 

@@ -119,6 +119,7 @@ func (f *Fleet) beat(a *agent, p *process.Process, done <-chan struct{}, start c
 	h := contracts.Heartbeat{
 		Incarnation: start.Incarnation, Interval: contracts.Duration(interval), Type: start.Type,
 		Capabilities: start.Capabilities, Capacity: start.Capacity, Status: contracts.StatusRunning,
+		Runner: f.o.Runner,
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

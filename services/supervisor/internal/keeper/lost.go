@@ -13,6 +13,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/fleet"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/reference"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -29,8 +30,8 @@ type silence struct {
 // three things together: no announcement for long enough, during which this
 // supervisor was able to hear; in that time not one heartbeat of the runner or of
 // anything that it has; and the detector's word, about the runner itself, about
-// all that it ran, or that all these fell silent together: then the verdicts on
-// them are held for a while, which need not be waited for. A runner that is only restarting leaves agents that beat.
+// all that it ran, or that all these fell silent together. A runner that is only
+// restarting leaves agents that beat.
 func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
 	if k.opt.LostAfter <= 0 {
 		return
@@ -57,15 +58,30 @@ func (k *Keeper) lookForLost(ctx context.Context, now time.Time) {
 			continue // the host is up; its runner may come back
 		}
 		k.leader.Gone(r)
-		gone, together := k.gone(agents), k.silentTogether(ctx, r, heard)
-		if together {
-			gone = agents // the verdicts on them are only held
-		}
-		if len(gone) == 0 || !together && !k.condemnedAll(agents) && !k.condemned(ctx, r, heard) {
+		gone := k.lostWith(ctx, r, heard, agents)
+		if len(gone) == 0 {
 			continue
 		}
 		k.lose(r, fmt.Sprintf("runner %s is silent for more than %s and taken for gone with its host", r, k.opt.LostAfter), gone)
 	}
+}
+
+// lostWith returns the agents of a silent runner that are lost by the detector's
+// word. The verdicts on those that fell silent together, and on those whose
+// heartbeats come from the runner, are only held.
+func (k *Keeper) lostWith(ctx context.Context, runner string, heard time.Time, agents []string) []string {
+	if k.silentTogether(ctx, runner, heard) {
+		return agents
+	}
+	var spoken []string
+	failed := k.condemned(ctx, runner, heard)
+	if failed || k.departed(ctx, runner, heard) {
+		spoken = k.spokenFor(agents)
+	}
+	if !failed && !k.condemnedAll(agents) {
+		return spoken
+	}
+	return slices.Compact(slices.Sorted(slices.Values(append(spoken, k.gone(agents)...))))
 }
 
 // listen hears the heartbeats of silent runners and of all that they have.
@@ -117,6 +133,14 @@ func (k *Keeper) gone(agents []string) []string {
 	})
 }
 
+// spokenFor picks the agents whose heartbeats come from their runner.
+func (k *Keeper) spokenFor(agents []string) []string {
+	return slices.DeleteFunc(slices.Clone(agents), func(id string) bool {
+		spec, _, ok := k.tree.Lookup(id)
+		return !ok || spec.Agent == nil || reference.Command(spec.Agent.Start).Heartbeats != contracts.HeartbeatsByRunner
+	})
+}
+
 // condemnedAll reports whether verdicts were given on all agents of a runner that
 // ran.
 func (k *Keeper) condemnedAll(agents []string) bool {
@@ -142,6 +166,17 @@ const skew = 10 * time.Second
 func (k *Keeper) condemned(ctx context.Context, runner string, heard time.Time) bool {
 	_, stands := k.lastWord(ctx, runner, heard, contracts.AgentFailed, contracts.AgentRecovered)
 	return stands
+}
+
+// departed reports whether the detector's last word on a runner is that it said that it
+// stops, and is not older than the runner's own last word.
+func (k *Keeper) departed(ctx context.Context, runner string, heard time.Time) bool {
+	m, stands := k.lastWord(ctx, runner, heard, contracts.AgentStateChanged)
+	if !stands {
+		return false
+	}
+	_, d, err := contracts.DecodeEventAs[contracts.AgentStateChangedData](m.Subject, m.Data)
+	return err == nil && d.To == contracts.HealthUnknown
 }
 
 // silentTogether reports whether the detector found that the agents of a runner
