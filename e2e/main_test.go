@@ -41,6 +41,10 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, subscribeIdly(url))
 		os.Exit(1)
 	}
+	if os.Getenv(asStuck) != "" {
+		fmt.Fprintln(os.Stderr, runStuck())
+		os.Exit(1)
+	}
 	natstest.Isolate()
 	os.Exit(buildAndRun(m))
 }
