@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
@@ -21,10 +23,10 @@ func problem(n contracts.NodeView) bool {
 	return n.Outdated || n.Unsteady != nil
 }
 
-// stopped reports whether a node is kept from running, or from restarting what is
-// below it, by an operator's order.
+// stopped reports whether a node is kept from running, or from being restarted, by an
+// operator's order.
 func stopped(n contracts.NodeView) bool {
-	return n.KeptDown || n.Status == contracts.NodeSuspended
+	return n.KeptDown || n.Status == contracts.NodeSuspended || n.ModeSet == "runtime" && n.Mode != "enforce"
 }
 
 // pick appends the nodes at and below one that are of interest, without their
@@ -51,10 +53,19 @@ func (c *treeCmd) showStopped(a *app, tree contracts.TreeReply) error {
 		_, err := fmt.Fprintf(a.stdout, "tree %s: no node is terminated or suspended\n", tree.Tree)
 		return err
 	}
+	for i, n := range found {
+		if len(n.Orders) == 0 {
+			continue // by an older supervisor
+		}
+		found[i].Reason = ""
+		for _, o := range n.Orders {
+			found[i].Reason = join(found[i].Reason, o.String())
+		}
+	}
 	if err := a.listNodes(found); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(a.stdout, "\ntree %s: %s; smith why NODE tells who ordered it,\nsmith child restart NODE starts it\n", tree.Tree, plural(len(found), "node"))
+	_, err := fmt.Fprintf(a.stdout, "\ntree %s: %s; smith why NODE tells more. To take it back:\nsmith child restart, smith child resume, smith mode set NODE inherit\n", tree.Tree, plural(len(found), "node"))
 	return err
 }
 
@@ -65,7 +76,7 @@ func (c *treeCmd) showProblems(a *app, tree contracts.TreeReply) error {
 		if err := a.printJSON(found); err != nil {
 			return err
 		}
-	} else if err := a.printProblems(tree, found, c.orders(a, tree)); err != nil {
+	} else if err := a.printProblems(tree, found, orders(tree)); err != nil {
 		return err
 	}
 	if len(found) > 0 {
@@ -93,13 +104,13 @@ func (a *app) printProblems(tree contracts.TreeReply, found []contracts.NodeView
 }
 
 // orders is a line about what operators keep from running; empty if they keep nothing.
-func (c *treeCmd) orders(a *app, tree contracts.TreeReply) string {
+func orders(tree contracts.TreeReply) string {
 	if tree.Root.KeptDown {
 		what := "the tree is drained"
 		if tree.Root.Parent != "" {
 			what = tree.Root.Name + " is terminated"
 		}
-		return fmt.Sprintf("%s%s; smith child restart %s starts it\n", what, c.ordered(a, tree.Root.Name), tree.Root.Name)
+		return fmt.Sprintf("%s%s; smith child restart %s starts it\n", what, ordered(tree.Root), tree.Root.Name)
 	}
 	if down := pick(tree.Root, func(n contracts.NodeView) bool { return n.KeptDown }, nil); len(down) > 0 {
 		return plural(len(down), "node") + " terminated by operators; smith tree --stopped lists them\n"
@@ -107,26 +118,24 @@ func (c *treeCmd) orders(a *app, tree contracts.TreeReply) string {
 	return ""
 }
 
-// ordered says since when, and by whose order, a node is down, as far as somebody
-// knows.
-func (c *treeCmd) ordered(a *app, node string) string {
-	why := whyCmd{clientFlags: c.clientFlags, Name: node}
-	nc, err := c.connect(a)
-	if err != nil {
+// ordered says since when, by whose order and why a node is down, as far as that is
+// known.
+func ordered(n contracts.NodeView) string {
+	i := slices.IndexFunc(n.Orders, func(o contracts.StandingOrder) bool { return o.Order == "drain" || o.Order == "terminate" })
+	if i < 0 {
 		return ""
 	}
-	defer nc.Close()
-	answer, err := why.ask(a, nc)
-	if err != nil || answer.Now == nil || answer.Now.Since == nil {
-		return ""
+	text, o := "", n.Orders[i]
+	if o.At != nil {
+		text += " since " + o.At.Local().Format("2006-01-02 15:04:05")
 	}
-	by := ""
-	for _, l := range answer.Chain {
-		if l.By != nil {
-			by = ", by " + describe.Plain(l.By.String())
-		}
+	if o.By != nil {
+		text += ", by " + o.By.String()
 	}
-	return " since " + answer.Now.Since.Local().Format("2006-01-02 15:04:05") + by
+	if o.Reason != "" {
+		text += ", " + strconv.Quote(o.Reason)
+	}
+	return describe.Plain(text)
 }
 
 // listNodes prints a table of nodes with the reasons of their status.

@@ -190,4 +190,32 @@ func TestStopped(t *testing.T) {
 	if !strings.Contains(out, "terminated") || !strings.Contains(out, "tree main: 2 nodes;") {
 		t.Error(out)
 	}
+	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.UTC)
+	by := &contracts.Operator{User: "ada", Host: "ops1", Program: "smith"}
+	tree.Root.Children = []contracts.NodeView{
+		{Name: "w", Kind: "agent", Mode: "off", ModeSet: "runtime", Orders: []contracts.StandingOrder{{Node: "w", Order: "mode off", Reason: "first\x1b[2J week", By: by, At: &at}}},
+		{Name: "configured", Kind: "agent", Mode: "off", ModeSet: "config"},
+		{Name: "enforced", Kind: "agent", Mode: "enforce", ModeSet: "runtime"},
+	}
+	out = show(treeCmd{})
+	if !strings.Contains(out, `mode off, "first\x1b[2J week", by ada@ops1 with smith at 2026-01-02T15:04:05Z`) || !strings.Contains(out, "tree main: 1 node;") {
+		t.Error(out)
+	}
+}
+
+// TestDrainedLine: who drained the tree, when and why is in the tree's state.
+func TestDrainedLine(t *testing.T) {
+	at := time.Date(2026, 1, 2, 15, 4, 5, 0, time.Local)
+	root := contracts.NodeView{Name: "root", Kind: "supervisor", Status: contracts.NodeStopped, KeptDown: true}
+	for want, all := range map[string][]contracts.StandingOrder{
+		"the tree is drained; smith child restart root starts it\n": nil,
+		"the tree is drained since 2026-01-02 15:04:05, by ada@ops1, \"night\"; smith child restart root starts it\n": {
+			{Order: "suspend", Reason: "look"}, {Order: "drain", Reason: "night", By: &contracts.Operator{User: "ada", Host: "ops1"}, At: &at},
+		},
+	} {
+		root.Orders = all
+		if got := orders(contracts.TreeReply{Tree: "main", Root: root}); got != want {
+			t.Errorf("%q, want %q", got, want)
+		}
+	}
 }

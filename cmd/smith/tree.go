@@ -13,7 +13,7 @@ type treeCmd struct {
 	Node     string `arg:"" optional:"" help:"Show only the subtree under this node."`
 	At       *place `placeholder:"TIME|SEQ" xor:"when" help:"Show the tree as it was: at a time, a duration ago such as 10m, or a sequence of the event stream."`
 	Problems bool   `xor:"when" help:"List only what is not well, with reasons. Exit code 0 means that nothing is wrong, 1 that something is."`
-	Stopped  bool   `xor:"when" help:"List only what operators have terminated or suspended, which stays so until an operator starts or resumes it."`
+	Stopped  bool   `xor:"when" help:"List only what operators have terminated, suspended or given another mode, with who ordered it and why. It stays so until an operator takes it back."`
 	Diff     *span  `placeholder:"A B" xor:"when" help:"Show how the tree differs between two moments, each as for --at; now is one, too."`
 }
 
@@ -249,11 +249,11 @@ func (childRemoveCmd) Help() string {
 }
 
 func (childTerminateCmd) Help() string {
-	return "An orphan, which smith tree shows below the tree, is ended too.\n\nExample:\n  smith child terminate crawler-1 --reason 'host under repair'"
+	return "It stays down, whatever its group, its supervisor or the service does, until an operator restarts it or a supervisor above it. An orphan, which smith tree shows below the tree, is ended too.\n\nExample:\n  smith child terminate crawler-1 --reason 'host under repair'"
 }
 
 func (childSuspendCmd) Help() string {
-	return "It shows as suspended, lasts over a restart of the supervisor service, and ends with resume or when the node itself is restarted.\n\nExample:\n  smith child suspend research --reason 'looking into the crashes'"
+	return "It shows as suspended, lasts over a restart of the supervisor service, or of the node by its parent, and ends with resume or when an operator restarts the node or one above it.\n\nExample:\n  smith child suspend research --reason 'looking into the crashes'"
 }
 
 func (childResumeCmd) Help() string {
@@ -276,7 +276,7 @@ type drainCmd struct {
 }
 
 func (drainCmd) Help() string {
-	return "Every agent stops within its shutdown timeout: those of a group one after the other in reverse order, all others side by side. The tree stays down until its root is restarted, or the supervisor service starts anew.\n\nExamples:\n  smith drain --reason maintenance\n  smith child restart root"
+	return "Every agent stops within its shutdown timeout: those of a group one after the other in reverse order, all others side by side. The tree stays down, also when the service or the host starts again, until its root is restarted.\n\nExamples:\n  smith drain --reason maintenance\n  smith child restart root"
 }
 
 func (c *drainCmd) Run(a *app) error {

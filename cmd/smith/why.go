@@ -79,9 +79,12 @@ func (c *whyCmd) node(a *app, nc *nats.Conn, now contracts.Diagnosis) describe.A
 	answer := describe.Answer{WhyReply: past, Now: &now}
 	switch {
 	case notFound(err):
-		answer.WhyReply = contracts.WhyReply{Agent: c.Name, Note: "nothing is stored about what led to it"}
+		answer.WhyReply = contracts.WhyReply{Agent: c.Name, Chain: []contracts.WhyLink{}, Note: "nothing is stored about what led to it"}
+		if len(now.Orders) > 0 {
+			answer.Note = "nothing else is stored about what led to it"
+		}
 	case err != nil:
-		answer.WhyReply = contracts.WhyReply{Agent: c.Name}
+		answer.WhyReply = contracts.WhyReply{Agent: c.Name, Chain: []contracts.WhyLink{}}
 		answer.Notes = append(answer.Notes, "what led to it is not known: "+err.Error())
 	}
 	return answer

@@ -137,6 +137,33 @@ func TestWhyItIsSo(t *testing.T) {
 			want: "d2", says: []string{`drain root, "maintenance"`, `drain root`},
 		},
 		{
+			name: "moved while it runs", ask: Question{Node: "a", Incarnation: 2, Up: true, Cause: "move", Chain: "token", Decision: "d1"},
+			record: func(r *record) {
+				r.failed("f1", "a", 1, killed, "", "").
+					decided("d1", decided, "f1", "f1", upon([]in{{Kind: "exit", Node: "a", Incarnation: 1, Event: "f1"}}, out{Kind: "start", Node: "a", Incarnation: 2, Correlation: "f1"})).
+					started("s2", "a", 2, "d1", "f1").
+					decided("move", decided, "", "", upon([]in{{Kind: "timer"}, order("a", "move to b: more room")}, out{Kind: "stop", Node: "z"}, out{Kind: "move", Node: "a", Input: 1}))
+			},
+			want: "f1 d1 s2 move", says: []string{"a#1 exited", `move a to b, "more room": move a`},
+		},
+		{
+			name: "resumed", ask: Question{Node: "g", Up: true, Cause: "resume", Chain: "token", Decision: "boot", Since: time.Date(2026, 1, 1, 10, 0, 0, 0, time.UTC)},
+			record: func(r *record) {
+				r.decided("boot", decided, "", "", upon([]in{{Kind: "config", Detail: "configuration read"}}, out{Kind: "boot", Node: "g"})).
+					decided("suspend", decided, "", "", upon([]in{order("g", "suspend: look")})).
+					decided("resume", decided, "", "", upon([]in{order("g", "resume: well")}))
+			},
+			want: "boot resume", says: []string{"boot g", `resume g, "well"`},
+		},
+		{
+			name: "suspended", ask: Question{Node: "g", Cause: "suspend", Chain: "token", Decision: "boot"},
+			record: func(r *record) {
+				r.decided("boot", decided, "", "", upon([]in{{Kind: "config", Detail: "configuration read"}}, out{Kind: "boot", Node: "g"})).
+					decided("suspend", decided, "", "", upon([]in{order("g", "suspend: look")}))
+			},
+			want: "suspend", says: []string{`suspend g, "look"`, `suspend g, "look"`},
+		},
+		{
 			name: "no runner has started it yet", ask: Question{Node: "lab", Incarnation: 1, Cause: "d1", Decision: "d1"},
 			record: func(r *record) {
 				r.decided("d1", decided, "", "", upon([]in{{Kind: "config", Detail: "configuration read"}}, out{Kind: "boot", Node: "root"}))

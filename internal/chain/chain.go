@@ -83,7 +83,21 @@ func Why(log Log, q Question) (reply contracts.WhyReply, known bool, err error) 
 		return reply, true, err
 	}
 	slices.Reverse(reply.Chain)
-	return reply, true, w.forward(tip)
+	if err := w.forward(tip); err != nil {
+		return reply, true, err
+	}
+	return reply, true, w.order(tip)
+}
+
+// order adds the cause of the state of a node that runs if that is later than what
+// started it: an order that changed something else about it.
+func (w *walk) order(tip contracts.StoredEvent) error {
+	e, stored, err := w.event(w.q.Cause)
+	if err != nil || !stored || !w.follows(e) || e.Sequence <= tip.Sequence || w.seen[e.Event.ID] {
+		return err
+	}
+	_, _, err = w.decision(e, target{node: w.q.Node, story: w.q.Chain, origin: true})
+	return err
 }
 
 // walk collects the links of one chain, newest first.
@@ -132,13 +146,19 @@ func (w *walk) tip() (contracts.StoredEvent, bool, error) {
 	if err != nil {
 		return tip, found, err
 	}
-	if stored && (!found || cause.Sequence > tip.Sequence) {
+	if stored && (!found || cause.Sequence > tip.Sequence && !w.follows(cause)) {
 		tip, found = cause, true
 	}
 	if found {
 		return tip, true, nil
 	}
 	return w.mentioned()
+}
+
+// follows reports whether the cause of a state is added after what started the node,
+// if it is later.
+func (w *walk) follows(cause contracts.StoredEvent) bool {
+	return w.q.Up && slices.Contains(TreeTypes, cause.Event.Type)
 }
 
 // latest is the last event about the agent itself: that of its newest

@@ -208,6 +208,9 @@ type NodeView struct {
 	// KeptDown is set for a node that an operator terminated: only an operator's
 	// order starts it.
 	KeptDown bool `json:"kept_down,omitempty"`
+	// Orders are those of operators that stand about the node itself: terminate,
+	// drain, suspend, mode, move.
+	Orders []StandingOrder `json:"orders,omitempty"`
 	// Outdated is set for an agent that runs what its specification no longer
 	// says: a restart makes it run that.
 	Outdated bool `json:"outdated,omitempty"`

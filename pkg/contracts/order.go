@@ -1,6 +1,10 @@
 package contracts
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+	"time"
+)
 
 // OrderOptions are part of every order to the supervisor.
 type OrderOptions struct {
@@ -106,4 +110,36 @@ type AddRequest struct {
 	Parent string    `json:"parent"`
 	Child  ChildSpec `json:"child"`
 	OrderOptions
+}
+
+// StandingOrder is an order of an operator that holds until another takes it back.
+// The supervisor remembers it with the node, however long ago it was.
+type StandingOrder struct {
+	// Node is the one that it was given for.
+	Node string `json:"node"`
+	// Order is what was ordered: terminate, drain, suspend, "mode MODE" or "move to
+	// PARENT".
+	Order string `json:"order"`
+	// Reason and By are left out where the sender did not say, At and Decision, the
+	// id of the event that records it, where an older supervisor did not keep them.
+	Reason   string     `json:"reason,omitempty"`
+	By       *Operator  `json:"by,omitempty"`
+	At       *time.Time `json:"at,omitempty"`
+	Decision string     `json:"decision,omitempty"`
+}
+
+// String returns it as ORDER, "REASON", by USER@HOST with PROGRAM at TIME, as far as
+// known. It may quote what operators typed.
+func (o StandingOrder) String() string {
+	s := o.Order
+	if o.Reason != "" {
+		s += ", " + strconv.Quote(o.Reason)
+	}
+	if o.By != nil {
+		s += ", by " + o.By.String()
+	}
+	if o.At != nil {
+		s += " at " + o.At.UTC().Format("2006-01-02T15:04:05Z")
+	}
+	return s
 }

@@ -28,6 +28,9 @@ type Diagnosis struct {
 	// Because the child of it that failed.
 	With    string `json:"with,omitempty"`
 	Because string `json:"because,omitempty"`
+	// Orders are those of operators that stand about the node, or about one above it,
+	// and explain the state.
+	Orders []StandingOrder `json:"orders,omitempty"`
 	// Placement is there while it waits for a runner.
 	Placement *Placement `json:"placement,omitempty"`
 }

@@ -33,8 +33,9 @@ type Config struct {
 	// File holds the tree, the policies and the settings of guards; nil means
 	// config.Default.
 	File *config.File
-	// KeepDown leaves a tree that is down (drained, or given up) as it is when
-	// the supervisor starts, instead of starting it.
+	// KeepDown leaves a tree that is down (stopped with its supervisor, or given up)
+	// as it is when the supervisor starts, instead of starting it. One that an
+	// operator drained stays down anyway.
 	KeepDown bool
 	// DrainOnStop stops the tree when the supervisor is told to end. Without
 	// it agents go on: a restart of the supervisor does not disturb the fleet.

@@ -3,7 +3,7 @@
 // each other but what NATS carries.
 //
 // Services start in the order in which they need each other and stop in
-// reverse. Stopping also stops the supervised agents, as a drain does;
+// reverse. Stopping also stops the supervised agents, which the next start undoes;
 // a process that is killed leaves them running, and its successor finds them
 // again.
 package up

@@ -49,9 +49,7 @@ func (e *explainer) say(format string, args ...any) { e.d.Reason = fmt.Sprintf(f
 func (e *explainer) explain() {
 	switch spec, st := e.spec, &e.st; e.state {
 	case contracts.StateSuspended:
-		if e.say("an operator suspended it; what fails below it waits"); st.Supervisor.SuspendedBy != "" {
-			e.d.Reason += ": " + st.Supervisor.SuspendedBy
-		}
+		e.suspended()
 	case contracts.StateRestarting:
 		op := st.Supervisor.Op
 		e.d.Because, e.d.Cause, e.d.Chain = e.culprit(spec.ID, op.Cause), op.Cause, op.Chain
@@ -70,10 +68,7 @@ func (e *explainer) explain() {
 	case contracts.StateStopping:
 		e.stopping()
 	case contracts.StateWatched:
-		e.say("its mode is %s, so nothing is started or stopped", e.tree.Mode(spec.ID))
-		if st.Why != "" {
-			e.d.Reason += "; " + st.Why
-		}
+		e.watched()
 	case contracts.StateListening:
 		e.say("it is listened for before it is started, since it may run already")
 	case contracts.StateForeign:
@@ -82,6 +77,7 @@ func (e *explainer) explain() {
 		e.down()
 	}
 	e.unsteady()
+	e.standing()
 }
 
 // unsteady adds what is known of a node that is up or comes up and failed lately.
@@ -146,9 +142,11 @@ func (e *explainer) stopping() {
 		tree.ThenRemove: ", and removed",
 	}[st.Then]
 	why := ": " + st.Why
+	var order *tree.StandingOrder
 	switch {
 	case st.End == tree.EndTerminated:
 		why = " by an operator"
+		order = st.Standing().Down
 	case st.End == tree.EndStopped && e.above.down:
 		why, e.d.With = " with supervisor "+e.spec.Parent, e.spec.Parent
 	case st.End == tree.EndStopped && e.above.op != nil:
@@ -158,6 +156,7 @@ func (e *explainer) stopping() {
 		e.d.Because = e.culprit(e.spec.ID, st.Cause)
 	}
 	e.say("it is being stopped%s%s", why, then)
+	e.tell(": ", e.spec.ID, order)
 	if seen, silent := e.silent(st.Runner); silent {
 		e.d.Reason += fmt.Sprintf("; runner %s, which is to confirm it, is silent%s", st.Runner, since(seen))
 	}
@@ -170,6 +169,7 @@ func (e *explainer) down() {
 		e.isolated()
 	case contracts.StateTerminated:
 		e.say("an operator ended it")
+		e.tell(": ", e.spec.ID, st.Standing().Down)
 	case contracts.StateFinished:
 		e.finished()
 	case contracts.StateGaveUp:
@@ -179,6 +179,7 @@ func (e *explainer) down() {
 		if e.say("it ended, and waits until its supervisor has finished what it is doing: %s", st.Why); e.above.suspended != "" {
 			e.d.With = e.above.suspended
 			e.say("it ended, and is not restarted while supervisor %s is suspended: %s", e.above.suspended, st.Why)
+			e.suspension(e.above.suspended)
 		}
 	case contracts.StateBackoff:
 		e.say("it is down and restarts after a delay: %s", st.Why)
@@ -241,7 +242,7 @@ func (e *explainer) withSupervisor() {
 		return
 	}
 	other := e.diagnose(top, e.runners, e.now)
-	e.d.With, e.d.Because = top.spec.ID, other.Because
+	e.d.With, e.d.Because, e.d.Orders = top.spec.ID, other.Because, other.Orders
 	if e.d.Because == "" {
 		e.d.Because = e.culprit(top.spec.ID, top.st.Cause)
 	}
@@ -264,6 +265,7 @@ func (e *explainer) withGroup() {
 	}
 	if s := e.above.suspended; s != "" {
 		e.d.Reason += "; not while supervisor " + s + " is suspended"
+		e.suspension(s)
 	}
 }
 

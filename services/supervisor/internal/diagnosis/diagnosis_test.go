@@ -133,10 +133,10 @@ func TestOrders(t *testing.T) {
 		Kind: tree.Order, Command: tree.CmdSuspend, Node: "root", Token: "s", Reason: "suspend: db migration",
 		By: &tree.Operator{User: "alice"},
 	})
-	f.want("root", contracts.StateSuspended, "what fails below it waits: suspend: db migration, by alice", "", "")
+	f.want("root", contracts.StateSuspended, `what fails below it waits: suspend, "db migration", by alice at 2027-01-15T08:00:00Z`, "", "")
 	f.brief("root", contracts.NodeSuspended, "suspend: db migration, by alice", false)
 	f.do(f.exit("b"))
-	f.want("b", contracts.StateHeld, "supervisor root is suspended: exited with code 3", "root", "")
+	f.want("b", contracts.StateHeld, `supervisor root is suspended: exited with code 3; ordered of root: suspend, "db migration", by alice`, "root", "")
 	f.order(tree.CmdResume, "root")
 	f.brief("root", contracts.NodeRunning, "", false)
 	f.want("b", contracts.StateBackoff, "exited with code 3", "", "")
@@ -147,6 +147,60 @@ func TestOrders(t *testing.T) {
 	f.want("b", contracts.StateWithSupervisor, "root: an operator ended it", "root", "")
 	f.want("web", contracts.StateWithSupervisor, "root: an operator ended it", "root", "")
 	f.want("root", contracts.StateTerminated, "operator", "", "")
+}
+
+// TestOrdersOutlastTheLog: who ordered it, when and why is told of each state that an
+// order made, from the tree alone.
+func TestOrdersOutlastTheLog(t *testing.T) {
+	f := newFleet(t, sup("root", "", nil), sup("web", "root", nil), agent("a", "web", nil), agent("b", "web", nil), sup("lab", "root", nil), agent("x", "lab", nil), agent("y", "root", nil))
+	by := &tree.Operator{User: "ada", Host: "ops1", Program: "smith"}
+	f.now = f.now.Add(time.Hour)
+	order := func(kind tree.CommandKind, node, reason string, change ...func(*tree.Input)) {
+		in := tree.Input{Kind: tree.Order, Command: kind, Node: node, Token: node, Reason: reason, By: by}
+		for _, c := range change {
+			c(&in)
+		}
+		f.tree.Deciding(string(kind) + " of " + node)
+		f.do(in)
+	}
+	check := func(id string, s contracts.State, reason, with, cause string, orders ...string) {
+		t.Helper()
+		f.want(id, s, reason+`, by ada@ops1 with smith at 2027-01-15T09:00:00Z`, with, "")
+		d := f.explain(id)
+		if cause != "" && d.Cause != cause || d.Since == nil {
+			t.Errorf("%s: since %v, because of %q", id, d.Since, d.Cause)
+		}
+		var got []string
+		for _, o := range d.Orders {
+			got = append(got, o.Node+": "+o.Order)
+		}
+		if diff := cmp.Diff(orders, got); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", id, diff)
+		}
+	}
+	order(tree.CmdSuspend, "web", "suspend: db moves")
+	check("web", contracts.StateSuspended, `what fails below it waits: suspend, "db moves"`, "", "suspend of web", "web: suspend")
+	if d := f.explain("web"); !d.Since.Equal(f.now.Time()) {
+		t.Errorf("suspended since %v", d.Since)
+	}
+	f.do(f.exit("b"))
+	check("b", contracts.StateHeld, `ordered of web: suspend, "db moves"`, "web", "end of b", "web: suspend")
+	order(tree.CmdTerminate, "a", "terminate: ticket 1")
+	check("a", contracts.StateTerminated, `an operator ended it: terminate, "ticket 1"`, "", "terminate of a", "a: terminate")
+	f.brief("a", contracts.NodeStopped, "terminated: ticket 1, by ada", false)
+	mode := func(m tree.Mode) func(*tree.Input) {
+		r := tree.RolloutOf(m)
+		return func(in *tree.Input) { in.Mode = &r }
+	}
+	order(tree.CmdMode, "lab", "mode off: first week", mode(tree.Off))
+	check("x", contracts.StateWatched, `nothing is started or stopped: ordered of lab: mode off, "first week"`, "", "mode of lab", "lab: mode off")
+	check("lab", contracts.StateRunning, `ordered: mode off, "first week"`, "", "mode of lab", "lab: mode off")
+	order(tree.CmdMove, "y", "move to lab: more room", func(in *tree.Input) { in.To = "lab" })
+	check("y", contracts.StateWatched, `; ordered: move to lab, "more room"`, "", "", "lab: mode off", "y: move to lab")
+	order(tree.CmdTerminate, "root", "drain: night")
+	check("root", contracts.StateTerminated, `an operator ended it: drain, "night"`, "", "terminate of root", "root: drain")
+	f.brief("root", contracts.NodeStopped, "drained: night, by ada", false)
+	check("web", contracts.StateWithSupervisor, `ended it: drain, "night"`, "root", "terminate of root", "root: drain", "web: suspend")
 }
 
 func TestGroups(t *testing.T) {

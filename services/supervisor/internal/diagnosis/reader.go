@@ -95,7 +95,11 @@ func (r *Reader) words(n *subject) string {
 	why := n.st.Why
 	switch n.state {
 	case contracts.StateSuspended:
-		return n.st.Supervisor.SuspendedBy
+		if o := n.st.Standing().Suspension; o != nil {
+			return orderWords(o.What, o)
+		}
+	case contracts.StateTerminated:
+		return downWords(n.st.Standing().Down)
 	case contracts.StateBudget:
 		place, _ := r.tree.Throttled(n.spec.ID)
 		return "waits for restart budget, #" + strconv.Itoa(place) + " in line"

@@ -46,6 +46,7 @@ func (w viewer) view(id string, deep bool) (contracts.NodeView, bool) {
 		v.PID = 0
 	}
 	v.Outdated, v.KeptDown = t.Outdated(id), t.KeptDown(id)
+	v.Orders = diagnosis.Standing(id, &st)
 	if u, ok := diagnosis.Unsteady(t, id, w.now); ok {
 		v.Unsteady = &u
 	}

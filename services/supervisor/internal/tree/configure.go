@@ -275,6 +275,9 @@ func (t *Tree) respecify(n *node, s *Spec) {
 		n.spec = &spec
 		t.mark(n, dirtyState|dirtySpec)
 		t.keepMode(n)
+		if spec.Origin == "" {
+			t.forgetPlace(n)
+		}
 		t.compareBuilds(n, former)
 	}
 }

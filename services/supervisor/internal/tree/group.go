@@ -29,8 +29,8 @@ func (t *Tree) boot(s *node, again bool) {
 	t.setPhase(s, Starting, "")
 	s.st.Then, s.st.Decision = "", t.decision
 	s.st.Supervisor.Window, s.st.Supervisor.Proposed = nil, nil
-	if t.opt.StartTerminated {
-		s.st.Supervisor.resume()
+	if t.opt.StartTerminated && s.st.Supervisor.Suspended {
+		t.unsuspend(s)
 	}
 	s.queue = nil
 	t.note(s, Effect{Kind: NoteBoot})

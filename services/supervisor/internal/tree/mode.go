@@ -171,7 +171,12 @@ func (t *Tree) setMode(n *node, in *Input) {
 	if !sameSetting(n.st.Mode, setting) {
 		n.st.Mode = setting
 		t.hasModes = true
-		t.touch(n)
+		t.record(n, func(o *StandingOrders) {
+			if o.Mode = nil; setting != nil {
+				o.Mode = t.standing(in)
+			}
+		})
+		t.retell(n)
 		t.emit(Effect{Kind: NoteMode, Node: n.spec.ID, Reason: "from " + before.String() + " to " + n.covering().String()})
 		t.applyModes(n)
 	}
@@ -200,6 +205,6 @@ func (t *Tree) keepMode(n *node) {
 	}
 	if n.st.Mode != nil && !sameRollout(n.st.Mode.Configured, n.spec.Mode) {
 		n.st.Mode = nil
-		t.touch(n)
+		t.record(n, func(o *StandingOrders) { o.Mode = nil })
 	}
 }

@@ -19,7 +19,14 @@ func (t *Tree) move(n *node, in *Input) {
 		t.reply(in, OK, "")
 		return
 	}
-	if due := t.relocate(n, to); due && to.up() && n.st.Phase == Idle && !n.st.End.final() {
+	due := t.relocate(n, to)
+	t.record(n, func(o *StandingOrders) {
+		if n.spec.Origin != "" || n.spec.Dynamic {
+			o.Place = t.standing(in)
+		}
+	})
+	t.retell(n)
+	if due && to.up() && n.st.Phase == Idle && !n.st.End.final() {
 		t.begin(n, t.story, false)
 	}
 	if t.hasModes {
@@ -60,6 +67,7 @@ func (t *Tree) relocate(n, to *node) (due bool) {
 		spec.Rank += to.kids[len(to.kids)-1].spec.Rank
 	}
 	n.spec, n.parent = &spec, to
+	t.forgetPlace(n)
 	to.insertChild(n)
 	if moves {
 		t.shiftUnsettled(to, true)

@@ -52,6 +52,9 @@ func (t *Tree) orderChild(n *node, in *Input) {
 	if t.contend(n, in) {
 		return
 	}
+	if in.Command == CmdTerminate {
+		t.record(n, func(o *StandingOrders) { o.Down = t.standing(in) })
+	}
 	t.command(n, in.Command, in.Token)
 }
 
@@ -83,24 +86,22 @@ func (t *Tree) suspend(n *node, in *Input) {
 		return
 	}
 	if on := in.Command == CmdSuspend; s.Suspended != on {
-		s.resume()
 		if on {
-			s.Suspended, s.SuspendedBy = true, in.byWhom()
-		}
-		t.touch(n)
-		if !on {
+			s.Suspended = true
+			t.record(n, func(o *StandingOrders) { o.Suspension = t.standing(in) })
+		} else {
+			t.unsuspend(n)
+			t.retell(n)
 			t.wake(n)
 		}
 	}
 	t.reply(in, OK, "")
 }
 
-// byWhom says what an operator orders, why, and who it is.
-func (in *Input) byWhom() string {
-	if in.By == nil || in.By.User == "" {
-		return in.Reason
-	}
-	return in.Reason + ", by " + in.By.User
+// unsuspend ends the suspension of a supervisor.
+func (t *Tree) unsuspend(n *node) {
+	n.st.Supervisor.Suspended = false
+	t.record(n, func(o *StandingOrders) { o.Suspension = nil })
 }
 
 // wake lets everything below a supervisor go on that waited for its resumption.

@@ -11,8 +11,8 @@ type Phase string
 // Phases. Supervisors pass through Idle, Ended, Starting, Running, Stopping, Waiting
 // and Isolated.
 const (
-	// Idle: not running; it starts with the next group restart that covers it,
-	// or when it is told to.
+	// Idle: not running; it starts with the next group restart that covers it, unless
+	// an operator terminated it, or when it is told to.
 	Idle Phase = "idle"
 	// Ended: down; what follows from that is decided when its supervisor has
 	// finished what it is doing, or is resumed.
@@ -158,8 +158,9 @@ type State struct {
 	Mode  *Setting `json:"mode,omitempty"`
 	// Renewal is nil where the process, if there is one, is as specified.
 	Renewal *Renewal `json:"renewal,omitempty"`
-	// Command is the operator's command in progress.
-	Command *Command `json:"command,omitempty"`
+	// Command is the operator's command in progress, Orders are those that stand.
+	Command *Command        `json:"command,omitempty"`
+	Orders  *StandingOrders `json:"orders,omitempty"`
 	// Story is what led here.
 	Story
 	Supervisor *Supervised `json:"supervisor,omitempty"`
@@ -229,10 +230,8 @@ type Supervised struct {
 	Proposed []Instant `json:"proposed,omitempty"`
 	// Suspended makes the failures of everything below it wait to be dealt
 	// with.
-	Suspended bool `json:"suspended,omitempty"`
-	// SuspendedBy says to people why it is suspended, and who ordered it.
-	SuspendedBy string     `json:"suspended_by,omitempty"`
-	Op          *Operation `json:"op,omitempty"`
+	Suspended bool       `json:"suspended,omitempty"`
+	Op        *Operation `json:"op,omitempty"`
 	// Scaled holds the templates below it whose count was changed at run time.
 	Scaled map[string]Scale `json:"scaled,omitempty"`
 	// Scaling are the orders to scale templates that are in progress, by template.
@@ -245,9 +244,6 @@ type Supervised struct {
 	Rolling    *Rolling    `json:"rolling,omitempty"`
 	Answers    []Answer    `json:"answers,omitempty"`
 }
-
-// resume ends a suspension.
-func (s *Supervised) resume() { s.Suspended, s.SuspendedBy = false, "" }
 
 // Command is an operator's command about a node.
 type Command struct {

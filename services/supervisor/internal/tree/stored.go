@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 )
 
 // Version is the form in which this program stores changes and snapshots. It
@@ -59,12 +60,22 @@ func ReadRecord(version int, raw []byte) (*Record, error) {
 // migrate brings a state into the present form. Raw is the change or record that
 // holds it.
 func migrate(version int, s *State, raw []byte) error {
-	if s == nil || version >= Version {
+	if s == nil {
+		return nil
+	}
+	unexplained := s.Supervisor != nil && s.Supervisor.Suspended && s.Standing().Suspension == nil
+	if version >= Version && !unexplained {
 		return nil
 	}
 	var was struct{ State former }
 	if err := json.Unmarshal(raw, &was); err != nil {
 		return err
+	}
+	if unexplained {
+		s.migrateSuspension(was.State)
+	}
+	if version >= Version {
+		return nil
 	}
 	if version < 2 {
 		s.migrateStarting()
@@ -83,6 +94,27 @@ type former struct {
 	Ended uint64
 	// Overdue: it is to be reported as unverified.
 	Overdue bool
+	// Supervisor says who suspended it, after what was ordered and why. Programs of
+	// the third form did so, too.
+	Supervisor struct {
+		SuspendedBy string `json:"suspended_by"`
+	}
+}
+
+// migrateSuspension reads who suspended a supervisor.
+func (s *State) migrateSuspension(was former) {
+	said := was.Supervisor.SuspendedBy
+	if said == "" {
+		return
+	}
+	var by *Operator
+	if i := strings.LastIndex(said, ", by "); i >= 0 {
+		said, by = said[:i], &Operator{User: said[i+len(", by "):]}
+	}
+	what, reason, _ := strings.Cut(said, ": ")
+	o := s.Standing()
+	o.Suspension = &StandingOrder{What: what, Reason: reason, By: by}
+	s.Orders = &o
 }
 
 // migrateStarting names what an agent's start waits for.

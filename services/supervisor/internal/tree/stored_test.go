@@ -115,6 +115,27 @@ func TestSecondForm(t *testing.T) {
 	}
 }
 
+// TestSuspendedBy: programs of the third form said in a sentence who suspended a
+// supervisor.
+func TestSuspendedBy(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]*StandingOrders{
+		`,"suspended_by":"suspend: look, by heart, by alice"`: {Suspension: &StandingOrder{What: "suspend", Reason: "look, by heart", By: &Operator{User: "alice"}}},
+		`,"suspended_by":"suspend"`:                           {Suspension: &StandingOrder{What: "suspend"}},
+		``:                                                    nil,
+	} {
+		for version := 1; version <= Version; version++ {
+			c, err := ReadChange(version, "g", []byte(`{"state":{"phase":"running","supervisor":{"suspended":true`+said+`}}}`))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(want, c.State.Orders); diff != "" || !c.State.Supervisor.Suspended {
+				t.Errorf("%s in form %d:\n%s", said, version, diff)
+			}
+		}
+	}
+}
+
 func TestNewerForms(t *testing.T) {
 	t.Parallel()
 	if _, err := ReadChange(Version+1, "a", []byte(`{}`)); !errors.Is(err, ErrVersion) {

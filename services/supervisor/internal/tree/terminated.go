@@ -40,11 +40,11 @@ func (t *Tree) KeptDown(id string) bool {
 func (t *Tree) lift(n *node) {
 	if n.terminated() {
 		n.st.End, n.st.Why = EndStopped, whySupervisor
+		t.forgetDown(n)
 		t.touch(n)
 	}
 	if s := n.st.Supervisor; s != nil && s.Suspended {
-		s.resume()
-		t.touch(n)
+		t.unsuspend(n)
 	}
 	for _, c := range n.kids {
 		t.lift(c)

@@ -128,13 +128,14 @@ func TestSuspendedStaysSuspended(t *testing.T) {
 	b.crash("a")
 	b.wantPhase("a", Ended)
 	b.tree = roundTrip(t, b.tree, Options{})
-	b.equal("said", b.state("g").Supervisor.SuspendedBy, "suspend: look, by alice")
+	if o := b.state("g").Orders; o == nil || o.Suspension.Reason != "look" || o.Suspension.By.User != "alice" {
+		t.Errorf("the order is %+v", o)
+	}
 	b.do(Input{Kind: Order, Command: CmdResume, Node: "g"})
 	b.wantPhase("a", Running)
 	b.do(Input{Kind: Order, Command: CmdSuspend, Node: "g"})
 	b.do(Input{Kind: Order, Command: CmdRestart, Node: "g"})
 	b.equal("suspended", b.state("g").Supervisor.Suspended, false)
-	b.equal("said", b.state("g").Supervisor.SuspendedBy, "")
 }
 
 // A process of the supervisor that starts goes on with the tree: what had finished is

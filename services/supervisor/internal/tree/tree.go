@@ -254,6 +254,9 @@ func (t *Tree) setPhase(n *node, phase Phase, why string) {
 	if !phase.ends() {
 		n.st.End = ""
 	}
+	if phase != Idle && phase != Gone && phase != Stopping {
+		t.forgetDown(n)
+	}
 	t.touch(n)
 	if n.parent != nil {
 		t.countPhases(n.parent, was, phase)

@@ -86,6 +86,7 @@ func (w *world) step(in Input) {
 	if wrong := w.terminations.wrong(w.tree); wrong != "" {
 		w.t.Fatal(wrong)
 	}
+	w.recorded()
 	w.dropOrders()
 	w.stopsInOrder()
 	w.bounded()
