@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
@@ -20,7 +21,7 @@ func problem(n contracts.NodeView) bool {
 	case contracts.NodeStarting, contracts.NodeStopping:
 		return n.Kind == "agent" && n.Reason != "" || n.Unsteady != nil
 	}
-	return n.Outdated || n.Unsteady != nil
+	return n.Outdated || n.Unsteady != nil || len(n.Lacks) > 0
 }
 
 // stopped reports whether a node is kept from running, or from being restarted, by an
@@ -145,6 +146,9 @@ func (a *app) listNodes(found []contracts.NodeView) error {
 		reason := n.Reason
 		if n.Unsteady != nil {
 			reason = join(reason, n.Unsteady.Text(time.Now()))
+		}
+		if len(n.Lacks) > 0 {
+			reason = join(reason, "runs on "+n.Runner+", which lacks "+strings.Join(labelsOf(n.Lacks), " and "))
 		}
 		if n.Outdated {
 			reason = join(reason, "it does not run as specified now")

@@ -21,13 +21,15 @@ func TestProblems(t *testing.T) {
 	loops, starts := agent("loops", contracts.NodeRunning, ""), agent("starts", contracts.NodeStarting, "")
 	loops.Unsteady = &contracts.Unsteady{Restarts: 34, Last: time.Now().Add(-2 * time.Second), Reason: "exited with code 7\x1b[2J"}
 	starts.Unsteady = &contracts.Unsteady{Restarts: 1, Last: time.Now()}
+	misplaced := agent("misplaced", contracts.NodeRunning, "")
+	misplaced.Runner, misplaced.Lacks = "r1", map[string]string{"zone": "a-zone-of-a-long-name", "gpu": "yes"}
 	well := []contracts.NodeView{
 		agent("up", contracts.NodeRunning, ""), agent("ended", contracts.NodeStopped, "terminated"),
 		agent("comes", contracts.NodeStarting, ""), agent("seen", contracts.NodeWatched, ""),
 	}
 	bad := []contracts.NodeView{
 		agent("fails", contracts.NodeFailed, "exit status 1, "+strings.Repeat("x", 200)), agent("waits", contracts.NodeStarting, "waits for a runner"),
-		agent("again", contracts.NodeRestarting, "exited with code 2, waits with its group"), agent("theirs", contracts.NodeForeign, ""), outdated, loops, starts,
+		agent("again", contracts.NodeRestarting, "exited with code 2, waits with its group"), agent("theirs", contracts.NodeForeign, ""), outdated, loops, starts, misplaced,
 	}
 	until := time.Now().Add(time.Minute)
 	bad[2].Until = &until
@@ -53,10 +55,13 @@ func TestProblems(t *testing.T) {
 			t.Errorf("%s is listed:\n%s", n.Name, out.String())
 		}
 	}
+	if !strings.Contains(out.String(), "runs on r1, which lacks gpu=yes and zone=a-zone-of-a-long-name\n") {
+		t.Error(out.String())
+	}
 	if end := "; until " + until.Local().Format("15:04:05"); !strings.Contains(out.String(), bad[2].Reason+end) {
 		t.Errorf("it is not said until when:\n%s", out.String())
 	}
-	if !strings.Contains(out.String(), "\ntree main: 7 problems; smith why NODE tells more\n") {
+	if !strings.Contains(out.String(), "\ntree main: 8 problems; smith why NODE tells more\n") {
 		t.Error(out.String())
 	}
 	if text := out.String(); !strings.Contains(text, `restarted 34 times, last 2s ago: exited with code 7\x1b[2J`) || !strings.Contains(text, "restarted once, 0s ago\n") {

@@ -15,7 +15,7 @@ type rebalanceCmd struct {
 }
 
 func (rebalanceCmd) Help() string {
-	return "Moves agents with runner: any from the fullest runners to the emptiest: each is stopped and started elsewhere, and the next one only when it is up and verified. The first that does not come up ends it.\n\n" +
+	return "Moves agents with runner: any from runners that lack a label that they ask for, and from the fullest runners to the emptiest: each is stopped and started elsewhere, and the next one only when it is up and verified. The first that does not come up ends it.\n\n" +
 		"Examples:\n  smith rebalance --dry-run\n  smith rebalance research --max-unavailable 2 --reason 'a new host'"
 }
 

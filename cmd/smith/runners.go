@@ -83,12 +83,15 @@ func room(r contracts.RunnerView) string {
 	return fmt.Sprint(max(0, r.Capacity-r.Agents))
 }
 
-func labels(l map[string]string) string {
+func labels(l map[string]string) string { return clip(strings.Join(labelsOf(l), ","), 16) }
+
+// labelsOf lists labels as KEY=VALUE, in order.
+func labelsOf(l map[string]string) []string {
 	var out []string
 	for _, k := range slices.Sorted(maps.Keys(l)) {
 		out = append(out, k+"="+l[k])
 	}
-	return clip(strings.Join(out, ","), 16)
+	return out
 }
 
 // short is the beginning of an id.

@@ -214,6 +214,9 @@ type NodeView struct {
 	// Outdated is set for an agent that runs what its specification no longer
 	// says: a restart makes it run that.
 	Outdated bool `json:"outdated,omitempty"`
+	// Lacks are the labels that an agent asks for and that the runner it runs on does
+	// not have: its labels, or the runner's, have changed since it was started.
+	Lacks map[string]string `json:"lacks,omitempty"`
 	// Until is when a wait (backoff, cool-off) ends.
 	Until *time.Time `json:"until,omitempty"`
 	// Unsteady is set for a node that runs or comes up, and failed so lately that it

@@ -76,6 +76,7 @@ func (e *explainer) explain() {
 	default:
 		e.down()
 	}
+	e.misplaced()
 	e.unsteady()
 	e.standing()
 }

@@ -203,6 +203,26 @@ func TestOrdersOutlastTheLog(t *testing.T) {
 	check("web", contracts.StateWithSupervisor, `ended it: drain, "night"`, "root", "terminate of root", "root: drain", "web: suspend")
 }
 
+// TestMisplaced: an agent that runs where it lacks a label says so, and what helps.
+func TestMisplaced(t *testing.T) {
+	f := newFleet(t, sup("root", "", nil), agent("a", "root", func(s *tree.Spec) {
+		s.Agent.Runner, s.Agent.Labels = tree.AnyRunner, map[string]string{"zone": "a", "gpu": "yes"}
+	}))
+	labels := func(zone string) map[string]string { return map[string]string{"zone": zone, "gpu": "yes"} }
+	r1, r2 := contracts.RunnerView{Runner: "r1", Available: true, Labels: labels("a")}, contracts.RunnerView{Runner: "r2", Available: true, Labels: labels("a")}
+	f.hear(r1)
+	f.want("a", contracts.StateRunning, "", "", "")
+	r1.Labels = labels("d")
+	f.hear(r1)
+	f.want("a", contracts.StateRunning, "it runs on r1, which lacks zone=a; no runner that is available would take it", "", "")
+	f.hear(r1, r2)
+	f.want("a", contracts.StateRunning, "it runs on r1, which lacks zone=a; smith rebalance moves it", "", "")
+	f.raw(f.exit("a"))
+	if d := f.explain("a"); strings.Contains(d.Reason, "lacks") {
+		t.Errorf("it does not run: %s", d.Reason)
+	}
+}
+
 func TestGroups(t *testing.T) {
 	f := newFleet(t, sup("root", "", nil), sup("all", "root", func(s *tree.Supervisor) { s.Strategy = tree.OneForAll }),
 		agent("a", "all", delayed), agent("b", "all", nil), agent("c", "all", nil))

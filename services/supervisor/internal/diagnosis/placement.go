@@ -44,6 +44,23 @@ func (e *explainer) placement(spec *tree.Spec) contracts.Placement {
 	return p
 }
 
+// misplaced adds that an agent runs where it would not be started now.
+func (e *explainer) misplaced() {
+	m, ok := e.tree.Misplaced(e.spec.ID)
+	if !ok {
+		return
+	}
+	if e.d.Reason != "" {
+		e.d.Reason += "; "
+	}
+	e.d.Reason += "it runs on " + m.Runner + ", which lacks " + strings.Join(pairs(m.Lacks), " and ")
+	if m.To == "" {
+		e.d.Reason += "; no runner that is available would take it"
+	} else {
+		e.d.Reason += "; smith rebalance moves it to one that has it"
+	}
+}
+
 func put[V any](m *map[string]V, k string, v V) {
 	if *m == nil {
 		*m = map[string]V{}

@@ -47,6 +47,9 @@ func (w viewer) view(id string, deep bool) (contracts.NodeView, bool) {
 	}
 	v.Outdated, v.KeptDown = t.Outdated(id), t.KeptDown(id)
 	v.Orders = diagnosis.Standing(id, &st)
+	if m, ok := t.Misplaced(id); ok {
+		v.Lacks = m.Lacks
+	}
 	if u, ok := diagnosis.Unsteady(t, id, w.now); ok {
 		v.Unsteady = &u
 	}

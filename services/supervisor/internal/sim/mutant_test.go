@@ -65,7 +65,7 @@ func mutants() []mutant {
 		{name: "starts beside copies", by: []Invariant{OneLives}, edits: one(place, "return r != runner })", "return false && r != runner })")},
 		{name: "keeps strangers", by: []Invariant{Recovers}, edits: one(visits, "case h.Ours && enforced, l", "case false && enforced, l")},
 		{name: "no timers", by: []Invariant{Recovers}, edits: one(load, "if due := n.due(); due > 0 {", "if due := n.due(); due > 0 && n.st.Phase != Waiting && n.st.Phase != Isolated {")},
-		{name: "no labels", by: []Invariant{Placed}, edits: one(place, "!ok || have != v", "false && (!ok || have != v)")},
+		{name: "no labels", by: []Invariant{Placed}, edits: one(place, "!ok || have != value", "false && (!ok || have != value)")},
 		{name: "no listening", by: []Invariant{Alone}, edits: one(listen, "case tree.Claiming:\n\t\treturn true", "case tree.Claiming:\n\t\treturn false")},
 		{name: "one lane", by: []Invariant{Prompt}, edits: one(lanes, "func laneOf(agent string) string { return agent }", `func laneOf(string) string { return "" }`)},
 		{name: "one try", by: []Invariant{Recovers}, edits: one(lanes, "if !done && !t.given &&", "if false && !t.given &&")},

@@ -102,7 +102,7 @@ func (t *Tree) misfit(r Runner, a *Agent, load map[string]int) Misfit {
 		return NamedOnly
 	}
 	for k, v := range a.Labels {
-		if have, ok := r.Labels[k]; !ok || have != v {
+		if r.lacks(k, v) {
 			return LacksLabels
 		}
 	}
@@ -110,6 +110,12 @@ func (t *Tree) misfit(r Runner, a *Agent, load map[string]int) Misfit {
 		return Full
 	}
 	return Fits
+}
+
+// lacks reports whether the runner does not have a label with a value.
+func (r *Runner) lacks(label, value string) bool {
+	have, ok := r.Labels[label]
+	return !ok || have != value
 }
 
 // fits reports whether a runner may be chosen for an agent.

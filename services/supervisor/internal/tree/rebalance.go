@@ -13,22 +13,32 @@ type Relocation struct {
 
 // PlanRebalance returns which agents at and below a node would move so that the
 // runners that take starts are as equally full as their labels and room allow. Only
-// agents that run and that may run anywhere move, from the fullest runner first, and
-// each to the emptiest that it fits. Nothing is moved that would leave the two as
-// unequal as before.
+// agents that run and that may run anywhere move. Misplaced ones come first, each to
+// the emptiest runner that it fits; then others, from the fullest runner first.
+// Nothing is moved for balance that would leave the two as unequal as before.
 func (t *Tree) PlanRebalance(id string) []Relocation {
 	top := t.nodes[id]
 	if top == nil {
 		return nil
 	}
 	movable := map[string][]*node{}
-	for _, n := range top.agents(nil) {
-		if n.relocatable() {
-			movable[n.st.Runner] = append(movable[n.st.Runner], n)
-		}
-	}
 	var moves []Relocation
 	load := maps.Clone(t.load)
+	move := func(n *node, to string) {
+		load[n.st.Runner]--
+		load[to]++
+		moves = append(moves, Relocation{n.spec.ID, n.st.Runner, to})
+	}
+	for _, n := range top.agents(nil) {
+		if !n.relocatable() {
+			continue
+		}
+		if len(t.lacks(n)) == 0 {
+			movable[n.st.Runner] = append(movable[n.st.Runner], n)
+		} else if to := t.emptiest(n, load); to != "" {
+			move(n, to)
+		}
+	}
 	for len(movable) > 0 {
 		from := ""
 		for _, r := range slices.Sorted(maps.Keys(movable)) {
@@ -43,9 +53,7 @@ func (t *Tree) PlanRebalance(id string) []Relocation {
 			delete(movable, from)
 		}
 		if to := t.emptiest(n, load); to != "" && load[to] < load[from]-1 {
-			load[from]--
-			load[to]++
-			moves = append(moves, Relocation{n.spec.ID, from, to})
+			move(n, to)
 		}
 	}
 	return moves

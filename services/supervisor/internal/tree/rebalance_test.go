@@ -55,6 +55,50 @@ func TestRebalance(t *testing.T) {
 	}
 }
 
+// TestMisplaced: an agent that runs where it lacks a label is known, whether its own
+// labels changed or those of its runner, and moves where it belongs if it can.
+func TestMisplaced(t *testing.T) {
+	t.Parallel()
+	in := func(zone string) map[string]string { return map[string]string{"zone": zone} }
+	specs := func(zone string) []*Spec {
+		return []*Spec{sup("root", "", Supervisor{MaxRestarts: 5}), agent("a", "root", anyRunner, func(s *Spec) { s.Agent.Labels = in(zone) }), agent("b", "root", anyRunner)}
+	}
+	for name, c := range map[string]struct {
+		change []Input
+		lacks  string
+		to     string
+	}{
+		"nothing":                {nil, "", ""},
+		"its labels":             {[]Input{{Kind: Configure, Specs: specs("y"), Boot: true}}, "y", "r2"},
+		"to one that nobody has": {[]Input{{Kind: Configure, Specs: specs("z"), Boot: true}}, "z", ""},
+		"its runner's":           {[]Input{{Kind: Runners, Runners: []Runner{{Name: "r1"}, {Name: "r2", Labels: in("y")}, {Name: "r3", Labels: in("x")}}}}, "x", "r3"},
+		"it is silent":           {[]Input{{Kind: Runners}}, "", ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, specs("x")...)
+			b.do(Input{Kind: Runners, Runners: []Runner{{Name: "r1", Labels: in("x")}, {Name: "r2", Labels: in("y")}}})
+			for _, in := range c.change {
+				b.do(in)
+			}
+			got, misplaced := b.tree.Misplaced("a")
+			if misplaced != (c.lacks != "") || got.Lacks["zone"] != c.lacks || got.To != c.to {
+				t.Fatalf("%+v, %t", got, misplaced)
+			}
+			if got, other := b.tree.Misplaced("b"); other {
+				t.Errorf("b: %+v", got)
+			}
+			b.do(Input{Kind: Order, Command: CmdRebalance, Node: "root", Count: 1, Token: "t"})
+			if got, misplaced := b.tree.Misplaced("a"); misplaced != (c.lacks != "" && c.to == "") {
+				t.Errorf("afterwards: %+v", got)
+			}
+			if st := b.state("a"); st.Phase != Running || c.to != "" && st.Runner != c.to {
+				t.Errorf("%s on %s", st.Phase, st.Runner)
+			}
+		})
+	}
+}
+
 // TestRebalancePlans: a plan keeps to labels and room, moves each agent once, makes
 // no runner fuller than one that it was emptied for, and leaves nothing to plan.
 func TestRebalancePlans(t *testing.T) {
