@@ -51,7 +51,7 @@ func (c *treeCmd) showStopped(a *app, tree contracts.TreeReply) error {
 		return a.printJSON(found)
 	}
 	if len(found) == 0 {
-		_, err := fmt.Fprintf(a.stdout, "tree %s: no node is terminated or suspended\n", tree.Tree)
+		_, err := fmt.Fprintf(a.stdout, "tree %s: no node is terminated or suspended, or has another mode by order\n", tree.Tree)
 		return err
 	}
 	for i, n := range found {

@@ -177,7 +177,7 @@ func TestStopped(t *testing.T) {
 		}
 		return out.String()
 	}
-	if out := show(treeCmd{}); out != "tree main: no node is terminated or suspended\n" {
+	if out := show(treeCmd{}); out != "tree main: no node is terminated or suspended, or has another mode by order\n" {
 		t.Error(out)
 	}
 	tree.Root.Children = []contracts.NodeView{

@@ -136,7 +136,7 @@ func TestOrders(t *testing.T) {
 	f.want("root", contracts.StateSuspended, `what fails below it waits: suspend, "db migration", by alice at 2027-01-15T08:00:00Z`, "", "")
 	f.brief("root", contracts.NodeSuspended, "suspend: db migration, by alice", false)
 	f.do(f.exit("b"))
-	f.want("b", contracts.StateHeld, `supervisor root is suspended: exited with code 3; ordered of root: suspend, "db migration", by alice`, "root", "")
+	f.want("b", contracts.StateHeld, `supervisor root is suspended: exited with code 3; ordered for root: suspend, "db migration", by alice`, "root", "")
 	f.order(tree.CmdResume, "root")
 	f.brief("root", contracts.NodeRunning, "", false)
 	f.want("b", contracts.StateBackoff, "exited with code 3", "", "")
@@ -184,7 +184,7 @@ func TestOrdersOutlastTheLog(t *testing.T) {
 		t.Errorf("suspended since %v", d.Since)
 	}
 	f.do(f.exit("b"))
-	check("b", contracts.StateHeld, `ordered of web: suspend, "db moves"`, "web", "end of b", "web: suspend")
+	check("b", contracts.StateHeld, `ordered for web: suspend, "db moves"`, "web", "end of b", "web: suspend")
 	order(tree.CmdTerminate, "a", "terminate: ticket 1")
 	check("a", contracts.StateTerminated, `an operator ended it: terminate, "ticket 1"`, "", "terminate of a", "a: terminate")
 	f.brief("a", contracts.NodeStopped, "terminated: ticket 1, by ada", false)
@@ -193,7 +193,7 @@ func TestOrdersOutlastTheLog(t *testing.T) {
 		return func(in *tree.Input) { in.Mode = &r }
 	}
 	order(tree.CmdMode, "lab", "mode off: first week", mode(tree.Off))
-	check("x", contracts.StateWatched, `nothing is started or stopped: ordered of lab: mode off, "first week"`, "", "mode of lab", "lab: mode off")
+	check("x", contracts.StateWatched, `nothing is started or stopped: ordered for lab: mode off, "first week"`, "", "mode of lab", "lab: mode off")
 	check("lab", contracts.StateRunning, `ordered: mode off, "first week"`, "", "mode of lab", "lab: mode off")
 	order(tree.CmdMove, "y", "move to lab: more room", func(in *tree.Input) { in.To = "lab" })
 	check("y", contracts.StateWatched, `; ordered: move to lab, "more room"`, "", "", "lab: mode off", "y: move to lab")

@@ -25,7 +25,7 @@ func standing(id string, o *tree.StandingOrder) contracts.StandingOrder {
 	}
 }
 
-// orderWords say an order in the few words that a list has room for.
+// orderWords returns an order in the few words that a list has room for.
 func orderWords(what string, o *tree.StandingOrder) string {
 	if o == nil {
 		return what
@@ -39,7 +39,7 @@ func orderWords(what string, o *tree.StandingOrder) string {
 	return what
 }
 
-// downWords say that an operator ended a node, and why.
+// downWords returns, for a list, that an operator ended a node, and why.
 func downWords(o *tree.StandingOrder) string {
 	if o != nil && o.What == "drain" {
 		return orderWords("drained", o)
@@ -56,7 +56,7 @@ func (e *explainer) tell(words, id string, o *tree.StandingOrder) {
 	e.d.Orders = append(e.d.Orders, told)
 	text := told.String()
 	if id != e.spec.ID {
-		text = "ordered of " + id + ": " + text
+		text = "ordered for " + id + ": " + text
 	}
 	e.d.Reason += words + text
 }
