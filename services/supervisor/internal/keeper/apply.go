@@ -60,7 +60,9 @@ func (k *Keeper) Apply(ctx context.Context, req contracts.ConfigRequest) (contra
 		p.Applied = true
 		return p, k.ask(ctx, func() {
 			k.useFile(c.File)
-			p.Rolling = rollingOf(k.tree, in.Token)
+			if a.reason != "" {
+				p.Rolling = rollingOf(k.tree, a.reason) // it may be that of an earlier one
+			}
 		})
 	}
 	return contracts.ConfigPlan{}, shell.Errorf(contracts.CodeNotReady, "apply: the tree changes all the time; nothing is changed; try again")
@@ -91,7 +93,7 @@ func (k *Keeper) readConfig(req contracts.ConfigRequest, ref Refer) (c Configura
 		return c, in, nil, shell.Errorf(contracts.CodeNotReady, "apply: nothing is changed: %v; try again", err)
 	}
 	if !req.Keep {
-		in.Configuration.MaxUnavailable = cmp.Or(req.MaxUnavailable, 1)
+		in.Configuration.MaxUnavailable, in.Configuration.UsualBound = cmp.Or(req.MaxUnavailable, 1), req.MaxUnavailable == 0
 	}
 	return c, in, nil, nil
 }
@@ -121,7 +123,7 @@ func (k *Keeper) offered(ctx context.Context, req contracts.ConfigRequest, in tr
 		p.Note = "it differs from the configuration in force and was never read before; it is not applied: have it read with smith config apply, or with SIGHUP to the supervisor that has it"
 	}
 	seen := *in.Configuration
-	seen.MaxUnavailable, seen.Text = 0, ""
+	seen.MaxUnavailable, seen.UsualBound, seen.Text = 0, false, ""
 	_, err = k.send(ctx, &tree.Input{Kind: tree.Configure, Keep: true, Reason: "a supervisor joins with its file", Configuration: &seen})
 	return p, true, err
 }

@@ -75,7 +75,7 @@ func (k *Keeper) open(ctx context.Context) (tree.Input, error) {
 			return in, err
 		}
 		if offer == tree.Take {
-			in.Configuration.MaxUnavailable = 1
+			in.Configuration.MaxUnavailable, in.Configuration.UsualBound = 1, true
 		}
 		return in, nil
 	}

@@ -74,7 +74,7 @@ func (t *Tree) configure(in *Input) {
 		t.reply(in, r, err.Error())
 		return
 	}
-	ends := t.waitingEnds()
+	ends, rolled := t.waitingEnds(), t.rolledOut()
 	t.keepScales(scales)
 	budget := t.budget()
 	fresh, waited := t.install(specs)
@@ -98,15 +98,10 @@ func (t *Tree) configure(in *Input) {
 		t.release()
 	}
 	t.configuredBy(in.Configuration, true)
-	most := 0
-	if c := in.Configuration; c != nil {
-		most = c.MaxUnavailable
-	}
 	if in.Boot {
 		fresh = nil // nobody waits for all of a tree that starts
 	}
-	t.rollOut(waited, append(fresh, t.tryNow(due, waited)...), most, in)
-	t.reply(in, OK, "")
+	t.reply(in, OK, t.rollOut(rolled, waited, append(fresh, t.tryNow(due, waited)...), in))
 }
 
 // keep is a supervisor's beginning that leaves the configuration as it is.

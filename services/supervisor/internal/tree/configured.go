@@ -18,8 +18,10 @@ type Configuration struct {
 	// Sections are digests of the parts that other services read, by name.
 	Sections map[string]string `json:"sections,omitempty"`
 	// MaxUnavailable makes a rolling restart of the agents that are outdated,
-	// that many at once; 0 leaves them running.
-	MaxUnavailable int `json:"max_unavailable,omitempty"`
+	// that many at once; 0 leaves them running. UsualBound says that nobody asked for
+	// that number, so that a rolling restart under way keeps its own.
+	MaxUnavailable int  `json:"max_unavailable,omitempty"`
+	UsualBound     bool `json:"usual_bound,omitempty"`
 }
 
 // Configured is what the tree remembers of its configuration: where the one in

@@ -119,8 +119,7 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		}
 		return
 	}
-	r := t.newRolling(in)
-	r.Max, r.Reason, r.Event, r.Chain = most, in.Reason, t.story.Cause, t.story.Chain
+	r, taken := t.newRolling(in), 0
 	for _, n := range wanted {
 		switch p := n.part(); {
 		case p.Turn == "":
@@ -132,12 +131,20 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		case p.Roll == n.st.Incarnation:
 			continue // it is still to be replaced
 		}
+		taken++
 		t.renew(n, func(w *Renewal) {
-			w.Part = Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: r.Reason, Event: r.Event, Chain: r.Chain}
+			w.Part = Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: in.Reason, Event: t.story.Cause, Chain: t.story.Chain}
 		})
 	}
-	s.Rolling, t.rolls = r, nil
+	if taken == 0 && r.Max == most {
+		return
+	}
+	r.Max, s.Rolling, t.rolls = most, r, nil
 	t.touch(t.root)
+	if taken == 0 {
+		return
+	}
+	r.Reason, r.Event, r.Chain = in.Reason, t.story.Cause, t.story.Chain
 	t.emit(Effect{
 		Kind: NoteRolling, Node: t.root.spec.ID, Event: r.Event, Chain: r.Chain,
 		Reason: "rolling restart of " + counted(len(wanted), "agent") + ", at most " + strconv.Itoa(most) + " at once",

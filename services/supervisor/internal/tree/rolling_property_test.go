@@ -33,7 +33,38 @@ func (w *world) configure(specs []*Spec) {
 		}
 		edited = append(slices.Delete(edited, i, i+1), &s)
 	}
-	w.step(Input{Kind: Configure, Specs: edited, Boot: true, Configuration: c})
+	w.applies(Input{Kind: Configure, Specs: edited, Boot: true, Configuration: c, Token: w.token()})
+}
+
+// applies gives the tree a configuration, and fails unless it supersedes the rollout
+// under way exactly if it replaces something of that.
+func (w *world) applies(in Input) {
+	runs := map[string]string{}
+	was := w.tree.Rolling()
+	for id, n := range w.tree.nodes {
+		if n.part().Turn != "" {
+			runs[id] = n.spec.Agent.Build
+		}
+	}
+	w.step(in)
+	if was == nil || was.Stopped != "" || was.Applied == "" || was.Applied == in.Token {
+		return
+	}
+	replaced := ""
+	for id, build := range runs {
+		if n := w.tree.nodes[id]; n == nil || build != "" && n.spec.Agent.Build != "" && n.spec.Agent.Build != build {
+			replaced = id
+		}
+	}
+	a, over := w.tree.Answered(was.Applied)
+	switch now := w.tree.rolling(); {
+	case over && a.Result == Superseded && replaced == "":
+		w.t.Fatalf("rollout %s is superseded, though none of %v was replaced", was.Applied, runs)
+	case replaced != "" && (!over || a.Result != Superseded):
+		w.t.Fatalf("rollout %s goes on, though %s was replaced: %+v", was.Applied, replaced, a)
+	case !over && (now == nil || now.Applied != was.Applied):
+		w.t.Fatalf("rollout %s is forgotten: %+v", was.Applied, now)
+	}
 }
 
 // bounded fails when a rolling restart has more agents down than it may.

@@ -1,18 +1,64 @@
 package tree
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
+
+// rolledOut returns the agents that the rollout of a configuration is for, with what
+// that has them run; nil where none is under way.
+func (t *Tree) rolledOut() map[*node]*Spec {
+	r := t.rolling()
+	if r == nil || r.Stopped != "" || r.Applied == "" {
+		return nil
+	}
+	out := map[*node]*Spec{}
+	for _, n := range t.root.agents(nil) {
+		if n.part().Turn != "" {
+			out[n] = n.spec
+		}
+	}
+	return out
+}
+
+// replaces reports whether a configuration has replaced, or removed, something of what
+// was being rolled out.
+func replaces(rolled map[*node]*Spec) bool {
+	for n, former := range rolled {
+		if n.rebuilt(former) || n.goes() {
+			return true
+		}
+	}
+	return false
+}
+
+// goes reports whether a node was removed, or is about to be, by itself or with a
+// supervisor above it.
+func (n *node) goes() bool {
+	for ; n != nil; n = n.parent {
+		if n.removed || n.st.Discarded() {
+			return true
+		}
+	}
+	return false
+}
 
 // rollOut begins what follows from a configuration: every agent that does not run
-// what its specification says is restarted, if most is not 0, and those that waited
+// what its specification says is restarted, if that is asked for, and those that waited
 // to be started and are another program now are started at once. Those that it added
-// are followed. What an earlier configuration had begun is superseded.
-func (t *Tree) rollOut(waited, fresh []*node, most int, in *Input) {
-	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" {
+// are followed. It returns the name of the rollout to wait for, empty for none: its
+// own, or the one under way, of which it replaces nothing. Else it supersedes that.
+func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input) (rollout string) {
+	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" && replaces(rolled) {
 		t.tell(r.Applied, Superseded, "another configuration was applied")
 		if r.ID == r.Applied {
 			r.ID = in.Token // the former is answered
 		}
 		r.Applied = ""
+	}
+	most, usual := 0, false
+	if c := in.Configuration; c != nil {
+		most, usual = c.MaxUnavailable, c.UsualBound
 	}
 	var wanted []*node
 	for _, n := range waited {
@@ -33,11 +79,23 @@ func (t *Tree) rollOut(waited, fresh []*node, most int, in *Input) {
 	if most > 0 {
 		wanted = t.outdated(wanted)
 	}
-	t.beginRolling(wanted, most, in)
-	t.followAdded(fresh, in)
-	if r := t.rolling(); r != nil && r.Stopped == "" && (len(wanted) > 0 || r.Added > 0) {
-		r.Applied = in.Token
+	if r := t.rolling(); r != nil && r.Stopped == "" && usual {
+		most = cmp.Or(r.Max, most)
 	}
+	t.beginRolling(wanted, most, in)
+	added := t.followAdded(fresh, in)
+	r := t.rolling()
+	if r == nil || r.Stopped != "" {
+		return ""
+	}
+	if r.Applied == "" && (len(wanted) > 0 || r.Added > 0) {
+		r.Applied = in.Token
+		t.touch(t.root)
+	}
+	if most == 0 && added == 0 {
+		return "" // it asks for nothing that is under way
+	}
+	return r.Applied
 }
 
 // tryNow starts nodes that a configuration has wait for nothing, but for those that
@@ -84,9 +142,9 @@ func (t *Tree) outdated(dst []*node) []*node {
 	return dst
 }
 
-// followAdded makes agents that a configuration added part of what it began.
-func (t *Tree) followAdded(fresh []*node, in *Input) {
-	added := 0
+// followAdded makes agents that a configuration added part of what it began, and
+// returns their number.
+func (t *Tree) followAdded(fresh []*node, in *Input) (added int) {
 	for _, n := range fresh {
 		if n.spec.Agent == nil || n.st.Phase == Running || n.part().Turn != "" {
 			continue
@@ -99,10 +157,11 @@ func (t *Tree) followAdded(fresh []*node, in *Input) {
 		added++
 	}
 	if added == 0 {
-		return
+		return 0
 	}
 	r := t.newRolling(in)
 	r.Total, r.Added = r.Total+added, r.Added+added
 	t.root.st.Supervisor.Rolling, t.rolls = r, nil
 	t.touch(t.root)
+	return added
 }

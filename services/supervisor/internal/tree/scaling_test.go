@@ -105,7 +105,7 @@ func TestScalingIsDoneWhenItHolds(t *testing.T) {
 			want("order", scale(b, "t", 1), "")
 			more := instances(3, verified)
 			got := replies(b.raw(Input{Kind: Configure, Specs: more, Token: "c"}))
-			want("configuration", got, "t superseded: a configuration that has w-2 again, c ok")
+			want("configuration", got, "t superseded: a configuration that has w-2 again, c ok: c")
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
