@@ -182,18 +182,45 @@ func planned(c contracts.PlannedChange) string {
 	case c.To != "":
 		line += " under " + c.To
 	}
-	line += ": " + string(c.Then) + "\n"
+	line += ": " + string(c.Then) + after(c.After) + "\n"
 	for _, f := range c.Fields {
-		line += "          " + f.Field
-		if f.From != "" || f.To != "" {
-			line += ": " + clip(shell.OneLine(dash(f.From)), 60) + " → " + clip(shell.OneLine(dash(f.To)), 60)
-		}
-		line += "\n"
+		line += fieldLines(f)
 	}
 	if c.Alone != "" {
 		line += "          alone: its group " + c.Alone + " is not restarted with it\n"
 	}
 	return line
+}
+
+// after says what a planned start waits for; empty for nothing.
+func after(ends []string) string {
+	switch n := len(ends); {
+	case n == 0:
+		return ""
+	case n == 1:
+		return " after " + ends[0] + " has ended"
+	case n == contracts.MaxAfter: // there may be more
+		return " after " + strings.Join(ends[:n-1], ", ") + " and others have ended"
+	default:
+		return " after " + strings.Join(ends[:n-1], ", ") + " and " + ends[n-1] + " have ended"
+	}
+}
+
+// fieldLines shows how a setting differs: in a line if that has room for it, else with
+// what is new below what was.
+func fieldLines(f contracts.FieldDiff) string {
+	const indent = 10
+	line := strings.Repeat(" ", indent) + f.Field
+	if f.From == "" && f.To == "" {
+		return line + "\n"
+	}
+	line += ": "
+	from, to := contrast(shell.OneLine(dash(f.From)), shell.OneLine(dash(f.To)), 78-len(line))
+	between := " → "
+	if len([]rune(line+between+from+to)) > 80 {
+		between = " →\n" + strings.Repeat(" ", len(line))
+	}
+	return line + from + between + to + "\n"
 }
 
 func isConflict(err error) bool {

@@ -57,6 +57,9 @@ type ConfigPlan struct {
 // MaxPlannedChanges bounds the changes that a plan lists.
 const MaxPlannedChanges = 500
 
+// MaxAfter bounds the agents that a planned start is said to wait for.
+const MaxAfter = 4
+
 // PlanChange is how a node differs from what it is.
 type PlanChange string
 
@@ -110,6 +113,9 @@ type PlannedChange struct {
 	To   string `json:"to,omitempty"`
 	// Fields are the settings that differ. Environments are not shown.
 	Fields []FieldDiff `json:"fields,omitempty"`
+	// After are agents that the configuration removes and that end before this one
+	// is started, at most [MaxAfter] of them, in order of their names.
+	After []string `json:"after,omitempty"`
 	// Alone is the supervisor of a group whose member is restarted alone: what would
 	// be restarted with it after a failure continues to run.
 	Alone string `json:"alone,omitempty"`

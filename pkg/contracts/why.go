@@ -51,6 +51,8 @@ const (
 	StateStopping  State = "stopping"
 	// StateUnplaced: no runner can take it.
 	StateUnplaced State = "unplaced"
+	// StateAwaitsEnd: it starts when what its configuration removed has ended.
+	StateAwaitsEnd State = "awaits_end"
 	// StateBudget: its restart waits for restart budget.
 	StateBudget State = "budget"
 	// StateBackoff: its restart waits for its delay, or a supervisor's for its

@@ -100,7 +100,7 @@ func TestEveryStateHasWords(t *testing.T) {
 	t.Parallel()
 	for _, s := range []contracts.State{
 		contracts.StateRunning, contracts.StateRestarting, contracts.StateSuspended, contracts.StateStarting, contracts.StateVerifying,
-		contracts.StateStopping, contracts.StateUnplaced, contracts.StateBudget, contracts.StateBackoff, contracts.StateIsolated,
+		contracts.StateStopping, contracts.StateUnplaced, contracts.StateAwaitsEnd, contracts.StateBudget, contracts.StateBackoff, contracts.StateIsolated,
 		contracts.StateGroup, contracts.StateHeld, contracts.StateTerminated, contracts.StateFinished, contracts.StateWithSupervisor,
 		contracts.StateGaveUp, contracts.StateFailed, contracts.StateStopped, contracts.StateWatched, contracts.StateListening, contracts.StateForeign,
 	} {

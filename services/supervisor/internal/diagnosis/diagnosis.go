@@ -61,6 +61,8 @@ func (e *explainer) explain() {
 		p := e.placement(spec)
 		e.d.Placement = &p
 		e.say("%s", unplaced(p))
+	case contracts.StateAwaitsEnd:
+		e.say("it starts when what its configuration removed has ended: %s", others(e.tree.AwaitsEnd(spec.ID)))
 	case contracts.StateStarting:
 		e.starting()
 	case contracts.StateVerifying:

@@ -1,6 +1,7 @@
 package diagnosis
 
 import (
+	"fmt"
 	"strconv"
 	"strings"
 	"time"
@@ -58,6 +59,8 @@ func (r *Reader) about(spec *tree.Spec, st tree.State) subject {
 // due is when a wait ends, nil if nobody knows, and whether the node waits.
 func (r *Reader) due(n *subject) (at *time.Time, waits bool) {
 	switch n.state {
+	case contracts.StateAwaitsEnd:
+		return n.bounded(), true
 	case contracts.StateBackoff, contracts.StateIsolated, contracts.StateListening:
 		if n.above.suspended != "" {
 			return nil, true
@@ -80,6 +83,17 @@ func (r *Reader) due(n *subject) (at *time.Time, waits bool) {
 		return nil, true
 	}
 	return nil, false
+}
+
+// bounded is when an agent no longer waits for others to end; nil if that has no bound.
+func (n *subject) bounded() *time.Time { return n.st.Due.Optional() }
+
+// others names some agents.
+func others(names []string) string {
+	if more := len(names) - maxNames; more > 0 {
+		return strings.Join(names[:maxNames], ", ") + fmt.Sprintf(" and %d more", more)
+	}
+	return strings.Join(names, ", ")
 }
 
 // groupDue is when an operation starts what it stopped.
@@ -105,6 +119,8 @@ func (r *Reader) words(n *subject) string {
 		return "waits for restart budget, #" + strconv.Itoa(place) + " in line"
 	case contracts.StateUnplaced:
 		return "waits for a runner"
+	case contracts.StateAwaitsEnd:
+		return "waits for " + others(r.tree.AwaitsEnd(n.spec.ID)) + " to end"
 	case contracts.StateListening:
 		return "listens whether it runs already"
 	case contracts.StateStarting:

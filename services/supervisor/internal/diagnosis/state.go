@@ -28,6 +28,9 @@ func stateOf(spec *tree.Spec, st *tree.State, a above) contracts.State {
 	case tree.Throttled:
 		return contracts.StateBudget
 	case tree.Unplaced:
+		if st.After > 0 {
+			return contracts.StateAwaitsEnd
+		}
 		return contracts.StateUnplaced
 	case tree.Starting:
 		return contracts.StateStarting
@@ -90,6 +93,7 @@ var statuses = map[contracts.State]contracts.NodeStatus{
 	contracts.StateStarting:   contracts.NodeStarting,
 	contracts.StateVerifying:  contracts.NodeStarting,
 	contracts.StateUnplaced:   contracts.NodeStarting,
+	contracts.StateAwaitsEnd:  contracts.NodeStarting,
 	contracts.StateBudget:     contracts.NodeStarting,
 	contracts.StateListening:  contracts.NodeStarting,
 	contracts.StateStopping:   contracts.NodeStopping,

@@ -9,6 +9,9 @@ func (k *Keeper) left(in tree.Input) (count int, awaits string) {
 	if count == 0 {
 		return 0, ""
 	}
+	if ends := k.tree.AwaitsEnd(first); len(ends) > 0 {
+		return count, first + " waits for " + ends[0] + " to end"
+	}
 	_, st, _ := k.tree.Lookup(first)
 	return count, first + " " + yet(st.Phase)
 }

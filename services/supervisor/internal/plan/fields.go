@@ -158,9 +158,11 @@ func asJSON(v, none any) string {
 	if reflect.DeepEqual(v, none) {
 		return ""
 	}
-	raw, err := json.Marshal(v)
-	if err != nil {
+	var b strings.Builder
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false) // people read it
+	if err := e.Encode(v); err != nil {
 		return fmt.Sprint(v)
 	}
-	return string(raw)
+	return strings.TrimSuffix(b.String(), "\n")
 }

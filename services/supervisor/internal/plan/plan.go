@@ -222,6 +222,8 @@ func (c *comparison) added(spec *tree.Spec, st tree.State) contracts.PlannedChan
 	if !st.Phase.Down() {
 		p.Then = contracts.WillStart
 	}
+	after := c.tree.AwaitsEnd(spec.ID)
+	p.After = after[:min(len(after), contracts.MaxAfter)]
 	return p
 }
 

@@ -253,3 +253,36 @@ func TestPlanOfWhatWaits(t *testing.T) {
 		}
 	}
 }
+
+// TestPlanOfARename: what is added starts after what is removed has ended.
+func TestPlanOfARename(t *testing.T) {
+	t.Parallel()
+	root := sup("root", "")
+	tr := grow(t, []*tree.Spec{root, agent("old", "root", "1"), agent("down", "root", "1")}, "down")
+	p, _, err := Of(tr.Snapshot(), configure(1, root, agent("new", "root", "1")), now)
+	if got := lines(p); err != nil || got != "added agent new: started\nremoved agent old: stopped\nremoved agent down: forgotten" {
+		t.Errorf("%s, %v", got, err)
+	}
+	if after := p.Changes[0].After; !slices.Equal(after, []string{"old"}) {
+		t.Errorf("%s starts after %v", p.Changes[0].Node, after)
+	}
+	var many []*tree.Spec
+	for i := range 9 {
+		many = append(many, agent(fmt.Sprint("a", i), "root", "1"))
+	}
+	tr = grow(t, append([]*tree.Spec{root}, many...))
+	p, _, _ = Of(tr.Snapshot(), configure(1, root, agent("new", "root", "1")), now)
+	for _, c := range p.Changes {
+		if c.Node == "new" && len(c.After) != contracts.MaxAfter {
+			t.Errorf("it names %v", c.After)
+		}
+	}
+}
+
+// What people read is not made fit for HTML.
+func TestPlansAreForTerminals(t *testing.T) {
+	t.Parallel()
+	if got := asJSON([]string{"a > b && c < d", "\x1b"}, []string(nil)); got != `["a > b && c < d","\u001b"]` {
+		t.Error(got)
+	}
+}

@@ -77,6 +77,7 @@ func (t *Tree) configure(in *Input) {
 	ends, rolled := t.waitingEnds(), t.rolledOut()
 	t.keepScales(scales)
 	budget := t.budget()
+	back := t.goingBack(specs)
 	fresh, waited := t.install(specs)
 	if t.hasModes {
 		t.applyModes(t.root)
@@ -87,6 +88,7 @@ func (t *Tree) configure(in *Input) {
 		wanted[s.ID] = true
 	}
 	t.removeUnwanted(wanted)
+	t.succeed(fresh)
 	due := t.rejudge(ends)
 	t.startTree(in)
 	for _, n := range fresh {
@@ -99,9 +101,9 @@ func (t *Tree) configure(in *Input) {
 	}
 	t.configuredBy(in.Configuration, true)
 	if in.Boot {
-		fresh = nil // nobody waits for all of a tree that starts
+		fresh, back = nil, nil // nobody waits for all of a tree that starts
 	}
-	t.reply(in, OK, t.rollOut(rolled, waited, append(fresh, t.tryNow(due, waited)...), in))
+	t.reply(in, OK, t.rollOut(rolled, waited, slices.Concat(fresh, back, t.tryNow(due, waited)), in))
 }
 
 // keep is a supervisor's beginning that leaves the configuration as it is.
@@ -150,6 +152,7 @@ func (t *Tree) install(specs []*Spec) (fresh, waited []*node) {
 			// Last for now: ranks are settled below.
 			spec.Dynamic, spec.Rank = false, math.MaxInt64
 			n = t.insert(&spec)
+			n.st.After = forever // until it is known what is removed
 			fresh = append(fresh, n)
 		case n.st.Discarded():
 			t.readmit(n)

@@ -68,6 +68,9 @@ func (t *Tree) derive(n *node) {
 	if len(n.queue) > 0 {
 		t.settle = append(t.settle, n)
 	}
+	if n.st.Discarded() {
+		t.leaving[n] = struct{}{}
+	}
 	t.hasModes = t.hasModes || n.rollout() != nil
 	if n.occupies() {
 		t.load[n.st.Runner]++
@@ -78,6 +81,7 @@ func (t *Tree) derive(n *node) {
 	if n.st.Phase == Unplaced {
 		n.listed = true
 		t.unplaced = append(t.unplaced, n)
+		t.holds = t.holds || n.st.After > 0
 	}
 	if n.st.Phase == Throttled {
 		t.throttled = append(t.throttled, waiter{n, n.st.Ticket})

@@ -231,7 +231,9 @@ func (t *Tree) terminate(n *node, then Then) {
 		}
 		t.shutdown(n, Ordered, end, why)
 	case n.st.Phase == Stopping:
-		n.st.Then = then
+		if n.st.Then = then; n.st.End == EndTerminated {
+			n.st.Why = why
+		}
 		t.touch(n)
 	default:
 		t.stop(n, then, end, why, false)
@@ -240,8 +242,13 @@ func (t *Tree) terminate(n *node, then Then) {
 
 // end is how a node ends that is brought down by order, and the word for it.
 func (then Then) end() (End, string) {
-	if then == ThenClose {
+	switch then {
+	case ThenClose:
 		return EndStopped, whyService
+	case ThenRestart:
+		return EndTerminated, whyRestart
+	case ThenRemove:
+		return EndTerminated, whyRemove
 	}
 	return EndTerminated, whyTerminated
 }
@@ -266,7 +273,15 @@ func (t *Tree) add(in *Input) {
 		t.reply(in, NotFound, "there is no supervisor "+spec.Parent)
 		return
 	}
+	if p.beingRemoved() {
+		t.reply(in, NoSupervisor, "supervisor "+spec.Parent+" is being removed")
+		return
+	}
 	if n := t.nodes[spec.ID]; n != nil {
+		if n.beingRemoved() {
+			t.reply(in, Busy, "there is an older one, which is being removed; try again when that is done")
+			return
+		}
 		if n.st.Phase.live() || n.st.Phase.pending() {
 			t.reply(in, AlreadyStarted, "")
 		} else {
@@ -293,6 +308,17 @@ func (t *Tree) add(in *Input) {
 	if !p.up() {
 		t.answer(n, OK)
 	}
+}
+
+// beingRemoved reports whether a node is about to be removed, by itself or with a
+// supervisor above it.
+func (n *node) beingRemoved() bool {
+	for ; n != nil; n = n.parent {
+		if cmd := n.st.Command; cmd != nil && cmd.Kind == CmdRemove {
+			return true
+		}
+	}
+	return false
 }
 
 // significance reports why a significant child cannot be under a parent.
@@ -336,6 +362,9 @@ func (t *Tree) insert(s *Spec) *node {
 func (t *Tree) remove(n *node) {
 	for len(n.kids) > 0 {
 		t.remove(n.kids[len(n.kids)-1])
+	}
+	if cmd := n.st.Command; cmd != nil && cmd.Kind.ends() {
+		t.answer(n, OK) // it was to be down, which it is
 	}
 	t.answerWith(n, Superseded, "its removal")
 	t.endScalings(n, "the removal of its supervisor")

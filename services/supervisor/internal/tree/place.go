@@ -9,6 +9,14 @@ import (
 // place gives an agent that is to start its runner and orders the start, or lets
 // it wait for one.
 func (t *Tree) place(n *node, previous string) {
+	if t.succeeds(n) {
+		t.awaitEnds(n)
+		return
+	}
+	if n.st.After > 0 {
+		n.st.After, n.st.Due = 0, 0
+		t.touch(n)
+	}
 	if n.spec.Agent.Runner == "" {
 		t.orderStart(n)
 		return
@@ -18,13 +26,7 @@ func (t *Tree) place(n *node, previous string) {
 	}
 	r := t.choose(n.spec.Agent, previous, n.st.Home != "")
 	if r == "" || t.heldBack(n, r) {
-		if n.st.Phase != Unplaced {
-			t.setPhase(n, Unplaced, "")
-		}
-		if !n.listed {
-			n.listed = true
-			t.unplaced = append(t.unplaced, n)
-		}
+		t.unplace(n)
 		return
 	}
 	n.st.Runner = r
@@ -33,6 +35,17 @@ func (t *Tree) place(n *node, previous string) {
 	}
 	t.orderStart(n)
 	t.load[r]++
+}
+
+// unplace lets an agent that is to start wait.
+func (t *Tree) unplace(n *node) {
+	if n.st.Phase != Unplaced {
+		t.setPhase(n, Unplaced, "")
+	}
+	if !n.listed {
+		n.listed = true
+		t.unplaced = append(t.unplaced, n)
+	}
 }
 
 // orderStart orders the start of an agent's present incarnation.
@@ -161,6 +174,16 @@ func (t *Tree) setRunners(runners []Runner) {
 		before[r.Name] = true
 	}
 	t.KnowRunners(runners)
+	t.placeWaiting()
+	for _, r := range t.runners {
+		if !before[r.Name] {
+			t.returnHome(r)
+		}
+	}
+}
+
+// placeWaiting places the agents that can be, of those that wait for it.
+func (t *Tree) placeWaiting() {
 	waiting := t.unplaced
 	t.unplaced = nil
 	// Those first who wait the longest. It must not depend on what else the
@@ -172,11 +195,6 @@ func (t *Tree) setRunners(runners []Runner) {
 		n.listed = false
 		if !n.removed && n.st.Phase == Unplaced {
 			t.place(n, n.st.From)
-		}
-	}
-	for _, r := range t.runners {
-		if !before[r.Name] {
-			t.returnHome(r)
 		}
 	}
 }
@@ -276,7 +294,7 @@ func (t *Tree) Removed(agent string, incarnation uint64) bool {
 func (t *Tree) Unplaced() int {
 	count := 0
 	for _, n := range t.unplaced {
-		if !n.removed && n.st.Phase == Unplaced {
+		if !n.removed && n.st.Phase == Unplaced && n.st.After == 0 {
 			count++
 		}
 	}

@@ -6,8 +6,8 @@ import (
 	"pgregory.net/rapid"
 )
 
-// configure gives the tree an edited file: other builds, and agents that are
-// under another supervisor; or the former one.
+// configure gives the tree an edited file: other builds, agents that are under
+// another supervisor or have another name; or the former one.
 func (w *world) configure(specs []*Spec) {
 	t := w.t
 	c := &Configuration{Source: "f", Digest: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "digest"), MaxUnavailable: rapid.IntRange(0, 2).Draw(t, "unavailable")}
@@ -31,6 +31,9 @@ func (w *world) configure(specs []*Spec) {
 				s.Parent, s.Significant = to.ID, false
 			}
 		}
+		if rapid.IntRange(0, 3).Draw(t, "is renamed") == 0 {
+			s.ID += "'"
+		}
 		edited = append(slices.Delete(edited, i, i+1), &s)
 	}
 	w.applies(Input{Kind: Configure, Specs: edited, Boot: true, Configuration: c, Token: w.token()})
@@ -46,6 +49,7 @@ func (w *world) applies(in Input) {
 			runs[id] = n.spec.Agent.Build
 		}
 	}
+	w.successions.begin(w, &in)
 	w.step(in)
 	if was == nil || was.Stopped != "" || was.Applied == "" || was.Applied == in.Token {
 		return

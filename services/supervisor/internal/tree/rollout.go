@@ -14,7 +14,7 @@ func (t *Tree) rolledOut() map[*node]*Spec {
 	}
 	out := map[*node]*Spec{}
 	for _, n := range t.root.agents(nil) {
-		if n.part().Turn != "" {
+		if n.part().Turn != "" && !n.goes() {
 			out[n] = n.spec
 		}
 	}
@@ -32,8 +32,8 @@ func replaces(rolled map[*node]*Spec) bool {
 	return false
 }
 
-// goes reports whether a node was removed, or is about to be, by itself or with a
-// supervisor above it.
+// goes reports whether a configuration has removed a node, or is about to, by itself or
+// with a supervisor above it.
 func (n *node) goes() bool {
 	for ; n != nil; n = n.parent {
 		if n.removed || n.st.Discarded() {
@@ -41,6 +41,17 @@ func (n *node) goes() bool {
 		}
 	}
 	return false
+}
+
+// goingBack returns the agents that are about to be removed and that a configuration
+// has again: they are followed as new ones are.
+func (t *Tree) goingBack(specs []*Spec) (back []*node) {
+	for _, s := range specs {
+		if n := t.nodes[s.ID]; n != nil && s.Agent != nil && n.goes() {
+			back = append(back, n)
+		}
+	}
+	return back
 }
 
 // rollOut begins what follows from a configuration: every agent that does not run
@@ -77,7 +88,7 @@ func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input)
 		}
 	}
 	if most > 0 {
-		wanted = t.outdated(wanted)
+		wanted = t.outdated(wanted, fresh)
 	}
 	if r := t.rolling(); r != nil && r.Stopped == "" && usual {
 		most = cmp.Or(r.Max, most)
@@ -132,9 +143,17 @@ func (n *node) waitsFor() *node {
 	return nil
 }
 
-// outdated appends every agent that does not run what its specification says.
-func (t *Tree) outdated(dst []*node) []*node {
+// outdated appends every agent that does not run what its specification says, without
+// those that are new.
+func (t *Tree) outdated(dst, fresh []*node) []*node {
+	added := make(map[*node]bool, len(fresh))
+	for _, n := range fresh {
+		added[n] = true
+	}
 	for _, a := range t.root.agents(nil) {
+		if added[a] {
+			continue
+		}
 		if a.outdated() {
 			dst = append(dst, a)
 		}
@@ -150,7 +169,7 @@ func (t *Tree) followAdded(fresh []*node, in *Input) (added int) {
 			continue
 		}
 		part := Part{Turn: TurnNew, Roll: n.st.Incarnation}
-		if n.st.Phase != Idle && part.Roll > 0 {
+		if n.st.Phase != Idle && n.st.Phase != Stopping && part.Roll > 0 {
 			part.Roll-- // it is under way
 		}
 		t.renew(n, func(w *Renewal) { w.Part = part })

@@ -160,8 +160,17 @@ func (t *Tree) discard(n *node) {
 	if n.st.Discarded() {
 		return
 	}
-	t.answerWith(n, Superseded, "its removal")
-	t.command(n, CmdRemove, "")
+	t.leaving[n] = struct{}{}
+	was := n.st.Command
+	if was == nil || !was.Kind.ends() {
+		t.answerWith(n, Superseded, "its removal")
+		t.command(n, CmdRemove, "")
+		return
+	}
+	// It is being ended by order, which is done when it is removed.
+	n.st.Command = &Command{Kind: CmdRemove, Joined: was.tokens(), Story: t.story}
+	t.touch(n)
+	t.obey(n)
 }
 
 // Discarded reports whether a node is about to be removed because it is no longer
@@ -181,7 +190,7 @@ func (t *Tree) readmit(n *node) {
 		t.endScaling(p, n.spec.Template, Superseded, "a configuration that has "+n.spec.ID+" again")
 	}
 	if n.st.Phase == Stopping && n.st.Then == ThenRemove {
-		n.st.Then = ThenRestart
+		n.st.Then, n.st.Why = ThenRestart, whyRestart
 		n.st.Story = t.story
 	}
 	t.touch(n)

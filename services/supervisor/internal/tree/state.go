@@ -22,7 +22,8 @@ const (
 	Gone Phase = "gone"
 	// Throttled: its restart was decided and waits for budget, see [Budget].
 	Throttled Phase = "throttled"
-	// Unplaced: its start was decided and waits for a runner.
+	// Unplaced: its start was decided and waits for a runner, or until what its
+	// configuration removed has ended.
 	Unplaced Phase = "unplaced"
 	// Starting: the start was ordered. A supervisor that starts awaits its
 	// children.
@@ -90,6 +91,8 @@ func (p Phase) coming() bool {
 const (
 	whyFinished   = "finished"
 	whyTerminated = "terminated"
+	whyRestart    = "to be restarted"
+	whyRemove     = "to be removed"
 	whyFailed     = "failed"
 	// What stopped it, where nobody ordered that. The first form of stored states
 	// says whyOrdered of both.
@@ -137,6 +140,9 @@ type State struct {
 	// next start is newer than both.
 	Newest uint64 `json:"newest,omitempty"`
 	Attempt
+	// After is until when its first start waits at most for what the configuration
+	// that added it removes.
+	After Instant `json:"after,omitempty"`
 	// Home is the runner that was lost and that the agent is to go back to.
 	Home string `json:"home,omitempty"`
 	// From is the runner whose restart budget it needs or needed, until it has a

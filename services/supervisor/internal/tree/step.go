@@ -30,6 +30,7 @@ func (t *Tree) Step(in *Input, now Instant, out []Effect) []Effect {
 		}
 	}
 	t.settleAll()
+	t.admit()
 	t.roll()
 	t.settleAll()
 	out, t.out = t.out, nil
@@ -229,6 +230,8 @@ func (t *Tree) tick() {
 			t.begin(n, n.st.Story, true)
 		case n.st.Phase == Isolated:
 			t.tryAgain(n)
+		case n.st.Phase == Unplaced:
+			t.place(n, n.st.From)
 		case n.st.Phase == Claiming:
 			t.listened(n)
 		case n.st.Phase == Foreign:

@@ -25,7 +25,7 @@ func TestOrdersThatSupersede(t *testing.T) {
 			there bool
 		}{
 			{CmdTerminate, "t2: ok: terminated", true},
-			{CmdRemove, "t2: ok: terminated", false},
+			{CmdRemove, "t2: ok: to be removed", false},
 			{"", "t1: superseded: its removal", false}, // by the configuration
 		} {
 			t.Run(stage+" "+string(c.cmd), func(t *testing.T) {

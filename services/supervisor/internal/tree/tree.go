@@ -30,6 +30,10 @@ type Tree struct {
 	// known.
 	rolls   *parts
 	runners []Runner
+	// leaving are the nodes that are being removed since they are no longer
+	// configured, and some that were; holds is set while an agent waits for their end.
+	leaving map[*node]struct{}
+	holds   bool
 	// gathering and lingering hold starts back, see [Input].
 	gathering bool
 	lingering map[string][]string
@@ -101,7 +105,7 @@ const (
 
 // New gives an empty tree.
 func New(opt Options) *Tree {
-	return &Tree{opt: opt, nodes: map[string]*node{}, tombs: map[string]uint64{}, load: map[string]int{}, over: map[string]uint64{}}
+	return &Tree{opt: opt, nodes: map[string]*node{}, tombs: map[string]uint64{}, load: map[string]int{}, leaving: map[*node]struct{}{}, over: map[string]uint64{}}
 }
 
 // Snapshot gives the whole tree as data. It shares specs and histories with
@@ -319,7 +323,7 @@ func (n *node) due() Instant {
 			return 0
 		}
 		return n.st.Due
-	case Verifying, Stabilising:
+	case Verifying, Stabilising, Unplaced:
 		return n.st.Due
 	}
 	return 0

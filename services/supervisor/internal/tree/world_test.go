@@ -45,6 +45,7 @@ type world struct {
 	orders       map[given]CommandKind
 	answered     map[string]bool
 	terminations terminations
+	successions  successions
 	// tokens are those of the operator's orders; an order may be given again.
 	tokens []string
 }
@@ -72,6 +73,7 @@ func (w *world) step(in Input) {
 			w.t.Fatal(wrong)
 		}
 		w.terminations.told(e)
+		w.successions.started(w, e)
 		switch e.Kind {
 		case DoStart, DoStop, DoReport:
 			if m := w.tree.Mode(e.Node); m != Enforce {
