@@ -91,3 +91,50 @@ func TestTerminatedOutlastsTheService(t *testing.T) {
 		}
 	})
 }
+
+// TestOrdersOutlastTheLog: who ordered what stands, when and why is told by whatever
+// supervisor decides, after the log has forgotten it.
+func TestOrdersOutlastTheLog(t *testing.T) {
+	t.Parallel()
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t, threeGroups)
+		stop := w.supervise("s1")
+		w.settled()
+		by := &contracts.Operator{User: "ada", Host: "ops1", Program: "smith"}
+		options := contracts.OrderOptions{By: by}
+		want := map[string]string{"a": "terminate", "all": "suspend", "b": "mode off", "e": "move to single"}
+		w.order("terminate", contracts.NodeRequest{Node: "a", Reason: "ticket 1", OrderOptions: options})
+		w.order("suspend", contracts.NodeRequest{Node: "all", Reason: "ticket 1", OrderOptions: options})
+		w.order("mode", contracts.ModeRequest{Node: "b", Mode: "off", Reason: "ticket 1", OrderOptions: options})
+		w.order("move", contracts.MoveRequest{Node: "e", Parent: "single", Reason: "ticket 1", OrderOptions: options})
+		ordered := time.Now()
+		told := func() {
+			t.Helper()
+			for node, order := range want {
+				d := must[contracts.Diagnosis](w, "why", contracts.NodeRequest{Node: node})
+				if len(d.Orders) != 1 || len(d.Node.Orders) != 1 {
+					t.Errorf("%s: %+v, of the node %+v", node, d.Orders, d.Node.Orders)
+					continue
+				}
+				o := d.Orders[0]
+				if o.Node != node || o.Order != order || o.Reason != "ticket 1" || *o.By != *by || ordered.Sub(*o.At) > time.Minute || o.Decision == "" || !strings.Contains(d.Reason, o.String()) {
+					t.Errorf("%s: %s; %+v", node, d.Reason, o)
+				}
+			}
+		}
+		told()
+		stop()                    // stores a snapshot
+		natstest.Streams(t, w.js) // its clock is the real one: everything expires
+		w.supervise("s2")
+		w.settled()
+		told()
+		w.order("restart", contracts.NodeRequest{Node: "a"})
+		w.order("resume", contracts.NodeRequest{Node: "all"})
+		w.order("mode", contracts.ModeRequest{Node: "b", Mode: "inherit"})
+		for _, node := range []string{"a", "all", "b"} {
+			if d := must[contracts.Diagnosis](w, "why", contracts.NodeRequest{Node: node}); len(d.Orders) > 0 {
+				t.Errorf("%s: %+v", node, d.Orders)
+			}
+		}
+	})
+}
