@@ -53,6 +53,8 @@ func TestSupervisionCommands(t *testing.T) {
 		}
 		return s.agents()[node].Mode
 	}
+	// stopped is what operators keep from running: nothing, until the mode is set.
+	stopped := "no node is terminated or suspended"
 	// expected is what a command prints or brings about, by how it begins.
 	expected := map[string]func(out string) bool{
 		"smith tree --at":     func(out string) bool { return regexp.MustCompile(`crawler-2 +worker +running +1`).MatchString(out) },
@@ -67,7 +69,7 @@ func TestSupervisionCommands(t *testing.T) {
 		"smith child restart --outdated":                    func(out string) bool { return out == "restart: nothing to do\n" },
 		"smith child restart research":                      func(string) bool { return s.agents()["crawler-2"].Incarnation > 2 },
 		"smith tree":                                        func(out string) bool { return strings.Contains(out, "crawler-3") },
-		"smith tree --stopped":                              func(out string) bool { return strings.Contains(out, "no node is terminated or suspended") },
+		"smith tree --stopped":                              func(out string) bool { return strings.Contains(out, stopped) },
 		"smith tree --problems":                             func(out string) bool { return !strings.Contains(out, "crawler-3 ") },
 		"smith rebalance":                                   func(out string) bool { return out == "rebalance: nothing to do\n" },
 		"smith runners":                                     func(out string) bool { return strings.Contains(out, s.tree().Runners[0].Runner) },
@@ -97,6 +99,7 @@ func TestSupervisionCommands(t *testing.T) {
 			return mode("research") == "enforce" && is("crawler-1", contracts.NodeRunning)
 		},
 		"smith mode set root": func(string) bool {
+			stopped = "mode off, by "
 			return is("crawler-3", contracts.NodeWatched) && !is("crawler-1", contracts.NodeWatched)
 		},
 		"smith mode set research inherit": func(string) bool { return is("crawler-1", contracts.NodeWatched) },
