@@ -159,7 +159,7 @@ type hosting struct {
 	agents   map[string]*hosted
 	living   int
 	stopping bool   // takes no starts
-	fence    uint64 // takes none by senders who know less
+	fence    uint64 // takes none of lower terms
 	closed   bool   // takes nothing; set before helpers are waited for
 }
 
@@ -220,8 +220,8 @@ func (r *hosting) onList(req micro.Request) {
 	var cmd contracts.ListCommand
 	_ = json.Unmarshal(req.Data(), &cmd) // who says nothing fences nothing
 	r.mu.Lock()
-	r.fence = max(r.fence, cmd.Decision)
-	list.Decision = r.fence
+	r.fence = max(r.fence, cmd.Term)
+	list.Term = r.fence
 	agents := make([]contracts.RunnerAgent, 0, len(r.agents))
 	for _, name := range slices.Sorted(maps.Keys(r.agents)) {
 		agents = append(agents, r.viewLocked(r.agents[name]))

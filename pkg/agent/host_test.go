@@ -110,9 +110,9 @@ func TestHostRunsAnAgent(t *testing.T) {
 			t.Errorf("list %+v", list)
 		}
 
-		ask[contracts.RunnerList](w, contracts.RunnerSubject("h", "list"), contracts.ListCommand{Decision: 9})
-		w.wantCode("start by one who knows less than whoever listed", w.start("g1", 3, "good", func(c *contracts.StartCommand) { c.Decision = 8 }), contracts.RunnerFenced)
-		w.wantCode("start by one who knows as much", w.start("g1", 3, "good", func(c *contracts.StartCommand) { c.Decision = 9 }), contracts.RunnerOK)
+		ask[contracts.RunnerList](w, contracts.RunnerSubject("h", "list"), contracts.ListCommand{Term: 9})
+		w.wantCode("start by one who knows less than whoever listed", w.start("g1", 3, "good", func(c *contracts.StartCommand) { c.Term = 8 }), contracts.RunnerFenced)
+		w.wantCode("start by one who knows as much", w.start("g1", 3, "good", func(c *contracts.StartCommand) { c.Term = 9 }), contracts.RunnerOK)
 		w.wantCode("stop of an older incarnation", w.stop("g1", 2, false), contracts.RunnerOK)
 		beats.beat(t)
 		r := w.stop("g1", 3, false)

@@ -87,9 +87,9 @@ func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if cmd.Decision != 0 && cmd.Decision < r.fence {
-		reply := no(contracts.RunnerFenced, "the sender knows the tree up to decision %d; host %s was asked by one who knows %d", cmd.Decision, r.Name, r.fence)
-		reply.Decision = r.fence
+	if cmd.Term != 0 && cmd.Term < r.fence {
+		reply := no(contracts.RunnerFenced, "it is of term %d; another supervisor has asked host %s in term %d", cmd.Term, r.Name, r.fence)
+		reply.Term = r.fence
 		return reply
 	}
 	known := r.agents[cmd.Agent]

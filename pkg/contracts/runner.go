@@ -40,9 +40,9 @@ type StartCommand struct {
 	// empty means any. A start that was under way when the host booted does
 	// not reach what came after.
 	BootID string `json:"boot_id,omitempty"`
-	// Decision is the number of the last decision about the tree that the
-	// sender knows; 0 means that it is not said. See [ListCommand].
-	Decision uint64 `json:"decision,omitempty"`
+	// Term tells supervisors apart by when each took the tree over; 0 means that
+	// it is not said. See [ListCommand].
+	Term uint64 `json:"term,omitempty"`
 	// Tree is the name of the tree that the agent belongs to.
 	Tree string `json:"tree,omitempty"`
 	// CausationID is the decision that ordered it, CorrelationID its story.
@@ -108,12 +108,13 @@ func (c StartCommand) Validate() error {
 
 // ListCommand is the body of smith.runner.<runner>.list. It may be empty.
 type ListCommand struct {
-	// Decision fences: from then on the runner refuses starts by senders who
-	// know less than that decision, and the list has every start before. So who
-	// compares the list with what is wanted need not fear that a start that is
-	// not wanted any more arrives later. 0 fences nothing. The runner forgets it
-	// when it starts anew.
-	Decision uint64 `json:"decision,omitempty"`
+	// Term fences: from then on the runner refuses starts of lower terms, and the
+	// list has every start before. So who compares the list with what is wanted
+	// need not fear that a start of a former supervisor, which is not wanted any
+	// more, arrives later. A term is when its supervisor took the tree over, in
+	// microseconds since 1970 by its clock, or one more than any that a runner was
+	// told. 0 fences nothing. The runner forgets it when it starts anew.
+	Term uint64 `json:"term,omitempty"`
 	// After is the last agent of the page before, where a list has several.
 	After string `json:"after,omitempty"`
 	// Agent asks for one agent only; older runners answer with all.
@@ -162,8 +163,8 @@ const (
 	RunnerInvalid RunnerCode = "invalid"
 	// RunnerStale: a newer incarnation is known.
 	RunnerStale RunnerCode = "stale_incarnation"
-	// RunnerFenced: the command is of another boot of the host, or by a sender
-	// who knows less than the one who listed last.
+	// RunnerFenced: the command is of another boot of the host, or of a lower
+	// term than that of the one who listed last.
 	RunnerFenced RunnerCode = "fenced"
 	// RunnerStillRunning: an older incarnation lives; stop it first.
 	RunnerStillRunning RunnerCode = "still_running"
@@ -193,9 +194,8 @@ type RunnerReply struct {
 	// newest known, for still_running the living one.
 	Incarnation uint64 `json:"incarnation,omitempty"`
 	PID         int    `json:"pid,omitempty"`
-	// Decision is set with fenced where the sender knows less of the tree than
-	// that decision.
-	Decision uint64 `json:"decision,omitempty"`
+	// Term is set with fenced where the sender's is lower than this one.
+	Term uint64 `json:"term,omitempty"`
 	// Live is set with stale_incarnation when the newest one lives and was not
 	// ordered to end; PID is then its process.
 	Live    bool       `json:"live,omitempty"`

@@ -17,9 +17,8 @@ type RunnerList struct {
 	// More is set when there are agents behind the last one, see
 	// [ListCommand].After.
 	More bool `json:"more,omitempty"`
-	// Decision is the highest that a sender has named: a supervisor that knows
-	// less reads a log that is older than this runner.
-	Decision uint64 `json:"decision,omitempty"`
+	// Term is the highest that a sender has named.
+	Term uint64 `json:"term,omitempty"`
 }
 
 // MaxListBytes bounds one page of a RunnerList.

@@ -12,7 +12,7 @@ import (
 
 func TestDecodeRunnerListSetsAside(t *testing.T) {
 	t.Parallel()
-	const body = `{"runner":"r1","decision":7,"more":true,"agents":[
+	const body = `{"runner":"r1","term":7,"more":true,"agents":[
 		{"agent":"ok","incarnation":3,"pid":12,"state":"running","tree":"main"},
 		{"agent":"a.b","incarnation":1,"state":"running"},
 		{"agent":"zero","incarnation":0,"state":"running"},
@@ -24,7 +24,7 @@ func TestDecodeRunnerListSetsAside(t *testing.T) {
 		{"agent":["x"]}, 17,
 		{"agent":"gone","incarnation":2,"state":"exited","exit":{"code":-1,"unknown":true,"blame":"host","at":"2026-01-01T00:00:00Z"}}]}`
 	list, rejected, err := DecodeRunnerList("r1", []byte(body))
-	if err != nil || len(list.Agents) != 2 || list.Decision != 7 || !list.More {
+	if err != nil || len(list.Agents) != 2 || list.Term != 7 || !list.More {
 		t.Fatalf("%+v, %v", list, err)
 	}
 	if a, b := list.Agents[0], list.Agents[1]; a.Agent != "ok" || a.Incarnation != 3 || b.Exit.Blame != BlameHost {

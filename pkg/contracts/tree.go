@@ -31,9 +31,8 @@ type DecisionsData struct {
 	Tree string `json:"tree"`
 	// Number counts the tree's decisions from 1.
 	Number uint64 `json:"number"`
-	// Skipped is how many numbers before this one the log does not have: after it
-	// has lost its tail, the next number is higher than any that a runner was
-	// told of.
+	// Skipped is how many numbers before this one the log does not have. Programs
+	// before terms left some out after the log had lost its tail.
 	Skipped uint64 `json:"skipped,omitempty"`
 	// Supervisor is the instance that decided.
 	Supervisor string `json:"supervisor"`

@@ -75,13 +75,13 @@ func TestLateStartsAreFenced(t *testing.T) {
 	}
 	start := func(boot string, decision uint64) contracts.RunnerReply {
 		cmd := script("a", 1, forever)
-		cmd.BootID, cmd.Decision = boot, decision
+		cmd.BootID, cmd.Term = boot, decision
 		return ask[contracts.RunnerReply](h, "start", cmd)
 	}
 	if reply := start("another-boot", 12); reply.Code != contracts.RunnerFenced {
 		t.Errorf("for another boot: %+v", reply)
 	}
-	if list := ask[contracts.RunnerList](h, "list", contracts.ListCommand{Decision: 12}); len(list.Agents) != 0 {
+	if list := ask[contracts.RunnerList](h, "list", contracts.ListCommand{Term: 12}); len(list.Agents) != 0 {
 		t.Errorf("list %+v", list)
 	}
 	if reply := start(a.BootID, 11); reply.Code != contracts.RunnerFenced {

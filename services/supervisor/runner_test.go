@@ -139,8 +139,8 @@ func (r *runner) answersList() bool {
 func (r *runner) list(cmd contracts.ListCommand) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.fence = max(r.fence, cmd.Decision)
-	list := contracts.RunnerList{Runner: r.name, Decision: r.fence}
+	r.fence = max(r.fence, cmd.Term)
+	list := contracts.RunnerList{Runner: r.name, Term: r.fence}
 	for _, agent := range slices.Sorted(maps.Keys(r.live)) {
 		if agent <= cmd.After {
 			continue
@@ -200,7 +200,7 @@ func (r *runner) start(body []byte) contracts.RunnerReply {
 	defer r.mu.Unlock()
 	reply := contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation}
 	switch {
-	case cmd.BootID != "" && cmd.BootID != r.boot, cmd.Decision < r.fence:
+	case cmd.BootID != "" && cmd.BootID != r.boot, cmd.Term < r.fence:
 		r.log = append(r.log, fmt.Sprintf("refused %s %d", cmd.Agent, cmd.Incarnation))
 		reply.Code = contracts.RunnerFenced
 		return reply

@@ -21,7 +21,7 @@ import (
 type Agents interface {
 	Start(contracts.StartCommand) contracts.RunnerReply
 	Stop(context.Context, contracts.StopCommand) contracts.RunnerReply
-	Fence(decision uint64) (before uint64)
+	Fence(term uint64) (before uint64)
 	List() []contracts.RunnerAgent
 	Running() int
 }
@@ -180,7 +180,7 @@ func (a *API) list(body []byte) (any, error) {
 	if err != nil {
 		return list, err
 	}
-	list.Decision = max(a.agents.Fence(cmd.Decision), cmd.Decision)
+	list.Term = max(a.agents.Fence(cmd.Term), cmd.Term)
 	return list, list.Fill(cmd.Select(a.agents.List()), cmd.After)
 }
 

@@ -71,7 +71,7 @@ func TestListComesInPagesThatFitAMessage(t *testing.T) {
 	var all []string
 	pages := 0
 	for after, more := "", true; more; pages++ {
-		cmd, err := json.Marshal(contracts.ListCommand{Decision: 7, After: after})
+		cmd, err := json.Marshal(contracts.ListCommand{Term: 7, After: after})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -84,8 +84,8 @@ func TestListComesInPagesThatFitAMessage(t *testing.T) {
 			t.Fatalf("%d bytes, %v", len(body), err)
 		}
 		list, rejected, err := contracts.DecodeRunnerList("r", body)
-		if err != nil || len(rejected) > 0 || list.Decision != 40 {
-			t.Fatalf("%v, %v, decision %d", rejected, err, list.Decision)
+		if err != nil || len(rejected) > 0 || list.Term != 40 {
+			t.Fatalf("%v, %v, decision %d", rejected, err, list.Term)
 		}
 		for _, agent := range list.Agents {
 			if agent.Exit != nil && agent.Exit.Tail != "" {
@@ -150,11 +150,11 @@ func FuzzAnnouncement(f *testing.F) {
 // fenced is a runner without agents that notes the fence.
 type fenced struct {
 	Agents
-	decision uint64
+	term uint64
 }
 
-func (f *fenced) Fence(decision uint64) uint64 { f.decision = decision; return 0 }
-func (*fenced) List() []contracts.RunnerAgent  { return nil }
+func (f *fenced) Fence(term uint64) uint64    { f.term = term; return 0 }
+func (*fenced) List() []contracts.RunnerAgent { return nil }
 
 // A list fences what it names; one that cannot be read changes nothing.
 func FuzzList(f *testing.F) {
@@ -171,13 +171,13 @@ func FuzzList(f *testing.F) {
 			t.Fatalf("%+v", reply)
 		}
 		if err != nil {
-			if !errors.Is(err, contracts.ErrRunnerCommand) || agents.decision != 0 {
-				t.Fatalf("%v, and fenced %d", err, agents.decision)
+			if !errors.Is(err, contracts.ErrRunnerCommand) || agents.term != 0 {
+				t.Fatalf("%v, and fenced %d", err, agents.term)
 			}
 			return
 		}
-		if cmd, _ := decodeList(body); agents.decision != cmd.Decision || len(body) > contracts.MaxRequestBytes {
-			t.Fatalf("fenced %d of %s", agents.decision, body)
+		if cmd, _ := decodeList(body); agents.term != cmd.Term || len(body) > contracts.MaxRequestBytes {
+			t.Fatalf("fenced %d of %s", agents.term, body)
 		}
 	})
 }

@@ -127,7 +127,7 @@ type Fleet struct {
 	agents   map[string]*agent
 	live     int
 	closing  bool
-	fence    uint64 // starts by senders who know less are refused
+	fence    uint64 // starts of lower terms are refused
 	// kin are processes that another runner of this name may have started.
 	kin map[string][]claim
 }
@@ -233,14 +233,13 @@ func (f *Fleet) Running() int {
 	return f.live
 }
 
-// Fence refuses from now on the starts of senders that do not know of a
-// decision, and List, called after it, has every start before. It only rises; it
+// Fence refuses from now on the starts of lower terms, and List, called after it, has every start before. It only rises; it
 // returns what it was.
-func (f *Fleet) Fence(decision uint64) (before uint64) {
+func (f *Fleet) Fence(term uint64) (before uint64) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	before = f.fence
-	f.fence = max(f.fence, decision)
+	f.fence = max(f.fence, term)
 	return before
 }
 
@@ -251,8 +250,8 @@ func (f *Fleet) fenced(cmd contracts.StartCommand) (why string, told uint64) {
 	switch {
 	case cmd.BootID != "" && f.o.BootID != "" && cmd.BootID != f.o.BootID:
 		return fmt.Sprintf("it was meant for boot %s of this host, which is at %s now", cmd.BootID, f.o.BootID), 0
-	case cmd.Decision != 0 && cmd.Decision < f.fence:
-		return fmt.Sprintf("its sender knows the tree up to decision %d; this runner was asked by one who knows %d", cmd.Decision, f.fence), f.fence
+	case cmd.Term != 0 && cmd.Term < f.fence:
+		return fmt.Sprintf("it is of term %d, and another supervisor has taken the tree over in term %d", cmd.Term, f.fence), f.fence
 	}
 	return "", 0
 }

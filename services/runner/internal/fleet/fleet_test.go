@@ -87,7 +87,7 @@ func TestStartsAreFenced(t *testing.T) {
 	r.o.BootID = "this-boot"
 	start := func(agent, boot string, decision uint64) contracts.RunnerCode {
 		cmd := script(agent, 1, forever)
-		cmd.BootID, cmd.Decision = boot, decision
+		cmd.BootID, cmd.Term = boot, decision
 		return r.Start(cmd).Code
 	}
 	for _, c := range []struct {

@@ -38,7 +38,7 @@ func (f *Fleet) Start(cmd contracts.StartCommand) contracts.RunnerReply {
 	// its own fence.
 	if why, told := f.fenced(cmd); why != "" {
 		return contracts.RunnerReply{
-			Code: contracts.RunnerFenced, Agent: cmd.Agent, Incarnation: cmd.Incarnation, Decision: told,
+			Code: contracts.RunnerFenced, Agent: cmd.Agent, Incarnation: cmd.Incarnation, Term: told,
 			Error: fmt.Sprintf("agent %s incarnation %d: %s", cmd.Agent, cmd.Incarnation, why),
 		}
 	}

@@ -48,7 +48,7 @@ func (d *Decision) Before() uint64 { return d.Number - min(d.Number, 1+d.Skipped
 // the decision counts all the same.
 func Of(treeName, supervisor string, b *leader.Batch) (*Decision, error) {
 	d := &Decision{
-		Tree: treeName, Supervisor: supervisor, ID: b.ID, Number: b.Number, Skipped: b.Skipped, Cursor: b.Cursor, At: b.At, Changes: b.Changes,
+		Tree: treeName, Supervisor: supervisor, ID: b.ID, Number: b.Number, Cursor: b.Cursor, At: b.At, Changes: b.Changes,
 	}
 	if b.Claims() {
 		d.Type = contracts.TreeDecided

@@ -50,8 +50,7 @@ type Commander struct {
 	env  shell.Env
 	file *config.File
 	post func(tree.Input)
-	// fenced names runners that know more of the tree, or of their host, than
-	// this side does.
+	// fenced names runners that were told of a later term.
 	fenced  chan string
 	reports *guard.Guard
 	fence   Fence
@@ -70,9 +69,9 @@ type Commander struct {
 	// pauses are those before starts of agents are numbered anew once more.
 	pauses map[string]time.Duration
 
-	// known is the number of the last decision about the tree, last its place in
+	// term is the supervisor's, last the last decision's place in
 	// the log.
-	known, last atomic.Uint64
+	term, last atomic.Uint64
 }
 
 // NewCommander makes a commander that works until ctx ends. What it reports to
@@ -115,7 +114,7 @@ func (r *carrier) end(t *task) {
 }
 
 // Fenced tells of runners that refused a start because they were told of a later
-// decision: the log may have lost that.
+// term: the log may have lost that, or a clock goes wrong.
 func (c *Commander) Fenced() <-chan string { return c.fenced }
 
 func (c *Commander) refused(runner string) {
@@ -125,11 +124,11 @@ func (c *Commander) refused(runner string) {
 	}
 }
 
-// Know notes the number of the last decision and its place in the log: runners
-// that have been told of a later one refuse starts, and the log refuses reports of
-// losses.
-func (c *Commander) Know(decision, sequence uint64) {
-	c.known.Store(decision)
+// Know notes the supervisor's term, and the last decision's place in the log: runners
+// that have been told of a later term refuse starts, and a log that has a later
+// decision refuses reports of losses.
+func (c *Commander) Know(term, sequence uint64) {
+	c.term.Store(term)
 	c.last.Store(sequence)
 }
 
@@ -234,7 +233,7 @@ func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan st
 	}
 	l := c.line(cmd.Runner)
 	reply, err := l.inLine(ctx, overtaken, func() (contracts.RunnerReply, error) {
-		cmd.order.BootID, cmd.order.Decision = cmd.boot, c.known.Load()
+		cmd.order.BootID, cmd.order.Term = cmd.boot, c.term.Load()
 		return ask[contracts.RunnerReply](ctx, c, l, cmd.Runner, "start", cmd.order.encode, startTimeout)
 	})
 	if err != nil {
@@ -260,7 +259,7 @@ func (c *Commander) start(ctx context.Context, cmd *Command, overtaken <-chan st
 	case contracts.RunnerNoResources:
 		return c.declined(ctx, cmd, reply)
 	case contracts.RunnerFenced:
-		if reply.Decision > c.known.Load() {
+		if reply.Term > c.term.Load() {
 			c.refused(cmd.Runner)
 		}
 		return false, refusal(cmd.Runner, reply)

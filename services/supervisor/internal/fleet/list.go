@@ -18,8 +18,8 @@ const maxListed = 200_000
 // Holdings are all that a runner has.
 type Holdings struct {
 	Agents []contracts.RunnerAgent
-	// Decision is the highest that any supervisor has named to it.
-	Decision uint64
+	// Term is the highest that any supervisor has named to it.
+	Term uint64
 	// Rejected are the entries that were set aside.
 	Rejected []error
 }
@@ -65,7 +65,7 @@ func (l *listing) Add(page contracts.RunnerList, rejected []error) error {
 	}
 	l.Agents = append(l.Agents, page.Agents...)
 	l.Rejected = append(l.Rejected, rejected...)
-	l.Decision = max(l.Decision, page.Decision)
+	l.Term = max(l.Term, page.Term)
 	l.after, l.over = last, !page.More
 	return nil
 }
@@ -108,7 +108,7 @@ func (c *Commander) List(ctx context.Context, runner string, progress func(read 
 
 // page reads one page.
 func (c *Commander) page(ctx context.Context, l *listing) error {
-	cmd := contracts.ListCommand{Decision: c.known.Load(), After: l.after}
+	cmd := contracts.ListCommand{Term: c.term.Load(), After: l.after}
 	raw, err := ask[json.RawMessage](ctx, c, c.line(l.runner), l.runner, "list", asJSON(cmd), pageTimeout)
 	if err != nil {
 		return err

@@ -12,7 +12,7 @@ import (
 func TestListingContinues(t *testing.T) {
 	t.Parallel()
 	page := func(more bool, agents ...string) contracts.RunnerList {
-		p := contracts.RunnerList{Runner: "r1", More: more, Decision: uint64(len(agents))}
+		p := contracts.RunnerList{Runner: "r1", More: more, Term: uint64(len(agents))}
 		for _, a := range agents {
 			p.Agents = append(p.Agents, contracts.RunnerAgent{Agent: a, Incarnation: 1, State: contracts.AgentRunning})
 		}
@@ -36,14 +36,14 @@ func TestListingContinues(t *testing.T) {
 		if err := l.Add(bad.page, bad.rejected); !errors.Is(err, contracts.ErrRunnerList) {
 			t.Errorf("%s: %v", name, err)
 		}
-		if l.Read() != 3 || l.Over() || l.Decision != 2 || l.after != "b" {
+		if l.Read() != 3 || l.Over() || l.Term != 2 || l.after != "b" {
 			t.Fatalf("%s has changed the list: %+v", name, l)
 		}
 	}
 	if err := l.Add(page(true, "c", "d", "e"), nil); err != nil || l.Over() {
 		t.Fatalf("over: %t, %v", l.Over(), err)
 	}
-	if err := l.Add(page(false), malformed); err != nil || !l.Over() || l.Read() != 7 || len(l.Agents) != 5 || l.Decision != 3 {
+	if err := l.Add(page(false), malformed); err != nil || !l.Over() || l.Read() != 7 || len(l.Agents) != 5 || l.Term != 3 {
 		t.Errorf("%+v, %v", l, err)
 	}
 }

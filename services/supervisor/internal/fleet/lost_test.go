@@ -115,13 +115,13 @@ func TestStartsAreMeantForTheBootKnownWhenOrdered(t *testing.T) {
 		l.Meet("r", "one")
 		l.Know(5, 50)
 		l.Do(l.start(2))
-		if got := <-l.starts; got.BootID != "one" || got.Decision != 5 {
-			t.Errorf("for boot %q, by one who knows %d", got.BootID, got.Decision)
+		if got := <-l.starts; got.BootID != "one" || got.Term != 5 {
+			t.Errorf("for boot %q, by one who knows %d", got.BootID, got.Term)
 		}
 		l.Meet("r", "two")
 		l.Know(6, 60)
-		if got := <-l.starts; got.BootID != "one" || got.Decision != 6 {
-			t.Errorf("again for boot %q, by one who knows %d", got.BootID, got.Decision)
+		if got := <-l.starts; got.BootID != "one" || got.Term != 6 {
+			t.Errorf("again for boot %q, by one who knows %d", got.BootID, got.Term)
 		}
 		l.Do(l.start(3))
 		for got := range l.starts {

@@ -28,7 +28,7 @@ type fresh struct {
 	Incarnation   uint64            `json:"incarnation"`
 	Env           map[string]string `json:"env,omitempty"`
 	BootID        string            `json:"boot_id,omitempty"`
-	Decision      uint64            `json:"decision,omitempty"`
+	Term          uint64            `json:"term,omitempty"`
 	Tree          string            `json:"tree,omitempty"`
 	CausationID   string            `json:"causationid,omitempty"`
 	CorrelationID string            `json:"correlationid,omitempty"`
@@ -57,7 +57,7 @@ func specify(start json.RawMessage) (specified, error) {
 		return specified{}, fmt.Errorf("its specification cannot be read: %w", err)
 	}
 	s := specified{env: cmd.Env, ref: reference.Of(start)}
-	cmd.Agent, cmd.Incarnation, cmd.Env, cmd.BootID, cmd.Decision, cmd.CausationID, cmd.CorrelationID = "", 0, nil, "", 0, "", ""
+	cmd.Agent, cmd.Incarnation, cmd.Env, cmd.BootID, cmd.Term, cmd.CausationID, cmd.CorrelationID = "", 0, nil, "", 0, "", ""
 	cmd.Tree = ""
 	raw, err := json.Marshal(cmd)
 	if err != nil {

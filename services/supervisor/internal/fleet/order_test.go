@@ -37,13 +37,13 @@ func TestOrder(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			o.BootID, o.Decision = "boot", 42
+			o.BootID, o.Term = "boot", 42
 			raw, err := o.encode()
 			if err != nil {
 				t.Fatal(err)
 			}
 			want := spec
-			want.Agent, want.Incarnation, want.BootID, want.Decision, want.CausationID, want.CorrelationID = "tmpl-1", incarnation, "boot", 42, "cause", "story"
+			want.Agent, want.Incarnation, want.BootID, want.Term, want.CausationID, want.CorrelationID = "tmpl-1", incarnation, "boot", 42, "cause", "story"
 			want.Tree = "main"
 			var got contracts.StartCommand
 			if err := json.Unmarshal(raw, &got); err != nil {

@@ -56,7 +56,7 @@ func (k *Keeper) store(ctx context.Context, b *leader.Batch) error {
 	if err := k.journal.Append(ctx, d); err != nil {
 		return err
 	}
-	k.commands.Know(k.journal.Number(), k.journal.Sequence())
+	k.commands.Know(k.leader.Term(), k.journal.Sequence())
 	return nil
 }
 

@@ -101,7 +101,7 @@ func (k *Keeper) compare(ctx context.Context, c *comparison) error {
 			return nil
 		case err == nil:
 			stops.begin(ctx, found.Stale)
-			if !found.Closed && !admitted {
+			if !admitted {
 				admitted = true
 				stops.within(ctx, stopsFirst)
 				k.admitVisited(ctx, visited{runner: c.runner, visit: c.visit, over: true})
@@ -142,7 +142,7 @@ func (k *Keeper) concludeVisit(ctx context.Context, c *comparison, expected map[
 	if !current {
 		return found, errSuperseded
 	}
-	k.admitVisited(ctx, visited{runner: c.runner, visit: c.visit, inputs: found.Inputs, compared: !found.Closed})
+	k.admitVisited(ctx, visited{runner: c.runner, visit: c.visit, inputs: found.Inputs, compared: true})
 	return found, ctx.Err()
 }
 
@@ -155,12 +155,11 @@ func (k *Keeper) admitVisited(ctx context.Context, v visited) {
 
 // found is what the leader makes of a runner's records, in the loop.
 func (k *Keeper) found(ctx context.Context, inv tree.Inventory, has fleet.Holdings) leader.Visit {
-	v := k.leader.Visit(inv, has.Decision, k.now())
-	if v.Leaps {
-		k.env.Log.Warn("the log is older than what a runner was told; decisions are numbered from there on, and agents compared",
-			"tree", k.opt.Tree, "runner", inv.Runner, "decision", k.leader.Known(), "told", has.Decision)
-		k.leader.Leap(has.Decision)
-		k.commands.Know(k.leader.Known(), k.journal.Sequence())
+	v := k.leader.Visit(inv, has.Term, k.now())
+	if v.Outbid {
+		k.env.Log.Warn("a runner was told of a later term than this supervisor's; the log has lost its tail, or a clock has been set back. Runners are told of a higher term and compared again",
+			"tree", k.opt.Tree, "runner", inv.Runner, "term", k.leader.Term(), "told", has.Term)
+		k.commands.Know(k.leader.Term(), k.journal.Sequence())
 		k.visitAll(ctx) // so that each refuses what was decided before
 	}
 	live := map[string]contracts.RunnerAgent{}

@@ -12,10 +12,7 @@ type Batch struct {
 	// about the tree.
 	ID     string
 	Number uint64
-	// Skipped is how many numbers before it the log does not have, see
-	// [Leader.Leap].
-	Skipped uint64
-	At      tree.Instant
+	At     tree.Instant
 	// Cursor is the place in the log of the last evidence that was applied.
 	Cursor uint64
 	// Steps are the inputs that led to anything, in order, and news of runners

@@ -148,21 +148,18 @@ func TestNobodyStartsBesideACopy(t *testing.T) {
 	}
 }
 
-// TestLeap: what somebody else decided under the last number that runners know is
-// refused once they are told of this side's.
-func TestLeap(t *testing.T) {
+// TestTerm: a leader's term is higher than any that runners were told.
+func TestTerm(t *testing.T) {
 	t.Parallel()
 	l := takenOver(t, "r1")
-	number := l.Number()
-	v := l.Visit(tree.Inventory{Runner: "r1"}, number+5, noon)
-	if !v.Leaps || v.Closed {
-		t.Fatalf("%+v", v)
+	own := l.Term()
+	if want := uint64(noon) / 1000; own != want {
+		t.Fatalf("its term is %d, want %d, the time of its takeover", own, want)
 	}
-	l.Leap(number + 5)
-	if l.Known() != number+6 {
-		t.Errorf("known is %d, want %d", l.Known(), number+6)
-	}
-	if v := l.Visit(tree.Inventory{Runner: "r1"}, number+5, noon); v.Leaps {
-		t.Error("it leaps again")
+	for told, want := range map[uint64]uint64{0: own, own - 1: own, own: own, own + 5: own + 6} {
+		l := takenOver(t, "r1")
+		if v := l.Visit(tree.Inventory{Runner: "r1"}, told, noon); l.Term() != want || v.Outbid != (want > own) {
+			t.Errorf("told %d, its term is %d, outbid %t; want %d", told, l.Term(), v.Outbid, want)
+		}
 	}
 }

@@ -1,6 +1,8 @@
 package leader
 
 import (
+	"time"
+
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -60,9 +62,9 @@ type Leader struct {
 	tree   *tree.Tree
 	stage  Stage
 	number uint64
-	// skip is how many numbers the next decision leaves out.
-	skip   uint64
 	cursor uint64
+	// term is when this side took the tree over, see [Leader.Term].
+	term uint64
 	// until is the last evidence that must be applied before the tree is
 	// configured.
 	until uint64
@@ -103,17 +105,12 @@ func (l *Leader) Number() uint64 { return l.number }
 // Cursor is the place in the log of the last evidence that was applied.
 func (l *Leader) Cursor() uint64 { return l.cursor }
 
-// Leap counts on from behind a number that was used though the log does not have it.
-// One is left out: whoever used that number last may still have a start under way,
-// which runners refuse once they were told of a later one.
-func (l *Leader) Leap(number uint64) {
-	if l.Settled() && number > l.number {
-		l.skip = max(l.skip, number+1-l.number)
-	}
-}
-
-// Known is the highest number that is in the log or was used.
-func (l *Leader) Known() uint64 { return l.number + l.skip }
+// Term tells leaders apart: it is when this one took the tree over, in microseconds
+// since 1970, or one more than any that a runner was told. Every command to a runner
+// carries it, and a runner that was told of it refuses starts of lower terms: those
+// that a former leader, which was paused or cut off, sends late. That holds also where
+// the log has lost what that one decided, and numbers decisions as it did.
+func (l *Leader) Term() uint64 { return l.term }
 
 // Needs is the place up to which the log must reach: the last evidence that was
 // applied, or must be before the tree is configured.
@@ -182,6 +179,7 @@ func (l *Leader) Decide(now tree.Instant, id string) *Batch {
 	switch {
 	case l.stage == Claiming:
 		b.claim = true
+		l.term = uint64(b.At / tree.Instant(time.Microsecond))
 	case l.stage == CatchingUp && l.cursor >= l.until:
 		l.stage = Configuring
 		l.step(b, &Input{Input: l.config})
@@ -189,7 +187,7 @@ func (l *Leader) Decide(now tree.Instant, id string) *Batch {
 	default:
 		l.consume(b)
 	}
-	b.Number, b.Skipped, b.Cursor = l.number+l.skip+1, l.skip, l.cursor
+	b.Number, b.Cursor = l.number+1, l.cursor
 	b.Changes = l.tree.Changes(nil)
 	l.keepRunners(b)
 	b.Orders = l.orders(b.Effects)
@@ -279,7 +277,7 @@ func (l *Leader) Advance(b *Batch) Outcome {
 	l.deciding = nil
 	out := Outcome{Effects: b.Effects}
 	if b.MustStore() {
-		l.number, l.skip = b.Number, 0
+		l.number = b.Number
 	}
 	if l.copy != nil {
 		l.copy.Update(b.Changes)

@@ -105,24 +105,22 @@ type Visit struct {
 	Stale []Fence
 	// Orphans are live agents that are not this tree's.
 	Orphans []tree.Held
-	// Leaps is set when the log has lost its tail, or is another: decisions are
-	// numbered on from what the runner was told, see [Leader.Leap].
-	Leaps bool
+	// Outbid is set when the runner had been told of a higher term than this
+	// leader's, which is higher now: all runners must be told.
+	Outbid bool
 	// Again says that it is too early to conclude all: the list must be compared
-	// once more. Closed says that the runner takes no starts until then.
-	Again, Closed bool
+	// once more.
+	Again bool
 }
 
-// Visit compares what a runner has with the tree. Told is the number of the last
-// decision that the runner was told of. What follows is to be submitted, and after
-// that, unless it is Closed, that the runner was Seen.
+// Visit compares what a runner has with the tree. Told is the highest term that the
+// runner was told. What follows is to be submitted, and after that, that the runner
+// was Seen.
 func (l *Leader) Visit(inv tree.Inventory, told uint64, now tree.Instant) Visit {
 	var v Visit
-	if told > l.Known() {
-		// Starts that are refused until then are not repeated elsewhere.
-		v.Closed, v.Leaps = !l.Settled(), l.Settled()
+	if told > l.term {
+		l.term, v.Outbid = told+1, true
 	}
-	v.Again = v.Closed
 	inputs, stale := l.tree.Reconcile(inv)
 	early := l.Gathering(now)
 	for _, in := range inputs {

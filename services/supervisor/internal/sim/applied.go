@@ -102,8 +102,8 @@ func (w *world) decidedConfiguration(parts []*decision) {
 		switch {
 		case !ok:
 		case step.Kind == tree.Configure:
-			if q := w.requests[step.Token]; q != nil && b.Number-b.Skipped != q.planned+1 {
-				w.broken(Applied, "file %s was planned after decision %d and is decided after %d", q.file.digest, q.planned, b.Number-b.Skipped-1)
+			if q := w.requests[step.Token]; q != nil && b.Number != q.planned+1 {
+				w.broken(Applied, "file %s was planned after decision %d and is decided after %d", q.file.digest, q.planned, b.Number-1)
 			}
 			if c := step.Configuration; c != nil {
 				most = max(most, c.MaxUnavailable)

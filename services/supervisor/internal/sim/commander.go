@@ -118,12 +118,12 @@ func (s *supervisor) attemptCommand(c *command, then func(done bool)) {
 
 func (s *supervisor) start(a *agent, c *command, then func(done bool)) {
 	r := s.w.runner(c.Runner)
-	up, boot, meant, knows := r.up, r.boot, c.Carrier.boot, s.leader.Known()
+	up, boot, meant, term := r.up, r.boot, c.Carrier.boot, s.leader.Term()
 	ask := func(reply func(answer)) {
 		if meant == 0 && (!up || boot != r.boot) {
 			return // there was nobody to send it to, and it knows of no boot to be refused by
 		}
-		r.start(a, c.Incarnation, c.Spec.Agent.Build, meant, knows, reply)
+		r.start(a, c.Incarnation, c.Spec.Agent.Build, meant, term, reply)
 	}
 	s.ask(a, r, startTimeout, ask, func(got answer, ok bool) {
 		switch {

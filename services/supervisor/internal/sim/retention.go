@@ -173,8 +173,8 @@ func (w *world) foldable(known uint64, d *decision) {
 	if d.part > 0 && d.number > known {
 		w.broken(Kept, "the log has forgotten how decision %d began, and no snapshot has it", d.number)
 	}
-	if b := d.batch; b != nil && d.number > known && d.number-b.Skipped != known+1 {
-		w.broken(Kept, "the log has forgotten decisions %d to %d, and no snapshot has them", known+1, d.number-b.Skipped-1)
+	if d.number > known+1 {
+		w.broken(Kept, "the log has forgotten decisions %d to %d, and no snapshot has them", known+1, d.number-1)
 	}
 }
 

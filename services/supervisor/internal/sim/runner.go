@@ -15,8 +15,8 @@ type runner struct {
 	name    string
 	r       stream
 	up, cut bool
-	// told is the last decision that it was told of. It refuses starts by senders
-	// that know less; a runner that starts anew has forgotten that.
+	// told is the highest term that it was told. It refuses starts of lower ones;
+	// a runner that starts anew has forgotten it.
 	told uint64
 	// starved runners cannot start anything, for want of what their host should
 	// have.
@@ -119,19 +119,19 @@ func (rec *record) end() tree.HeldState {
 }
 
 // start answers a start command.
-func (r *runner) start(a *agent, n uint64, build string, boot int, decision uint64, reply func(answer)) {
-	if decision < r.told {
+func (r *runner) start(a *agent, n uint64, build string, boot int, term uint64, reply func(answer)) {
+	if term < r.told {
 		reply(answer{code: codeFenced})
 		return
 	}
-	r.told = decision
+	r.told = term
 	if boot > 0 && boot != r.boot && r.w.opt.Break != NoBootFence {
 		reply(answer{code: codeFenced})
 		return
 	}
 	rec := r.record(a.name)
 	if rec.state == starting {
-		rec.waiting = append(rec.waiting, func() { r.start(a, n, build, boot, decision, reply) })
+		rec.waiting = append(rec.waiting, func() { r.start(a, n, build, boot, term, reply) })
 		return
 	}
 	live, broken := rec.state == running, r.w.opt.Break

@@ -114,13 +114,13 @@ func (s *supervisor) visit(r *runner, v *visit, wait time.Duration) {
 // page reads the next page of a runner's list. One that is not answered is asked
 // for again, and after some tries the whole list.
 func (s *supervisor) page(l *reading) {
-	r, known := l.r, s.leader.Known()
+	r, term := l.r, s.leader.Term()
 	ask := func(answer func(func())) {
 		s.send(&s.r, func() {
 			if !r.reachable() {
 				return
 			}
-			r.list(known, l.next, func(held []tree.Held, next int, told uint64) {
+			r.list(term, l.next, func(held []tree.Held, next int, told uint64) {
 				s.send(&s.r, func() {
 					answer(func() {
 						l.held, l.told, l.next, l.tries = append(l.held, held...), max(l.told, told), next, 0
@@ -151,8 +151,7 @@ func (s *supervisor) concludeVisit(l *reading) {
 			answer(func() {
 				l.correct()
 				found := s.leader.Visit(tree.Inventory{Runner: l.r.name, Expected: l.expected, Held: l.held}, l.told, s.wall())
-				if found.Leaps {
-					s.leader.Leap(l.told)
+				if found.Outbid {
 					s.visitAll()
 				}
 				s.compared(l, found)
@@ -199,9 +198,7 @@ func (s *supervisor) compared(l *reading, found leader.Visit) {
 	for _, in := range found.Inputs {
 		batch = append(batch, arrival{Input: in})
 	}
-	if !found.Closed {
-		batch = append(batch, arrival{seen: l.r.name})
-	}
+	batch = append(batch, arrival{seen: l.r.name})
 	if s.post(batch...); !s.current(l.visit, l.r.name) {
 		return // what came of it has struck it down
 	}
@@ -212,7 +209,7 @@ func (s *supervisor) compared(l *reading, found leader.Visit) {
 			s.stopStale(l, f)
 		}
 	}
-	if !found.Closed && !l.concluded {
+	if !l.concluded {
 		l.concluded = true
 		l.over = l.over || l.stopping == 0
 		s.after(stopsFirst, func() { l.over = true })
@@ -256,18 +253,18 @@ func (s *supervisor) stopStale(l *reading, f leader.Fence) {
 	})
 }
 
-// list tells what a runner has, and fences: starts by senders that know less than
-// a decision are refused from then on. A page begins at a record, and names the
-// next one if that is not the last.
-func (r *runner) list(decision uint64, from int, reply func(held []tree.Held, next int, told uint64)) {
+// list tells what a runner has, and fences: starts of lower terms are refused from
+// then on. A page begins at a record, and names the next one if that is not the
+// last.
+func (r *runner) list(term uint64, from int, reply func(held []tree.Held, next int, told uint64)) {
 	for _, name := range r.order {
 		if rec := r.ledger[name]; rec.state == starting {
-			rec.waiting = append(rec.waiting, func() { r.list(decision, from, reply) })
+			rec.waiting = append(rec.waiting, func() { r.list(term, from, reply) })
 			return
 		}
 	}
 	told := r.told
-	r.told = max(r.told, decision)
+	r.told = max(r.told, term)
 	var held []tree.Held
 	end := min(from+pageEntries, len(r.order))
 	for _, name := range r.order[min(from, end):end] {
