@@ -36,7 +36,7 @@ func (k *Keeper) decide(ctx context.Context) (effects []tree.Effect, err error) 
 		if err != nil {
 			return nil, err
 		}
-		k.conclude(b, commands)
+		k.conclude(ctx, b, commands)
 		effects = append(effects, b.Effects...)
 	}
 	return effects, nil
@@ -61,10 +61,15 @@ func (k *Keeper) store(ctx context.Context, b *leader.Batch) error {
 }
 
 // conclude has what is stored carried out, and reports it.
-func (k *Keeper) conclude(b *leader.Batch, commands []fleet.Command) {
+func (k *Keeper) conclude(ctx context.Context, b *leader.Batch, commands []fleet.Command) {
 	out := k.leader.Advance(b)
 	for _, s := range out.Settled {
 		k.commands.Forget(s.Agent, s.Incarnation)
+	}
+	for _, r := range out.Revisit {
+		if visit, there := k.registry.Visit(r); there {
+			k.visit(ctx, r, visit, true)
+		}
 	}
 	k.environs.Follow(b.Changes)
 	// An agent that comes up is heard from before its start is ordered; to

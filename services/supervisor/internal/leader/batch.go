@@ -31,6 +31,7 @@ type Batch struct {
 
 	claim   bool
 	runners *Input
+	revisit []string
 }
 
 // MustStore reports whether the decision must be stored: it changes something,
@@ -75,6 +76,9 @@ type Outcome struct {
 	// Effects are all conclusions and replies.
 	Effects []tree.Effect
 	Settled []Fence
+	// Revisit names runners whose lists must be compared once more: they have copies
+	// of agents that were removed meanwhile.
+	Revisit []string
 	// Listen and Deafen name agents whose heartbeats matter from now on, and
 	// those whose do not. Listening must begin before [Leader.Due] is performed.
 	Listen, Deafen []string

@@ -148,6 +148,32 @@ func TestNobodyStartsBesideACopy(t *testing.T) {
 	}
 }
 
+// TestRemovedWhileItsRunnerIsVisited: an agent may be removed between the moment in
+// which its copy is found and the decision on that. The runner is visited once more,
+// and until then nobody of that name starts elsewhere.
+func TestRemovedWhileItsRunnerIsVisited(t *testing.T) {
+	t.Parallel()
+	l, soon := takenOver(t, "r1"), noon.Add(2*time.Second)
+	l.Submit(Input{Input: tree.Input{Kind: tree.Order, Command: tree.CmdRemove, Node: "b"}}, soon)
+	visit(l, soon, "r1", tree.Held{Agent: "b", Incarnation: 3, State: tree.HeldRunning, Ours: true})
+	var again []string
+	for l.Ready() {
+		again = append(again, l.Advance(l.Decide(soon, "m")).Revisit...)
+	}
+	if diff := cmp.Diff([]string{"r1"}, again); diff != "" {
+		t.Fatalf("visited again: %s", diff)
+	}
+	l.Due()
+	b := &tree.Spec{ID: "b", Parent: "root", Agent: &tree.Agent{Runner: tree.AnyRunner}}
+	l.Submit(Input{Input: tree.Input{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r2"}}}}, soon)
+	l.Submit(Input{Input: tree.Input{Kind: tree.Order, Command: tree.CmdAdd, Spec: b}}, soon)
+	want(t, "b is added", decide(l, soon))
+	v := visit(l, soon, "r1", tree.Held{Agent: "b", Incarnation: 3, State: tree.HeldRunning, Ours: true})
+	if len(v.Inputs) != 1 || v.Inputs[0].Kind != tree.Found {
+		t.Errorf("%+v", v)
+	}
+}
+
 // TestTerm: a leader's term is higher than any that runners were told.
 func TestTerm(t *testing.T) {
 	t.Parallel()

@@ -230,6 +230,9 @@ func (l *Leader) step(b *Batch, in *Input) {
 	}
 	revision, before := l.tree.Revision(), len(b.Effects)
 	b.Effects = l.tree.Step(&in.Input, b.At, b.Effects)
+	if in.Kind == tree.Found && !l.tree.Has(in.Node) {
+		l.missed(b, in)
+	}
 	if l.tree.Revision() == revision && len(b.Effects) == before {
 		if in.Kind == tree.Runners {
 			news := *in
@@ -282,7 +285,7 @@ func (l *Leader) Advance(b *Batch) Outcome {
 	if l.copy != nil {
 		l.copy.Update(b.Changes)
 	}
-	out.Settled = l.settled(b)
+	out.Settled, out.Revisit = l.settled(b), b.revisit
 	out.Listen, out.Deafen = l.follow(b.Changes)
 	l.due = append(l.due, b.Orders...)
 	switch l.stage {

@@ -35,6 +35,13 @@ func (l *Leader) linger(runner string, stale []Fence) {
 	}
 }
 
+// missed notes that a copy was found of an agent that was removed meanwhile. Its runner
+// is told to end it when it is visited once more.
+func (l *Leader) missed(b *Batch, in Input) {
+	l.linger(in.Runner, append(slices.Clone(l.lingering.listed[in.Runner]), Fence{in.Node, in.Incarnation}))
+	b.revisit = append(b.revisit, in.Runner)
+}
+
 // seen forgets what is not in a runner's last list.
 func (g *lingering) seen(runner string) {
 	maps.DeleteFunc(g.on[runner], func(agent string, n uint64) bool {

@@ -136,6 +136,9 @@ func (s *supervisor) advance(b *leader.Batch, done func()) {
 	for _, f := range out.Settled {
 		s.forget(f.Agent, f.Incarnation)
 	}
+	for _, r := range out.Revisit {
+		s.visitAgain(r)
+	}
 	s.act(s.leader.Due(), func() {
 		s.lacking(b)
 		if s.unlooked {
