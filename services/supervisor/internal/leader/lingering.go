@@ -37,7 +37,7 @@ func (l *Leader) linger(runner string, stale []Fence) {
 
 // missed notes that a copy was found of an agent that was removed meanwhile. Its runner
 // is told to end it when it is visited once more.
-func (l *Leader) missed(b *Batch, in Input) {
+func (l *Leader) missed(b *Batch, in *Input) {
 	l.linger(in.Runner, append(slices.Clone(l.lingering.listed[in.Runner]), Fence{in.Node, in.Incarnation}))
 	b.revisit = append(b.revisit, in.Runner)
 }

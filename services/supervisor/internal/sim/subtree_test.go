@@ -89,20 +89,15 @@ func TestEndlessStop(t *testing.T) {
 // log loses that. A successor that numbers its decisions just so takes over, and then
 // the start is sent.
 func lateStart() Scenario {
-	agent := func(id string, rank int64) *tree.Spec {
-		return &tree.Spec{ID: id, Parent: "root", Rank: rank, ShutdownTimeout: time.Second, Agent: &tree.Agent{Runner: tree.AnyRunner}}
-	}
 	return Scenario{
 		Seed: 1, Supervisors: 2, Runners: 1, MaxChanged: 10, Part: everything, SnapshotEvery: 1000, Calm: 25 * time.Second,
 		Specs: []*tree.Spec{
 			{ID: "root", Supervisor: &tree.Supervisor{Strategy: tree.OneForOne, MaxRestarts: 100, Period: time.Minute}},
-			agent("a", 1), agent("b", 2),
+			{ID: "w-1", Parent: "root", Rank: 1, Template: "w", Index: 1, Instances: 1, ShutdownTimeout: time.Second, Agent: &tree.Agent{Runner: tree.AnyRunner}},
 		},
 		Faults: []Fault{
-			{At: 8 * time.Second, Kind: Operator, Command: tree.CmdRemove, Node: "b"},
-			{At: 10 * time.Second, Kind: PauseSupervisor, Of: 0, Point: AfterAppend, For: 10 * time.Second},
 			{At: 10 * time.Second, Kind: PauseSupervisor, Of: 1, Point: AfterAppend, For: 10 * time.Second},
-			{At: 10*time.Second + 100*time.Millisecond, Kind: Operator, Command: tree.CmdAdd, Node: "b"},
+			{At: 10*time.Second + 100*time.Millisecond, Kind: Operator, Command: tree.CmdScale, Node: "w", Count: 2},
 			{At: 10*time.Second + 400*time.Millisecond, Kind: RollBackLog, For: time.Second},
 		},
 	}
@@ -114,7 +109,7 @@ func TestLateStart(t *testing.T) {
 	if r := Run(lateStart(), Options{Tell: func(line string) { story = append(story, line) }}); r.Violation != nil {
 		t.Errorf("%v\n%s", r.Violation, strings.Join(story, "\n"))
 	}
-	for _, line := range []string{"loses 1 of", "goes on with what it knew", "orders start of b incarnation 2"} {
+	for _, line := range []string{"loses 1 of", "goes on with what it knew", "orders start of w-2 incarnation 1"} {
 		if !strings.Contains(strings.Join(story, "\n"), line) {
 			t.Errorf("it does not happen: %s\n%s", line, strings.Join(story, "\n"))
 		}
