@@ -19,14 +19,15 @@ func contrast(from, to string, most int) (a, b string) {
 		return from, to
 	}
 	var x, y []string
-	if json.Unmarshal([]byte(from), &x) != nil || json.Unmarshal([]byte(to), &y) != nil {
-		a, b = contrastTexts(from, to)
-		return clip(a, most), clip(b, most)
+	lists := json.Unmarshal([]byte(from), &x) == nil && json.Unmarshal([]byte(to), &y) == nil
+	if lists && (len(x) == len(y) || slices.ContainsFunc(x, func(item string) bool { return slices.Contains(y, item) })) {
+		return contrastLists(x, y, most)
 	}
-	return contrastLists(x, y, most)
+	a, b = contrastTexts(from, to)
+	return clip(a, most), clip(b, most)
 }
 
-// contrastLists contrasts lists item by item, but for those that both begin and end
+// contrastLists contrasts lists item by item, without the items that both begin or end
 // with.
 func contrastLists(x, y []string, most int) (a, b string) {
 	first := 0

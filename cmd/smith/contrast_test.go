@@ -18,6 +18,7 @@ func TestContrast(t *testing.T) {
 		{`["` + long + `v1 >> log"]`, `["` + long + `v2 >> log"]`, `…xxxxxxxv1 >> log"`, `…xxxxxxxv2 >> log"`},
 		{`["a","` + long + `","b","` + long + `"]`, `["c","` + long + `","d","` + long + `"]`, `"a" … "b" …`, `"c" … "d" …`},
 		{`["a","` + long + `"]`, `["a","` + long + `","more"]`, `…`, `… "more"`},
+		{`["a","` + long + `"]`, `["sleep"]`, `["a","xxx`, `["sleep"]`},
 		{`["a","` + long + `"]`, "-", `["a","xxxxxxxxx`, "-"},
 		{`{"zone":"a","` + long + `":""}`, `{"zone":"b","` + long + `":""}`, `{"zone":"a","xxxxx…`, `{"zone":"b","xxxxx…`},
 		{`["\u001b` + long + `"]`, `["\u0007` + long + `"]`, `"\u001bxxxxxxxx…`, `"\u0007xxxxxxxx…`},
