@@ -187,9 +187,12 @@ func rolling(st *tree.State) bool {
 }
 
 func (c *comparison) then(id string, was *tree.Record, st *tree.State, p contracts.PlannedChange, rolls, outdated bool) contracts.Consequence {
+	waited := was.State.Phase == tree.Throttled || was.State.Phase == tree.Unplaced
 	switch {
-	case was.State.Phase.Down() && !st.Phase.Down() && !st.Phase.Apart():
+	case was.State.Phase.Down() && !st.Phase.Down() && !st.Phase.Apart(), waited && st.Phase == tree.Starting:
 		return contracts.WillStart
+	case waited, rolls && was.State.Phase.Down():
+		return contracts.AtNextStart
 	case rolls:
 		return contracts.WillRestart
 	case outdated:

@@ -91,6 +91,7 @@ func (t *Tree) configure(in *Input) {
 	t.succeed(fresh)
 	due := t.rejudge(ends)
 	t.startTree(in)
+	t.placeWaiting() // what they ask for may be another
 	for _, n := range fresh {
 		if p := n.parent; p != nil && n.st.Phase == Idle && !n.st.End.final() && p.up() && !t.willStart(p, n) {
 			t.begin(n, t.story, false)
@@ -140,8 +141,9 @@ func (t *Tree) resumeTree(because Story) {
 }
 
 // install gives every node its configured specification and place. It returns
-// those that may have to be started, the new and the moved, and those that waited
-// to be started and are another program now: what they failed of may be mended.
+// those that may have to be started, the new and the moved, and those that have no
+// process and are another program now, or the supervisors that wait because of them:
+// what they failed of may be mended.
 func (t *Tree) install(specs []*Spec) (fresh, waited []*node) {
 	order := map[string][]*node{}
 	for _, s := range specs {
@@ -164,8 +166,8 @@ func (t *Tree) install(specs []*Spec) (fresh, waited []*node) {
 			t.respecify(n, s)
 		default:
 			former := n.spec
-			if t.respecify(n, s); n.rebuilt(former) {
-				if w := n.waitsFor(); w != nil && !slices.Contains(waited, w) {
+			if t.respecify(n, s); n.rebuilt(former) && !n.ordered() {
+				if w := n.waitsFor(); w == n || !slices.Contains(waited, w) {
 					waited = append(waited, w)
 				}
 			}

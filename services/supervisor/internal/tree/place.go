@@ -182,7 +182,7 @@ func (t *Tree) setRunners(runners []Runner) {
 	}
 }
 
-// placeWaiting places the agents that can be, of those that wait for it.
+// placeWaiting places the agents that wait for that, where it can be done now.
 func (t *Tree) placeWaiting() {
 	waiting := t.unplaced
 	t.unplaced = nil

@@ -91,7 +91,7 @@ func (t *Tree) orderRolling(n *node, in *Input) {
 	}
 	var wanted []*node
 	for _, a := range n.agents(nil) {
-		if in.Outdated && a.outdated() || !in.Outdated && (a.ordered() || a.st.Phase.pending() || a.st.Phase.delayed() || t.willStart(a.parent, a)) {
+		if in.Outdated && a.outdated() || !in.Outdated && (a.ordered() || t.comes(a)) {
 			wanted = append(wanted, a)
 		}
 	}
@@ -132,9 +132,16 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 			continue // it is still to be replaced
 		}
 		taken++
-		t.renew(n, func(w *Renewal) {
-			w.Part = Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: in.Reason, Event: t.story.Cause, Chain: t.story.Chain}
-		})
+		part := Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: in.Reason, Event: t.story.Cause, Chain: t.story.Chain}
+		if n.st.Phase.pending() {
+			// The incarnation whose start was decided has not begun, so it is the next.
+			if n.hastens() {
+				n.st.Story, _ = part.because(r)
+				t.hasten(n)
+			}
+			part.Turn, part.Roll, part.Attempts = TurnNow, n.st.Incarnation-1, n.st.Attempts
+		}
+		t.renew(n, func(w *Renewal) { w.Part = part })
 	}
 	if taken == 0 && r.Max == most {
 		return
@@ -230,13 +237,18 @@ func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
 	return false, ""
 }
 
-// hasten starts a node that backs off, cools off or is set apart, now.
+// hasten starts a node that backs off, cools off, is set apart or waits for restart
+// budget, now.
 func (t *Tree) hasten(n *node) {
 	n.fresh()
 	t.touch(n)
 	p := n.parent
-	if p == nil {
+	switch {
+	case p == nil:
 		t.begin(n, n.st.Story, false)
+		return
+	case n.st.Phase == Throttled:
+		t.grant(n, nil)
 		return
 	}
 	op := p.op()

@@ -95,14 +95,12 @@ func (t *Tree) replacement(n *node, part Part) (_ replacement, why string) {
 		return replaced, ""
 	case newer && phase == Stopping && (n.st.Then == ThenFail || n.st.Then == ThenStartFailed):
 		return notReplaced, n.lastFailure()
-	case phase.live(), phase.pending(), phase == Claiming, phase == Idle && t.willStart(n.parent, n):
+	case phase.live(), phase.pending(), phase == Claiming, phase == Idle && t.willStart(n.parent, n), !newer && t.comes(n):
 		return underWay, ""
 	case n.st.End == EndLost && (phase == Ended || phase.delayed()):
 		return underWay, ""
 	case n.st.End != EndLost && newer && n.failedLast():
 		return notReplaced, n.lastFailure()
-	case !newer && (phase == Ended || phase.delayed()):
-		return underWay, ""
 	}
 	return dismissed, ""
 }

@@ -79,10 +79,9 @@ func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input)
 			n.st.Story = t.story
 			t.hasten(n)
 			fresh = n.agents(fresh)
-		case !n.waits(): // it is left down after all
-		case most > 0:
+		case most > 0 && t.comes(n):
 			wanted = append(wanted, n)
-		default:
+		case n.hastens():
 			n.st.Story = t.story
 			t.hasten(n)
 		}
@@ -126,21 +125,40 @@ func (t *Tree) tryNow(due, waited []*node) (agents []*node) {
 	return agents
 }
 
-// waitsFor returns what waits because an agent failed: itself, or a supervisor above
-// it that is cooling off or set apart; nil if nothing does.
+// waitsFor returns what waits because an agent without a process failed: a supervisor
+// above it that is cooling off or set apart, or else the agent.
 func (n *node) waitsFor() *node {
-	if n.waits() {
+	if n.st.Phase != Idle || n.waits() || !n.failedLast() {
 		return n
-	}
-	if n.st.Phase != Idle || !n.failedLast() {
-		return nil
 	}
 	for p := n.parent; p != nil; p = p.parent {
 		if p.st.Phase.delayed() {
 			return p
 		}
 	}
-	return nil
+	return n
+}
+
+// hastens reports whether a node waits for a delay, or for restart budget, which it
+// need not when it is started for another reason.
+func (n *node) hastens() bool { return n.waits() || n.st.Phase == Throttled }
+
+// comes reports whether a node that is down, or whose start was decided, will come up
+// without anybody's order: its restart waits, or that of its group or of a supervisor
+// above it.
+func (t *Tree) comes(n *node) bool {
+	switch p := n.parent; {
+	case n.st.Phase.delayed(), n.st.Phase.pending(), n.st.Phase == Claiming:
+		return true
+	case n.st.Phase == Ended:
+		return !n.spec.Restart.leaves(n.st.End)
+	case n.st.Phase == Stopping && (n.st.Then != "" || n.op() != nil && n.op().Outcome != Ordered):
+		return n.st.Then == ThenRestart || n.op() != nil && n.op().Outcome == Cooling
+	case n.st.Phase != Idle && n.st.Phase != Stopping, p == nil, t.staysDown(n):
+		return false
+	default:
+		return t.willStart(p, n) || !p.up() && n.st.End != EndGaveUp && t.comes(p)
+	}
 }
 
 // outdated appends every agent that does not run what its specification says, without
