@@ -95,6 +95,8 @@ const (
 	RunsAlready Consequence = "it runs that already"
 	// StaysOutdated: the agent is left running what it runs.
 	StaysOutdated Consequence = "left running, outdated"
+	// StaysDown: it waited to be started again, and no longer is to be.
+	StaysDown Consequence = "stays down"
 	// WithItsSupervisor: it starts when its supervisor does.
 	WithItsSupervisor Consequence = "starts with its supervisor"
 	// NothingRuns: there is nothing to stop.

@@ -153,7 +153,7 @@ func (c *comparison) of(id string, gone bool) (p contracts.PlannedChange, differ
 	case len(p.Fields) > 0:
 	case rolls && !rolling(was.State):
 		p.Change = contracts.PlanOutdated
-	case (was.State.Phase == tree.Waiting || was.State.Phase == tree.Isolated) && !st.Phase.Down():
+	case c.due(was) && !st.Phase.Down():
 		p.Change = contracts.PlanDue
 	default:
 		c.same++
@@ -191,6 +191,8 @@ func (c *comparison) then(id string, was *tree.Record, st *tree.State, p contrac
 	switch {
 	case was.State.Phase.Down() && !st.Phase.Down() && !st.Phase.Apart(), waited && st.Phase == tree.Starting:
 		return contracts.WillStart
+	case leftDown(was.State.Phase, st.Phase):
+		return contracts.StaysDown
 	case waited, rolls && was.State.Phase.Down():
 		return contracts.AtNextStart
 	case rolls:
@@ -207,6 +209,25 @@ func (c *comparison) then(id string, was *tree.Record, st *tree.State, p contrac
 		return contracts.AtNextStart
 	}
 	return contracts.AtOnce
+}
+
+// due reports whether a node was down for a reason of its own: its start is then a
+// change, and not only part of that of its supervisor.
+func (c *comparison) due(was *tree.Record) bool {
+	switch was.State.Phase {
+	case tree.Waiting, tree.Isolated:
+		return true
+	case tree.Idle, tree.Gone:
+		p := c.before[was.Spec.Parent]
+		return p != nil && !p.State.Phase.Down()
+	}
+	return false
+}
+
+// leftDown reports whether a node that was to be started again is not.
+func leftDown(was, is tree.Phase) bool {
+	waited := was == tree.Waiting || was == tree.Isolated
+	return is == tree.Gone && (waited || was == tree.Idle) || is == tree.Idle && waited
 }
 
 // parent names a node's supervisor, and down reports whether a node is down.

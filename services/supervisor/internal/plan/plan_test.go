@@ -123,6 +123,27 @@ changed supervisor h: at once [order of children >]`},
 	}
 }
 
+// TestPlanOfRestartTypes: the plan says what another restart type does to what is down.
+func TestPlanOfRestartTypes(t *testing.T) {
+	t.Parallel()
+	specs := func(done, waits tree.Restart) []*tree.Spec {
+		job, service := agent("job", "g", "1"), agent("service", "g", "1")
+		job.Restart, service.Restart, service.Backoff.Delay = done, waits, time.Minute
+		return []*tree.Spec{sup("root", ""), sup("g", "root"), job, service}
+	}
+	tr := grow(t, specs(tree.Transient, tree.Permanent))
+	settle(tr, tree.Input{Kind: tree.Exited, Node: "job", Incarnation: 1, Normal: true, Reason: "done"})
+	settle(tr, tree.Input{Kind: tree.Exited, Node: "service", Incarnation: 1, Reason: "crash"})
+	p, no, err := Of(tr.Snapshot(), configure(1, specs(tree.Permanent, tree.Temporary)...), now)
+	if err != nil || len(no) > 0 {
+		t.Fatal(err, no)
+	}
+	want := "changed agent job: started [restart transient>permanent]\nchanged agent service: stays down [restart permanent>temporary]"
+	if got := lines(p); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
 func TestPlanOfWhatTheTreeRefuses(t *testing.T) {
 	t.Parallel()
 	tr := grow(t, []*tree.Spec{sup("root", ""), agent("a", "root", "1"), agent("b", "root", "1")})

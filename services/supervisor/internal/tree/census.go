@@ -58,7 +58,7 @@ func (n *node) missing() bool {
 	case Gone:
 		return n.st.End.Failed()
 	case Idle:
-		return n.st.End != EndFinished && n.st.End != EndTerminated
+		return !n.finished() && n.st.End != EndTerminated
 	}
 	return false // it is up, or comes
 }

@@ -156,10 +156,10 @@ func (t *Tree) acquireAgent(n *node) {
 		t.setDown(n, Idle, EndStopped, whySupervisor)
 	case n.st.End != "" && n.spec.Restart == Temporary && !n.st.Claim.ours():
 		t.retire(n)
-	case n.st.End == EndFinished && n.st.Claim.ours():
+	case n.hasFinished() && n.st.Claim.ours():
 		// It is not certain that it was this one that finished.
 		t.stop(n, "", EndFinished, whyFinished, false)
-	case n.st.End == EndFinished:
+	case n.hasFinished():
 		t.setDown(n, Idle, EndFinished, whyFinished)
 	default:
 		n.fresh()

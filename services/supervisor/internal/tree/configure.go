@@ -97,6 +97,7 @@ func (t *Tree) configure(in *Input) {
 			t.begin(n, t.story, false)
 		}
 	}
+	fresh = append(fresh, t.reconsider()...)
 	if !reflect.DeepEqual(t.budget(), budget) {
 		t.release()
 	}

@@ -119,7 +119,7 @@ func (w *world) check(specs []*Spec) {
 			if n.st.Phase == Running && p != nil {
 				w.t.Fatalf("%s runs under %s, which is %s", s.ID, p.spec.ID, p.st.Phase)
 			}
-		case s.Restart == Permanent && n.st.Phase != Running && n.st.End != EndGaveUp && !w.excused[s.ID]:
+		case n.spec.Restart == Permanent && n.st.Phase != Running && n.st.End != EndGaveUp && !w.excused[s.ID]:
 			w.t.Fatalf("%s is %s (%s) though its supervisor runs", s.ID, n.st.Phase, n.st.Why)
 		}
 		if s.Agent == nil {

@@ -54,11 +54,14 @@ func TestEveryWayOfBeingDownCounts(t *testing.T) {
 		},
 		"is set apart": {
 			func(s *Supervisor, _ *Spec) { s.MaxRestarts, s.Escalation = 0, Isolate },
-			[]func(*bench){exits("d")}, Isolated, nil,
+			[]func(*bench){exits("d")},
+			Isolated, nil,
 		},
 		"waits for a runner": {
 			func(_ *Supervisor, d *Spec) { d.Agent.Runner = AnyRunner },
-			[]func(*bench){runners(), exits("d")}, Unplaced, []func(*bench){runners("r")},
+			[]func(*bench){runners(), exits("d")},
+			Unplaced,
+			[]func(*bench){runners("r")},
 		},
 		"is held by a suspension": {
 			nil, []func(*bench){order(CmdSuspend, "s"), exits("d")}, Ended, []func(*bench){order(CmdResume, "s")},
@@ -67,25 +70,34 @@ func TestEveryWayOfBeingDownCounts(t *testing.T) {
 			delay, []func(*bench){exits("d"), order(CmdSuspend, "s")}, Waiting, []func(*bench){order(CmdResume, "s"), tick(0)},
 		},
 		"is listened for": {
-			nil, []func(*bench){mode(Off), exits("d"), mode(Enforce)}, Claiming,
+			nil,
+			[]func(*bench){mode(Off), exits("d"), mode(Enforce)},
+			Claiming,
 			[]func(*bench){tick(time.Second), tick(time.Minute), tick(time.Second)},
 		},
 		"starts": {nil, []func(*bench){order(CmdRestart, "d"), stopped("d")}, Starting, nil},
 		"proves itself": {
 			func(_ *Supervisor, d *Spec) { d.Agent.Verify = true },
-			[]func(*bench){exits("d"), started("d")}, Verifying, nil,
+			[]func(*bench){exits("d"), started("d")},
+			Verifying, nil,
 		},
 		"waits with its group": {
 			func(s *Supervisor, d *Spec) { s.Strategy = OneForAll },
-			[]func(*bench){exits("f")}, Stopping, []func(*bench){stopped("d"), tick(time.Minute), started("f")},
+			[]func(*bench){exits("f")},
+			Stopping,
+			[]func(*bench){stopped("d"), tick(time.Minute), started("f")},
 		},
 		"is down with its group": {
 			func(s *Supervisor, d *Spec) { s.Strategy = OneForAll },
-			[]func(*bench){exits("f"), stopped("d")}, Idle, []func(*bench){tick(time.Minute), started("f")},
+			[]func(*bench){exits("f"), stopped("d")},
+			Idle,
+			[]func(*bench){tick(time.Minute), started("f")},
 		},
 		"is down with a supervisor that cools off": {
 			func(s *Supervisor, d *Spec) { s.MaxRestarts, s.Escalation, s.CoolOff = 0, CoolOff, time.Minute },
-			[]func(*bench){exits("f"), stopped("d")}, Idle, []func(*bench){tick(time.Minute)},
+			[]func(*bench){exits("f"), stopped("d")},
+			Idle,
+			[]func(*bench){tick(time.Minute)},
 		},
 		"is down with a supervisor that restarts": {
 			nil, []func(*bench){order(CmdRestart, "s"), stopped("d")}, Idle, []func(*bench){stopped("f")},

@@ -6,8 +6,9 @@ import (
 	"pgregory.net/rapid"
 )
 
-// configure gives the tree an edited file: other builds, agents that are under
-// another supervisor or have another name; or the former one.
+// configure gives the tree an edited file: other builds and restart types, another
+// auto_shutdown, agents that are gone, under another supervisor or have another name;
+// or the former one.
 func (w *world) configure(specs []*Spec) {
 	t := w.t
 	c := &Configuration{Source: "f", Digest: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "digest"), MaxUnavailable: rapid.IntRange(0, 2).Draw(t, "unavailable")}
@@ -19,7 +20,14 @@ func (w *world) configure(specs []*Spec) {
 	for range rapid.IntRange(0, 3).Draw(t, "edits") {
 		i := rapid.IntRange(0, len(edited)-1).Draw(t, "edited")
 		s := *edited[i]
+		if s.Parent != "" && rapid.Bool().Draw(t, "has another type") {
+			s.Restart = rapid.SampledFrom([]Restart{Permanent, Transient, Temporary}).Draw(t, "restart")
+		}
 		if s.Agent == nil {
+			sup := *s.Supervisor
+			sup.AutoShutdown = rapid.SampledFrom([]AutoShutdown{sup.AutoShutdown, Never}).Draw(t, "auto")
+			s.Supervisor = &sup
+			edited[i] = &s
 			continue
 		}
 		a := *s.Agent
@@ -36,12 +44,40 @@ func (w *world) configure(specs []*Spec) {
 		}
 		edited = append(slices.Delete(edited, i, i+1), &s)
 	}
-	w.applies(Input{Kind: Configure, Specs: edited, Boot: true, Configuration: c, Token: w.token()})
+	auto := map[string]AutoShutdown{}
+	for i, s := range edited {
+		if s.Supervisor != nil {
+			auto[s.ID] = s.Supervisor.AutoShutdown
+		} else if s.Significant && (s.Restart == Permanent || auto[s.Parent] == Never) {
+			other := *s
+			other.Significant = false
+			edited[i] = &other
+		}
+	}
+	for _, e := range w.applies(Input{Kind: Configure, Specs: edited, Boot: true, Configuration: c, Token: w.token()}) {
+		if e.Refuses() {
+			return
+		}
+	}
+	w.reconsidered()
+}
+
+// reconsidered fails when a configuration leaves a node down that is to run by its
+// restart type.
+func (w *world) reconsidered() {
+	for id, n := range w.tree.nodes {
+		if n.st.Phase == Gone && n.spec.Restart != Temporary {
+			w.t.Fatalf("%s is %s and %s", id, n.spec.Restart, n.st.Phase)
+		}
+		if n.parent != nil && n.parent.up() && n.spec.Restart == Permanent && n.st.Phase == Idle && n.st.End == EndFinished {
+			w.t.Fatalf("%s is permanent, and left down: %s", id, n.st.Why)
+		}
+	}
 }
 
 // applies gives the tree a configuration, and fails unless it supersedes the rollout
 // under way exactly if it replaces something of that.
-func (w *world) applies(in Input) {
+func (w *world) applies(in Input) []Effect {
 	runs := map[string]string{}
 	was := w.tree.Rolling()
 	for id, n := range w.tree.nodes {
@@ -50,9 +86,9 @@ func (w *world) applies(in Input) {
 		}
 	}
 	w.successions.begin(w, &in)
-	w.step(in)
+	effects := w.step(in)
 	if was == nil || was.Stopped != "" || was.Applied == "" || was.Applied == in.Token {
-		return
+		return effects
 	}
 	replaced := ""
 	for id, build := range runs {
@@ -69,6 +105,7 @@ func (w *world) applies(in Input) {
 	case !over && (now == nil || now.Applied != was.Applied):
 		w.t.Fatalf("rollout %s is forgotten: %+v", was.Applied, now)
 	}
+	return effects
 }
 
 // bounded fails when a rolling restart has more agents down than it may.

@@ -41,6 +41,9 @@ const (
 	Temporary Restart = "temporary"
 )
 
+// permanent reports whether a node is restarted whatever ended it.
+func (s *Spec) permanent() bool { return s.Restart != Transient && s.Restart != Temporary }
+
 // leaves reports whether a child that ended so is not restarted.
 func (r Restart) leaves(e End) bool {
 	return r == Temporary || r == Transient && (e.normal() || e == EndStopped)

@@ -158,7 +158,7 @@ func (t *Tree) exited(n *node, in *Input) {
 	}
 	t.recordCause(n, in)
 	t.setDown(n, Idle, endOf(in), in.Reason)
-	finished := in.Normal && n.spec.Restart != Permanent && n.spec.Restart != ""
+	finished := in.Normal && !n.spec.permanent()
 	if phase.coming() && !finished {
 		t.startFailed(n)
 		return

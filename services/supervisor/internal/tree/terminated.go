@@ -8,8 +8,11 @@ func (n *node) terminated() bool {
 
 // finished reports whether n has done what there was to do, or is not tried again.
 func (n *node) finished() bool {
-	return n.st.Phase == Gone || n.st.Phase == Idle && n.st.End == EndFinished && n.spec.Restart != Permanent
+	return n.st.Phase == Gone || n.st.Phase == Idle && n.hasFinished()
 }
+
+// hasFinished reports whether the work of n is done, and is not to be done again.
+func (n *node) hasFinished() bool { return n.st.End == EndFinished && !n.spec.permanent() }
 
 // staysDown reports whether n is left down when its group restarts and when its
 // supervisor starts again: what an operator ended, only an operator's order starts.

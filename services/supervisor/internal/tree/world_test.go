@@ -60,7 +60,7 @@ func (w *world) token() string {
 	return w.tokens[len(w.tokens)-1]
 }
 
-func (w *world) step(in Input) {
+func (w *world) step(in Input) []Effect {
 	if in.Kind == Tick {
 		w.beatWhereListened()
 	}
@@ -105,6 +105,7 @@ func (w *world) step(in Input) {
 		}
 		w.mirror.Apply(again)
 	}
+	return effects
 }
 
 // stopsInOrder fails when a supervisor that stops has a child that is neither down
