@@ -152,7 +152,7 @@ func (e *explainer) stopping() {
 		order = st.Standing().Down
 	case st.End == tree.EndStopped && e.above.down:
 		why, e.d.With = " with supervisor "+e.spec.Parent, e.spec.Parent
-	case st.End == tree.EndStopped && e.above.op != nil:
+	case st.End == tree.EndStopped && e.above.op != nil && e.above.op.Kind != tree.OpFill:
 		why, e.d.With = " with its group", e.spec.Parent
 	}
 	if st.Supervisor != nil {

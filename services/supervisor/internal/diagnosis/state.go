@@ -21,7 +21,7 @@ func stateOf(spec *tree.Spec, st *tree.State, a above) contracts.State {
 		switch s := st.Supervisor; {
 		case s != nil && s.Suspended:
 			return contracts.StateSuspended
-		case s != nil && s.Op != nil:
+		case s != nil && s.Op != nil && s.Op.Kind != tree.OpFill:
 			return contracts.StateRestarting
 		}
 		return contracts.StateRunning
@@ -71,7 +71,7 @@ func downState(spec *tree.Spec, st *tree.State, a above) contracts.State {
 		return contracts.StateBackoff
 	case a.op.Starts(spec.Rank) && a.op.Kind == tree.OpGroup:
 		return contracts.StateGroup
-	case a.op.Starts(spec.Rank):
+	case a.op.Starts(spec.Rank) && (a.op.Kind != tree.OpFill || st.End == ""):
 		return contracts.StateStarting
 	case st.End == tree.EndFinished, st.End == tree.EndCompleted && !a.down:
 		return contracts.StateFinished

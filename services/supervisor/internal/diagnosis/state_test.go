@@ -54,6 +54,7 @@ var overs = map[string]above{
 	"group, ahead": {op: &tree.Operation{Kind: tree.OpGroup, Stage: tree.StageStart, From: 1, At: 3}},
 	"group, after": {op: &tree.Operation{Kind: tree.OpGroup, Stage: tree.StageWait, From: 6}},
 	"group, past":  {op: &tree.Operation{Kind: tree.OpGroup, Stage: tree.StageStart, At: 6}},
+	"fill, ahead":  {op: &tree.Operation{Kind: tree.OpFill, Stage: tree.StageStart, From: 4, At: 3}},
 	"stops":        {down: true, op: &tree.Operation{Kind: tree.OpStop, Stage: tree.StageStop, At: 7}},
 	"down":         {down: true},
 	"suspended":    {suspended: "s"},
@@ -114,7 +115,7 @@ func want(phase tree.Phase, end tree.End, over string, due bool) [2]string {
 		return of[phase]
 	case slices.Contains([]string{"group, stops", "group, waits", "group, ahead"}, over):
 		return [2]string{"group", "restarting"}
-	case over == "boot, ahead":
+	case over == "boot, ahead", over == "fill, ahead" && end == "":
 		return [2]string{"starting", "starting"}
 	case (over == "stops" || over == "down") && end != tree.EndFinished && end != tree.EndGaveUp:
 		return state("with_supervisor")

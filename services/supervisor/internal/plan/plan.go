@@ -189,7 +189,8 @@ func rolling(st *tree.State) bool {
 func (c *comparison) then(id string, was *tree.Record, st *tree.State, p contracts.PlannedChange, rolls, outdated bool) contracts.Consequence {
 	waited := was.State.Phase == tree.Throttled || was.State.Phase == tree.Unplaced
 	switch {
-	case was.State.Phase.Down() && !st.Phase.Down() && !st.Phase.Apart(), waited && st.Phase == tree.Starting:
+	case was.State.Phase.Down() && !st.Phase.Down() && !st.Phase.Apart(), waited && st.Phase == tree.Starting,
+		was.State.End != "" && st.End == "" && c.tree.Starts(id): // in its turn
 		return contracts.WillStart
 	case leftDown(was.State.Phase, st.Phase):
 		return contracts.StaysDown
@@ -243,7 +244,7 @@ func (c *comparison) down(id string) bool {
 
 func (c *comparison) added(spec *tree.Spec, st tree.State) contracts.PlannedChange {
 	p := contracts.PlannedChange{Node: spec.ID, Kind: kind(spec), Change: contracts.PlanAdded, To: spec.Parent, Then: contracts.WithItsSupervisor}
-	if !st.Phase.Down() {
+	if !st.Phase.Down() || c.tree.Starts(spec.ID) {
 		p.Then = contracts.WillStart
 	}
 	after := c.tree.AwaitsEnd(spec.ID)

@@ -123,6 +123,34 @@ changed supervisor h: at once [order of children >]`},
 	}
 }
 
+// TestPlanOfGroups: members that start in their turn are said to be started.
+func TestPlanOfGroups(t *testing.T) {
+	t.Parallel()
+	specs := func(r tree.Restart, members ...string) []*tree.Spec {
+		group := sup("g", "root")
+		group.Supervisor.Strategy = tree.RestForOne
+		out := []*tree.Spec{sup("root", ""), group}
+		for _, id := range members {
+			m := agent(id, "g", "1")
+			m.Restart = r
+			out = append(out, m)
+		}
+		return out
+	}
+	tr := grow(t, specs(tree.Transient, "a", "b"))
+	for _, id := range []string{"a", "b"} {
+		settle(tr, tree.Input{Kind: tree.Exited, Node: id, Incarnation: 1, Normal: true, Reason: "done"})
+	}
+	p, no, err := Of(tr.Snapshot(), configure(1, specs(tree.Permanent, "a", "b", "c", "d")...), now)
+	if err != nil || len(no) > 0 {
+		t.Fatal(err, no)
+	}
+	want := "changed agent a: started [restart transient>permanent]\nchanged agent b: started [restart transient>permanent]\nadded agent c: started\nadded agent d: started"
+	if got := lines(p); got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}
+
 // TestPlanOfRestartTypes: the plan says what another restart type does to what is down.
 func TestPlanOfRestartTypes(t *testing.T) {
 	t.Parallel()

@@ -70,11 +70,18 @@ func (p *node) awaitsStop(n *node) bool {
 // startFailed deals with a node that did not come up and is down.
 func (t *Tree) startFailed(n *node) {
 	p := n.parent
+	if n.st.Discarded() {
+		t.afterStop(n, ThenRemove)
+		return
+	}
 	switch kind := t.unverified(n); {
 	case kind == CmdAdd:
 		t.takeBack(n)
 		return
 	case kind == CmdStart && p != nil && !p.awaitsStart(n):
+		return
+	case kind == CmdStart && p != nil && p.op().Kind == OpFill:
+		t.advance(p)
 		return
 	}
 	if p == nil {
@@ -121,12 +128,18 @@ func (t *Tree) takeBack(n *node) {
 // them along with n, unless it is another by the time that n is restarted, or n
 // is never restarted because it was removed while its supervisor was suspended.
 func (t *Tree) leaveRest(p, n *node, broken *Operation) {
-	next := p.after(n.spec.Rank)
+	next, kind := p.after(n.spec.Rank), OpGroup
+	if broken.Kind == OpFill {
+		kind = OpFill
+		for next != nil && !next.awaitsTurn() {
+			next = p.after(next.spec.Rank)
+		}
+	}
 	if next == nil {
 		return
 	}
 	p.st.Supervisor.Op = &Operation{
-		Kind: OpGroup, Stage: StageWait, Again: broken.Again, From: next.spec.Rank, Due: t.now,
+		Kind: kind, Stage: StageWait, Again: broken.Again, From: next.spec.Rank, Due: t.now,
 		Story: broken.Story,
 	}
 	for c := next; c != nil && broken.Kind == OpBoot; c = p.after(c.spec.Rank) {
@@ -141,6 +154,10 @@ func (t *Tree) leaveRest(p, n *node, broken *Operation) {
 // ended handles the end of a child. An order's start that fails is not repeated: a
 // child that was added is taken back, one that was started is left down.
 func (t *Tree) ended(n *node) {
+	if n.st.Discarded() {
+		t.afterStop(n, ThenRemove)
+		return
+	}
 	switch t.unverified(n) {
 	case CmdAdd:
 		t.takeBack(n)

@@ -233,7 +233,7 @@ func (t *Tree) claimed(n *node) {
 		t.settleOrder(n)
 	default:
 		t.setClaim(n, "")
-		t.begin(n, n.st.Story, false)
+		t.bringUp(n, n.st.Story)
 	}
 }
 

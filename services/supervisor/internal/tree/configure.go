@@ -94,7 +94,7 @@ func (t *Tree) configure(in *Input) {
 	t.placeWaiting() // what they ask for may be another
 	for _, n := range fresh {
 		if p := n.parent; p != nil && n.st.Phase == Idle && !n.st.End.final() && p.up() && !t.willStart(p, n) {
-			t.begin(n, t.story, false)
+			t.bringUp(n, t.story)
 		}
 	}
 	fresh = append(fresh, t.reconsider()...)
@@ -292,9 +292,7 @@ func (t *Tree) removeUnwanted(wanted map[string]bool) {
 		}
 	}
 	sort.Slice(gone, func(i, j int) bool { return gone[i].spec.ID > gone[j].spec.ID })
-	for _, n := range gone {
-		t.discard(n)
-	}
+	t.discard(gone)
 }
 
 // arrange gives a supervisor's children the configured order; others follow
@@ -314,7 +312,7 @@ func (t *Tree) arrange(p *node, configured []*node) {
 			next = append(next, n)
 		}
 	}
-	if op := p.op(); op != nil && !op.together() {
+	if op := p.op(); op != nil && !op.together() && op.Kind != OpFill {
 		next = slices.Clone(old)
 	}
 	ranks := assignRanks(next)

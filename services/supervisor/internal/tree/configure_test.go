@@ -12,7 +12,7 @@ func TestConfigureMerges(t *testing.T) {
 	b.do(Input{Kind: Order, Command: CmdAdd, Spec: agent("x", "root")})
 	b.took()
 	b.do(Input{Kind: Configure, Specs: []*Spec{root, agent("n", "root"), agent("a", "root"), agent("m", "root", func(s *Spec) { s.Restart = Transient })}, Boot: true})
-	if got := b.took(); got != "stop b, reply ok, reply ok, remove b, start m, start n, running m, running n" {
+	if got := b.took(); got != "stop b, reply ok, reply ok, remove b, start n, running n, start m, running m" {
 		t.Error(got)
 	}
 	if got := strings.Join(b.tree.Children("root"), " "); got != "n a m x" {

@@ -3,6 +3,9 @@ package tree
 // down deals with an agent, or a supervisor stopped by order, that is now down.
 func (t *Tree) down(n *node) {
 	then := n.st.Then
+	if n.st.Discarded() {
+		then = ThenRemove
+	}
 	n.st.Progress = Progress{}
 	t.setClaim(n, n.st.Claim.over())
 	t.setPhase(n, Idle, n.st.Why)
@@ -75,7 +78,7 @@ func (t *Tree) end(s *node) {
 	}
 	why := s.st.Why
 	t.setPhase(s, Idle, why)
-	if cmd := s.st.Command; cmd != nil && cmd.Queued == 0 && outcome != BootFailed {
+	if cmd := s.st.Command; cmd != nil && cmd.Queued == 0 && outcome != BootFailed && !s.st.Discarded() {
 		t.answerWith(s, CannotStart, "it did not stay up: "+why)
 	}
 	t.concluded(s, outcome)
@@ -84,6 +87,10 @@ func (t *Tree) end(s *node) {
 // concluded handles a supervisor that has ended by itself and is down.
 func (t *Tree) concluded(s *node, outcome Outcome) {
 	p, why := s.parent, s.st.Why
+	if s.st.Discarded() {
+		t.afterStop(s, ThenRemove)
+		return
+	}
 	switch outcome {
 	case Cooling:
 		t.setPhase(s, Waiting, why)

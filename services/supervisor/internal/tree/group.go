@@ -15,13 +15,14 @@ func (t *Tree) independent(p *node) bool {
 
 // together reports whether an operation starts, or stops, all children at once.
 // What began so ends so, though the strategy may change meanwhile.
-func (op *Operation) together() bool { return op.At == 0 && op.Kind != OpGroup }
+func (op *Operation) together() bool { return op.At == 0 && op.Kind != OpGroup && op.Kind != OpFill }
 
 // busy reports whether a supervisor is in the middle of something, so that what
-// happens to its children must wait. One that starts them all at once is not.
+// happens to its children must wait. One that starts them all at once, or only fills
+// its group, is not.
 func (t *Tree) busy(p *node) bool {
 	op := p.op()
-	return op != nil && op.Stage != StageWait && !(op.Kind == OpBoot && op.together())
+	return op != nil && op.Stage != StageWait && op.Kind != OpFill && !(op.Kind == OpBoot && op.together())
 }
 
 // boot starts a supervisor and all its children.
@@ -192,11 +193,17 @@ func (t *Tree) advance(p *node) {
 				return
 			}
 			op.At = c.spec.Rank
+			if op.Kind == OpFill && !c.awaitsTurn() {
+				if c.comesUp() {
+					return
+				}
+				continue
+			}
 			if !c.st.Phase.idle() && !c.st.Phase.delayed() || t.staysDown(c) {
 				continue
 			}
 			story := op.Story
-			if op.Kind == OpGroup {
+			if op.Kind == OpGroup || op.Kind == OpFill {
 				// One that ended by itself has its own, see stopped.
 				story = c.st.Story
 			}
@@ -214,7 +221,9 @@ func (t *Tree) advance(p *node) {
 // startStage ends the wait of an operation.
 func (t *Tree) startStage(p *node) {
 	op := p.op()
-	op.Stage, op.At = StageStart, op.From-1
+	if op.Stage, op.At = StageStart, op.From-1; op.Kind == OpFill {
+		op.At = 0
+	}
 	t.advance(p)
 }
 
@@ -226,6 +235,7 @@ func (t *Tree) finishOp(p *node) {
 	p.st.Supervisor.Op = nil
 	t.touch(p)
 	t.settleLater(p)
+	t.fill(p)
 }
 
 // before and after give the next child in either direction of a rank.
@@ -326,7 +336,13 @@ func (n *node) blameFor(op *Operation) { n.st.Story = op.Story }
 // willStart reports whether an operation is going to start n, which is down.
 func (t *Tree) willStart(p, n *node) bool {
 	op := p.op()
-	return op != nil && op.awaits(n.spec.Rank) && !t.staysDown(n)
+	return op != nil && op.awaits(n.spec.Rank) && !t.staysDown(n) && (op.Kind != OpFill || n.awaitsTurn())
+}
+
+// Starts reports whether a node that is down is about to be started with its group.
+func (t *Tree) Starts(id string) bool {
+	n := t.nodes[id]
+	return n != nil && n.st.Phase.idle() && t.willStart(n.parent, n)
 }
 
 // up reports whether a supervisor takes care of its children.

@@ -55,6 +55,7 @@ func (t *Tree) derive(n *node) {
 		if c.st.Phase == Stopping {
 			n.stopping++
 		}
+		n.trims = n.trims || n.st.Supervisor != nil && c.st.Discarded()
 		if c.st.Phase == Ended {
 			n.queue = append(n.queue, queued{c, c.st.Ticket})
 			t.seq = max(t.seq, c.st.Ticket)

@@ -27,7 +27,7 @@ func (t *Tree) move(n *node, in *Input) {
 	})
 	t.retell(n)
 	if due && to.up() && n.st.Phase == Idle && !n.st.End.final() {
-		t.begin(n, t.story, false)
+		t.bringUp(n, t.story)
 	}
 	if t.hasModes {
 		t.applyModes(n)
@@ -46,7 +46,7 @@ func (t *Tree) move(n *node, in *Input) {
 // start, or was down only because its supervisor was.
 func (t *Tree) relocate(n, to *node) (due bool) {
 	from := n.parent
-	if due = !from.up(); n.st.Phase.pending() {
+	if due = !from.up() || n.awaitsTurn(); n.st.Phase.pending() {
 		due = true
 		t.setDown(n, Idle, "", "") // its supervisor no longer counts on it
 	}

@@ -204,7 +204,7 @@ func (t *Tree) launch(n *node) {
 		t.startStage(n.parent)
 		return
 	}
-	t.begin(n, n.st.Story, false)
+	t.bringUp(n, n.st.Story)
 }
 
 // terminate brings a node down by order; then says what follows.

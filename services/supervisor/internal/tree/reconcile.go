@@ -279,7 +279,7 @@ func (t *Tree) adoptable(n *node, runner string) bool {
 	case Ended:
 		return n.spec.Restart != Temporary && !(n.spec.Restart == Transient && n.st.End.normal())
 	case Idle:
-		return turns && op != nil && !op.together() && n.spec.Rank > op.At && n.spec.Rank >= op.From && !t.staysDown(n)
+		return turns && t.willStart(p, n)
 	}
 	return false
 }

@@ -70,6 +70,6 @@ func (t *Tree) revive(n *node) {
 		t.arm(n, t.now)
 	default:
 		t.setDown(n, Idle, "", "")
-		t.begin(n, n.st.Story, false)
+		t.bringUp(n, n.st.Story)
 	}
 }

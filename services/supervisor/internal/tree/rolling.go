@@ -276,7 +276,7 @@ func (t *Tree) nextToRoll() *node {
 	parts.waiting = slices.DeleteFunc(parts.waiting, func(n *node) bool { return n.removed || n.part().Turn != TurnWaits })
 	for _, n := range parts.waiting {
 		switch {
-		case n.st.Phase != Running:
+		case n.st.Phase != Running, n.st.Discarded():
 			continue // it comes up, or ends, and is looked at then
 		case t.busy(n.parent) || !n.parent.up():
 			return nil

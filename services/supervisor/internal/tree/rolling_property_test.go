@@ -30,6 +30,10 @@ func (w *world) configure(specs []*Spec) {
 			edited[i] = &s
 			continue
 		}
+		if rapid.IntRange(0, 2).Draw(t, "is gone") == 0 {
+			edited = slices.Delete(edited, i, i+1)
+			continue
+		}
 		a := *s.Agent
 		a.Build = rapid.SampledFrom([]string{"", "b1", "b2"}).Draw(t, "build")
 		s.Agent = &a

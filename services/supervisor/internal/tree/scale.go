@@ -70,11 +70,8 @@ func (t *Tree) scale(in *Input) {
 	}
 	fresh := t.instantiate(p, in.Node, missing)
 	t.beginScaling(p, in.Node, slices.Concat(have, fresh), in)
-	for _, n := range slices.Backward(have) {
-		if n.spec.Index > in.Count {
-			t.discard(n)
-		}
-	}
+	slices.Reverse(have)
+	t.discard(slices.DeleteFunc(have, func(n *node) bool { return n.spec.Index <= in.Count }))
 }
 
 // home names the supervisor that the configuration gives a node.
@@ -149,28 +146,40 @@ func (t *Tree) instantiate(p *node, template string, specs []*Spec) (fresh []*no
 		}
 		n.st.Command = &Command{Kind: CmdScale, Story: t.story}
 		if !t.willStart(p, n) {
-			t.begin(n, t.story, false)
+			t.bringUp(n, t.story)
 		}
 	}
 	return fresh
 }
 
-// discard stops and removes a node, whatever it is in the middle of.
-func (t *Tree) discard(n *node) {
-	if n.st.Discarded() {
-		return
-	}
-	t.leaving[n] = struct{}{}
-	was := n.st.Command
-	if was == nil || !was.Kind.ends() {
+// discard stops and removes nodes, whatever they are in the middle of. The members of a
+// group are stopped one after the other, see trim.
+func (t *Tree) discard(nodes []*node) {
+	for _, n := range nodes {
+		if n.st.Discarded() {
+			continue
+		}
+		t.leaving[n] = struct{}{}
+		was := n.st.Command
+		if was != nil && was.Kind.ends() {
+			// It is being ended by order, which is done when it is removed.
+			n.st.Command = &Command{Kind: CmdRemove, Joined: was.tokens(), Story: t.story}
+			t.touch(n)
+			t.obey(n)
+			continue
+		}
 		t.answerWith(n, Superseded, "its removal")
-		t.command(n, CmdRemove, "")
-		return
+		if p := n.parent; !p.spec.Supervisor.Strategy.Group() || !n.st.Phase.live() || n.st.Phase == Stopping {
+			t.command(n, CmdRemove, "")
+		} else {
+			n.st.Command = &Command{Kind: CmdRemove, Story: t.story}
+			t.touch(n)
+			p.trims = true
+		}
 	}
-	// It is being ended by order, which is done when it is removed.
-	n.st.Command = &Command{Kind: CmdRemove, Joined: was.tokens(), Story: t.story}
-	t.touch(n)
-	t.obey(n)
+	for _, n := range nodes {
+		t.trim(n.parent)
+	}
 }
 
 // Discarded reports whether a node is about to be removed because it is no longer

@@ -275,6 +275,9 @@ const (
 	OpBoot  OpKind = "boot"
 	OpGroup OpKind = "group"
 	OpStop  OpKind = "stop"
+	// OpFill starts the members of a group that await their turn, in order. It stops
+	// none, and gives way to a restart of the group.
+	OpFill OpKind = "fill"
 
 	StageStop  Stage = "stop"
 	StageWait  Stage = "wait"

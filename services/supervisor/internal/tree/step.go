@@ -158,6 +158,10 @@ func (t *Tree) exited(n *node, in *Input) {
 	}
 	t.recordCause(n, in)
 	t.setDown(n, Idle, endOf(in), in.Reason)
+	if n.st.Discarded() {
+		t.afterStop(n, ThenRemove)
+		return
+	}
 	finished := in.Normal && !n.spec.permanent()
 	if phase.coming() && !finished {
 		t.startFailed(n)
@@ -271,6 +275,7 @@ func (t *Tree) settleAll() {
 			p.queue = p.queue[1:]
 			t.unqueue(q)
 		}
+		t.trim(p)
 		t.verified(p)
 	}
 	t.settle = nil

@@ -24,8 +24,14 @@ func (t *Tree) succeed(fresh []*node) {
 	if t.leaves() {
 		until = t.now
 	}
+	groups := map[*node]time.Duration{}
 	for n := range t.leaving {
-		if d := n.timeToEnd(); d == math.MaxInt64 {
+		d := n.timeToEnd()
+		if p := n.parent; p.spec.Supervisor.Strategy.Group() {
+			groups[p] = addTimes(groups[p], d) // they stop one after another
+			d = groups[p]
+		}
+		if d == math.MaxInt64 {
 			until = forever
 		} else if until != forever {
 			until = max(until, t.now.Add(d))
@@ -45,13 +51,7 @@ func (t *Tree) succeed(fresh []*node) {
 // timeToEnd is how long a node that is being stopped may take: an agent its timeout
 // and a kill, a supervisor what its children take, one after another in a group.
 func (n *node) timeToEnd() time.Duration {
-	sum := func(a, b time.Duration) time.Duration {
-		if a > math.MaxInt64-b {
-			return math.MaxInt64
-		}
-		return a + b
-	}
-	own := sum(n.spec.ShutdownTimeout, timeToKill)
+	own := addTimes(n.spec.ShutdownTimeout, timeToKill)
 	if n.spec.Supervisor == nil {
 		switch {
 		case !n.ordered():
@@ -64,7 +64,7 @@ func (n *node) timeToEnd() time.Duration {
 	var all time.Duration
 	for _, c := range n.kids {
 		if d := c.timeToEnd(); n.spec.Supervisor.Strategy.Group() {
-			all = sum(all, d)
+			all = addTimes(all, d)
 		} else {
 			all = max(all, d)
 		}
@@ -73,6 +73,14 @@ func (n *node) timeToEnd() time.Duration {
 		all = min(all, own)
 	}
 	return all
+}
+
+// addTimes adds times of which the longest stands for no bound.
+func addTimes(a, b time.Duration) time.Duration {
+	if a > math.MaxInt64-b {
+		return math.MaxInt64
+	}
+	return a + b
 }
 
 // leaves reports whether a node that is no longer configured is still there.

@@ -77,6 +77,8 @@ type children struct {
 	// coming counts children whose start has begun, stopping those that are
 	// Stopping.
 	coming, stopping int
+	// trims is set while children that are to be removed may have to be stopped.
+	trims bool
 	// unsettled counts the children that are [node.moving].
 	unsettled int
 }
