@@ -78,6 +78,8 @@ func (t *Tree) configure(in *Input) {
 	t.keepScales(scales)
 	budget := t.budget()
 	back := t.goingBack(specs)
+	unplaced := t.unplacedSpecs()
+	requested := t.endedByRequest()
 	fresh, waited := t.install(specs)
 	if t.hasModes {
 		t.applyModes(t.root)
@@ -91,13 +93,13 @@ func (t *Tree) configure(in *Input) {
 	t.succeed(fresh)
 	due := t.rejudge(ends)
 	t.startTree(in)
-	t.placeWaiting() // what they ask for may be another
+	t.placeAgain(unplaced)
 	for _, n := range fresh {
 		if p := n.parent; p != nil && n.st.Phase == Idle && !n.st.End.final() && p.up() && !t.willStart(p, n) {
 			t.bringUp(n, t.story)
 		}
 	}
-	fresh = append(fresh, t.reconsider()...)
+	fresh = append(fresh, t.reconsider(requested)...)
 	if !reflect.DeepEqual(t.budget(), budget) {
 		t.release()
 	}

@@ -2,6 +2,7 @@ package tree
 
 import (
 	"cmp"
+	"maps"
 	"slices"
 	"strings"
 )
@@ -35,6 +36,28 @@ func (t *Tree) place(n *node, previous string) {
 	}
 	t.orderStart(n)
 	t.load[r]++
+}
+
+// unplacedSpecs returns what is specified of the agents that wait for a runner.
+func (t *Tree) unplacedSpecs() map[*node]*Spec {
+	out := map[*node]*Spec{}
+	for _, n := range t.unplaced {
+		if !n.removed && n.st.Phase == Unplaced {
+			out[n] = n.spec
+		}
+	}
+	return out
+}
+
+// placeAgain places agents that wait for a runner where a configuration has them ask
+// for another one than before.
+func (t *Tree) placeAgain(before map[*node]*Spec) {
+	for _, n := range slices.Clone(t.unplaced) {
+		if was := before[n]; was != nil && n.st.Phase == Unplaced && !n.removed &&
+			(n.spec.Agent.Runner != was.Agent.Runner || !maps.Equal(n.spec.Agent.Labels, was.Agent.Labels)) {
+			t.place(n, n.st.From)
+		}
+	}
 }
 
 // unplace lets an agent that is to start wait.

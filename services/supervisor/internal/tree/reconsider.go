@@ -3,12 +3,13 @@ package tree
 // reconsider decides again about the nodes that are left down because of how they
 // ended, by the restart types and the auto_shutdown that are configured now. Those
 // that are to run are started, at no cost to any limit, unless an operator ended them
-// or their supervisor is down. It returns the agents concerned.
-func (t *Tree) reconsider() (agents []*node) {
+// or their supervisor is down. Requested are those that somebody had ended by request
+// and that were left down for that. It returns the agents concerned.
+func (t *Tree) reconsider(requested map[*node]bool) (agents []*node) {
 	var walk func(n *node)
 	walk = func(n *node) {
 		switch {
-		case n.parent != nil && t.wanted(n):
+		case n.parent != nil && (t.wanted(n) || requested[n] && n.st.End == EndStopped && n.st.Phase == Idle && n.spec.permanent()):
 			t.revive(n)
 			agents = n.agents(agents)
 		case n.st.Phase == Gone && n.spec.Restart != Temporary:
@@ -29,7 +30,6 @@ func (t *Tree) wanted(n *node) bool {
 	if n.st.Phase != Gone && n.st.Phase != Idle || n.st.End.Blame() == BlameOperator || n.st.End == EndGaveUp {
 		return false
 	}
-	left := n.st.Phase == Gone || n.st.End == EndFinished || n.st.End == EndShutdown
 	switch {
 	case n.spec.Supervisor != nil && (n.st.End == EndFinished || n.st.End == EndCompleted) && !n.shutsDown():
 		return true // of what ended it, nothing is left
@@ -38,7 +38,19 @@ func (t *Tree) wanted(n *node) bool {
 	case n.spec.Restart == Transient:
 		return n.st.Phase == Gone && !n.st.End.normal()
 	}
-	return left || n.st.End == EndStopped && n.parent.up() && !t.willStart(n.parent, n)
+	return n.st.Phase == Gone || n.st.End == EndFinished || n.st.End == EndShutdown
+}
+
+// endedByRequest returns the transient children that somebody had ended by request, and
+// that nothing starts.
+func (t *Tree) endedByRequest() map[*node]bool {
+	out := map[*node]bool{}
+	for _, n := range t.nodes {
+		if n.parent != nil && n.spec.Restart == Transient && n.st.Phase == Idle && n.st.End == EndStopped && n.parent.up() && !t.willStart(n.parent, n) {
+			out[n] = true
+		}
+	}
+	return out
 }
 
 // shutsDown reports whether the end of children can shut a supervisor down.

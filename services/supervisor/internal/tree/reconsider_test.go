@@ -129,3 +129,39 @@ func TestAutoShutdownCountsForWhatIsDown(t *testing.T) {
 		})
 	}
 }
+
+// TestRestartTypesCountForWhatWasWatched: an agent that finished while it was only
+// watched is started when it is enforced, if it is permanent by then.
+func TestRestartTypesCountForWhatWasWatched(t *testing.T) {
+	t.Parallel()
+	for restart, want := range map[Restart]Phase{Transient: Idle, Permanent: Running} {
+		specs := func(r Restart) []*Spec {
+			return []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", func(s *Spec) { s.Restart = r })}
+		}
+		b := newBench(t, specs(Transient)...)
+		b.mode("a", Shadow)
+		b.do(Input{Kind: Exited, Node: "a", Incarnation: 1, Normal: true, Reason: "done"})
+		b.wantPhase("a", Watched)
+		b.do(Input{Kind: Configure, Specs: specs(restart)})
+		b.wantPhase("a", Watched)
+		b.mode("a", Enforce)
+		b.after(time.Minute)
+		b.after(time.Second)
+		b.wantPhase("a", want)
+	}
+}
+
+// TestMendedLabelsPlaceWhatWaits: an agent that waits for a runner is placed when its
+// labels are configured otherwise.
+func TestMendedLabelsPlaceWhatWaits(t *testing.T) {
+	t.Parallel()
+	specs := func(zone string) []*Spec {
+		return []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", anywhere(func(a *Agent) { a.Labels = map[string]string{"zone": zone} }))}
+	}
+	b := &bench{t: t, tree: New(Options{}), now: epoch}
+	b.raw(Input{Kind: Runners, Runners: []Runner{{Name: "r", Labels: map[string]string{"zone": "b"}}}})
+	b.do(Input{Kind: Configure, Specs: specs("a"), Boot: true})
+	b.wantPhase("a", Unplaced)
+	b.do(Input{Kind: Configure, Specs: specs("b")})
+	b.wantPhase("a", Running)
+}

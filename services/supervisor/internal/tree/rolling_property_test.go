@@ -96,7 +96,7 @@ func (w *world) applies(in Input) []Effect {
 	}
 	replaced := ""
 	for id, build := range runs {
-		if n := w.tree.nodes[id]; n == nil || build != "" && n.spec.Agent.Build != "" && n.spec.Agent.Build != build {
+		if n := w.tree.nodes[id]; n == nil || n.goes() || build != "" && n.spec.Agent.Build != "" && n.spec.Agent.Build != build {
 			replaced = id
 		}
 	}

@@ -160,6 +160,7 @@ func (t *Tree) discard(nodes []*node) {
 			continue
 		}
 		t.leaving[n] = struct{}{}
+		t.forgetDown(n) // it is brought down for another reason from now on
 		was := n.st.Command
 		if was != nil && was.Kind.ends() {
 			// It is being ended by order, which is done when it is removed.

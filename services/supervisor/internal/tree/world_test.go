@@ -137,13 +137,13 @@ func (w *world) stopsInOrder() {
 
 // fillsInOrder fails when a group that is up has a member that awaits its turn and
 // nothing that will start it, when it waits for a member that does not come up, or when
-// members that are to be removed are not stopped one after the other, the last first.
+// it stops nothing though members are to be removed.
 func (w *world) fillsInOrder() {
 	for id, p := range w.tree.nodes {
 		if p.spec.Supervisor == nil || !p.up() {
 			continue
 		}
-		op, group, ahead := p.op(), p.spec.Supervisor.Strategy.Group(), false
+		op := p.op()
 		for _, c := range p.kids {
 			if op == nil && c.awaitsTurn() {
 				w.t.Fatalf("%s awaits its turn, and nothing starts it", c.spec.ID)
@@ -153,10 +153,6 @@ func (w *world) fillsInOrder() {
 					w.t.Fatalf("%s fills at %d, and %s is %s", id, op.At, c.spec.ID, c.st.Phase)
 				}
 			}
-			if group && ahead && c.toBeStopped() {
-				w.t.Fatalf("%s is to be removed, and one before it is being stopped", c.spec.ID)
-			}
-			ahead = ahead || c.st.Discarded() && c.st.Phase == Stopping
 			if c.toBeStopped() && p.stopping == 0 {
 				w.t.Fatalf("%s is to be removed, and nothing is being stopped", c.spec.ID)
 			}
