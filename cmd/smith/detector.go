@@ -84,7 +84,9 @@ func standing(v contracts.AgentView) string {
 	silent := fmt.Sprintf("silent for %s", round(v.Silence.D()))
 	switch {
 	case v.Stopping > 0:
-		return fmt.Sprintf("%s said %s ago that it stops, for which it has %s; last heard %s ago", v.Agent, round(v.Stopping.D()), v.MayStop, round(v.Silence.D()))
+		return fmt.Sprintf("%s said %s ago that it stops; its shutdown timeout is %s; last heard %s ago", v.Agent, round(v.Stopping.D()), v.MayStop, round(v.Silence.D()))
+	case v.Failure == contracts.ReasonStoppingTimeout:
+		return fmt.Sprintf("%s is %s: it said that it stops, and has not ended in time; last heard %s ago", v.Agent, v.Health, round(v.Silence.D()))
 	case v.AwaitsRunner:
 		return fmt.Sprintf("%s is %s: %s, as is its runner %s, which beats for it;\na verdict waits until the runner is heard", v.Agent, v.Health, silent, dash(v.Runner))
 	}

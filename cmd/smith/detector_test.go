@@ -41,7 +41,10 @@ func TestExplainPrints(t *testing.T) {
 func TestStandingPrints(t *testing.T) {
 	for want, v := range map[string]contracts.AgentView{
 		"a is healthy: silent for 2s, phi 0.50 of 4.30": {Agent: "a", Health: contracts.HealthHealthy, Phi: 0.5, Threshold: 4.3, Silence: contracts.Duration(2 * time.Second)},
-		"a said 8s ago that it stops, for which it has 5s; last heard 450ms ago": {
+		"a is unhealthy: it said that it stops, and has not ended in time; last heard 50ms ago": {
+			Agent: "a", Health: contracts.HealthUnhealthy, Failure: contracts.ReasonStoppingTimeout, Silence: contracts.Duration(50 * time.Millisecond),
+		},
+		"a said 8s ago that it stops; its shutdown timeout is 5s; last heard 450ms ago": {
 			Agent: "a", Health: contracts.HealthUnknown, Stopping: contracts.Duration(8 * time.Second), MayStop: contracts.Duration(5 * time.Second), Silence: contracts.Duration(450 * time.Millisecond),
 		},
 		"a is degraded: silent for 2s, as is its runner r1, which beats for it;\na verdict waits until the runner is heard": {

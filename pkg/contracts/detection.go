@@ -1,5 +1,7 @@
 package contracts
 
+import "time"
+
 // --- detector: explain, recording
 
 // ExplainReply says what the detector makes of an agent and why; reply of
@@ -105,4 +107,43 @@ type RecordedEntry struct {
 	// For is how long the detector stood still, the grace with which it
 	// resumed, or the deadline of a start.
 	For Duration `json:"for,omitempty"`
+}
+
+// AgentView is what the detector knows of an agent; reply of detector.status.
+type AgentView struct {
+	Agent       string      `json:"agent"`
+	Type        string      `json:"type,omitempty"`
+	Runner      string      `json:"runner,omitempty"`
+	Incarnation uint64      `json:"incarnation"`
+	Health      Health      `json:"health"`
+	Status      AgentStatus `json:"status,omitempty"`
+	Phi         float64     `json:"phi"`
+	Threshold   float64     `json:"threshold"`
+	Interval    Duration    `json:"interval"`
+	Samples     int         `json:"samples"`
+	// Silence is what counts as the agent's silence now, DegradedAfter and
+	// FailedAfter how much of it makes the agent degraded and failed, and Rule
+	// what says so: phi, missed_beats, type, start_deadline or shutdown_timeout.
+	Silence       Duration `json:"silence,omitempty"`
+	DegradedAfter Duration `json:"degraded_after,omitempty"`
+	FailedAfter   Duration `json:"failed_after,omitempty"`
+	Rule          string   `json:"rule,omitempty"`
+	// Failure is why it is taken for failed, while it is.
+	Failure FailureReason `json:"failure,omitempty"`
+	// Mistakes are the verdicts on it that were taken back.
+	Mistakes int `json:"mistakes,omitempty"`
+	// LastHeartbeat is nil before the first.
+	LastHeartbeat *time.Time `json:"last_heartbeat,omitempty"`
+	Capabilities  []string   `json:"capabilities,omitempty"`
+	InFlight      int        `json:"in_flight,omitempty"`
+	Capacity      int        `json:"capacity,omitempty"`
+	// Held: a verdict on it is held, because many fell silent together.
+	Held bool `json:"held,omitempty"`
+	// AwaitsRunner: a verdict on it waits, because its runner, which sends its
+	// heartbeats, is silent as well.
+	AwaitsRunner bool `json:"awaits_runner,omitempty"`
+	// Stopping is how long ago it said that it stops, if it has not ended since,
+	// and MayStop how long it may take to.
+	Stopping Duration `json:"stopping,omitempty"`
+	MayStop  Duration `json:"may_stop,omitempty"`
 }

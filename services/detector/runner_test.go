@@ -76,6 +76,10 @@ func TestAgentThatStopsAndDoesNotEnd(t *testing.T) {
 			r.expect(name, "state_changed healthy #1", "state_changed unknown #1", "failed stopping_timeout #1", "state_changed unhealthy #1")
 		}
 		r.expect("ordered", "state_changed healthy #1", "state_changed unknown #1")
+		failed, err := call[contracts.AgentView](r, "status", contracts.AgentRequest{Agent: "hangs"})
+		if err != nil || failed.Failure != contracts.ReasonStoppingTimeout || failed.Stopping != 0 {
+			t.Errorf("%+v, %v", failed, err)
+		}
 	})
 }
 

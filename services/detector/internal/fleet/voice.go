@@ -13,15 +13,13 @@ type voice struct {
 	asked Instant // trusted instant of the last question to it
 }
 
-// noVoice is that of runners that were never heard.
-var noVoice = &voice{}
-
-// voice returns what is known of an agent's runner; it is not to be changed.
-func (f *Fleet) voice(a *agent) *voice {
+// voice returns what is known of an agent's runner: nothing, where it was never
+// heard.
+func (f *Fleet) voice(a *agent) voice {
 	if v := f.voices[f.texts.text(a.runner)]; v != nil {
-		return v
+		return *v
 	}
-	return noVoice
+	return voice{}
 }
 
 // heardRunner notes a runner's heartbeat, before it changes the runner's entry.

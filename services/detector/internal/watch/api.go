@@ -81,6 +81,9 @@ func agentView(v fleet.View, wall time.Time) contracts.AgentView {
 		Stopping: contracts.Duration(v.Evidence.Stopping), MayStop: contracts.Duration(v.Evidence.MayStop),
 		Capabilities: v.About.Capabilities, InFlight: v.About.InFlight, Capacity: v.About.Capacity,
 	}
+	if v.Failed {
+		a.Failure = contracts.FailureReason(v.Reason)
+	}
 	if v.Evidence.Since == fleet.SinceHeartbeat {
 		at := wall.Add(-v.Evidence.Elapsed).UTC()
 		a.LastHeartbeat = &at
