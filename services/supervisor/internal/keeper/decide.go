@@ -93,13 +93,22 @@ func (k *Keeper) conclude(ctx context.Context, b *leader.Batch, commands []fleet
 // carryOut hands on the orders whose decisions are stored. Those that were
 // prepared come first, in the order in which they were.
 func (k *Keeper) carryOut(prepared []fleet.Command) {
-	for i, o := range k.leader.Due() {
-		if i < len(prepared) {
-			k.commands.Do(prepared[i])
+	next := 0
+	for _, o := range k.leader.Due() {
+		for next < len(prepared) && !same(prepared[next].Order, o) {
+			next++ // it is held back
+		}
+		if next < len(prepared) {
+			k.commands.Do(prepared[next])
+			next++
 		} else {
 			k.commands.Do(fleet.Command{Order: o})
 		}
 	}
+}
+
+func same(a, b leader.Order) bool {
+	return a.Kind == b.Kind && a.Node == b.Node && a.Incarnation == b.Incarnation && a.Runner == b.Runner
 }
 
 func commandsOf(orders []leader.Order) []fleet.Command {

@@ -162,7 +162,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	if k.opening, err = k.open(ctx); err != nil {
 		return nil, fmt.Errorf("configuration of tree %s: %w", opt.Tree, err)
 	}
-	k.leader = leader.New(leader.Options{MaxInputs: maxBatch, MaxChanged: maxChanged}, leader.State{Tree: k.tree, Number: k.journal.Number(), Cursor: st.Cursor}, k.opening)
+	k.leader = leader.New(leader.Options{MaxInputs: maxBatch, MaxChanged: maxChanged, Announced: contracts.RunnerAnnounceInterval}, leader.State{Tree: k.tree, Number: k.journal.Number(), Cursor: st.Cursor}, k.opening)
 	if k.journal.Unsaved() > 0 {
 		k.saving.lacks.Missed(k.now()) // among it may be orders
 	}
@@ -210,7 +210,6 @@ func (k *Keeper) Run(ctx context.Context, serving func() error) error {
 
 // loop is the keeper's life.
 func (k *Keeper) loop(ctx context.Context) error {
-	k.leader.Gather(k.now(), contracts.RunnerAnnounceInterval)
 	k.hearing.lapsed(k.env.NC, time.Now()) // from now on
 	check := time.NewTicker(checkEvery)
 	defer check.Stop()

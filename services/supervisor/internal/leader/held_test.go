@@ -13,7 +13,7 @@ import (
 // runner r1, and b, which may run on any. It gathers, and has heard of some runners.
 func takenOver(t *testing.T, runners ...string) *Leader {
 	t.Helper()
-	l := New(Options{}, State{Tree: tree.New(tree.Options{})}, tree.Input{Kind: tree.Configure, Boot: true, Specs: []*tree.Spec{
+	l := New(Options{Announced: time.Second}, State{Tree: tree.New(tree.Options{})}, tree.Input{Kind: tree.Configure, Boot: true, Specs: []*tree.Spec{
 		{ID: "root", Supervisor: &tree.Supervisor{Strategy: tree.OneForOne, MaxRestarts: 10, Period: time.Minute}},
 		{ID: "a", Parent: "root", Rank: 1, Agent: &tree.Agent{Runner: "r1"}},
 		{ID: "b", Parent: "root", Rank: 2, Agent: &tree.Agent{Runner: tree.AnyRunner}},
@@ -21,7 +21,6 @@ func takenOver(t *testing.T, runners ...string) *Leader {
 	next(t, l)
 	l.CatchUp(0)
 	next(t, l)
-	l.Gather(noon, time.Second)
 	for _, r := range runners {
 		l.Meet(r)
 	}
@@ -171,6 +170,36 @@ func TestRemovedWhileItsRunnerIsVisited(t *testing.T) {
 	v := visit(l, soon, "r1", tree.Held{Agent: "b", Incarnation: 3, State: tree.HeldRunning, Ours: true})
 	if len(v.Inputs) != 1 || v.Inputs[0].Kind != tree.Found {
 		t.Errorf("%+v", v)
+	}
+}
+
+// TestOutstandingStartsWait: what a predecessor was about to start may run elsewhere,
+// where the log has lost its later decisions.
+func TestOutstandingStartsWait(t *testing.T) {
+	t.Parallel()
+	first := leading(t)
+	for name, c := range map[string]struct {
+		held []tree.Held
+		want []string
+	}{
+		"nobody has it":   {nil, []string{"start a on r", "start b on r"}},
+		"another has one": {[]tree.Held{{Agent: "a", Incarnation: 1, State: tree.HeldRunning, Ours: true}}, []string{"start b on r"}},
+		"a newer one":     {[]tree.Held{{Agent: "a", Incarnation: 2, State: tree.HeldRunning, Ours: true}}, []string{"start b on r", "stop a on r"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			loaded, err := tree.Load(tree.Options{}, first.tree.Snapshot())
+			if err != nil {
+				t.Fatal(err)
+			}
+			l := New(Options{Announced: time.Second}, State{Tree: loaded}, configuration())
+			next(t, l)
+			l.CatchUp(0)
+			next(t, l)
+			want(t, "it leads", decide(l, noon))
+			late := noon.Add(2 * time.Second)
+			visit(l, late, "s", c.held...)
+			want(t, name, decide(l, late), c.want...)
+		})
 	}
 }
 

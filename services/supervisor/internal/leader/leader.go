@@ -1,6 +1,7 @@
 package leader
 
 import (
+	"slices"
 	"time"
 
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -35,6 +36,10 @@ type Options struct {
 	// after how many changed nodes it is closed; 0 means no bound. A decision
 	// takes at least one input, whatever it changes.
 	MaxInputs, MaxChanged int
+	// Announced is at which interval runners announce themselves. From when it leads,
+	// a leader starts agents that may run anywhere only when all runners that do have
+	// been visited; 0 begins at once.
+	Announced time.Duration
 }
 
 // State is what the log says of a tree.
@@ -293,17 +298,34 @@ func (l *Leader) Advance(b *Batch) Outcome {
 		l.stage = Claimed
 	case Configuring:
 		l.stage = Leading
+		l.gather(b.At, l.opt.Announced)
 		out.Listen = append(out.Listen, l.listenAll()...)
 		l.due = append(l.due, l.outstanding(b.Orders)...)
 	}
 	return out
 }
 
-// Due takes the orders whose decisions are stored.
+// Due takes the orders whose decisions are stored, but for starts that are held back:
+// a predecessor decided on those, and what runners have may tell otherwise.
 func (l *Leader) Due() []Order {
 	due := l.due
 	l.due = nil
-	return due
+	return slices.DeleteFunc(due, func(o Order) bool {
+		held := o.Kind == tree.DoStart && (l.tree.HeldBack(o.Node, o.Runner) || l.Gathering(l.clock) && l.tree.Roams(o.Node))
+		if held {
+			l.due = append(l.due, o)
+		}
+		return held || !l.wanted(o)
+	})
+}
+
+// wanted reports whether a start that was held back is still what the tree waits for.
+func (l *Leader) wanted(o Order) bool {
+	if o.Kind != tree.DoStart {
+		return true
+	}
+	_, st, ok := l.tree.Lookup(o.Node)
+	return ok && st.Phase == tree.Starting && st.Incarnation == o.Incarnation && st.Runner == o.Runner
 }
 
 // now is the time, which never goes back.

@@ -21,10 +21,14 @@ type gathering struct {
 	told bool
 }
 
-// Gather begins the time in which runners announce themselves, as they do at an
+// gather begins the time in which runners announce themselves, as they do at an
 // interval. Those that did and cannot be visited are waited for, but not forever:
 // one that announces itself and never answers must not keep the others from work.
-func (l *Leader) Gather(now tree.Instant, interval time.Duration) {
+func (l *Leader) gather(now tree.Instant, interval time.Duration) {
+	if interval == 0 {
+		return
+	}
+	l.news = true
 	l.gathering.until, l.gathering.latest = now.Add(interval+interval/2), now.Add(gatherMost)
 }
 

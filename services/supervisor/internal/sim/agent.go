@@ -39,7 +39,7 @@ type agent struct {
 	// starts, verdicts on it.
 	own int
 	// logged are the effects in stored decisions.
-	logged map[effectKey]string
+	logged map[effectKey][]string
 	story  story
 	// builds are those that its incarnations were started from.
 	builds map[uint64]string
@@ -53,7 +53,7 @@ type effectKey struct {
 }
 
 func newAgent(w *world, name string) *agent {
-	a := &agent{w: w, name: name, r: streamOf(w.Seed, name), logged: map[effectKey]string{}, story: newStory(), builds: map[uint64]string{}, unsure: map[uint64]bool{}}
+	a := &agent{w: w, name: name, r: streamOf(w.Seed, name), logged: map[effectKey][]string{}, story: newStory(), builds: map[uint64]string{}, unsure: map[uint64]bool{}}
 	a.slow = pick(&a.r, 0, a.r.between(1, 200*time.Millisecond), a.r.between(1, 4*time.Second))
 	a.deaf, a.plain = a.r.chance(15), a.r.chance(15)
 	a.interval = a.r.between(100*time.Millisecond, 900*time.Millisecond)

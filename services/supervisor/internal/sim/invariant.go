@@ -149,8 +149,7 @@ func (c *checker) departs(s *supervisor, cmd *command) {
 // ordered checks that a command was decided.
 func (c *checker) ordered(s *supervisor, cmd *command) {
 	a := s.w.agent(cmd.Node)
-	runner, ok := a.logged[effectKey{cmd.Kind, cmd.Incarnation}]
-	if !ok || runner != cmd.Runner {
+	if !slices.Contains(a.logged[effectKey{cmd.Kind, cmd.Incarnation}], cmd.Runner) {
 		s.w.broken(Logged, "%s orders %s of %s incarnation %d at %s, which no stored decision holds", s.name, cmd.Kind, cmd.Node, cmd.Incarnation, cmd.Runner)
 	}
 }
@@ -164,7 +163,8 @@ func (w *world) decided(parts []*decision) {
 	for _, d := range parts {
 		for _, e := range d.effects {
 			if e.Kind.Ordered() {
-				w.agent(e.Node).logged[effectKey{e.Kind, e.Incarnation}] = e.Runner
+				logged, key := w.agent(e.Node).logged, effectKey{e.Kind, e.Incarnation}
+				logged[key] = append(logged[key], e.Runner)
 			}
 			w.blamed(e)
 		}

@@ -167,7 +167,6 @@ func (s *supervisor) takenOver() {
 		s.arouse()
 	case s.leader.Stage() == leader.Leading && s.mode < leading:
 		s.mode, s.standing = leading, tree.TakesOver
-		s.leader.Gather(s.wall(), announceEvery)
 		s.w.tell(s.name, "leads")
 	}
 }

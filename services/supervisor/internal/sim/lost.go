@@ -18,7 +18,7 @@ func (w *world) loseHost(r *runner, rest time.Duration) {
 	}
 	for _, name := range w.names {
 		a := w.agents[name]
-		if n := a.decided; a.logged[effectKey{tree.DoStart, n}] == r.name {
+		if n := a.decided; slices.Contains(a.logged[effectKey{tree.DoStart, n}], r.name) {
 			w.after(a.r.between(time.Second, 4*time.Second), func() { w.verdict(a, n, "heartbeat_timeout") })
 		}
 	}

@@ -274,7 +274,7 @@ func (s *supervisor) load() bool {
 	if st.number == 0 {
 		cursor = l.last() // a new tree has no past
 	}
-	s.leader = leader.New(leader.Options{MaxChanged: s.w.MaxChanged}, leader.State{Tree: t, Number: st.number, Cursor: cursor}, s.opening(t))
+	s.leader = leader.New(leader.Options{MaxChanged: s.w.MaxChanged, Announced: announceEvery + checkEvery}, leader.State{Tree: t, Number: st.number, Cursor: cursor}, s.opening(t))
 	_, s.lastID = l.lastMessage()
 	s.tree, s.last, s.revision, s.saved, s.read = t, st.sequence, l.revision, l.saved(), cursor
 	if st.number > s.saved {

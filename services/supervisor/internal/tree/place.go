@@ -172,6 +172,13 @@ func (t *Tree) Lingers(agent string) []string { return t.lingering[agent] }
 // is there has been compared with the tree.
 func (t *Tree) Gathering() bool { return t.gathering }
 
+// HeldBack reports whether the start of an agent on a runner must wait until it is
+// known that no other runner has a copy of it.
+func (t *Tree) HeldBack(agent, runner string) bool {
+	n := t.nodes[agent]
+	return n != nil && n.spec.Agent != nil && t.heldBack(n, runner)
+}
+
 // heldBack reports whether an agent cannot start on a runner yet, since another may
 // have a copy of it. The runner itself starts nothing beside a copy that it has.
 func (t *Tree) heldBack(n *node, runner string) bool {
