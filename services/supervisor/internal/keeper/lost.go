@@ -237,6 +237,7 @@ func (k *Keeper) lose(runner, why string, agents []string) {
 			continue
 		}
 		k.silence.told[id] = st.Incarnation
+		k.leader.Forget(leader.Fence{Agent: id, Incarnation: st.Incarnation})
 		cmds = append(cmds, fleet.Command{Order: leader.Order{Spec: spec, Decision: st.Decision, Effect: tree.Effect{
 			Kind: tree.DoReport, Node: id, Incarnation: st.Incarnation, Runner: runner, Reason: why, Chain: story(st),
 		}}})

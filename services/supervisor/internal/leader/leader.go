@@ -291,6 +291,9 @@ func (l *Leader) Advance(b *Batch) Outcome {
 		l.copy.Update(b.Changes)
 	}
 	out.Settled, out.Revisit = l.settled(b), b.revisit
+	for _, f := range out.Settled {
+		l.Forget(f)
+	}
 	out.Listen, out.Deafen = l.follow(b.Changes)
 	l.due = append(l.due, b.Orders...)
 	switch l.stage {
@@ -317,6 +320,12 @@ func (l *Leader) Due() []Order {
 		}
 		return held || !l.wanted(o)
 	})
+}
+
+// Forget gives up the starts that are held back of an agent's incarnations up to one:
+// what they were for is settled.
+func (l *Leader) Forget(f Fence) {
+	l.due = slices.DeleteFunc(l.due, func(o Order) bool { return o.Node == f.Agent && o.Incarnation <= f.Incarnation })
 }
 
 // wanted reports whether a start that was held back is still what the tree waits for.
