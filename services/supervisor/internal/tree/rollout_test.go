@@ -328,3 +328,50 @@ func TestSupervisorsThatWaitAreStartedWhenTheCulpritChanges(t *testing.T) {
 		})
 	}
 }
+
+// What is started with a supervisor that need not wait any longer runs the new program
+// already: it takes part in the rolling restart, which counts it as down until it is
+// up, and does not restart it once more. That holds in whatever order they are listed.
+func TestWhatStartsWithItsSupervisorIsNotRestartedOnceMore(t *testing.T) {
+	t.Parallel()
+	cools, isolates := Supervisor{Escalation: CoolOff, CoolOff: time.Hour}, Supervisor{Escalation: Isolate, Period: time.Minute}
+	for name, of := range map[string][]Supervisor{
+		"cools off":                 {{MaxRestarts: 9}, cools},
+		"is set apart":              {isolates, {}},
+		"is a group that cools off": {{MaxRestarts: 9}, {Strategy: RestForOne, Escalation: CoolOff, CoolOff: time.Hour}},
+	} {
+		for _, order := range [][]string{{"good", "bad"}, {"bad", "good"}} {
+			t.Run(name+", first "+order[0], func(t *testing.T) {
+				t.Parallel()
+				file := func(build string) []*Spec {
+					specs := []*Spec{sup("root", "", of[0]), agent("other", "root", built(build)), sup("s", "root", of[1])}
+					for _, id := range order {
+						specs = append(specs, agent(id, "s", built(build)))
+					}
+					return specs
+				}
+				b := newBench(t, file("1")...)
+				b.crash("bad")
+				b.raw(Input{Kind: Configure, Specs: file("2"), Token: "t", Configuration: &Configuration{Source: "f", Digest: "d", MaxUnavailable: 1}})
+				if first := b.state(order[0]); first.Phase != Starting {
+					t.Fatalf("%s is %s", order[0], first.Phase)
+				}
+				for _, id := range order {
+					if id == "good" {
+						b.equal("stopping before all are up", b.stopping(), "")
+					}
+					b.raw(Input{Kind: Started, Node: id, Incarnation: 2})
+				}
+				b.equal("stopping", b.stopping(), "other")
+				b.replace("other")
+				b.equal("stopping at the end", b.stopping(), "")
+				b.equal("good", b.state("good").Incarnation, uint64(2))
+				b.equal("bad", b.state("bad").Incarnation, uint64(2))
+				if a, _ := b.tree.Answered("t"); a.Result != OK {
+					t.Errorf("answered %+v", a)
+				}
+				b.equal("rolling", b.tree.Rolling() == nil, true)
+			})
+		}
+	}
+}
