@@ -211,6 +211,9 @@ func (t *Tree) launch(n *node) {
 func (t *Tree) terminate(n *node, then Then) {
 	n.obeys()
 	end, why := then.end()
+	if then != ThenTerminate && n.st.Phase == Stopping {
+		t.forgetDown(n) // it is brought down for another reason from now on
+	}
 	switch {
 	case n.st.Phase == Claiming && n.st.Claim.ours():
 		t.stop(n, then, end, why, false)

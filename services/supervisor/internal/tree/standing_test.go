@@ -133,3 +133,20 @@ func TestLatestOrderOfWhatRuns(t *testing.T) {
 		})
 	}
 }
+
+// TestARemovalReplacesATermination while the node still stops: it is not kept down any
+// more, but on its way out.
+func TestARemovalReplacesATermination(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), sup("g", "root", Supervisor{MaxRestarts: 9}), agent("a", "root"), agent("b", "g"))
+	for _, id := range []string{"a", "g"} {
+		b.raw(Input{Kind: Order, Command: CmdTerminate, Node: id, Token: "t" + id})
+		if st := b.state(id); st.Orders == nil || st.Orders.Down == nil {
+			t.Fatalf("%s: the order is not recorded", id)
+		}
+		b.raw(Input{Kind: Order, Command: CmdRemove, Node: id, Token: "r" + id})
+		if st := b.state(id); st.Orders != nil {
+			t.Errorf("%s: %+v still stands", id, st.Orders)
+		}
+	}
+}
