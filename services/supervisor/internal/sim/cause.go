@@ -21,7 +21,7 @@ type story struct {
 	// own holds, by incarnation, the evidence of ends that nobody had asked for.
 	own map[uint64]string
 	// stopped holds the incarnations whose stop was decided, and those that were
-	// to stay down, with the cause that was named for it.
+	// to stay down; for those that went with others, the cause that was named.
 	stopped map[uint64]string
 	// started is the incarnation whose start was decided last, cause what that
 	// named, and cursor how far evidence had been consumed before.
@@ -48,7 +48,7 @@ func (w *world) decidedCauses(parts []*decision) {
 		case tree.NoteBoot:
 			w.booted[e.Node] = parts[0].cursor
 		case tree.DoStop, tree.NoteFinished, tree.DoReply: // the latter ends an order about it
-			w.agent(e.Node).story.stopped[e.Incarnation] = e.Event
+			w.agent(e.Node).story.stopped[e.Incarnation] = withOthers(e)
 		case tree.DoStart:
 			if s := &w.agent(e.Node).story; e.Incarnation > s.started {
 				w.startCaused(w.agent(e.Node), e)
@@ -57,6 +57,14 @@ func (w *world) decidedCauses(parts []*decision) {
 		}
 	}
 	w.consumed = parts[0].cursor
+}
+
+// withOthers is the cause of a stop that came because of others, or "".
+func withOthers(e tree.Effect) string {
+	if strings.HasPrefix(e.Reason, "with its ") {
+		return e.Event
+	}
+	return ""
 }
 
 func (w *world) drawn(cause string) drawn {
