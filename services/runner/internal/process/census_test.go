@@ -1,11 +1,14 @@
 package process
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"testing"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -78,6 +81,11 @@ func TestCensusSeesWhatRanBeforeItWasAsked(t *testing.T) {
 					done <- err
 					return
 				}
+				// The kernel closes the pipe that Start waits for before it has set up
+				// the environment.
+				for env := []byte(nil); len(env) == 0; runtime.Gosched() {
+					env, _ = os.ReadFile(fmt.Sprintf("/proc/%d/environ", cmd.Process.Pid))
+				}
 				found := c.Take().Of(Tree{Mark: mark})
 				_ = cmd.Process.Kill()
 				_ = cmd.Wait()
@@ -96,26 +104,41 @@ func TestCensusSeesWhatRanBeforeItWasAsked(t *testing.T) {
 	}
 }
 
+// mainEnds makes the test binary a program whose main thread ends while others work
+// on, until a file go is there; then its exit code is 7.
+const mainEnds = "TEST_MAIN_THREAD_ENDS"
+
+// Initialisation runs in the main thread, and leaves the main function there.
+func init() {
+	if os.Getenv(mainEnds) != "" {
+		runtime.LockOSThread()
+	}
+}
+
+func endMainThread() {
+	go func() {
+		for zombie := false; !zombie; time.Sleep(time.Millisecond) {
+			stat, _ := os.ReadFile("/proc/self/stat")
+			zombie = bytes.Contains(stat, []byte(") Z "))
+		}
+		fmt.Println(os.Getpid())
+		for {
+			if _, err := os.Stat("go"); err == nil {
+				os.Exit(7)
+			}
+			time.Sleep(time.Millisecond)
+		}
+	}()
+	_, _, _ = unix.Syscall(unix.SYS_EXIT, 0, 0, 0)
+}
+
 // POSIX lets the main thread of a program end while others work on; the kernel
 // then shows the process as a zombie.
 func TestProgramLivesAsLongAsAnyThread(t *testing.T) {
 	t.Parallel()
-	python, err := exec.LookPath("python3")
-	if err != nil {
-		t.Skip("needs python3")
-	}
 	dir := t.TempDir()
 	c := shell(dir, "")
-	c.Argv = []string{python, "-c", `
-import ctypes, os, platform, threading, time
-def work():
-    while "Z" not in open("/proc/self/stat").read().rsplit(")")[1]: time.sleep(0.01)
-    print(os.getpid(), flush=True)
-    while not os.path.exists("go"): time.sleep(0.01)
-    os._exit(7)
-threading.Thread(target=work).start()
-ctypes.CDLL(None).syscall(ctypes.c_long(60 if platform.machine() == "x86_64" else 93), ctypes.c_long(0))
-`}
+	c.Argv, c.Env = []string{os.Args[0]}, append(c.Env, mainEnds+"=1")
 	p, err := Start(c)
 	c.Output.Close()
 	c.Lock.Close()

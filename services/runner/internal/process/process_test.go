@@ -35,6 +35,9 @@ func TestMain(m *testing.M) {
 		_ = json.NewEncoder(os.Stdout).Encode(p.Identity())
 		select {}
 	}
+	if os.Getenv(mainEnds) != "" {
+		endMainThread()
+	}
 	goleak.VerifyTestMain(m)
 }
 
