@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"syscall"
 	"testing"
 )
@@ -161,5 +162,67 @@ func TestScanBelow(t *testing.T) {
 	}
 	if len(below) != 3 {
 		t.Errorf("found %v below process %d, want two more; all: %+v", below, deep.Process.Pid, found)
+	}
+}
+
+// A process that runs one program after the other has an environment in between,
+// too: it is not taken for one without.
+func TestScanSeesTheEnvironmentAmidExec(t *testing.T) {
+	t.Parallel()
+	mark := t.TempDir()
+	cmd := exec.Command("/bin/sh", "-c", `echo up; exec /bin/sh -c "$AGAIN"`)
+	cmd.Env = []string{"PROCFS_TEST=" + mark, `AGAIN=exec /bin/sh -c "$AGAIN"`}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	out, err := cmd.StdoutPipe()
+	if err == nil {
+		err = cmd.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	if _, err := out.Read(make([]byte, 3)); err != nil {
+		t.Fatal(err)
+	}
+	p := Process{Stat: Stat{PID: cmd.Process.Pid}}
+	r := newReader()
+	for i := range 20_000 {
+		p.look(Look{Vars: []string{"PROCFS_TEST"}}, r)
+		if p.Vars["PROCFS_TEST"] != mark {
+			t.Fatalf("look %d saw %v", i, p.Vars)
+		}
+	}
+}
+
+// A program that another one brings into a pid namespace has no session there;
+// what it starts has none either, and is seen.
+func TestScanWithoutASession(t *testing.T) {
+	t.Parallel()
+	const inside = "PROCFS_TEST_INSIDE"
+	if os.Getenv(inside) == "" {
+		cmd := exec.Command("unshare", "--user", "--map-root-user", "--pid", "--fork", "--mount-proc", os.Args[0], "-test.run=^"+t.Name()+"$", "-test.v")
+		cmd.Env = append(os.Environ(), inside+"=1")
+		switch out, err := cmd.CombinedOutput(); {
+		case err == nil && bytes.Contains(out, []byte("--- PASS")):
+		case bytes.Contains(out, []byte("unshare: ")) || errors.Is(err, exec.ErrNotFound):
+			t.Skipf("no namespaces here: %v: %s", err, out)
+		default:
+			t.Errorf("%v: %s", err, out)
+		}
+		return
+	}
+	cmd := exec.Command("sleep", "1000")
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = cmd.Process.Kill()
+		_ = cmd.Wait()
+	}()
+	if !slices.ContainsFunc(Scan(Look{}), func(p Process) bool { return p.PID == cmd.Process.Pid }) {
+		t.Error("the child is not found")
 	}
 }

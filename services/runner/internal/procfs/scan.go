@@ -9,6 +9,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 )
@@ -33,13 +34,15 @@ type Look struct {
 }
 
 // Scan returns every live process of this pid namespace. It leaves out what has
-// no session here: threads of the kernel, and what was brought in from outside.
-// Of processes that come and go during the walk it may have some.
+// no session here (threads of the kernel, and what was brought in from outside),
+// unless this process has none itself. Of processes that come and go during the
+// walk it may have some.
 func Scan(look Look) []Process {
 	var found []Process
 	r := newReader()
+	own, _ := unix.Getsid(0) // 0 when a process outside of the namespace began it
 	for _, pid := range numbers("/proc") {
-		if sid, err := unix.Getsid(pid); err != nil || sid == 0 {
+		if sid, err := unix.Getsid(pid); err != nil || sid == 0 && own != 0 {
 			continue
 		}
 		s, err := ParseStat(r.read(path(pid, "stat")))
@@ -58,13 +61,41 @@ func Scan(look Look) []Process {
 
 func (p *Process) look(look Look, r *reader) {
 	if len(look.Vars) > 0 {
-		p.Vars = pick(r.read(p.path("environ")), look.Vars)
+		p.Vars = pick(p.environ(r), look.Vars)
 	}
 	if look.FD > 0 {
 		if id, err := Identify(p.Descriptor(look.FD)); err == nil {
 			p.Holds = id
 		}
 	}
+}
+
+// execBound bounds the wait for a process that is on its way into a program: its
+// host may read that from a slow disk.
+const execBound = 100 * time.Millisecond
+
+// environ reads the environment that the process was started with. A process on
+// its way into a program has none for a moment.
+func (p *Process) environ(r *reader) []byte {
+	for since := time.Now(); ; time.Sleep(50 * time.Microsecond) {
+		env := r.read(p.path("environ"))
+		if len(env) > 0 || time.Since(since) > execBound || !mayHaveEnviron(r.read(p.path("stat"))) {
+			return env
+		}
+	}
+}
+
+// mayHaveEnviron reports whether a process whose environment was empty may have
+// one now or soon, by its stat. It has none if it has no memory, or if its program
+// was started with none.
+func mayHaveEnviron(stat []byte) bool {
+	const vsize, startCode, envStart, envEnd = 23, 26, 50, 51 // numbered as in proc(5)
+	p, _, err := statFields(stat, envEnd)
+	if err != nil || p.uint(vsize) == 0 {
+		return false
+	}
+	onItsWay := p.uint(startCode) == 0 // the kernel sets it last
+	return onItsWay || p.uint(envStart) != p.uint(envEnd)
 }
 
 // pick returns the named variables of an environment as the kernel has it.

@@ -87,34 +87,44 @@ func taskFile(tid int, file string) string { return "task/" + strconv.Itoa(tid) 
 
 // ParseStat decodes the contents of /proc/PID/stat.
 func ParseStat(b []byte) (Stat, error) {
-	// The command name stands in parentheses and may itself hold spaces and
-	// parentheses, so the fields are counted from the last closing one.
-	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
-	if open < 1 || end < open {
-		return Stat{}, errors.New("no command name in parentheses")
+	p, pid, err := statFields(b, 22)
+	if err != nil {
+		return Stat{}, err
 	}
-	fields := strings.Fields(string(b[end+1:]))
-	const stateField, lastField = 3, 22 // numbered as in proc(5)
-	if len(fields) <= lastField-stateField || len(fields[0]) != 1 {
-		return Stat{}, fmt.Errorf("%d fields after the command name, want at least %d", len(fields), lastField-stateField+1)
-	}
-	p := fieldParser{fields: fields}
 	s := Stat{
-		State:     fields[0][0],
+		PID:       pid,
+		State:     p.fields[0][0],
 		ParentPID: p.int(4),
 		Group:     p.int(5),
 		Session:   p.int(6),
 		StartTime: p.uint(22),
 	}
-	if len(fields) > 52-stateField {
+	if len(p.fields) > 52-stateField {
 		s.ExitCode = p.int(52)
 	}
-	pid, err := strconv.Atoi(strings.TrimSpace(string(b[:open])))
-	if err = errors.Join(err, p.err); err != nil {
-		return Stat{}, err
+	if p.err != nil {
+		return Stat{}, p.err
 	}
-	s.PID = pid
 	return s, nil
+}
+
+const stateField = 3 // numbered as in proc(5)
+
+// statFields splits the contents of /proc/PID/stat, which must reach to field
+// last.
+func statFields(b []byte, last int) (p fieldParser, pid int, err error) {
+	// The command name stands in parentheses and may itself hold spaces and
+	// parentheses, so the fields are counted from the last closing one.
+	open, end := bytes.IndexByte(b, '('), bytes.LastIndexByte(b, ')')
+	if open < 1 || end < open {
+		return p, 0, errors.New("no command name in parentheses")
+	}
+	p.fields = strings.Fields(string(b[end+1:]))
+	if len(p.fields) <= last-stateField || len(p.fields[0]) != 1 {
+		return p, 0, fmt.Errorf("%d fields after the command name, want at least %d", len(p.fields), last-stateField+1)
+	}
+	pid, err = strconv.Atoi(strings.TrimSpace(string(b[:open])))
+	return p, pid, err
 }
 
 // fieldParser reads fields by their number in proc(5) and keeps the first error.
@@ -124,13 +134,13 @@ type fieldParser struct {
 }
 
 func (p *fieldParser) int(field int) int {
-	v, err := strconv.Atoi(p.fields[field-3])
+	v, err := strconv.Atoi(p.fields[field-stateField])
 	p.fail(field, err)
 	return v
 }
 
 func (p *fieldParser) uint(field int) uint64 {
-	v, err := strconv.ParseUint(p.fields[field-3], 10, 64)
+	v, err := strconv.ParseUint(p.fields[field-stateField], 10, 64)
 	p.fail(field, err)
 	return v
 }
