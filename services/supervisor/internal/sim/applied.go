@@ -155,14 +155,25 @@ func (w *world) decidedFile(in *tree.Input, effects []tree.Effect) {
 		}
 	}
 	for _, e := range effects {
-		// A removal may end what a failure waited for, which is dealt with then.
-		if e.Kind != tree.DoStop || w.forgot || w.all || failures[e.Event] {
+		// A removal may end what a failure or an order waited for, which is handled then.
+		if e.Kind != tree.DoStop || w.forgot || w.all || failures[e.Event] || w.ordered(e) {
 			continue
 		}
 		if s := f.spec(e.Node); s != nil && s.Template == "" && !w.agent(e.Node).unsure[e.Incarnation] && w.agent(e.Node).builds[e.Incarnation] == s.Agent.Build {
 			w.broken(Applied, "file %s does not change %s, and it is stopped for it: %s", c.Digest, e.Node, e.Reason)
 		}
 	}
+}
+
+// ordered reports whether an effect is due to an operator's order about its node, or
+// one above it, that is in progress.
+func (w *world) ordered(e tree.Effect) bool {
+	for n := w.node(e.Node); n != nil; n = w.node(n.Spec.Parent) {
+		if c := n.State.Command; c != nil && c.Cause == e.Event {
+			return true
+		}
+	}
+	return false
 }
 
 // acknowledged is news that an operator was told that a file is applied.
