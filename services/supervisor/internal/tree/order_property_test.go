@@ -65,15 +65,17 @@ func (n *node) goesDown() bool {
 // isUp fails when an order to start a node is done and the node is not up and
 // verified, with all below it. What has finished, or is not enforced, has not to be.
 // After is what was done after the answer, in the same step: it may have been brought
-// down again.
+// down again, by itself or with a supervisor above it.
 func (w *world) isUp(id string, after []Effect) {
 	n := w.tree.nodes[id]
 	if slices.ContainsFunc(after, func(e Effect) bool {
-		below := w.tree.nodes[e.Node]
-		for below != nil && below != n {
-			below = below.parent
+		switch e.Kind {
+		case DoStop, DoStart:
+			return above(w.tree.nodes[e.Node])[id]
+		case NoteEscalate, NoteTerminate, NoteCoolOff, NoteGiveUp:
+			return above(n)[e.Node]
 		}
-		return below != nil && (e.Kind == DoStop || e.Kind == DoStart)
+		return false
 	}) {
 		return
 	}
