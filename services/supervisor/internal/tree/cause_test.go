@@ -260,3 +260,69 @@ func TestScaleIsACause(t *testing.T) {
 	in.Count, in.Token = 1, "another"
 	b.wantBecause("d2", in, "stop w-2: d2")
 }
+
+// TestAwaitingOnesKeepTheirCauses: a member that awaits its turn starts because of what
+// brought it, though the group is restarted meanwhile; one that was stopped for that,
+// or has finished, because of the restart.
+func TestAwaitingOnesKeepTheirCauses(t *testing.T) {
+	t.Parallel()
+	members := func(ids ...string) []*Spec {
+		specs := []*Spec{sup("root", "", Supervisor{Strategy: RestForOne, MaxRestarts: 9})}
+		for _, id := range ids {
+			specs = append(specs, agent(id, "root"))
+		}
+		job := agent("job", "root")
+		job.Restart = Transient
+		return append(specs, job)
+	}
+	b := newBench(t, members("a", "z")...)
+	done := ended(Exited, "job", "job finished")
+	done.Normal = true
+	b.because("d0", done)
+	b.wantBecause("d1", Input{Kind: Configure, Specs: members("a", "db", "app", "z")}, "start db: d1")
+	b.wantBecause("d2", ended(Exited, "db", "db ended"), "restart db: db ended", "group root: db ended", "stop z: db ended")
+	b.wantBecause("d3", Input{Kind: Stopped, Node: "z", Incarnation: 1}, "start db: db ended")
+	b.wantBecause("d4", Input{Kind: Started, Node: "db", Incarnation: 2}, "start app: d1")
+	b.wantBecause("d5", Input{Kind: Started, Node: "app", Incarnation: 1}, "start z: db ended")
+	b.wantBecause("d6", Input{Kind: Started, Node: "z", Incarnation: 2}, "start job: db ended")
+}
+
+// TestEndsWhileOneIsClaimedAreCauses: an agent that is enforced again and ends before
+// anybody hears of it starts because of its end, as does one that ran elsewhere.
+func TestEndsWhileOneIsClaimedAreCauses(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []InputKind{Exited, Lost, Failed} {
+		b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root"))
+		b.mode("root", Off)
+		b.mode("root", Enforce)
+		b.wantPhase("a", Claiming)
+		b.because("d1", ended(kind, "a", "a ended"))
+		for b.state("a").Phase != Running {
+			b.after(time.Minute)
+		}
+		b.equal(string(kind)+" is the cause", b.state("a").Cause, "a ended")
+		b.equal("incarnation", b.state("a").Incarnation, uint64(2))
+	}
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", inMode(Off)))
+	b.mode("a", Enforce)
+	b.raw(Input{Kind: Beat, Node: "a"})
+	b.wantPhase("a", Foreign)
+	b.because("d1", Input{Kind: Failed, Node: "a", Event: "the other ended"})
+	b.after(time.Minute)
+	b.after(time.Minute)
+	b.wantPhase("a", Running)
+	b.equal("the cause", b.state("a").Cause, "the other ended")
+}
+
+// TestAFileThatEndsAWaitIsNotTheCause: an order that waited for a member that a file
+// removes names itself as the cause of what it stops.
+func TestAFileThatEndsAWaitIsNotTheCause(t *testing.T) {
+	t.Parallel()
+	specs := []*Spec{sup("root", "", Supervisor{Strategy: RestForOne, MaxRestarts: 9}), sup("s", "root", Supervisor{MaxRestarts: 9}), agent("a", "s"), agent("b", "root")}
+	b := slow(t, specs...)
+	b.started("a")
+	b.wantPhase("b", Starting)
+	b.wantBecause("d1", command(CmdRestart, "s"))
+	b.wantBecause("d2", Input{Kind: Configure, Specs: specs[:3]}, "stop b: d2")
+	b.wantBecause("d3", Input{Kind: Stopped, Node: "b", Incarnation: 1}, "stop a: d1")
+}

@@ -254,6 +254,7 @@ func (t *Tree) settleOrder(n *node) {
 // unmanagedInput deals with an input about an agent that is in nobody's hands.
 func (t *Tree) unmanagedInput(n *node, in *Input) {
 	own := in.Incarnation > 0 && in.Incarnation == n.st.Incarnation
+	ours := n.st.Claim.ours() && (own || in.Incarnation == 0 && in.Kind == Failed)
 	if in.Incarnation > 0 && in.Incarnation < n.st.Incarnation && in.Kind != Beat && in.Kind != SeenAlive {
 		return // of the past
 	}
@@ -268,7 +269,7 @@ func (t *Tree) unmanagedInput(n *node, in *Input) {
 			t.setClaim(n, n.st.Claim.over())
 		}
 	}
-	if in.Kind == Failed && n.st.Claim.ours() && (own || in.Incarnation == 0) {
+	if in.Kind == Failed && ours {
 		// It may hang, which nobody says twice.
 		t.setClaim(n, Settle)
 		n.st.Suspect = n.st.Incarnation
@@ -278,11 +279,17 @@ func (t *Tree) unmanagedInput(n *node, in *Input) {
 	case Watched:
 		t.watchedInput(n, in)
 	case Claiming:
-		if in.Kind == Beat || in.Kind == SeenAlive {
+		switch in.Kind {
+		case Beat, SeenAlive:
 			t.claimingInput(n, in, own)
+		case Exited, Lost, Failed:
+			if ours {
+				t.recordCause(n, in) // but for this it would have been left running
+			}
 		}
 	case Foreign:
 		if in.Kind == Failed || in.Kind == Exited {
+			t.recordCause(n, in)
 			t.claim(n)
 			n.st.Why = in.Reason
 		}

@@ -294,7 +294,9 @@ func (t *Tree) stopped(c *node) bool {
 func (t *Tree) keepDown(c *node) {
 	op := c.parent.op()
 	ended := c.st.Phase != Idle
-	stopped := c.st.End == EndStopped // by an operation that this one continues
+	// One that starts anyhow does so because of its own end, of what it awaits its turn
+	// for, or of what an operation that this one continues stopped it for.
+	starts := ended || c.awaitsTurn() || c.st.End == EndStopped
 	switch {
 	case c.st.Phase == Ended && op.Kind == OpStop:
 		t.setDown(c, Idle, c.st.End, c.st.Why)
@@ -304,12 +306,8 @@ func (t *Tree) keepDown(c *node) {
 		c.st.Own, c.st.Why = "", op.why()
 		t.touch(c)
 	}
-	switch {
-	case op.Kind == OpGroup && ended:
-		// It comes up with its group, because of its own end.
-	case op.Kind == OpGroup && !stopped, op.Kind == OpStop && ended:
-		// Nothing of its own brought it down just now, or it would have come
-		// up again but for this.
+	if op.Kind == OpGroup && !starts || op.Kind == OpStop && ended {
+		// It would have stayed down but for this, or come up.
 		c.blameFor(op)
 		t.touch(c)
 	}
