@@ -36,6 +36,7 @@ type Command struct {
 	Dir    string   // working directory, absolute
 	Output *os.File // stdout and stderr
 	Lock   *os.File // locked by the caller; becomes LockFD
+	Attributes
 }
 
 // Status is how a program ended.

@@ -53,7 +53,7 @@ func Start(c Command) (*Process, error) {
 	// descriptors of a shell) is none of the agent's business.
 	_ = unix.CloseRange(LockFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	pidfd := -1
-	pid, err := syscall.ForkExec(program, c.Argv, &syscall.ProcAttr{
+	pid, err := fork(program, c, &syscall.ProcAttr{
 		Dir:   c.Dir,
 		Env:   c.Env,
 		Files: []uintptr{null.Fd(), c.Output.Fd(), c.Output.Fd(), c.Lock.Fd()},
@@ -62,7 +62,10 @@ func Start(c Command) (*Process, error) {
 		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
 	})
 	if err != nil {
-		return nil, fmt.Errorf("start %s: %w", program, err)
+		if pidfd >= 0 { // of a step that failed
+			unix.Close(pidfd)
+		}
+		return nil, fmt.Errorf("start %s%s: %w", program, c.as(), err)
 	}
 	// Until it is reaped the child cannot vanish, dead or alive, so neither
 	// of these can meet a stranger.
@@ -76,6 +79,14 @@ func Start(c Command) (*Process, error) {
 		return nil, fmt.Errorf("watch %s: %w", program, err)
 	}
 	return newProcess(Identity{PID: pid, StartTime: stat.StartTime, Epoch: epoch}, pidfd)
+}
+
+// fork starts the program itself, or by way of a step.
+func fork(program string, c Command, attr *syscall.ProcAttr) (int, error) {
+	if c.none() {
+		return syscall.ForkExec(program, c.Argv, attr)
+	}
+	return forkStep(program, c, attr)
 }
 
 // Adopt finds a process that an earlier runner started. ErrGone says that it

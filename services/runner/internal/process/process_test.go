@@ -35,6 +35,10 @@ func TestMain(m *testing.M) {
 		_ = json.NewEncoder(os.Stdout).Encode(p.Identity())
 		select {}
 	}
+	if dir := os.Getenv(attributesMode); dir != "" {
+		startWithAttributes(dir, os.Args[1])
+		return
+	}
 	if os.Getenv(mainEnds) != "" {
 		endMainThread()
 	}
