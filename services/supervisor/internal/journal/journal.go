@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go/jetstream"
@@ -47,11 +48,22 @@ type Journal struct {
 	// often the connection had been made again when the log was found to have it.
 	lastID  string
 	assured uint64
+	// followed is the last message that Follow has read, or had read before the
+	// connection was lost, until the log was found to have it.
+	followed atomic.Pointer[place]
 	// saved is the decision that the stored snapshot holds.
 	saved uint64
 	// bodies is the memory of the message that is being stored and of the one that
 	// is encoded meanwhile: large ones, in a storm one after the other.
 	bodies [2][]byte
+}
+
+// place is where a message is in the log, with its id, and how often the connection had
+// been made again until then.
+type place struct {
+	sequence   uint64
+	id         string
+	reconnects uint64
 }
 
 // Guards protect the calls to the log and to the bucket of snapshots. Whoever
@@ -262,18 +274,22 @@ func Refused(err error) bool {
 	return errors.As(err, &api) && (api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequence || api.ErrorCode == jetstream.JSErrCodeStreamWrongLastSequenceConstant)
 }
 
-// lastMessage gives the tree's last message, nil when there is none. It tries
-// until it knows.
+// lastMessage returns the tree's last message, nil when there is none.
 func (j *Journal) lastMessage(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+	return j.readMessage(ctx, func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
+		return j.stream.GetLastMsgForSubject(ctx, contracts.TreeWildcard(j.tree))
+	})
+}
+
+// readMessage returns a message of the log, nil when it has none. It tries until it knows.
+func (j *Journal) readMessage(ctx context.Context, get func(context.Context) (*jetstream.RawStreamMsg, error)) (*jetstream.RawStreamMsg, error) {
 	j.Watch.Begin(storage.Read, time.Now())
 	defer j.Watch.Done(storage.Read)
 	for {
 		if err := j.connected(ctx); err != nil {
 			return nil, err
 		}
-		msg, err := guarded(ctx, j.guard, "last", func(ctx context.Context) (*jetstream.RawStreamMsg, error) {
-			return j.stream.GetLastMsgForSubject(ctx, contracts.TreeWildcard(j.tree))
-		})
+		msg, err := guarded(ctx, j.guard, "last", get)
 		switch {
 		case err == nil:
 			return msg, nil

@@ -1,13 +1,17 @@
 package journal
 
 import (
+	"context"
 	"errors"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/nats-io/nats.go/jetstream"
 
 	"github.com/mistersmith/mistersmith/internal/natstest"
+	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/decisionlog"
 )
@@ -94,4 +98,56 @@ func TestEmptiedLogIsFilledByOthers(t *testing.T) {
 			t.Errorf("decided on: %v", err)
 		}
 	})
+}
+
+// A log that has lost an event that was read, and has given its place to another, is
+// not decided on: the other would never be read. One that has all that was read is.
+func TestEventThatWasReadIsLost(t *testing.T) {
+	t.Parallel()
+	for name, kept := range map[string]uint64{"lost": 1, "kept": 2} {
+		t.Run(name, func(t *testing.T) {
+			inJournal(t, func(t *testing.T, s *natstest.Server, j *Journal) {
+				failed := func() {
+					ev, err := j.env.Event(contracts.AgentFailed, "a").JSON([]byte("{}")).Build()
+					if err == nil {
+						_, err = shell.PublishEvent(t.Context(), j.env.JS, ev)
+					}
+					if err != nil {
+						t.Fatal(err)
+					}
+				}
+				j.mustPut(t, grown(0, 1))
+				failed()
+				ctx, cancel := context.WithCancel(t.Context())
+				read := make(chan uint64, 10)
+				var following sync.WaitGroup
+				following.Go(func() {
+					j.Follow(ctx, []string{contracts.EventTypeWildcard(contracts.AgentFailed)}, 0, func(_ jetstream.Msg, place uint64) { read <- place })
+				})
+				defer following.Wait()
+				defer cancel()
+				if got := <-read; got != 2 {
+					t.Fatalf("read %d, want 2", got)
+				}
+				natstest.Truncate(t, j.env.JS, kept)
+				s.Down()
+				s.Up(t)
+				if err := j.connected(ctx); err != nil {
+					t.Fatal(err)
+				}
+				failed()
+				failed()
+				if got := <-read; got != 3 {
+					t.Fatalf("read %d, want 3: the next after what was read", got)
+				}
+				want := kept == 2
+				if ok, err := j.Current(ctx, 2); ok != want || err != nil {
+					t.Errorf("current: %t, %v", ok, err)
+				}
+				if err := j.put(ctx, grown(1, 1)); (err == nil) != want || err != nil && !errors.Is(err, ErrSuperseded) {
+					t.Errorf("decided on: %v", err)
+				}
+			})
+		})
+	}
 }

@@ -22,6 +22,7 @@ func (k *Keeper) reconnected(ctx context.Context) {
 		return
 	}
 	k.again.reconnects = reconnects
+	clear(k.silence.told)
 	k.visitAll(ctx)
 }
 

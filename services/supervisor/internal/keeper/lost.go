@@ -21,7 +21,7 @@ import (
 type silence struct {
 	// signs are the last heartbeats of what runs on them.
 	signs map[string]time.Time
-	// told are the incarnations reported as lost.
+	// told are the incarnations reported as lost since the connection was made.
 	told map[string]uint64
 	attention
 }
@@ -237,7 +237,7 @@ func (k *Keeper) lose(runner, why string, agents []string) {
 			continue
 		}
 		k.silence.told[id] = st.Incarnation
-		k.leader.Forget(leader.Fence{Agent: id, Incarnation: st.Incarnation})
+		k.leader.Lose(leader.Fence{Agent: id, Incarnation: st.Incarnation})
 		cmds = append(cmds, fleet.Command{Order: leader.Order{Spec: spec, Decision: st.Decision, Effect: tree.Effect{
 			Kind: tree.DoReport, Node: id, Incarnation: st.Incarnation, Runner: runner, Reason: why, Chain: story(st),
 		}}})

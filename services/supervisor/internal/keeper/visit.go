@@ -166,7 +166,7 @@ func (k *Keeper) found(ctx context.Context, inv tree.Inventory, has fleet.Holdin
 	for _, a := range has.Agents {
 		live[a.Agent] = a
 		// What was reported as lost is so, though the log may not have it yet.
-		if k.silence.told[a.Agent] == a.Incarnation && a.State != contracts.AgentExited && k.tree.Has(a.Agent) && k.tree.Mode(a.Agent) == tree.Enforce {
+		if k.leader.Lost(a.Agent, a.Incarnation) && a.State != contracts.AgentExited && k.tree.Has(a.Agent) && k.tree.Mode(a.Agent) == tree.Enforce {
 			v.Stale = append(v.Stale, leader.Fence{Agent: a.Agent, Incarnation: a.Incarnation})
 		}
 	}

@@ -32,6 +32,8 @@ type Batch struct {
 	claim   bool
 	runners *Input
 	revisit []string
+	// seen are the runners that have been visited.
+	seen []string
 }
 
 // MustStore reports whether the decision must be stored: it changes something,
@@ -120,19 +122,20 @@ func (l *Leader) settled(b *Batch) []Fence {
 	return out
 }
 
-// outstanding lists the orders whose results are awaited, but for those just
-// decided: a predecessor may not have carried them out.
-func (l *Leader) outstanding(decided []Order) []Order {
+// outstanding lists the orders whose results are awaited, but for those that are due
+// already, and what is reported as lost: a predecessor may not have carried them out, or
+// the log may have lost what came of them. They are about some runners; nil is all.
+func (l *Leader) outstanding(runners []string) []Order {
 	type key struct {
 		kind        tree.EffectKind
 		node        string
 		incarnation uint64
 	}
 	known := map[key]bool{}
-	for _, o := range decided {
+	for _, o := range l.due {
 		known[key{o.Kind, o.Node, o.Incarnation}] = true
 	}
-	return slices.DeleteFunc(l.orders(l.tree.Outstanding()), func(o Order) bool {
-		return known[key{o.Kind, o.Node, o.Incarnation}]
-	})
+	return l.orders(slices.DeleteFunc(l.tree.Outstanding(), func(e tree.Effect) bool {
+		return known[key{e.Kind, e.Node, e.Incarnation}] || l.Lost(e.Node, e.Incarnation) || runners != nil && !slices.Contains(runners, e.Runner)
+	}))
 }

@@ -130,6 +130,7 @@ func TestNobodyStartsBesideACopy(t *testing.T) {
 			}
 			visit(l, late, "r2")
 			decide(l, late)
+			l.Submit(Input{Input: tree.Input{Kind: tree.Started, Node: "a", Incarnation: 1}}, late)
 			l.Submit(Input{Input: tree.Input{Kind: tree.Runners, Runners: []tree.Runner{{Name: "r2"}}}}, late)
 			l.Submit(Input{Input: tree.Input{Kind: tree.Order, Command: tree.CmdAdd, Spec: c}}, late)
 			want(t, "c is added", decide(l, late))

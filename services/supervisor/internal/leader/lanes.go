@@ -60,12 +60,20 @@ func (l *Lanes[T]) Add(o Order, carrier T) (*Task[T], *Task[T]) {
 	}
 	t := &Task[T]{Order: o, Carrier: carrier, wait: firstWait}
 	for _, before := range append(slices.Clone(n.queue), n.current) {
+		if before != nil && before.repeats(o) {
+			return before, n.current
+		}
 		if before != nil && before.Node == o.Node {
 			before.overtaken = true
 		}
 	}
 	n.queue = append(n.queue, t)
 	return t, n.current
+}
+
+// repeats reports whether an order is the task's own, given once more.
+func (t *Task[T]) repeats(o Order) bool {
+	return !t.given && !t.overtaken && t.Kind == o.Kind && t.Node == o.Node && t.Incarnation == o.Incarnation && t.Runner == o.Runner && t.Kill == o.Kill
 }
 
 // laneOf names the lane of an agent's orders.

@@ -66,6 +66,24 @@ func TestStartGivesUpOlder(t *testing.T) {
 	}
 }
 
+// TestRepeatedOrder: an order that is under way and is given once more is not carried
+// out twice; one that was given up is.
+func TestRepeatedOrder(t *testing.T) {
+	t.Parallel()
+	var l Lanes[int]
+	first, _ := l.Add(order(tree.DoStart, "a", 1), 0)
+	if again, _ := l.Add(order(tree.DoStart, "a", 1), 0); again != first || l.Next("a") != first {
+		t.Error("a start that waits is queued twice")
+	}
+	if again, current := l.Add(order(tree.DoStart, "a", 1), 0); again != first || current != first || first.Overtaken() {
+		t.Error("a start under way is queued twice, or overtaken by itself")
+	}
+	l.Forget("a", 1)
+	if again, _ := l.Add(order(tree.DoStart, "a", 1), 0); again == first {
+		t.Error("a start that was given up is not made again")
+	}
+}
+
 // TestForget: what is settled is given up, whether its turn has come or not, and
 // nothing newer.
 func TestForget(t *testing.T) {

@@ -90,6 +90,8 @@ type Leader struct {
 	copy      *tree.Copy
 	gathering gathering
 	lingering lingering
+	// lost are the incarnations that were reported as lost with their hosts, by agent.
+	lost map[string]uint64
 	// news is set when the tree has to be told of what holds starts back.
 	news bool
 }
@@ -97,7 +99,7 @@ type Leader struct {
 // New returns a leader of the tree that a log holds. Taking over ends with
 // applying the configuration.
 func New(opt Options, st State, config tree.Input) *Leader {
-	return &Leader{opt: opt, tree: st.Tree, number: st.Number, cursor: st.Cursor, config: config, heard: listening{}}
+	return &Leader{opt: opt, tree: st.Tree, number: st.Number, cursor: st.Cursor, config: config, heard: listening{}, lost: map[string]uint64{}}
 }
 
 // Stage is how far the leader is in taking over.
@@ -228,7 +230,7 @@ func (l *Leader) step(b *Batch, in *Input) {
 	l.cursor = max(l.cursor, in.Seq)
 	switch in.Kind {
 	case "":
-		l.seen(in.Seen)
+		l.seen(b, in.Seen)
 		return
 	case tree.Runners:
 		l.held(&in.Input, b.At)
@@ -303,7 +305,11 @@ func (l *Leader) Advance(b *Batch) Outcome {
 		l.stage = Leading
 		l.gather(b.At, l.opt.Announced)
 		out.Listen = append(out.Listen, l.listenAll()...)
-		l.due = append(l.due, l.outstanding(b.Orders)...)
+		l.due = append(l.due, l.outstanding(nil)...)
+	case Leading:
+		if len(b.seen) > 0 {
+			l.due = append(l.due, l.outstanding(b.seen)...)
+		}
 	}
 	return out
 }
@@ -326,6 +332,18 @@ func (l *Leader) Due() []Order {
 // what they were for is settled.
 func (l *Leader) Forget(f Fence) {
 	l.due = slices.DeleteFunc(l.due, func(o Order) bool { return o.Node == f.Agent && o.Incarnation <= f.Incarnation })
+}
+
+// Lose notes that an incarnation is being reported as lost with its host. Its start is
+// given up.
+func (l *Leader) Lose(f Fence) {
+	l.lost[f.Agent] = f.Incarnation
+	l.Forget(f)
+}
+
+// Lost reports whether an incarnation was reported as lost with its host.
+func (l *Leader) Lost(agent string, incarnation uint64) bool {
+	return incarnation > 0 && l.lost[agent] == incarnation
 }
 
 // wanted reports whether a start that was held back is still what the tree waits for.

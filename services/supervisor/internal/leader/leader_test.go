@@ -116,6 +116,32 @@ func TestOutstanding(t *testing.T) {
 	}
 }
 
+// TestAnswersAreLost: the log may lose what came of an order. So what a runner that is
+// visited was ordered, and has not answered, is ordered again, unless it was reported as
+// lost.
+func TestAnswersAreLost(t *testing.T) {
+	t.Parallel()
+	l := leading(t)
+	visited := func(want ...string) {
+		t.Helper()
+		l.Submit(Input{Seen: "other"}, noon)
+		l.Submit(Input{Seen: "r"}, noon)
+		next(t, l)
+		var ordered []string
+		for _, o := range l.Due() {
+			ordered = append(ordered, string(o.Kind)+" "+o.Node)
+		}
+		if diff := cmp.Diff(want, ordered); diff != "" {
+			t.Error(diff)
+		}
+	}
+	visited("start a", "start b")
+	l.Submit(Input{Input: tree.Input{Kind: tree.Started, Node: "b", Incarnation: 1}}, noon)
+	visited("start a")
+	l.Lose(Fence{"a", 1})
+	visited()
+}
+
 // TestBatches: a decision closes when it takes too many inputs or changes too
 // much, never before its first.
 func TestBatches(t *testing.T) {

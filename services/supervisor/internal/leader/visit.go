@@ -82,13 +82,15 @@ func (l *Leader) Meet(runner string) {
 }
 
 // seen notes that a runner has been visited: all that it has is known to the tree, and
-// what it has not listed has ended.
-func (l *Leader) seen(runner string) {
+// what it has not listed has ended. What it was ordered and has not answered is ordered
+// again when that is stored.
+func (l *Leader) seen(b *Batch, runner string) {
 	if runner == "" {
 		return
 	}
 	delete(l.gathering.unseen, runner)
 	l.lingering.seen(runner)
+	b.seen = append(b.seen, runner)
 	l.news = true
 }
 

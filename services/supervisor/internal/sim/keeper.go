@@ -24,8 +24,11 @@ func (s *supervisor) arouse() {
 		s.read = max(s.read, l.forgotten)
 		for s.read < l.last() {
 			s.read++
-			if ev := l.messages[s.read-1].evidence; ev != nil {
-				s.post(arrival{Input: *ev, seq: s.read})
+			if m := l.messages[s.read-1]; m.evidence != nil {
+				if !s.doubts {
+					s.evidence = m
+				}
+				s.post(arrival{Input: *m.evidence, seq: s.read})
 			}
 		}
 	})
@@ -296,12 +299,12 @@ func (s *supervisor) alone(then func(end uint64)) {
 }
 
 // assure makes sure, after the connection was lost, that the log still has the last
-// decision that this side knows: a log that has lost its tail gives its place to
-// another, and would take that for the same.
+// decision that this side knows and the last evidence that it has read: a log that has
+// lost its tail gives their places to others, and would take those for the same.
 func (s *supervisor) assure(then func()) {
 	s.lastMessage(func(seq uint64, id string) {
 		forgotten := seq == 0 && s.w.log.forgotten >= s.last
-		if !forgotten && (seq < s.last || seq == s.last && id != s.lastID) {
+		if !forgotten && (seq < s.last || seq == s.last && id != s.lastID) || !s.w.log.has(s.evidence) {
 			s.superseded()
 			return
 		}

@@ -129,6 +129,11 @@ func (f *fold) apply(whole []*decision) {
 	}
 }
 
+// has reports whether the log has a message that was read there, or has forgotten it.
+func (l *log) has(m message) bool {
+	return m.seq <= l.forgotten || m.seq <= l.last() && l.messages[m.seq-1].id == m.id
+}
+
 // load reads a tree as a supervisor does: the snapshot, and all since.
 func (l *log) load() stored {
 	var s stored

@@ -73,7 +73,7 @@ func (s *supervisor) lookForReboots() {
 // lose reports an agent as lost until the log has it, and gives up at once what
 // is under way about it.
 func (s *supervisor) lose(agent string, n uint64, why string) {
-	s.leader.Forget(leader.Fence{Agent: agent, Incarnation: n})
+	s.leader.Lose(leader.Fence{Agent: agent, Incarnation: n})
 	s.forget(agent, n)
 	in := tree.Input{Kind: tree.Lost, Node: agent, Incarnation: n, At: s.wall(), Reason: why}
 	s.report(s.w.agent(agent), "host_lost", in, func(done bool) {

@@ -116,6 +116,40 @@ func TestLateStart(t *testing.T) {
 	}
 }
 
+// lostReport: a start fails while whoever leads stands still, which then reports that,
+// and is cut off before the report comes back. The log loses it.
+func lostReport(seed uint64) Scenario {
+	agent := func(id string, rank int64) *tree.Spec {
+		return &tree.Spec{ID: id, Parent: "root", Rank: rank, ShutdownTimeout: time.Second, Agent: &tree.Agent{Runner: tree.AnyRunner}}
+	}
+	return Scenario{
+		Seed: seed, Supervisors: 1, Runners: 1, MaxChanged: everything, Part: everything, SnapshotEvery: 1000, Calm: 20 * time.Second, Flaky: 100,
+		Specs: []*tree.Spec{
+			{ID: "root", Supervisor: &tree.Supervisor{Strategy: tree.OneForOne, MaxRestarts: 100, Period: time.Minute}},
+			agent("a", 1), agent("b", 2),
+		},
+		Faults: []Fault{
+			{At: 9990 * time.Millisecond, Kind: AgentExits, Node: "a"},
+			{At: 10 * time.Second, Kind: PauseSupervisor, For: 2 * time.Second},
+			{At: 11900 * time.Millisecond, Kind: AgentExits, Node: "b"},
+			{At: 11950 * time.Millisecond, Kind: PauseSupervisor, Point: BeforeAppend, For: 2 * time.Second},
+			{At: 13500 * time.Millisecond, Kind: CutSupervisor, For: 4 * time.Second},
+			{At: 15 * time.Second, Kind: RollBackLog, For: 4 * time.Second},
+		},
+	}
+}
+
+// TestLostReport: some of the seeds have the log lose events that were read, others the
+// report only.
+func TestLostReport(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(300) {
+		if r := Run(lostReport(seed), Options{}); r.Violation != nil {
+			t.Fatalf("seed %d: %v", seed, r.Violation)
+		}
+	}
+}
+
 // TestStaleLosses: a host boots while the supervisor that decides stands still.
 // Its successor starts the agents anew there, and then it takes them for lost with
 // the boot. Its reports are on their way for long.

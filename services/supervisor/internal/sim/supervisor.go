@@ -65,8 +65,11 @@ type keeper struct {
 	// connection was lost.
 	lastID string
 	doubts bool
-	read   uint64
-	opened tree.Instant
+	// read is how far it has read the log, evidence the last that it read there before
+	// the connection was lost.
+	read     uint64
+	evidence message
+	opened   tree.Instant
 	// inbox holds what has come, submitted what the leader has of it.
 	inbox, submitted []arrival
 	// busy is set from a step until its effects are handed over.
@@ -325,7 +328,8 @@ func (s *supervisor) checkUp() {
 	s.lastMessage(func(seq uint64, id string) {
 		s.w.check.release(s)
 		end := s.w.log.last()
-		lost := s.doubts && (seq != s.last || id != s.lastID) && !(seq == 0 && s.w.log.forgotten >= s.last) // it may be forgotten
+		forgotten := seq == 0 && s.w.log.forgotten >= s.last
+		lost := s.doubts && (!forgotten && (seq != s.last || id != s.lastID) || !s.w.log.has(s.evidence))
 		if lost || seq == 0 && s.w.log.forgotten < s.last || seq == 0 && s.w.lease.holder != s.session || seq > s.last || end < s.last || end < s.leader.Needs() {
 			s.superseded() // or the log has lost its tail
 			return
