@@ -294,3 +294,32 @@ func TestTwoTreesInOneAccount(t *testing.T) {
 		w.want("the first", w.settled(), threeGroupsUp)
 	})
 }
+
+// TestSnapshotAtATakeover: where the log keeps little, a supervisor stores a snapshot of
+// what it has read as soon as it decides. Several that follow one another within a second
+// would else store none for as long as that lasts, while the log forgets.
+func TestSnapshotAtATakeover(t *testing.T) {
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		stop := w.up()
+		up := w.settled()
+		stop()
+		kv, err := w.js.KeyValue(t.Context(), contracts.StateBucket)
+		if err == nil {
+			err = kv.Purge(t.Context(), contracts.TreeStateKey("main"))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		cfg := w.events().CachedInfo().Config
+		cfg.MaxMsgs = 1000
+		if _, err := w.js.UpdateStream(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		w.killed("s2", 300*time.Millisecond)
+		if _, err := kv.Get(t.Context(), contracts.TreeStateKey("main")); err != nil {
+			t.Errorf("no snapshot 300 ms after the takeover: %v", err)
+		}
+		w.supervise("s3")
+		w.want("after that", w.settled(), up)
+	})
+}

@@ -166,6 +166,7 @@ func Open(ctx context.Context, env shell.Env, opt Options) (*Keeper, error) {
 	if k.journal.Unsaved() > 0 {
 		k.saving.lacks.Missed(k.now()) // among it may be orders
 	}
+	k.lookAtLog(ctx) // now: a leader that another follows within checkEvery would store nothing
 	env.Log.Info("tree loaded", "tree", opt.Tree, "nodes", k.tree.Len(), "decision", k.journal.Number(), "folded", st.Folded, "cursor", st.Cursor, "own_file", string(k.offer))
 	k.commands = fleet.NewCommander(ctx, env, opt.Own, k.environs.Get, opt.Reports, k.journal.Fence(), func(in tree.Input) { k.post(ctx, arrival{Input: in}) })
 	k.pulse, k.vital = newPulse(env), newPulse(env)

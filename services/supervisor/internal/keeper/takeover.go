@@ -39,6 +39,10 @@ func (k *Keeper) takeOver(ctx context.Context) error {
 		select {
 		case a := <-k.inbox:
 			k.gather(ctx, a)
+		case <-k.saving.copying:
+			k.copySome(ctx)
+		case err := <-k.saving.stored:
+			k.snapshotStored(err)
 		case <-check.C:
 			// A log that loses its tail, or forgets its oldest, never brings what is
 			// waited for.

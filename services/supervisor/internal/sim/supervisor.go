@@ -280,7 +280,7 @@ func (s *supervisor) load() bool {
 	s.leader = leader.New(leader.Options{MaxChanged: s.w.MaxChanged, Announced: announceEvery + checkEvery}, leader.State{Tree: t, Number: st.number, Cursor: cursor}, s.opening(t))
 	_, s.lastID = l.lastMessage()
 	s.tree, s.last, s.revision, s.saved, s.read = t, st.sequence, l.revision, l.saved(), cursor
-	if st.number > s.saved {
+	if s.keeps = l.state(); st.number > s.saved {
 		s.lacks.Missed(s.wall()) // among it may be orders
 	}
 	if s.w.telling() {
