@@ -48,9 +48,15 @@ func (b bucket) put(ctx context.Context, key string, value []byte) error {
 	return err
 }
 
-// update stores a value if the key's revision is still that one.
+// update stores a value if the key's revision is still that one, 0 if it has none or was
+// deleted.
 func (b bucket) update(ctx context.Context, key string, value []byte, revision uint64) error {
-	_, err := guarded(ctx, b.guard, "write", func(ctx context.Context) (uint64, error) { return b.kv.Update(ctx, key, value, revision) })
+	_, err := guarded(ctx, b.guard, "write", func(ctx context.Context) (uint64, error) {
+		if revision == 0 {
+			return b.kv.Create(ctx, key, value)
+		}
+		return b.kv.Update(ctx, key, value, revision)
+	})
 	return err
 }
 

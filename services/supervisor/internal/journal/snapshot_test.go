@@ -186,3 +186,22 @@ func FuzzSnapshot(f *testing.F) {
 		}
 	})
 }
+
+// TestSnapshotAfterADeletion: a snapshot is stored again when somebody has deleted it.
+func TestSnapshotAfterADeletion(t *testing.T) {
+	inJournal(t, func(t *testing.T, _ *natstest.Server, j *Journal) {
+		j.mustPut(t, grown(0, 1))
+		key := contracts.TreeStateKey("main")
+		for name, remove := range map[string]func() error{
+			"deleted": func() error { return j.bucket.kv.Delete(t.Context(), key) },
+			"purged":  func() error { return j.bucket.kv.Purge(t.Context(), key) },
+		} {
+			if err := remove(); err != nil {
+				t.Fatal(err)
+			}
+			if err := j.Save(t.Context(), fold(grown(0, 1)), 1); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		}
+	})
+}
