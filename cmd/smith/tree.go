@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -177,6 +178,7 @@ type childAddCmd struct {
 	Shutdown     contracts.Duration `name:"shutdown-timeout" placeholder:"DURATION" help:"Time between the stop signal and SIGKILL, such as 5s."`
 	StopSignal   string             `name:"stop-signal" placeholder:"SIGNAL" help:"What it is told to stop by, such as SIGINT; by default SIGTERM."`
 	Leave        bool               `name:"leave-children" help:"Keep what it has detached when it ends."`
+	Health       map[string]string  `help:"By what its runner finds out that it does not work, as KEY=VALUE;… with the keys that the configuration has under health."`
 }
 
 func (childAddCmd) Help() string {
@@ -191,12 +193,19 @@ func (c *childAddCmd) Run(a *app) error {
 	if len(command) == 0 {
 		return usagef("name the agent's program after --")
 	}
+	var health *contracts.HealthSpec
+	if len(c.Health) > 0 {
+		var err error
+		if health, err = contracts.ParseHealthSpec(c.Health); err != nil {
+			return usagef("--health: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
+		}
+	}
 	return c.changeNode(a, "add", c.Name, &contracts.AddRequest{Parent: c.Parent, Child: contracts.ChildSpec{
 		Name: c.Name, Type: c.Type, Command: command, Env: c.Env, Dir: c.Dir, Restart: c.Restart,
 		Capabilities: c.Capabilities, Capacity: c.Capacity, HeartbeatInterval: c.Interval,
 		Heartbeats: c.Heartbeats, Runner: c.Runner, RunnerLabels: c.RunnerLabels, Policy: c.Policy, Significant: c.Significant,
 		StartDeadline: c.Deadline, Stabilisation: c.Stable, ShutdownTimeout: c.Shutdown,
-		StopSignal: contracts.StopSignal(c.StopSignal), LeaveChildren: c.Leave,
+		StopSignal: contracts.StopSignal(c.StopSignal), LeaveChildren: c.Leave, Health: health,
 	}})
 }
 

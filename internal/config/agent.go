@@ -18,7 +18,7 @@ const (
 
 var agentKeys = []string{
 	"type", "count", "command", "env", "dir", "capabilities", "capacity", "heartbeat_interval", "start_deadline",
-	"stabilisation", "heartbeats", "stop_signal", "leave_children", "runner", "runner_labels", "on_return", "phi_threshold", "failure_threshold",
+	"stabilisation", "heartbeats", "stop_signal", "leave_children", "health", "runner", "runner_labels", "on_return", "phi_threshold", "failure_threshold",
 }
 
 // agent reads an agent and gives as many as its count says.
@@ -60,6 +60,9 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 	enum(o, "on_return", onReturns, &a.OnReturn)
 	readLabels(o, a)
 	readCommand(o, a)
+	if o.has("health") {
+		a.Health = readHealth(o.section("health"), a)
+	}
 	a.Mode = o.mode("mode")
 	explicit := false
 	if a.Policy, a.PolicyName, explicit = o.policy("policy", f, false); !explicit {
@@ -132,9 +135,15 @@ func readCommand(o *object, a *Template) {
 		return
 	case !ok:
 		return
-	case v.node.Kind == yaml.ScalarNode && !v.isNull():
+	}
+	a.Command = readWords(v)
+}
+
+// readWords reads a program and its arguments.
+func readWords(v value) (words []string) {
+	if v.node.Kind == yaml.ScalarNode && !v.isNull() {
 		v.fail("a command is a list, run without a shell; write [%s]", quoteAll(strings.Fields(clip(v.node.Value))))
-		return
+		return nil
 	}
 	args := v.list("words")
 	if len(args) == 0 {
@@ -142,7 +151,7 @@ func readCommand(o *object, a *Template) {
 	}
 	if len(args) > contracts.MaxCommandArgs {
 		v.fail("%d words are too many; at most %d are allowed", len(args), contracts.MaxCommandArgs)
-		return
+		return nil
 	}
 	for i, arg := range args {
 		switch {
@@ -150,9 +159,10 @@ func readCommand(o *object, a *Template) {
 		case i == 0 && arg.node.Value == "":
 			arg.fail("the first word is the program to run, and it is empty")
 		default:
-			a.Command = append(a.Command, arg.node.Value)
+			words = append(words, arg.node.Value)
 		}
 	}
+	return words
 }
 
 func quoteAll(ws []string) string { return `"` + strings.Join(ws, `", "`) + `"` }

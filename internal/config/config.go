@@ -148,6 +148,9 @@ type Template struct {
 	StopSignal contracts.StopSignal
 	// LeaveChildren keeps what it has detached when it ends.
 	LeaveChildren bool
+	// Health is by what its runner finds out that it does not work; nil means by
+	// its end alone.
+	Health *contracts.HealthSpec
 	// Stabilisation is how long it must live before a start counts as good.
 	Stabilisation time.Duration
 	// Heartbeats says who beats: the agent, or its runner on its behalf.

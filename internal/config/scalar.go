@@ -131,42 +131,20 @@ func (o *object) boolean(key string, dst *bool) {
 	}
 }
 
-var sizeUnits = []struct {
-	suffix string
-	factor int64
-}{
-	{"KiB", 1 << 10},
-	{"MiB", 1 << 20},
-	{"GiB", 1 << 30},
-	{"TiB", 1 << 40},
-	{"KB", 1e3},
-	{"MB", 1e6},
-	{"GB", 1e9},
-	{"TB", 1e12},
-	{"B", 1},
-}
-
 // bytes reads a size such as 1048576 or 10GiB.
 func (o *object) bytes(key string, dst *int64, low int64) {
 	v, ok := o.scalar(key, `a size such as "10GiB"`)
 	if !ok {
 		return
 	}
-	text, factor := strings.TrimSpace(v.node.Value), int64(1)
-	for _, u := range sizeUnits {
-		if rest, ok := strings.CutSuffix(text, u.suffix); ok {
-			text, factor = strings.TrimSpace(rest), u.factor
-			break
-		}
-	}
-	n, err := strconv.ParseInt(text, 10, 64)
+	n, err := contracts.ParseBytes(v.node.Value)
 	switch {
-	case err != nil || n < 0 || n > math.MaxInt64/factor:
+	case err != nil:
 		v.fail("%s is not a size; write a number of bytes, or one with a unit such as \"512MiB\" or \"10GiB\"", v.kind())
-	case n != 0 && n*factor < low:
-		v.fail("%d bytes are too few; at least %d are needed", n*factor, low)
+	case n != 0 && n < low:
+		v.fail("%d bytes are too few; at least %d are needed", n, low)
 	default:
-		*dst = n * factor
+		*dst = n
 	}
 }
 

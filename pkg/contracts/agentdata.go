@@ -17,6 +17,12 @@ const (
 	ReasonNoFirstHeartbeat FailureReason = "no_first_heartbeat"
 	// ReasonHealthCheckFailed: a probe was not answered, or answered unhealthy.
 	ReasonHealthCheckFailed FailureReason = "health_check_failed"
+	// ReasonOutputSilent: it printed nothing for longer than it may.
+	ReasonOutputSilent FailureReason = "output_silent"
+	// ReasonMaxRuntime: it ran for longer than one incarnation may.
+	ReasonMaxRuntime FailureReason = "max_runtime"
+	// ReasonMaxMemory: its processes took more memory than they may.
+	ReasonMaxMemory FailureReason = "max_memory"
 	// ReasonConnectionLost: the server says that the connection it beat on is
 	// closed, and it did not come back in time.
 	ReasonConnectionLost FailureReason = "connection_lost"
@@ -121,6 +127,8 @@ type Exit struct {
 	Unknown bool `json:"unknown,omitempty"`
 	// Blame names what ended it where that was not the agent itself.
 	Blame Blame `json:"blame,omitempty"`
+	// Health is how its last health check failed, where it did.
+	Health string `json:"health,omitempty"`
 	// Tail is the last output, at most MaxOutputTail bytes.
 	Tail string    `json:"tail,omitempty"`
 	At   time.Time `json:"at"`

@@ -36,6 +36,9 @@ type StartCommand struct {
 	// LeaveChildren keeps what has left the agent's session when the agent ends.
 	LeaveChildren bool   `json:"leave_children,omitempty"`
 	Heartbeats    string `json:"heartbeats,omitempty"`
+	// Health is by what the runner finds out that the agent does not work; nil
+	// means by its end alone.
+	Health *HealthSpec `json:"health,omitempty"`
 	// BootID is the boot of the runner's host that is meant, as announced;
 	// empty means any. A start that was under way when the host booted does
 	// not reach what came after.
@@ -90,6 +93,9 @@ func (c StartCommand) Validate() error {
 	}
 	if err := c.StopSignal.Validate(); err != nil {
 		add("stop_signal: %w", err)
+	}
+	if err := c.Health.Validate(); err != nil {
+		add("health: %w", err)
 	}
 	if c.Capacity < 0 || c.Capacity > MaxCapacity {
 		add("capacity: %d is outside 0 to %d", c.Capacity, MaxCapacity)

@@ -131,6 +131,8 @@ type ChildSpec struct {
 	StopSignal StopSignal `json:"stop_signal,omitempty"`
 	// LeaveChildren keeps what it has detached when it ends.
 	LeaveChildren bool `json:"leave_children,omitempty"`
+	// Health is by what its runner finds out that it does not work.
+	Health *HealthSpec `json:"health,omitempty"`
 	// Runner is the name of the runner that must start it, or any (default).
 	Runner string `json:"runner,omitempty"`
 	// RunnerLabels are what a runner must have all of to be chosen for any.

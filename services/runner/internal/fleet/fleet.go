@@ -117,6 +117,9 @@ type Fleet struct {
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
 
+	// checks has a place for each check of health that may run at once.
+	checks chan struct{}
+
 	// forks is held by those that start programs, and for good by the one that
 	// reaps orphans: a program is known before it can be taken for one.
 	forks sync.RWMutex
@@ -144,6 +147,8 @@ type agent struct {
 	// ending: its end is being carried out; poke makes that look again.
 	ending bool
 	poke   chan struct{}
+	// unwell is how its last health check failed, or empty.
+	unwell string
 	// out is its output where that is not at its path any more.
 	out *os.File
 	// unsaved: the record has changed since it was last saved for good.
@@ -153,7 +158,7 @@ type agent struct {
 // New makes a fleet that knows nothing yet; call Recover before anything else.
 func New(o Options) *Fleet {
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &Fleet{o: o, ctx: ctx, cancel: cancel, agents: map[string]*agent{}, programs: map[int]bool{}, census: process.NewCensus(ledger.MarkVars()...)}
+	f := &Fleet{o: o, ctx: ctx, cancel: cancel, agents: map[string]*agent{}, programs: map[int]bool{}, checks: make(chan struct{}, maxChecks), census: process.NewCensus(ledger.MarkVars()...)}
 	f.orphans = process.NewCensusOfOrphans(f.program, ledger.MarkVars()...)
 	return f
 }

@@ -50,8 +50,9 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 		case <-f.ctx.Done():
 		}
 	})
+	well := f.attend(a, p, done, start)
 	if start.Heartbeats == contracts.HeartbeatsByRunner {
-		f.wg.Go(func() { f.beat(a, p, done, start) })
+		f.wg.Go(func() { f.beat(a, p, done, start, well) })
 	}
 	if a.rec.Stop != nil { // a predecessor's, to be continued
 		a.bind(procfs.Ticks() + procfs.ToTicks(grace(a.rec, a.rec.Stop.Timeout.D())))
@@ -63,13 +64,13 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 // nil, what it left. a.mu is held.
 func (a *agent) live(p *process.Process) {
 	a.proc, a.done, a.poke, a.ending = p, make(chan struct{}), make(chan struct{}, 1), false
-	a.child = false
+	a.child, a.unwell = false, ""
 }
 
 // gone records that the program of an agent has ended; what it started may live.
 // How names what ended it where that was not the agent. a.mu is held.
 func (a *agent) gone(exit contracts.Exit, how string) {
-	exit.At = time.Now().UTC()
+	exit.At, exit.Health = time.Now().UTC(), a.unwell
 	if exit.Blame == contracts.BlameAgent && a.rec.Stop != nil {
 		exit.Blame = contracts.BlameOrder
 	}
@@ -110,8 +111,8 @@ func (f *Fleet) record(a *agent) {
 }
 
 // beat speaks for an agent that does not beat itself, as long as its process
-// is there and not stopped.
-func (f *Fleet) beat(a *agent, p *process.Process, done <-chan struct{}, start contracts.StartCommand) {
+// is there and not stopped. One that is checked is not spoken for before it is well.
+func (f *Fleet) beat(a *agent, p *process.Process, done <-chan struct{}, start contracts.StartCommand, well <-chan struct{}) {
 	interval := start.HeartbeatInterval.D()
 	if interval == 0 {
 		interval = contracts.DefaultHeartbeatInterval
@@ -120,6 +121,15 @@ func (f *Fleet) beat(a *agent, p *process.Process, done <-chan struct{}, start c
 		Incarnation: start.Incarnation, Interval: contracts.Duration(interval), Type: start.Type,
 		Capabilities: start.Capabilities, Capacity: start.Capacity, Status: contracts.StatusRunning,
 		Runner: f.o.Runner,
+	}
+	if well != nil {
+		select {
+		case <-well:
+		case <-done:
+			return
+		case <-f.ctx.Done():
+			return
+		}
 	}
 	tick := time.NewTicker(interval)
 	defer tick.Stop()

@@ -45,6 +45,8 @@ type Record struct {
 	// Process has nothing but its epoch while State is Starting.
 	Process process.Identity `json:"process"`
 	Started time.Time        `json:"started,omitzero"`
+	// Condemned says that it was told that the program does not work.
+	Condemned bool `json:"condemned,omitempty"`
 	// Stop is the order to end the process, if there was one.
 	Stop *contracts.StopCommand `json:"stop,omitempty"`
 	// Ending is how far the end of the processes is, once it was begun.

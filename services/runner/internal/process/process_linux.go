@@ -36,7 +36,7 @@ type Process struct {
 // Start runs a program. It returns once the kernel has accepted the program
 // (so a missing or unusable one is an error here), not when it works.
 func Start(c Command) (*Process, error) {
-	program, err := lookup(c.Argv[0], c.Dir, c.Env)
+	program, err := Lookup(c.Argv[0], c.Dir, c.Env)
 	if err != nil {
 		return nil, err
 	}
@@ -238,9 +238,9 @@ func (p *Process) withFD(f func(fd int) error) error {
 	return inner
 }
 
-// lookup finds the program as execvp would with the agent's own PATH and
+// Lookup finds the program as execvp would with the agent's own PATH and
 // directory, because the runner's may differ.
-func lookup(name, dir string, env []string) (string, error) {
+func Lookup(name, dir string, env []string) (string, error) {
 	if strings.Contains(name, "/") {
 		if !filepath.IsAbs(name) {
 			name = filepath.Join(dir, name)

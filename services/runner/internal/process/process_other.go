@@ -21,6 +21,9 @@ type Process struct{}
 // Start fails.
 func Start(Command) (*Process, error) { return nil, errLinux }
 
+// Lookup fails.
+func Lookup(string, string, []string) (string, error) { return "", errLinux }
+
 // Adopt fails.
 func Adopt(Identity) (*Process, error) { return nil, errLinux }
 

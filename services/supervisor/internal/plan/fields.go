@@ -56,6 +56,7 @@ var (
 		{"heartbeats", func(s *side) string { return s.start.Heartbeats }},
 		{"stop_signal", func(s *side) string { return string(cmp.Or(s.start.StopSignal, contracts.StopTERM)) }},
 		{"leave_children", func(s *side) string { return strconv.FormatBool(s.start.LeaveChildren) }},
+		{"health", func(s *side) string { return asJSON(s.start.Health, (*contracts.HealthSpec)(nil)) }},
 		{"start_deadline", func(s *side) string { return s.Agent.StartDeadline.String() }},
 		{"stabilisation", func(s *side) string { return s.Agent.Stabilisation.String() }},
 		{"runner", func(s *side) string { return s.Agent.Runner }},

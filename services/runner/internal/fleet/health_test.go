@@ -1,0 +1,136 @@
+package fleet
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// condemned waits for what is told of an agent after its start.
+func (r *rig) condemned(t *testing.T, agent string) contracts.AgentFailedData {
+	t.Helper()
+	return data[contracts.AgentFailedData](t, r.eventsOf(t, agent, 2)[1])
+}
+
+// Whatever shows that an agent does not work is told once, while it runs on: what
+// follows is its supervisor's to decide.
+func TestHealth(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	const quick = contracts.Duration(100 * time.Millisecond)
+	for name, tt := range map[string]struct {
+		script string
+		health contracts.HealthSpec
+		reason contracts.FailureReason
+		detail string
+	}{
+		"checked": {
+			"touch well; sleep 0.5; rm well; " + forever,
+			contracts.HealthSpec{Command: []string{"test", "-e", "well"}, Interval: quick, Failures: 2},
+			contracts.ReasonHealthCheckFailed, "its health check failed 2 times in a row: command test: exit status 1 (process ",
+		},
+		"silent": {
+			"echo one; sleep 0.5; echo two; " + forever,
+			contracts.HealthSpec{OutputWithin: contracts.Duration(time.Second)},
+			contracts.ReasonOutputSilent, "it printed nothing for 1s; output_within is 1s (process ",
+		},
+		"old": {
+			forever,
+			contracts.HealthSpec{MaxRuntime: contracts.Duration(time.Second)},
+			contracts.ReasonMaxRuntime, "it has run for 1s; max_runtime is 1s (process ",
+		},
+		"greedy": {
+			"head -c 50000000 /dev/zero | tail -c 40000000 | sleep 1000",
+			contracts.HealthSpec{MaxMemory: 20 << 20},
+			contracts.ReasonMaxMemory, "MiB resident; max_memory is 20 MiB (process ",
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			cmd := script(name, 4, tt.script)
+			cmd.Health, cmd.Dir = &tt.health, t.TempDir()
+			pid := r.mustStart(t, cmd)
+			got := r.condemned(t, name)
+			if got.Reason != tt.reason || !strings.Contains(got.Detail, tt.detail) || got.Incarnation != 4 || got.Runner != "r1" || got.Exit != nil {
+				t.Errorf("told %+v", got)
+			}
+			if !alive(pid) {
+				t.Error("it has ended")
+			}
+		})
+	}
+}
+
+// An agent that is checked is spoken for once it is well, and not before; a check
+// that never succeeds counts when its start deadline is over.
+func TestHealthOfAStart(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	dir := t.TempDir()
+	cmd := script("slow", 1, forever)
+	cmd.Heartbeats, cmd.HeartbeatInterval, cmd.Dir = contracts.HeartbeatsByRunner, contracts.Duration(10*time.Millisecond), dir
+	cmd.StartDeadline = contracts.Duration(time.Hour)
+	cmd.Health = &contracts.HealthSpec{Command: []string{"sh", "-c", "echo once >> asked; test -e well"}, Interval: contracts.Duration(100 * time.Millisecond), Failures: 1}
+	r.mustStart(t, cmd)
+	never := cmd
+	never.Agent, never.Dir, never.StartDeadline = "never", t.TempDir(), contracts.Duration(500*time.Millisecond)
+	r.mustStart(t, never)
+	if got := r.condemned(t, "never"); got.Reason != contracts.ReasonHealthCheckFailed {
+		t.Errorf("told %+v", got)
+	}
+	eventually(t, "some checks", func() bool {
+		b, _ := os.ReadFile(filepath.Join(dir, "asked"))
+		return len(b) > 15
+	})
+	r.mu.Lock()
+	beats := r.beats["slow"] + r.beats["never"]
+	r.mu.Unlock()
+	if beats > 0 {
+		t.Errorf("%d beats of agents that are not well", beats)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "well"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "beats", func() bool {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		return r.beats["slow"] > 2
+	})
+	if n := len(r.eventsOf(t, "slow", 1)); n != 1 {
+		t.Errorf("%d events about an agent that only took its time", n)
+	}
+}
+
+// A runner that comes back checks on, as the agent's program was started, and tells
+// nothing twice.
+func TestHealthAfterARestart(t *testing.T) {
+	t.Parallel()
+	dir, work := t.TempDir(), t.TempDir()
+	well := filepath.Join(work, "well")
+	if err := os.WriteFile(well, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := script("checked", 2, "sleep 0.1; "+forever)
+	cmd.Dir, cmd.Env = work, map[string]string{"SECRET_FILE": "well"}
+	cmd.Health = &contracts.HealthSpec{Command: []string{"sh", "-c", `test -e "$SECRET_FILE"`}, Interval: contracts.Duration(100 * time.Millisecond), Failures: 2}
+	killedRunner(t, dir, cmd)
+	r := open(t, dir)
+	if err := os.Remove(well); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.condemned(t, "checked"); got.Reason != contracts.ReasonHealthCheckFailed {
+		t.Errorf("told %+v", got)
+	}
+	r.leave(t, false)
+	again := open(t, dir)
+	if reply := again.Stop(t.Context(), contracts.StopCommand{Agent: "checked", Incarnation: 2}); reply.Code != contracts.RunnerOK {
+		t.Errorf("stop: %+v", reply)
+	}
+	if events := again.eventsOf(t, "checked", 1); len(events) != 1 || events[0].Type != contracts.AgentStopped {
+		t.Errorf("told %+v", events)
+	}
+}
