@@ -74,10 +74,7 @@ func below(n *node) map[string]bool {
 func (c *causes) wrong(t *Tree, e Effect) string {
 	switch e.Kind {
 	case NoteGroup, NoteEscalate, NoteTerminate, NoteCoolOff, NoteGiveUp:
-		if c.drew[e.Event] == nil {
-			c.drew[e.Event] = map[string]bool{}
-		}
-		c.drew[e.Event][e.Node] = true
+		c.draw(e.Event, e.Node)
 	case DoStart, DoStop, DoReport, NoteRestart, NoteRunning, NoteFinished, NoteBoot, NoteBudget:
 	default:
 		return ""
@@ -93,7 +90,11 @@ func (c *causes) wrong(t *Tree, e Effect) string {
 	for n := t.nodes[e.Node]; n != nil; n = n.parent {
 		id := n.spec.ID
 		takesDown := n.spec.Supervisor != nil && n.spec.Supervisor.AutoShutdown != Never && n.spec.Supervisor.AutoShutdown != ""
-		if id == from.node || (now[id] || from.above[id]) && (c.drew[e.Event][id] || takesDown) {
+		if id == from.node {
+			return ""
+		}
+		if (now[id] || from.above[id]) && (c.drew[e.Event][id] || takesDown) {
+			c.draw(e.Event, id) // also after a configuration that has it no longer
 			return ""
 		}
 	}
@@ -101,6 +102,14 @@ func (c *causes) wrong(t *Tree, e Effect) string {
 		return "" // it was removed since
 	}
 	return fmt.Sprintf("%s of %s names %s as its cause, the %s of %s, which has nothing to do with it", e.Kind, e.Node, e.Event, from.kind, from.node)
+}
+
+// draw notes that a supervisor restarts a group, or goes down, because of an event.
+func (c *causes) draw(event, supervisor string) {
+	if c.drew[event] == nil {
+		c.drew[event] = map[string]bool{}
+	}
+	c.drew[event][supervisor] = true
 }
 
 // because lists what a decision does and names as the cause of it.
