@@ -83,7 +83,10 @@ func (w *world) reconsidered() {
 // under way exactly if it replaces something of that.
 func (w *world) applies(in Input) []Effect {
 	runs := map[string]string{}
-	was := w.tree.Rolling()
+	was, answered := w.tree.Rolling(), false
+	if was != nil {
+		_, answered = w.tree.Answered(was.Applied) // another order, under the same token
+	}
 	for id, n := range w.tree.nodes {
 		if n.part().Turn != "" {
 			runs[id] = n.spec.Agent.Build
@@ -91,7 +94,7 @@ func (w *world) applies(in Input) []Effect {
 	}
 	w.successions.begin(w, &in)
 	effects := w.step(in)
-	if was == nil || was.Stopped != "" || was.Applied == "" || was.Applied == in.Token {
+	if was == nil || was.Stopped != "" || was.Applied == "" || was.Applied == in.Token || answered {
 		return effects
 	}
 	replaced := ""
