@@ -133,8 +133,8 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		}
 		taken++
 		part := Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: in.Reason, Event: t.story.Cause, Chain: t.story.Chain}
-		if n.st.Phase.pending() {
-			// The incarnation whose start was decided has not begun, so it is the next.
+		if n.st.Phase.pending() || in.Kind == Configure && n.ordered() && !n.outdated() {
+			// Its present incarnation is, or is going to be, what is wanted.
 			if n.hastens() {
 				n.st.Story, _ = part.because(r)
 				t.hasten(n)

@@ -71,13 +71,15 @@ func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input)
 	if c := in.Configuration; c != nil {
 		most, usual = c.MaxUnavailable, c.UsualBound
 	}
-	var wanted, held []*node
+	var wanted []*node
 	for _, n := range waited {
 		switch {
 		case n.spec.Supervisor != nil && n.st.Phase.delayed():
 			// Its agents are followed as new ones are, but for those that are wanted.
-			held, fresh = append(held, n), n.agents(fresh)
-		case most > 0 && t.comes(n):
+			n.st.Story = t.story
+			t.hasten(n)
+			fresh = n.agents(fresh)
+		case most > 0 && (t.comes(n) || n.ordered()): // or has been started since
 			wanted = append(wanted, n)
 		case n.hastens():
 			n.st.Story = t.story
@@ -91,11 +93,6 @@ func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input)
 		most = cmp.Or(r.Max, most)
 	}
 	t.beginRolling(wanted, most, in)
-	for _, n := range held {
-		// Only now: what it starts is what is wanted, and not to be restarted once more.
-		n.st.Story = t.story
-		t.hasten(n)
-	}
 	added := t.followAdded(fresh, in)
 	r := t.rolling()
 	if r == nil || r.Stopped != "" {

@@ -375,3 +375,40 @@ func TestWhatStartsWithItsSupervisorIsNotRestartedOnceMore(t *testing.T) {
 		}
 	}
 }
+
+// What the configuration itself lets start runs the new program: it takes part in the
+// rolling restart, which counts it as down until it is up. It is not restarted once
+// more.
+func TestWhatAConfigurationLetsStartTakesPart(t *testing.T) {
+	t.Parallel()
+	nowhere := func(s *Spec) { s.Agent.Runner = "nowhere" }
+	group := sup("g", "root", Supervisor{Strategy: RestForOne, MaxRestarts: 9})
+	for name, c := range map[string]struct{ before, after []*Spec }{
+		"placed again": {[]*Spec{agent("u", "root", built("1"), nowhere)}, []*Spec{agent("u", "root", built("2"))}},
+		"its group waited for one that is removed": {
+			[]*Spec{group, agent("first", "g", nowhere), agent("u", "g", built("1"))}, []*Spec{group, agent("u", "g", built("2"))},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			file := func(build string, others []*Spec) []*Spec {
+				return append([]*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", built(build))}, others...)
+			}
+			b := &bench{t: t, tree: New(Options{}), now: epoch}
+			b.runners("r1")
+			b.do(Input{Kind: Configure, Specs: file("1", c.before), Boot: true})
+			b.raw(Input{Kind: Configure, Specs: file("2", c.after), Token: "t", Configuration: &Configuration{Source: "f", Digest: "d", MaxUnavailable: 1}})
+			b.wantPhase("u", Starting)
+			b.equal("stopping", b.stopping(), "")
+			incarnation := b.state("u").Incarnation
+			b.started("u")
+			b.equal("stopping", b.stopping(), "a")
+			b.replace("a")
+			b.equal("incarnation", b.state("u").Incarnation, incarnation)
+			b.equal("rolling", b.tree.Rolling() == nil, true)
+			if a, _ := b.tree.Answered("t"); a.Result != OK {
+				t.Errorf("answered %+v", a)
+			}
+		})
+	}
+}
