@@ -26,6 +26,8 @@ var examples = map[reflect.Type][]string{
 	reflect.TypeFor[time.Duration]():      {"1m30s"},
 	reflect.TypeFor[contracts.Duration](): {"1m30s"},
 	reflect.TypeFor[*moment]():            {"10m"},
+	reflect.TypeFor[*int]():               {"7"},
+	reflect.TypeFor[*int64]():             {"7"},
 	reflect.TypeFor[*place]():             {"10m", "4711", "now"},
 	reflect.TypeFor[*span]():              {"10m now"},
 }

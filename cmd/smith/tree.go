@@ -179,6 +179,15 @@ type childAddCmd struct {
 	StopSignal   string             `name:"stop-signal" placeholder:"SIGNAL" help:"What it is told to stop by, such as SIGINT; by default SIGTERM."`
 	Leave        bool               `name:"leave-children" help:"Keep what it has detached when it ends."`
 	Health       map[string]string  `help:"By what its runner finds out that it does not work, as KEY=VALUE;… with the keys that the configuration has under health."`
+	PassEnv      []string           `name:"pass-env" placeholder:"VAR" help:"Variable of its runner's environment that it gets; may be repeated."`
+	EnvFile      string             `name:"env-file" placeholder:"FILE" help:"File of variables on its runner's host."`
+	User         string             `name:"as-user" placeholder:"USER" help:"User that it runs as, by name or number; its runner must be root."`
+	Group        string             `name:"as-group" placeholder:"GROUP" help:"Group that it runs as; by default its user's."`
+	Umask        string             `placeholder:"OCTAL" help:"Its umask, such as 0027."`
+	Nice         *int               `placeholder:"N" help:"Its nice value, from -20 to 19; write --nice=-5 for one below 0."`
+	OpenFiles    int                `name:"limit-open-files" placeholder:"N" help:"How many files each of its processes may have open."`
+	Processes    int                `name:"limit-processes" placeholder:"N" help:"How many processes and threads its user may have on the host."`
+	Core         *int64             `name:"limit-core" placeholder:"BYTES" help:"Size of its largest core file, in bytes; --limit-core=-1 for any."`
 }
 
 func (childAddCmd) Help() string {
@@ -200,12 +209,18 @@ func (c *childAddCmd) Run(a *app) error {
 			return usagef("--health: %s", strings.ReplaceAll(err.Error(), "\n", "; "))
 		}
 	}
+	execution := contracts.Execution{
+		PassEnv: c.PassEnv, EnvFile: c.EnvFile, User: c.User, Group: c.Group, Umask: c.Umask, Nice: c.Nice,
+	}
+	if limits := (contracts.ProcessLimits{OpenFiles: c.OpenFiles, Processes: c.Processes, Core: c.Core}); limits != (contracts.ProcessLimits{}) {
+		execution.Limits = &limits
+	}
 	return c.changeNode(a, "add", c.Name, &contracts.AddRequest{Parent: c.Parent, Child: contracts.ChildSpec{
 		Name: c.Name, Type: c.Type, Command: command, Env: c.Env, Dir: c.Dir, Restart: c.Restart,
 		Capabilities: c.Capabilities, Capacity: c.Capacity, HeartbeatInterval: c.Interval,
 		Heartbeats: c.Heartbeats, Runner: c.Runner, RunnerLabels: c.RunnerLabels, Policy: c.Policy, Significant: c.Significant,
 		StartDeadline: c.Deadline, Stabilisation: c.Stable, ShutdownTimeout: c.Shutdown,
-		StopSignal: contracts.StopSignal(c.StopSignal), LeaveChildren: c.Leave, Health: health,
+		StopSignal: contracts.StopSignal(c.StopSignal), LeaveChildren: c.Leave, Health: health, Execution: execution,
 	}})
 }
 

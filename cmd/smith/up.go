@@ -14,12 +14,13 @@ import (
 )
 
 type upCmd struct {
-	Listen     string `env:"SMITH_LISTEN" default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where NATS clients connect; port 0 takes a free one (default ${default})."`
-	StoreDir   string `env:"SMITH_STORE_DIR" type:"path" placeholder:"DIR" help:"Where everything that must survive is kept (default: the user's state directory)."`
-	Config     string `short:"c" env:"SMITH_CONFIG" type:"path" placeholder:"FILE" help:"supervision-config.yaml; without it, an empty tree."`
-	HTTP       string `name:"http" env:"SMITH_HTTP" placeholder:"ADDR" help:"Address of /healthz, /readyz and /metrics (default: none)."`
-	Runner     string `env:"SMITH_RUNNER_NAME" default:"local" help:"Name of this host's runner."`
-	KeepAgents bool   `help:"Leave agents running when smith stops."`
+	Listen     string   `env:"SMITH_LISTEN" default:"127.0.0.1:4222" placeholder:"HOST:PORT" help:"Where NATS clients connect; port 0 takes a free one (default ${default})."`
+	StoreDir   string   `env:"SMITH_STORE_DIR" type:"path" placeholder:"DIR" help:"Where everything that must survive is kept (default: the user's state directory)."`
+	Config     string   `short:"c" env:"SMITH_CONFIG" type:"path" placeholder:"FILE" help:"supervision-config.yaml; without it, an empty tree."`
+	HTTP       string   `name:"http" env:"SMITH_HTTP" placeholder:"ADDR" help:"Address of /healthz, /readyz and /metrics (default: none)."`
+	Runner     string   `env:"SMITH_RUNNER_NAME" default:"local" help:"Name of this host's runner."`
+	PassEnv    []string `name:"pass-env" env:"SMITH_RUNNER_PASS_ENV" placeholder:"VAR" help:"Variable of this environment that agents get too; may be repeated."`
+	KeepAgents bool     `help:"Leave agents running when smith stops."`
 }
 
 func (upCmd) Help() string {
@@ -28,7 +29,8 @@ SIGHUP reads the configuration again and applies it, as smith config apply does.
 
 Examples:
   smith up
-  smith up --config supervision-config.yaml --http 127.0.0.1:9100`
+  smith up --config supervision-config.yaml --http 127.0.0.1:9100
+  smith up --config supervision-config.yaml --pass-env ANTHROPIC_API_KEY`
 }
 
 func (c *upCmd) Run(a *app) error {
@@ -45,7 +47,7 @@ func (c *upCmd) Run(a *app) error {
 		return err
 	}
 	err = up.Run(a.ctx, up.Options{
-		Listen: c.Listen, StoreDir: dir, HTTP: c.HTTP, Runner: c.Runner, KeepAgents: c.KeepAgents, File: f, Log: a.log,
+		Listen: c.Listen, StoreDir: dir, HTTP: c.HTTP, Runner: c.Runner, PassEnv: c.PassEnv, KeepAgents: c.KeepAgents, File: f, Log: a.log,
 		Reload: shell.Hangups(a.ctx),
 	}, func(url string) { fmt.Fprintln(a.stdout, "ready", url) })
 	if errors.Is(err, natsd.ErrListenAddress) {

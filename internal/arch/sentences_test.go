@@ -11,12 +11,16 @@ import (
 // maxWords is how long a sentence for operators may be.
 const maxWords = 30
 
-// TestSentences: the pages about supervision are read in a hurry, so none of
-// their sentences is longer than maxWords.
+// TestSentences: the pages about supervision and runners are read in a hurry, so
+// none of their sentences is longer than maxWords.
 func TestSentences(t *testing.T) {
-	pages, err := filepath.Glob("../../docs/supervision/*.md")
-	if err != nil || len(pages) < 5 {
-		t.Fatal(pages, err)
+	var pages []string
+	for _, dir := range []string{"supervision", "runner"} {
+		found, err := filepath.Glob("../../docs/" + dir + "/*.md")
+		if err != nil || len(found) < 3 {
+			t.Fatal(found, err)
+		}
+		pages = append(pages, found...)
 	}
 	for _, page := range pages {
 		for _, s := range sentences(read(t, page)) {

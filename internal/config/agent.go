@@ -1,7 +1,6 @@
 package config
 
 import (
-	"regexp"
 	"strings"
 	"time"
 
@@ -18,7 +17,7 @@ const (
 
 var agentKeys = []string{
 	"type", "count", "command", "env", "dir", "capabilities", "capacity", "heartbeat_interval", "start_deadline",
-	"stabilisation", "heartbeats", "stop_signal", "leave_children", "health", "runner", "runner_labels", "on_return", "phi_threshold", "failure_threshold",
+	"stabilisation", "heartbeats", "stop_signal", "leave_children", "health", "pass_env", "env_file", "user", "group", "umask", "nice", "limits", "runner", "runner_labels", "on_return", "phi_threshold", "failure_threshold",
 }
 
 // agent reads an agent and gives as many as its count says.
@@ -53,6 +52,7 @@ func (t *treeReader) agent(o *object, parent *Node) []*Agent {
 	enum(o, "heartbeats", heartbeats, &a.Heartbeats)
 	enum(o, "stop_signal", contracts.StopSignals, &a.StopSignal)
 	o.boolean("leave_children", &a.LeaveChildren)
+	readExecution(o, &a.Execution)
 	readTimes(o, a)
 	if o.id("runner", &a.Runner) && a.Runner != AnyRunner {
 		t.runners = append(t.runners, runnerRef{a.Runner, o.at("runner")})
@@ -122,8 +122,6 @@ func readTimes(o *object, a *Template) {
 	}
 }
 
-var envName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
-
 // readCommand reads what to run, and with what around it.
 func readCommand(o *object, a *Template) {
 	o.text("dir", &a.Dir)
@@ -174,11 +172,10 @@ func readEnv(o *object, a *Template) {
 	}
 	o.pairs(func(key, v value) {
 		name := key.node.Value
+		err := contracts.ValidateVariable(name)
 		switch {
-		case !envName.MatchString(name):
-			key.fail("%q cannot be a variable: letters, digits and _ only, no digit first", clip(name))
-		case strings.HasPrefix(name, envPrefix):
-			key.fail("variables that begin with %s are set by the runner; rename this one", envPrefix)
+		case err != nil:
+			key.fail("%v", err)
 		case v.clean("text"):
 			if a.Env == nil {
 				a.Env = map[string]string{}

@@ -31,6 +31,8 @@ type File struct {
 	Verification Verification
 	// Placement says when agents of a lost runner start elsewhere.
 	Placement Placement
+	// Runner is for the runner that reads the file.
+	Runner Runner
 	// RestartBudget bounds restarts whatever the policies allow.
 	RestartBudget RestartBudget
 	// RestartPolicies are the policies the file names. "default" is present
@@ -151,6 +153,8 @@ type Template struct {
 	// Health is by what its runner finds out that it does not work; nil means by
 	// its end alone.
 	Health *contracts.HealthSpec
+	// Execution is what its program is run with on its host.
+	Execution contracts.Execution
 	// Stabilisation is how long it must live before a start counts as good.
 	Stabilisation time.Duration
 	// Heartbeats says who beats: the agent, or its runner on its behalf.
@@ -247,6 +251,12 @@ type Placement struct {
 	// OnReturn is what agents do when the host is back that do not say it
 	// themselves.
 	OnReturn OnReturn
+}
+
+// Runner holds settings of a runner.
+type Runner struct {
+	// PassEnv names variables of its environment that all of its agents get.
+	PassEnv []string
 }
 
 // RestartBudget is how many agents may restart in any stretch of time of the

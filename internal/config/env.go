@@ -3,12 +3,14 @@ package config
 import (
 	"slices"
 	"strings"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 // envPrefix begins every override. The rest is the section and the key in
 // capitals: SMITH_FAILURE_DETECTION_PHI_THRESHOLD is
 // supervision_tree.failure_detection.phi_threshold.
-const envPrefix = "SMITH_"
+const envPrefix = contracts.EnvPrefix
 
 // overrides are the environment's settings.
 type overrides struct {

@@ -64,6 +64,7 @@ func (d *decoder) read(root *yaml.Node, f *File) {
 	readSynadia(top.settings("synadia"), &f.Synadia)
 	readVerification(top.settings("verification"), f)
 	readPlacement(top.settings("placement"), &f.Placement)
+	readRunner(top.section("runner"), &f.Runner)
 	readBudget(top.settings("restart_budget"), &f.RestartBudget)
 	readPolicies(top.section("restart_policies"), f)
 	readNamed(top.section("circuit_breakers"), f.CircuitBreakers, readBreaker)

@@ -133,10 +133,12 @@ func (o *object) boolean(key string, dst *bool) {
 
 // bytes reads a size such as 1048576 or 10GiB.
 func (o *object) bytes(key string, dst *int64, low int64) {
-	v, ok := o.scalar(key, `a size such as "10GiB"`)
-	if !ok {
-		return
+	if v, ok := o.scalar(key, `a size such as "10GiB"`); ok {
+		v.bytes(dst, low)
 	}
+}
+
+func (v value) bytes(dst *int64, low int64) {
 	n, err := contracts.ParseBytes(v.node.Value)
 	switch {
 	case err != nil:

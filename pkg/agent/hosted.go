@@ -119,6 +119,8 @@ func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
 	case !ok:
 		return no(contracts.RunnerStartFailed, "host %s has no function %.80q; it has: %s", r.Name, cmd.Command[0],
 			strings.Join(slices.Sorted(maps.Keys(r.Funcs)), ", "))
+	case !cmd.Execution.IsZero():
+		return no(contracts.RunnerStartFailed, "host %s runs agents as parts of one program, so agent %s cannot have its own user, group, umask, nice, limits, pass_env or env_file; remove them", r.Name, cmd.Agent)
 	case r.living >= r.Capacity || known == nil && len(r.agents) >= maxHostNames:
 		return no(contracts.RunnerFull, "host %s runs %d agents and knows %d; it takes %d and remembers %d", r.Name, r.living, len(r.agents), r.Capacity, maxHostNames)
 	}

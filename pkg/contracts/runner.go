@@ -39,6 +39,7 @@ type StartCommand struct {
 	// Health is by what the runner finds out that the agent does not work; nil
 	// means by its end alone.
 	Health *HealthSpec `json:"health,omitempty"`
+	Execution
 	// BootID is the boot of the runner's host that is meant, as announced;
 	// empty means any. A start that was under way when the host booted does
 	// not reach what came after.
@@ -97,6 +98,7 @@ func (c StartCommand) Validate() error {
 	if err := c.Health.Validate(); err != nil {
 		add("health: %w", err)
 	}
+	errs = append(errs, c.Execution.Validate())
 	if c.Capacity < 0 || c.Capacity > MaxCapacity {
 		add("capacity: %d is outside 0 to %d", c.Capacity, MaxCapacity)
 	}

@@ -54,6 +54,14 @@ func TestStartCommandValidate(t *testing.T) {
 		"who beats":        {"heartbeats:", func(c *StartCommand) { c.Heartbeats = "nobody" }},
 		"long cause":       {"causationid:", func(c *StartCommand) { c.CausationID = strings.Repeat("x", 200) }},
 		"boot id":          {"boot_id:", func(c *StartCommand) { c.BootID = "a b" }},
+		"passed variable":  {"pass_env: variables that begin with SMITH_", func(c *StartCommand) { c.PassEnv = []string{"SMITH_AGENT"} }},
+		"variable's value": {`pass_env: "A=b" cannot be`, func(c *StartCommand) { c.PassEnv = []string{"A=b"} }},
+		"NUL in file":      {"env_file:", func(c *StartCommand) { c.EnvFile = "\x00" }},
+		"user":             {"user:", func(c *StartCommand) { c.User = "a b" }},
+		"group":            {"group:", func(c *StartCommand) { c.Group = "4294967295" }},
+		"umask":            {"umask:", func(c *StartCommand) { c.Umask = "1000" }},
+		"nice":             {"nice:", func(c *StartCommand) { c.Nice = new(int); *c.Nice = 20 }},
+		"open files":       {"limits.open_files:", func(c *StartCommand) { c.Limits = &ProcessLimits{OpenFiles: -1} }},
 		"long story":       {"correlationid:", func(c *StartCommand) { c.CorrelationID = strings.Repeat("x", 200) }},
 	} {
 		t.Run(name, func(t *testing.T) {

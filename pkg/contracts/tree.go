@@ -133,6 +133,7 @@ type ChildSpec struct {
 	LeaveChildren bool `json:"leave_children,omitempty"`
 	// Health is by what its runner finds out that it does not work.
 	Health *HealthSpec `json:"health,omitempty"`
+	Execution
 	// Runner is the name of the runner that must start it, or any (default).
 	Runner string `json:"runner,omitempty"`
 	// RunnerLabels are what a runner must have all of to be chosen for any.

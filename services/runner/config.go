@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -31,8 +32,8 @@ type Config struct {
 	// MaxOutput bounds the bytes kept of an agent's output.
 	MaxOutput int64 `name:"max-output" env:"SMITH_RUNNER_MAX_OUTPUT" placeholder:"BYTES" help:"How much of an agent's output is kept, in bytes (default 10485760)."`
 	// PassEnv names variables of the runner's environment that agents get
-	// beside the basic ones.
-	PassEnv []string `name:"pass-env" env:"SMITH_RUNNER_PASS_ENV" placeholder:"VAR" help:"Variable of the runner's environment that agents shall get too; may be repeated."`
+	// in addition to the basic ones, and to those that File names.
+	PassEnv []string `name:"pass-env" env:"SMITH_RUNNER_PASS_ENV" placeholder:"VAR" help:"Variable of the runner's environment that its agents get too; may be repeated."`
 	// AgentServer, AgentCreds and AgentCA are how agents reach NATS.
 	AgentServer string `name:"agent-server" env:"SMITH_AGENT_SERVER" placeholder:"URL" help:"NATS server URLs given to agents (default: the runner's own, without user and password)."`
 	AgentCreds  string `name:"agent-creds" env:"SMITH_AGENT_CREDS" type:"path" placeholder:"FILE" help:"Credentials file given to agents (default: none; never the runner's own)."`
@@ -46,7 +47,7 @@ type Config struct {
 	File *config.File `kong:"-"`
 }
 
-// FromFile gives the configuration with the file's resilience settings.
+// FromFile returns the configuration with the file's settings of runners.
 func FromFile(f *config.File) Config { return Config{File: f} }
 
 const (
@@ -87,6 +88,7 @@ func (c Config) withDefaults() (Config, error) {
 	if c.File == nil {
 		c.File = config.Default()
 	}
+	c.PassEnv = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.PassEnv, c.File.Runner.PassEnv))))
 	return c, nil
 }
 

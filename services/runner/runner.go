@@ -26,7 +26,8 @@
 // /dev/null, stdout and stderr in a file under the state directory, of which
 // the last 20 lines (4 KiB) travel with the exit event; and an environment of
 // the variables listed in fleet.BaseEnv, those of Config.PassEnv, the SMITH_
-// variables of package contracts and its own env, nothing else of the runner's.
+// variables of package contracts, and what its own pass_env, env_file and env say;
+// nothing else of the runner's.
 // File descriptor 3 is its lock and must stay open. When its main process ends,
 // whatever is left of it is ended too, before its end is reported.
 package runner
@@ -145,7 +146,12 @@ func claim(ctx context.Context, env shell.Env, cfg Config, down *shell.Teardown)
 func (r *runner) assemble(state *ledger.Ledger, down *shell.Teardown) {
 	agentEnv := fleet.Env{
 		Base:    fleet.Inherit(os.Environ(), append(slices.Clone(fleet.BaseEnv), r.cfg.PassEnv...)...),
-		NATSURL: r.cfg.AgentServer, NATSCreds: r.cfg.AgentCreds, NATSCA: r.cfg.AgentCA,
+		NATSURL: r.cfg.AgentServer, NATSCreds: r.cfg.AgentCreds, NATSCA: r.cfg.AgentCA, Lookup: os.LookupEnv,
+	}
+	for _, name := range r.cfg.PassEnv {
+		if _, set := os.LookupEnv(name); !set {
+			r.env.Log.Warn("a variable that agents are to get is not in the runner's environment", "variable", name)
+		}
 	}
 	if agentEnv.NATSURL == "" {
 		agentEnv.NATSURL = agentServers(r.env.NC)

@@ -48,7 +48,7 @@ func sections(f *config.File) map[string]string {
 	out := map[string]string{}
 	for name, part := range map[string]any{
 		"failure_detection": f.FailureDetection, "thresholds of agents": thresholds, "synadia": f.Synadia, "circuit_breakers": f.CircuitBreakers,
-		"bulkheads": f.Bulkheads, "retries": f.Retries, "timeouts": f.Timeouts, "routing": f.Routing, "event_store": f.EventStore,
+		"bulkheads": f.Bulkheads, "retries": f.Retries, "timeouts": f.Timeouts, "routing": f.Routing, "event_store": f.EventStore, "runner": f.Runner,
 		"shutdown": f.Shutdown, "limits": f.Limits,
 	} {
 		raw, err := json.Marshal(part)

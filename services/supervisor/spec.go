@@ -119,7 +119,7 @@ func agentSpec(a *config.Agent, parent string, env map[string]string) (*tree.Spe
 	err := startCommand(s, contracts.StartCommand{
 		Command: a.Command, Env: env, Dir: a.Dir, Type: a.Type, Capabilities: a.Capabilities, Capacity: a.Capacity,
 		HeartbeatInterval: contracts.Duration(a.HeartbeatInterval), Heartbeats: string(a.Heartbeats),
-		StopSignal: a.StopSignal, LeaveChildren: a.LeaveChildren, Health: a.Health,
+		StopSignal: a.StopSignal, LeaveChildren: a.LeaveChildren, Health: a.Health, Execution: a.Execution,
 	})
 	return s, err
 }
@@ -207,7 +207,7 @@ func child(f *config.File, req contracts.AddRequest) (*tree.Spec, map[string]str
 		StartDeadline: cmp.Or(c.StartDeadline.D(), f.Verification.StartDeadline), Stabilisation: cmp.Or(c.Stabilisation.D(), f.Verification.Stabilisation),
 		Command: c.Command, Dir: c.Dir, Type: c.Type, Capabilities: c.Capabilities, Capacity: cmp.Or(c.Capacity, 1),
 		HeartbeatInterval: cmp.Or(c.HeartbeatInterval.D(), f.FailureDetection.HeartbeatInterval), Heartbeats: config.Heartbeats(c.Heartbeats),
-		StopSignal: c.StopSignal, LeaveChildren: c.LeaveChildren, Health: c.Health,
+		StopSignal: c.StopSignal, LeaveChildren: c.LeaveChildren, Health: c.Health, Execution: c.Execution,
 	}}, req.Parent, c.Env)
 	errs = append(errs, s.Validate(), err)
 	return s, c.Env, errors.Join(errs...)

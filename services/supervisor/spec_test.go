@@ -5,6 +5,8 @@ import (
 	"reflect"
 	"testing"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
@@ -157,5 +159,43 @@ supervision_tree:
 	}
 	if _, _, err := child(f, contracts.AddRequest{Parent: "root", Child: contracts.ChildSpec{Name: "c", Command: []string{"x"}, StopSignal: "SIGKILL"}}); err == nil {
 		t.Error("SIGKILL is taken for a signal to stop by")
+	}
+}
+
+// TestExecutionReachesTheRunner: from the file and from an order to add an agent.
+func TestExecutionReachesTheRunner(t *testing.T) {
+	t.Parallel()
+	f, err := config.Parse("c.yaml", []byte(`
+supervision_tree:
+  tree: [{name: a, command: [x], user: www, group: 33, umask: 27, nice: 0, pass_env: [B, A, B], env_file: a.env, limits: {open_files: 64, processes: 10, core: infinity}}]
+`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	nice, core := 0, int64(-1)
+	want := contracts.Execution{
+		PassEnv: []string{"A", "B"}, EnvFile: "a.env", User: "www", Group: "33", Umask: "0027", Nice: &nice,
+		Limits: &contracts.ProcessLimits{OpenFiles: 64, Processes: 10, Core: &core},
+	}
+	configured, err := specs(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	added, _, err := child(f, contracts.AddRequest{Parent: "root", Child: contracts.ChildSpec{Name: "b", Command: []string{"x"}, Execution: want}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range []*tree.Spec{configured[len(configured)-1], added} {
+		var start contracts.StartCommand
+		if err := json.Unmarshal(s.Agent.Start, &start); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, start.Execution); diff != "" {
+			t.Errorf("%s: %s", s.ID, diff)
+		}
+	}
+	bad := contracts.Execution{User: "a b", Umask: "8"}
+	if _, _, err := child(f, contracts.AddRequest{Parent: "root", Child: contracts.ChildSpec{Name: "c", Command: []string{"x"}, Execution: bad}}); err == nil {
+		t.Error("an agent of no user is taken")
 	}
 }

@@ -24,7 +24,7 @@ func (o Options) services() []service {
 		// It ends agents within their own shutdown timeouts.
 		{contracts.ServiceRunner, shell.Unbounded, func(ctx context.Context, env shell.Env) error {
 			cfg := runner.FromFile(o.File)
-			cfg.Name = o.Runner
+			cfg.Name, cfg.PassEnv = o.Runner, o.PassEnv
 			cfg.StateDir = filepath.Join(o.StoreDir, "runner")
 			cfg.StopAgents = !o.KeepAgents
 			return runner.Run(ctx, env, cfg)

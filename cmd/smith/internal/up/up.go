@@ -33,6 +33,8 @@ type Options struct {
 	HTTP string
 	// Runner is the name of this host's runner.
 	Runner string
+	// PassEnv names variables of this process's environment that agents get.
+	PassEnv []string
 	// KeepAgents leaves agents running when everything else stops.
 	KeepAgents bool
 	File       *config.File

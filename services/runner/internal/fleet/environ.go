@@ -1,6 +1,8 @@
 package fleet
 
 import (
+	"fmt"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -24,6 +26,9 @@ type Env struct {
 	// NATSURL, NATSCreds and NATSCA tell an agent how to reach NATS. The
 	// last two may be empty. A command's own env may override all three.
 	NATSURL, NATSCreds, NATSCA string
+	// Lookup returns variables of the runner's own environment, which agents get
+	// that name them. nil has none.
+	Lookup func(name string) (string, bool)
 }
 
 // Inherit picks the named variables from an environment of KEY=VALUE entries.
@@ -37,25 +42,38 @@ func Inherit(environ []string, names ...string) map[string]string {
 	return base
 }
 
-// For is the environment of one start: the base, then NATS, then what the
-// command says, then who the agent is and the marks of the start, which nothing
-// overrides.
-func (e Env) For(cmd contracts.StartCommand, runner string, marks []string) []string {
+// For returns the environment of one start: the base, of which the user's own
+// takes the place of the runner's, then NATS, then what the command passes on,
+// what its file says and what it says itself, then who the agent is and the marks
+// of the start, which nothing overrides. File is what the command's file says.
+func (e Env) For(cmd contracts.StartCommand, runner string, as *account, file map[string]string, marks []string) ([]string, error) {
 	vars := map[string]string{"PATH": "/usr/local/bin:/usr/bin:/bin"}
 	set := func(k, v string) {
 		if v != "" {
 			vars[k] = v
 		}
 	}
-	for k, v := range e.Base {
-		vars[k] = v
+	maps.Copy(vars, e.Base)
+	if as != nil {
+		for _, k := range []string{"HOME", "USER", "LOGNAME", "SHELL", "TMPDIR"} {
+			delete(vars, k)
+		}
+		set("HOME", as.home)
+		set("USER", as.name)
+		set("LOGNAME", as.name)
 	}
 	set(contracts.EnvNATSURL, e.NATSURL)
 	set(contracts.EnvNATSCreds, e.NATSCreds)
 	set(contracts.EnvNATSCA, e.NATSCA)
-	for k, v := range cmd.Env {
+	for _, k := range cmd.PassEnv {
+		v, ok := e.lookup(k)
+		if !ok {
+			return nil, fmt.Errorf("pass_env: %s is not in the environment of runner %s; start the runner with it, or give it with env or env_file", k, runner)
+		}
 		vars[k] = v
 	}
+	maps.Copy(vars, file)
+	maps.Copy(vars, cmd.Env)
 	set(contracts.EnvAgent, cmd.Agent)
 	set(contracts.EnvIncarnation, strconv.FormatUint(cmd.Incarnation, 10))
 	set(contracts.EnvRunner, runner)
@@ -77,5 +95,12 @@ func (e Env) For(cmd contracts.StartCommand, runner string, marks []string) []st
 		}
 	}
 	slices.Sort(env)
-	return env
+	return env, nil
+}
+
+func (e Env) lookup(name string) (string, bool) {
+	if e.Lookup == nil {
+		return "", false
+	}
+	return e.Lookup(name)
 }

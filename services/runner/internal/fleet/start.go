@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/envfile"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/output"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
@@ -125,6 +126,11 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 	if err != nil {
 		return err
 	}
+	token := uuid.NewString()
+	env, attr, err := f.surroundings(cmd, token)
+	if err != nil {
+		return err
+	}
 	if a.rec.Start.LeaveChildren && errors.Is(f.o.Ledger.Free(a.name), ledger.ErrHeld) {
 		// By what it was to leave behind; the program itself has ended.
 		if err := f.o.Ledger.Renew(a.name); err != nil {
@@ -141,13 +147,17 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
 	defer out.Close()
+	if attr.User != nil { // so that it can open /dev/stdout
+		if err := out.Chown(attr.User.UID, attr.User.GID); err != nil {
+			f.o.Log.Debug("output stays the runner's", "agent", a.name, "error", err)
+		}
+	}
 
 	epoch, err := process.CurrentEpoch()
 	if err != nil {
 		return err
 	}
-	token := uuid.NewString()
-	argv, env := cmd.Command, f.o.Env.For(cmd, f.o.Runner, f.o.Ledger.MarkEnv(token))
+	argv := cmd.Command
 	cmd.Env = nil // it may hold secrets and is not needed again
 	rec := ledger.Record{
 		Agent: a.name, Highest: cmd.Incarnation, State: ledger.Starting,
@@ -158,7 +168,7 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
 	a.rec = rec
-	p, err := f.fork(process.Command{Argv: argv, Env: env, Dir: dir, Output: out, Lock: lock})
+	p, err := f.fork(process.Command{Argv: argv, Env: env, Dir: dir, Output: out, Lock: lock, Attributes: attr})
 	if err != nil {
 		a.rec.State = ledger.Idle // nothing ran
 		return err
@@ -179,6 +189,28 @@ func (f *Fleet) running(a *agent, p *process.Process) {
 	f.write(a)
 	f.watch(a, p)
 	f.o.Notify(a.name)
+}
+
+// surroundings returns the environment of a start and what else its program gets.
+func (f *Fleet) surroundings(cmd contracts.StartCommand, token string) (env []string, attr process.Attributes, err error) {
+	as, err := resolve(cmd.User, cmd.Group)
+	if err != nil {
+		return nil, attr, err
+	}
+	if attr, err = attributes(cmd.Execution, as); err != nil {
+		return nil, attr, err
+	}
+	var file map[string]string
+	if path := cmd.EnvFile; path != "" {
+		if !filepath.IsAbs(path) {
+			path = filepath.Join(f.o.WorkDir, path)
+		}
+		if file, err = envfile.Read(path); err != nil {
+			return nil, attr, fmt.Errorf("env_file: %w", err)
+		}
+	}
+	env, err = f.o.Env.For(cmd, f.o.Runner, as, file, f.o.Ledger.MarkEnv(token))
+	return env, attr, err
 }
 
 func (f *Fleet) workDir(dir string) (string, error) {

@@ -1,0 +1,126 @@
+package fleet
+
+import (
+	"bytes"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
+
+// TestPassedEnvironment: an agent gets the variables that it names and those of
+// its file, nothing else, and none of their values is written down.
+func TestPassedEnvironment(t *testing.T) {
+	const secret = "sk-very-secret"
+	t.Setenv("API_KEY", secret+"-1")
+	t.Setenv("OTHER_KEY", secret+"-2")
+	t.Setenv("SAME", "of the runner")
+	r := open(t, t.TempDir())
+	r.o.Env.Lookup = os.LookupEnv
+	if err := os.WriteFile(filepath.Join(r.o.WorkDir, "agent.env"), []byte("FILE_KEY='"+secret+" 3'\nSAME=of the file\nBOTH=of the file\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	cmd := script("a", 1, "env | grep -E 'KEY|SAME|BOTH' | sort >seen")
+	cmd.PassEnv, cmd.EnvFile, cmd.Env = []string{"API_KEY", "SAME"}, "agent.env", map[string]string{"BOTH": "of the agent"}
+	r.mustStart(t, cmd)
+	events := r.eventsOf(t, "a", 2)
+	want := "API_KEY=" + secret + "-1\nBOTH=of the agent\nFILE_KEY=" + secret + " 3\nSAME=of the file\n"
+	if got, err := os.ReadFile(filepath.Join(r.dir, "seen")); string(got) != want {
+		t.Errorf("the environment has\n%s%v, want\n%s", got, err, want)
+	}
+	for _, ev := range events {
+		if bytes.Contains(ev.Data, []byte("of the file")) {
+			t.Errorf("event %s has a value", ev.Type)
+		}
+	}
+	_ = filepath.WalkDir(r.dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Base(path) == "seen" || filepath.Base(path) == "agent.env" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if bytes.Contains(text, []byte("of the file")) {
+			t.Errorf("%s has a value", path)
+		}
+		return err
+	})
+}
+
+// TestExecutionRefused: what this host cannot do is a start that failed, with a
+// reason that names it, and nothing runs.
+func TestExecutionRefused(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	bad := filepath.Join(r.dir, "bad.env")
+	if err := os.WriteFile(bad, []byte("A=1\nhunter2\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for want, e := range map[string]contracts.Execution{
+		"pass_env: NO_SUCH_VARIABLE is not in the environment of runner r1": {PassEnv: []string{"NO_SUCH_VARIABLE"}},
+		"env_file: open /none.env: no such file or directory":               {EnvFile: "/none.env"},
+		"env_file: " + bad + ":2: there is no = in the line":                {EnvFile: bad},
+		"user nosuchuser: this host has no user of that name":               {User: "nosuchuser"},
+		"user 12345678: this host has no user of that number":               {User: "12345678"},
+		"group nosuchgroup: this host has no group of that name":            {Group: "nosuchgroup"},
+		"limits.processes: the kernel counts the processes of a user":       {User: "0", Limits: &contracts.ProcessLimits{Processes: 5}},
+		"limits.open_files 1073741824: operation not permitted":             {Limits: &contracts.ProcessLimits{OpenFiles: contracts.MaxLimit}},
+	} {
+		cmd := script("a", uint64(len(want))+1000, "exit 0")
+		cmd.Execution = e
+		reply := r.Start(cmd)
+		if reply.Code == contracts.RunnerStale { // maps have no order
+			cmd.Agent = "b" + strings.Map(letters, want)
+			reply = r.Start(cmd)
+		}
+		if reply.Code != contracts.RunnerStartFailed || !strings.Contains(reply.Error, want) || strings.Contains(reply.Error, "hunter2") {
+			t.Errorf("%+v, want %s", reply, want)
+		}
+	}
+}
+
+func letters(r rune) rune {
+	if r >= 'a' && r <= 'z' {
+		return r
+	}
+	return -1
+}
+
+// TestAnotherUser: an agent has its user's rights, groups and home, none of the
+// runner's, can write to its output by name, and is stopped like any other.
+func TestAnotherUser(t *testing.T) {
+	t.Parallel()
+	if os.Geteuid() != 0 {
+		t.Skip("only root may start programs as another user")
+	}
+	nobody, err := user.Lookup("nobody")
+	if err != nil {
+		t.Skip(err)
+	}
+	r := open(t, t.TempDir())
+	r.o.Env.Base["SHELL"] = "/bin/of-root"
+	cmd := script("a", 1, `id -un >/dev/stdout; echo $(id -G) $HOME $USER $SHELL $(umask) $(grep processes /proc/self/limits); exec sleep 1000`)
+	cmd.Dir, cmd.User, cmd.Umask, cmd.Limits = "/", "nobody", "0077", &contracts.ProcessLimits{Processes: 4000}
+	r.mustStart(t, cmd)
+	want := "nobody\n" + nobody.Gid + " " + nobody.HomeDir + " nobody"
+	var got string
+	eventually(t, "its output", func() bool {
+		got = r.outputOf(t, "a")
+		return strings.Count(got, "\n") > 1
+	})
+	if !strings.HasPrefix(got, want) || !strings.Contains(got, " 0077 Max processes 4000 4000") || strings.Contains(got, "of-root") {
+		t.Errorf("%q, want %q", got, want)
+	}
+	if reply := r.Stop(t.Context(), contracts.StopCommand{Agent: "a", Incarnation: 1}); reply.Code != contracts.RunnerOK || reply.Exit.Signal != "SIGTERM" {
+		t.Errorf("%+v", reply)
+	}
+	cmd = script("b", 1, `id -u; id -g; id -G`)
+	cmd.User, cmd.Group, cmd.Dir = "12345678", "12345679", "/"
+	r.mustStart(t, cmd)
+	r.eventsOf(t, "b", 2)
+	if got := r.outputOf(t, "b"); got != "12345678\n12345679\n12345679\n" {
+		t.Errorf("numbers without names: %q", got)
+	}
+}
