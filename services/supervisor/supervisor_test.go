@@ -136,6 +136,12 @@ supervision_tree:
 		}
 		w.wantFailure("a", contracts.ReasonUnverified)
 		w.wantFailure("b", contracts.ReasonStartFailed)
+		// The commonest first mistake has its remedy where it is looked for.
+		for _, failed := range stored[contracts.AgentFailedData](w, contracts.AgentFailed) {
+			if failed.Agent == "a" && !strings.Contains(failed.Detail, "heartbeats: runner") {
+				t.Errorf("of an agent that never beats: %s", failed.Detail)
+			}
+		}
 	})
 }
 

@@ -254,7 +254,7 @@ func (f *Fleet) fail(a *agent, reason Reason, rule Rule, now, trusted Instant) {
 	f.settle(a)
 	a.state, f.past(a).since = failed, now
 	f.texts.set(&a.reason, string(reason))
-	f.find(a, Finding{Kind: Failed, Reason: reason, Evidence: e})
+	f.find(a, Finding{Kind: Failed, Reason: reason, Evidence: e, OfRunner: a.spoken})
 	f.become(a, Unhealthy, e)
 	f.wheel.Set(a.number, trusted+f.cfg.ForgetAfter)
 }

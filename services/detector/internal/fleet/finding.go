@@ -120,7 +120,8 @@ type Finding struct {
 	For time.Duration
 	// Process is known where the agent counts its heartbeats (Recovered).
 	Process Process
-	// OfRunner: its runner is to be asked, not the agent (ProbeWanted).
+	// OfRunner: its runner beats for it, and is to be asked instead of it (Failed,
+	// ProbeWanted).
 	OfRunner bool
 }
 

@@ -3,6 +3,7 @@ package watch
 import (
 	"errors"
 	"log/slog"
+	"strings"
 	"testing"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
 )
 
 // TestOrdersAreGuarded: a bucket that does not answer is left alone after some
@@ -59,4 +61,19 @@ func TestOrdersAreGuarded(t *testing.T) {
 			t.Errorf("the bucket answers, and that gives %v", err)
 		}
 	})
+}
+
+// TestRemedyOfTheMute: an agent that never beats may be a program that does not
+// know how to; one that its runner beats for is not.
+func TestRemedyOfTheMute(t *testing.T) {
+	const remedy = "heartbeats: runner"
+	now := time.Now()
+	fd := fleet.Finding{Kind: fleet.Failed, Reason: fleet.NoFirstHeartbeat}
+	if text := detail(now, fd); !strings.Contains(text, remedy) {
+		t.Error(text)
+	}
+	fd.OfRunner = true
+	if text := detail(now, fd); strings.Contains(text, remedy) {
+		t.Error(text)
+	}
 }

@@ -126,7 +126,11 @@ func detail(now time.Time, fd fleet.Finding) string {
 		if e.Since == fleet.SinceOrder {
 			return fmt.Sprintf("no heartbeat within %s of the order to monitor it", round(e.Elapsed))
 		}
-		return fmt.Sprintf("no first heartbeat within %s of its start", round(e.Elapsed))
+		text := fmt.Sprintf("no first heartbeat within %s of its start", round(e.Elapsed))
+		if !fd.OfRunner {
+			text += "; a program that sends none by itself needs heartbeats: runner"
+		}
+		return text
 	case fleet.StoppingTimeout:
 		return fmt.Sprintf("it said %s ago that it stops, for which it has %s, and has not ended", round(e.Stopping), e.MayStop)
 	case fleet.Hung:

@@ -241,7 +241,8 @@ func (t *Tree) tick() {
 		case n.st.Phase == Foreign:
 			t.claim(n)
 		case n.st.Phase == Verifying:
-			t.overdue(n, "no heartbeat of the new incarnation within its start deadline")
+			// The tree does not know who is to beat, so it says what holds for both.
+			t.overdue(n, "no heartbeat of the new incarnation within its start deadline; a program that sends none by itself needs heartbeats: runner")
 		case n.st.Phase == Stabilising && n.st.Unwell:
 			t.overdue(n, "it reported an unhealthy status at the end of its stabilisation period")
 		case n.st.Phase == Stabilising:
