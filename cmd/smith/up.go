@@ -37,6 +37,8 @@ func (c *upCmd) Run(a *app) error {
 	if err := contracts.ValidateID(c.Runner); err != nil {
 		return fmt.Errorf("%w: --runner: %w", errUsage, err)
 	}
+	shell.OutliveLogReaders()
+	reload := shell.Hangups(a.ctx)
 	f, err := config.Load(c.Config)
 	if err != nil {
 		fmt.Fprintln(a.stderr, err) // lines that begin with their place in the file
@@ -48,7 +50,7 @@ func (c *upCmd) Run(a *app) error {
 	}
 	err = up.Run(a.ctx, up.Options{
 		Listen: c.Listen, StoreDir: dir, HTTP: c.HTTP, Runner: c.Runner, PassEnv: c.PassEnv, KeepAgents: c.KeepAgents, File: f, Log: a.log,
-		Reload: shell.Hangups(a.ctx),
+		Reload: reload,
 	}, func(url string) { fmt.Fprintln(a.stdout, "ready", url) })
 	if errors.Is(err, natsd.ErrListenAddress) {
 		return fmt.Errorf("%w: --listen: %w", errUsage, err)

@@ -18,11 +18,12 @@ func main() {
 			"supervisor --server nats://nats.example.com:4222 --config supervision-config.yaml",
 			"supervisor --context prod --config supervision-config.yaml --http :9103",
 		},
-		HTTP: "127.0.0.1:9103",
+		HTTP:    "127.0.0.1:9103",
+		Rereads: true,
 		Run: func(ctx context.Context, env shell.Env, f *config.File) error {
 			cfg := supervisor.FromFile(f)
 			cfg.EndWhenStuck = true
-			cfg.Reload = shell.Hangups(ctx)
+			cfg.Reload = env.Hangups
 			return supervisor.Run(ctx, env, cfg)
 		},
 	}

@@ -34,6 +34,9 @@ type Env struct {
 	JS       jetstream.JetStream
 	Metrics  prometheus.Registerer
 	Health   *Health
+	// Hangups sends something for SIGHUP, where the service is a program that
+	// [Program.Rereads].
+	Hangups <-chan struct{}
 }
 
 // Source is what the service's events name as their source.

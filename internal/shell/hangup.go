@@ -2,12 +2,13 @@ package shell
 
 import (
 	"context"
+	"log/slog"
 	"os"
 	"os/signal"
 	"syscall"
 )
 
-// Hangups gives something for SIGHUP, by which operators have a configuration
+// Hangups sends something for SIGHUP, by which operators have a configuration
 // read again, until ctx ends. From now on the signal no longer ends the process.
 // Signals that come while one is being handled count once.
 func Hangups(ctx context.Context) <-chan struct{} {
@@ -29,3 +30,21 @@ func Hangups(ctx context.Context) <-chan struct{} {
 	}()
 	return out
 }
+
+// endure logs hangups of a service that reads its configuration only when it
+// starts, until ctx ends.
+func endure(ctx context.Context, hangups <-chan struct{}, log *slog.Logger) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-hangups:
+			log.Info("SIGHUP changes nothing here: the configuration is read when the service starts; restart it to have it read again")
+		}
+	}
+}
+
+// OutliveLogReaders makes writes to a closed standard output or error fail, as
+// others do, instead of ending the process by SIGPIPE. Programs that the process
+// starts have the signal as usual.
+func OutliveLogReaders() { signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE) }

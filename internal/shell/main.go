@@ -30,7 +30,9 @@ type Program struct {
 	HTTP string
 	// Flags is a pointer to the service's own kong flags, or nil.
 	Flags any
-	Run   func(ctx context.Context, env Env, f *config.File) error
+	// Rereads says that Run reads the configuration again for each of Env.Hangups.
+	Rereads bool
+	Run     func(ctx context.Context, env Env, f *config.File) error
 }
 
 // LogFlags say what is logged and how.
@@ -102,9 +104,14 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, err)
 		return ExitUsage
 	}
+	OutliveLogReaders()
 	ctx, stop := Signals(context.Background(), log)
 	defer stop()
-	if err := p.run(ctx, flags, f, log); err != nil {
+	hangups := Hangups(ctx)
+	if !p.Rereads {
+		go endure(ctx, hangups, log.With("service", p.Service))
+	}
+	if err := p.run(ctx, flags, f, log, hangups); err != nil {
 		log.Error(p.Service+" ends", "error", err)
 		return ExitFailed
 	}
@@ -119,7 +126,7 @@ func (p Program) help() string {
 	return p.Description + "\n\nExamples:\n  " + strings.Join(p.Examples, "\n  ")
 }
 
-func (p Program) run(ctx context.Context, flags programFlags, f *config.File, log *slog.Logger) (err error) {
+func (p Program) run(ctx context.Context, flags programFlags, f *config.File, log *slog.Logger, hangups <-chan struct{}) (err error) {
 	metrics := NewMetrics()
 	health := NewHealth(p.Service)
 	var down Teardown
@@ -145,6 +152,7 @@ func (p Program) run(ctx context.Context, flags programFlags, f *config.File, lo
 	if err != nil {
 		return err
 	}
+	env.Hangups = hangups
 	return Run(ctx, env, func(ctx context.Context, env Env) error { return p.Run(ctx, env, f) })
 }
 

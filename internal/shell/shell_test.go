@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -25,6 +26,9 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if os.Getenv(programMode) != "" {
+		os.Exit(program().Main(os.Args[1:], os.Stdout, os.Stderr))
+	}
 	natstest.Isolate()
 	natstest.Main(m)
 }
