@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"time"
@@ -65,14 +64,25 @@ func asUsage(err error) error {
 	return err
 }
 
+// printJSON prints v as indented JSON, with empty lists as [].
 func (a *app) printJSON(v any) error {
-	enc := json.NewEncoder(a.stdout)
-	enc.SetIndent("", "  ")
-	return enc.Encode(v)
+	text, err := contracts.EncodeIndented(v)
+	return a.printText(text, err)
 }
 
-// printLine prints v as one line of JSON.
-func (a *app) printLine(v any) error { return json.NewEncoder(a.stdout).Encode(v) }
+// printLine prints v as one line of JSON, with empty lists as [].
+func (a *app) printLine(v any) error {
+	text, err := contracts.Encode(v)
+	return a.printText(text, err)
+}
+
+func (a *app) printText(text []byte, err error) error {
+	if err != nil {
+		return err
+	}
+	_, err = a.stdout.Write(append(text, '\n'))
+	return err
+}
 
 // moment is a point in time on the command line: RFC 3339, or a duration ago
 // such as 10m.

@@ -228,7 +228,7 @@ func answer[Req, Resp any](a *API, r micro.Request, serve func(context.Context, 
 		refuse(a, r, err)
 		return
 	}
-	body, err := json.Marshal(resp)
+	body, err := contracts.Encode(resp)
 	if err != nil {
 		refuse(a, r, err)
 		return

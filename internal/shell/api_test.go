@@ -65,6 +65,30 @@ func TestStopAnswersWhatIsInHand(t *testing.T) {
 	})
 }
 
+// TestAnswersHaveLists: a list that nobody filled is answered as [].
+func TestAnswersHaveLists(t *testing.T) {
+	natstest.Bubble(t, func(t *testing.T) {
+		s := natstest.Start(t)
+		env := newEnv(t, s, "router")
+		api, err := shell.NewAPI(t.Context(), env, "test", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = api.Stop(t.Context()) }()
+		err = shell.Handle(api, "agents", func(context.Context, ask) (contracts.RouterView, error) { return contracts.RouterView{}, nil })
+		if err == nil {
+			err = env.NC.Flush()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := s.Connect(t).Request("smith.router.agents", nil, time.Second)
+		if err != nil || !strings.Contains(string(m.Data), `"agents":[]`) {
+			t.Errorf("%v: %+v", err, m)
+		}
+	})
+}
+
 func TestAPI(t *testing.T) {
 	natstest.Bubble(t, func(t *testing.T) {
 		s := natstest.Start(t)

@@ -140,7 +140,7 @@ func (a *API) spawn(f func()) {
 
 // answer sends the reply; a malformed command also counts as a failed request.
 func (a *API) answer(r micro.Request, reply any, bad error) {
-	body, err := json.Marshal(reply)
+	body, err := contracts.Encode(reply)
 	if err == nil {
 		// Not r.Error: micro reads the request when the handler has returned,
 		// which was before.
