@@ -133,7 +133,7 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		}
 		taken++
 		part := Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: in.Reason, Event: t.story.Cause, Chain: t.story.Chain}
-		if n.st.Phase.pending() || in.Kind == Configure && n.ordered() && !n.outdated() {
+		if n.st.Phase.pending() || in.Kind == Configure && n.st.Phase.coming() && !n.outdated() {
 			// Its present incarnation is, or is going to be, what is wanted.
 			if n.hastens() {
 				n.st.Story, _ = part.because(r)

@@ -79,7 +79,7 @@ func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input)
 			n.st.Story = t.story
 			t.hasten(n)
 			fresh = n.agents(fresh)
-		case most > 0 && (t.comes(n) || n.ordered()): // or has been started since
+		case most > 0 && (t.comes(n) || n.st.Phase.coming()): // or has been started since
 			wanted = append(wanted, n)
 		case n.hastens():
 			n.st.Story = t.story
