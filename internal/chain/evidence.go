@@ -67,6 +67,9 @@ func exitEvidence(x contracts.Exit) string {
 	switch {
 	case x.Signal != "":
 		s = "ended by " + x.Signal
+		if x.Core {
+			s += ", with a core dump"
+		}
 	case x.Blame == contracts.BlameHost:
 		s = "ended with its host, which rebooted, or with its container, which was restarted"
 	case x.Unknown:

@@ -122,6 +122,8 @@ type Exit struct {
 	Code int `json:"code"`
 	// Signal is the name of the signal that ended it, such as "SIGKILL".
 	Signal string `json:"signal,omitempty"`
+	// Core is set when the signal left a core dump.
+	Core bool `json:"core,omitempty"`
 	// Unknown is set when the end was seen, but its status was lost because
 	// the runner was away.
 	Unknown bool `json:"unknown,omitempty"`

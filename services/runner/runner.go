@@ -9,10 +9,10 @@
 //
 // An agent is never run twice at once, however runners and machines fail; see
 // package fleet for how. A runner that ends or is killed disturbs no agent: the
-// next runner on the same state directory finds them and goes on. What is lost
-// then is only the exit status of agents that end while no runner is there and
-// whose status the kernel no longer has; such an end is reported as a failure
-// with an unknown status. Every end is told exactly once to consumers that heed
+// next runner on the same state directory finds them and goes on. How agents end
+// meanwhile is kept by their parent, a process that outlives the runner, see
+// package reaper. Only if that is killed too, and the kernel no longer has the
+// status either, an end is reported with an unknown status. Every end is told exactly once to consumers that heed
 // event ids or incarnations: the event is in the state directory before it is
 // published, and published until the event stream has it. While NATS is away
 // agents run on. For what a loss of power can take see package fleet.
@@ -55,6 +55,7 @@ import (
 	"github.com/mistersmith/mistersmith/services/runner/internal/outbox"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
+	"github.com/mistersmith/mistersmith/services/runner/internal/reaper"
 )
 
 // Errors that a second runner gets.
@@ -96,7 +97,7 @@ func Run(ctx context.Context, env shell.Env, cfg Config) (err error) {
 	counts := metrics.New(env.Metrics, cfg.Name)
 	r := &runner{env: env, cfg: cfg, self: self, counts: counts, guard: shell.NewGuard(env, cfg.File, contracts.ServiceEventStore)}
 	down.Add("event store guard", time.Second, r.guard.Close)
-	r.assemble(state, &down)
+	r.assemble(state, r.reaper(&down), &down)
 	if err := r.fleet.Recover(ctx); err != nil {
 		return fmt.Errorf("runner %s: take over the agents in %s: %w", cfg.Name, cfg.StateDir, err)
 	}
@@ -143,7 +144,7 @@ func claim(ctx context.Context, env shell.Env, cfg Config, down *shell.Teardown)
 }
 
 // assemble makes fleet and outbox, which need each other.
-func (r *runner) assemble(state *ledger.Ledger, down *shell.Teardown) {
+func (r *runner) assemble(state *ledger.Ledger, parent *reaper.Reaper, down *shell.Teardown) {
 	agentEnv := fleet.Env{
 		Base:    fleet.Inherit(os.Environ(), append(slices.Clone(fleet.BaseEnv), r.cfg.PassEnv...)...),
 		NATSURL: r.cfg.AgentServer, NATSCreds: r.cfg.AgentCreds, NATSCA: r.cfg.AgentCA, Lookup: os.LookupEnv,
@@ -158,7 +159,7 @@ func (r *runner) assemble(state *ledger.Ledger, down *shell.Teardown) {
 	}
 	r.fleet = fleet.New(fleet.Options{
 		Runner: r.cfg.Name, BootID: r.self.BootID, Ledger: state, Log: r.env.Log, Env: agentEnv, WorkDir: r.cfg.WorkDir,
-		Reaper: reaper(r.env.Log), MaxAgents: r.cfg.MaxAgents, MaxOutput: r.cfg.MaxOutput, Observe: r.counts,
+		SubReaper: subReaper(r.env.Log), Reaper: parent, MaxAgents: r.cfg.MaxAgents, MaxOutput: r.cfg.MaxOutput, Observe: r.counts,
 		Notify: func(agent string) { r.outbox.Notify(agent) },
 		Beat:   func(agent string, h contracts.Heartbeat) { api.Beat(r.env, agent, h) },
 	})
@@ -181,13 +182,25 @@ func (r *runner) assemble(state *ledger.Ledger, down *shell.Teardown) {
 	}
 }
 
-// reaper makes this process the parent of what agents leave behind.
-func reaper(log *slog.Logger) bool {
+// subReaper makes this process the parent of what its own programs leave behind.
+func subReaper(log *slog.Logger) bool {
 	if err := process.BecomeReaper(); err != nil {
 		log.Warn("what agents leave behind is found more slowly", "error", err)
 		return false
 	}
 	return true
+}
+
+// reaper finds or starts the parent of this runner's agents; nil means that the
+// runner has to be that itself.
+func (r *runner) reaper(down *shell.Teardown) *reaper.Reaper {
+	parent, err := reaper.Open(r.cfg.StateDir, r.env.Log)
+	if err != nil {
+		r.env.Log.Warn("exit codes of agents that end while no runner lives may be lost", "error", err)
+		return nil
+	}
+	down.Add("reaper", time.Second, func(context.Context) error { parent.Close(); return nil })
+	return parent
 }
 
 // serve takes commands until ctx ends or the name turns out to be another's.
@@ -201,7 +214,6 @@ func (r *runner) serve(ctx context.Context, down *shell.Teardown) error {
 	g.Go(func() error { return api.Announce(ctx, r.env, r.self, r.fleet.Running) })
 	g.Go(func() error { r.fleet.Tidy(ctx, tidyInterval); return nil })
 	g.Go(func() error { r.countWaiting(ctx); return nil })
-	g.Go(func() error { r.watchCutoff(ctx); return nil })
 	g.Go(func() error {
 		if _, err := shell.WaitStream(ctx, r.env, contracts.EventStream, contracts.ServiceEventStore); err != nil {
 			if ctx.Err() != nil {

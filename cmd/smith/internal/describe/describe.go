@@ -84,6 +84,8 @@ func failed(d contracts.AgentFailedData) string {
 // Exit says how a process ended.
 func Exit(x contracts.Exit) string {
 	switch {
+	case x.Core:
+		return x.Signal + ", core dumped"
 	case x.Signal != "":
 		return x.Signal
 	case x.Blame == contracts.BlameHost:

@@ -1,8 +1,11 @@
 package fleet
 
 import (
+	"context"
 	"fmt"
 	"log/slog"
+	"slices"
+	"syscall"
 	"testing"
 	"time"
 
@@ -15,7 +18,7 @@ func BenchmarkReadopt(b *testing.B) {
 	const agents = 200
 	dir := b.TempDir()
 	quiet := slog.New(slog.DiscardHandler)
-	r, err := newRig(b.Context(), dir, "", quiet)
+	r, err := newRig(b.Context(), dir, "", byReaper, quiet)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -30,12 +33,9 @@ func BenchmarkReadopt(b *testing.B) {
 	starting := time.Since(begin)
 	for b.Loop() {
 		b.StopTimer()
-		r.Close()
-		if err := r.ledger.Close(); err != nil {
-			b.Fatal(err)
-		}
+		r.close()
 		b.StartTimer()
-		if r, err = newRig(b.Context(), dir, "", quiet); err != nil {
+		if r, err = newRig(b.Context(), dir, "", byReaper, quiet); err != nil {
 			b.Fatal(err)
 		}
 		if r.Running() != agents {
@@ -48,8 +48,71 @@ func BenchmarkReadopt(b *testing.B) {
 		b.Error(err)
 	}
 	b.ReportMetric(float64(time.Since(begin).Microseconds())/1000, "ms/stop-all")
-	r.Close()
-	if err := r.ledger.Close(); err != nil {
-		b.Error(err)
+	r.close()
+}
+
+// BenchmarkRestart measures from kill -9 of an agent to the answer that its next
+// incarnation runs, and the start alone, where a reaper is the agents' parent and
+// where the runner is, in turns.
+func BenchmarkRestart(b *testing.B) {
+	quiet := slog.New(slog.DiscardHandler)
+	rigs := map[parent]*rig{}
+	for _, by := range []parent{byReaper, byRunner} {
+		r, err := newRig(b.Context(), b.TempDir(), "", by, quiet)
+		if err != nil {
+			b.Fatal(err)
+		}
+		defer func() {
+			if err := r.StopAll(context.Background()); err != nil {
+				b.Error(err)
+			}
+			r.close()
+		}()
+		rigs[by] = r
+	}
+	incarnation := uint64(0)
+	start := func(r *rig) int {
+		reply := r.Start(contracts.StartCommand{Agent: "a", Incarnation: incarnation, Command: []string{"sleep", "1000"}})
+		if reply.Code != contracts.RunnerOK {
+			b.Fatalf("%+v", reply)
+		}
+		return reply.PID
+	}
+	pids := map[parent]int{}
+	starts, restarts := map[parent][]time.Duration{}, map[parent][]time.Duration{}
+	for b.Loop() {
+		incarnation++
+		for by, r := range rigs { // in any order
+			begin := time.Now()
+			if pid := pids[by]; pid != 0 {
+				if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+					b.Fatal(err)
+				}
+				for r.Running() > 0 {
+					r.acknowledge(<-r.notify)
+				}
+			}
+			ended := time.Now()
+			pids[by] = start(r)
+			starts[by] = append(starts[by], time.Since(ended))
+			restarts[by] = append(restarts[by], time.Since(begin))
+			r.acknowledge(<-r.notify)
+		}
+	}
+	for what, took := range map[string]map[parent][]time.Duration{"start": starts, "restart": restarts} {
+		b.ReportMetric(p50(took[byReaper]), what+"-ms")
+		b.ReportMetric(p50(took[byReaper])/p50(took[byRunner]), what+"-ratio")
+	}
+}
+
+// p50 is a median in milliseconds.
+func p50(took []time.Duration) float64 {
+	slices.Sort(took)
+	return float64(took[len(took)/2].Microseconds()) / 1000
+}
+
+func (r *rig) acknowledge(agent string) {
+	for ev, ok := r.Pending(agent); ok; ev, ok = r.Pending(agent) {
+		r.Acknowledge(agent, ev.ID)
 	}
 }

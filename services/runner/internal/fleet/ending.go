@@ -28,14 +28,11 @@ func (f *Fleet) end(a *agent, p *process.Process) {
 	var left []procfs.Stat
 	for f.ctx.Err() == nil {
 		a.mu.Lock()
-		rec, census := a.rec, f.census
-		if a.child && !rec.Up() && rec.Ending == nil {
-			census = f.orphans // mostly nothing is left, and that is soon known
-		}
+		rec := a.rec
 		a.mu.Unlock()
 		// Only what is looked for after the program has ended is all of it.
 		var err error
-		left, err = f.left(rec, census, left)
+		left, err = f.look(a, rec, left)
 		if err == nil && !rec.Up() && len(left) == 0 {
 			f.ended(a)
 			return
@@ -48,6 +45,22 @@ func (f *Fleet) end(a *agent, p *process.Process) {
 		}
 		f.pause(a, rec, left, wait)
 	}
+}
+
+// look returns what lives of an agent.
+func (f *Fleet) look(a *agent, rec ledger.Record, known []procfs.Stat) ([]procfs.Stat, error) {
+	hasParent := func() bool {
+		a.mu.Lock()
+		defer a.mu.Unlock()
+		return f.hasParent(a)
+	}
+	if !rec.Up() && rec.Ending == nil && hasParent() {
+		// Mostly nothing is left, and that is soon known.
+		if left, err := f.left(rec, f.orphans, known); hasParent() {
+			return left, err
+		}
+	}
+	return f.left(rec, f.census, known)
 }
 
 // press sends what is due to the processes that are left of an agent. It

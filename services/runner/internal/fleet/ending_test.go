@@ -219,11 +219,10 @@ func TestLeftoversEndBeforeTheSuccessorStarts(t *testing.T) {
 		"killed":   {detached(worker("child")), "kill -9 $$"},
 	}
 	for name, c := range tests {
-		for _, reaper := range []bool{true, false} {
-			t.Run(fmt.Sprintf("%s, sub-reaper %t", name, reaper), func(t *testing.T) {
+		for _, parent := range []parent{byReaper, byRunner} {
+			t.Run(fmt.Sprintf("%s, started %s", name, parent), func(t *testing.T) {
 				t.Parallel()
-				r := open(t, t.TempDir())
-				r.o.Reaper = reaper
+				r := openBy(t, t.TempDir(), parent)
 				pid := r.mustStart(t, script("a", 1, c.child+c.how))
 				child := r.pidIn(t, "child")
 				eventually(t, "the leader's end", func() bool { return !alive(pid) })

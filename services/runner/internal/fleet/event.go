@@ -64,6 +64,8 @@ func detail(rec ledger.Record) string {
 		return rec.How + ", and " + who + " ended with it"
 	case rec.Exit.Unknown:
 		return who + " ended while its runner was away; how is not known"
+	case rec.Exit.Core:
+		return fmt.Sprintf("%s was ended by %s and left a core dump", who, rec.Exit.Signal)
 	case rec.Exit.Signal != "":
 		return fmt.Sprintf("%s was ended by %s", who, rec.Exit.Signal)
 	}

@@ -66,6 +66,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
+	"github.com/mistersmith/mistersmith/services/runner/internal/reaper"
 )
 
 // Options of a Fleet. All are needed unless they say otherwise.
@@ -88,9 +89,12 @@ type Options struct {
 	Notify func(agent string)
 	// Beat publishes the heartbeat of an agent that does not beat itself.
 	Beat func(agent string, h contracts.Heartbeat)
-	// Reaper says that this process is a sub-reaper, or the first of its pid
-	// namespace: what agents leave behind becomes its children.
-	Reaper bool
+	// SubReaper says that this process is a sub-reaper, or the first of its pid
+	// namespace: what its own programs leave behind becomes its children.
+	SubReaper bool
+	// Reaper starts the programs and outlives this process. With nil, this process
+	// starts them, and ends that come while no runner lives are mostly unknown.
+	Reaper *reaper.Reaper
 	// Observe counts what happens.
 	Observe Observer
 }
@@ -111,7 +115,7 @@ type Observer interface {
 type Fleet struct {
 	o      Options
 	census *process.Census // of all processes
-	// orphans is the census of what this runner's own programs left behind.
+	// orphans is the census of what the programs of parents left behind.
 	orphans *process.Census
 	ctx     context.Context // ends when the runner leaves its agents alone
 	cancel  context.CancelFunc
@@ -142,7 +146,7 @@ type agent struct {
 	rec  ledger.Record
 	proc *process.Process // the program, while rec.Up()
 	done chan struct{}    // closed when all of it has ended and that is recorded
-	// child: the program was started by this process, which is a sub-reaper.
+	// child: the program was started by this process itself, a sub-reaper.
 	child bool
 	// ending: its end is being carried out; poke makes that look again.
 	ending bool
@@ -159,7 +163,7 @@ type agent struct {
 func New(o Options) *Fleet {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Fleet{o: o, ctx: ctx, cancel: cancel, agents: map[string]*agent{}, programs: map[int]bool{}, checks: make(chan struct{}, maxChecks), census: process.NewCensus(ledger.MarkVars()...)}
-	f.orphans = process.NewCensusOfOrphans(f.program, ledger.MarkVars()...)
+	f.orphans = process.NewCensusOfOrphans(f.parents, f.program, ledger.MarkVars()...)
 	return f
 }
 
@@ -307,5 +311,9 @@ func (f *Fleet) write(a *agent) {
 	a.unsaved = true
 	if err := f.o.Ledger.Write(a.rec); err != nil {
 		f.o.Log.Error("record not saved; a crash of the runner now would forget it", "agent", a.name, "incarnation", a.rec.Incarnation(), "error", err)
+		return
+	}
+	if a.rec.Exit != nil {
+		f.o.Reaper.Taken(a.rec.Token)
 	}
 }

@@ -23,12 +23,24 @@ import (
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
+	"github.com/mistersmith/mistersmith/services/runner/internal/reaper"
 )
 
 // runnerMode makes the test binary a runner process on the named state
 // directory, which takes start commands as lines of JSON, and stop commands after the word
 // stop, until it is killed.
 const runnerMode = "FLEET_TEST_RUNNER"
+
+// parent is what starts the agents of a rig.
+type parent string
+
+const (
+	byReaper parent = "by a reaper"
+	byRunner parent = "by the runner itself"
+)
+
+// runnerParent is the parent of the agents of that runner, a reaper by default.
+const runnerParent = "FLEET_TEST_PARENT"
 
 // runnerFleet is the NATS server of that runner, of which runners of one name
 // share none in these tests unless they say so.
@@ -43,7 +55,8 @@ func TestMain(m *testing.M) {
 }
 
 func serveLines(dir string) {
-	r, err := newRig(context.Background(), dir, os.Getenv(runnerFleet), slog.New(slog.DiscardHandler))
+	by := cmp.Or(parent(os.Getenv(runnerParent)), byReaper)
+	r, err := newRig(context.Background(), dir, os.Getenv(runnerFleet), by, slog.New(slog.DiscardHandler))
 	if err != nil {
 		panic(err)
 	}
@@ -71,6 +84,7 @@ const patience = 15 * time.Second
 type rig struct {
 	*Fleet
 	ledger *ledger.Ledger
+	reaper *reaper.Reaper // or nil
 	dir    string
 
 	mu     sync.Mutex
@@ -80,7 +94,7 @@ type rig struct {
 	wg     sync.WaitGroup
 }
 
-func newRig(ctx context.Context, dir, fleet string, log *slog.Logger) (*rig, error) {
+func newRig(ctx context.Context, dir, fleet string, by parent, log *slog.Logger) (*rig, error) {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	l, err := ledger.Open(ctx, dir, "r1")
@@ -91,8 +105,13 @@ func newRig(ctx context.Context, dir, fleet string, log *slog.Logger) (*rig, err
 	if err := process.BecomeReaper(); err != nil {
 		return nil, err
 	}
+	if by == byReaper {
+		if r.reaper, err = reaper.Open(dir, log); err != nil {
+			return nil, err
+		}
+	}
 	r.Fleet = New(Options{
-		Reaper: true,
+		SubReaper: true, Reaper: r.reaper,
 		Runner: "r1", Ledger: l, Log: log, WorkDir: dir, MaxAgents: 50, MaxOutput: 1 << 20,
 		Env:    Env{Base: Inherit(os.Environ(), "PATH"), NATSURL: cmp.Or(fleet, "nats://"+dir)},
 		Notify: func(agent string) { r.notify <- agent },
@@ -119,9 +138,14 @@ func (noObserver) Running(int)                               {}
 func open(t *testing.T, dir string) *rig { return openIn(t, dir, "") }
 
 // openIn opens a rig of the fleet on a NATS server.
-func openIn(t *testing.T, dir, fleet string) *rig {
+func openIn(t *testing.T, dir, fleet string) *rig { return openAs(t, dir, fleet, byReaper) }
+
+// openBy opens a rig whose agents have that parent.
+func openBy(t *testing.T, dir string, by parent) *rig { return openAs(t, dir, "", by) }
+
+func openAs(t *testing.T, dir, fleet string, by parent) *rig {
 	t.Helper()
-	r, err := newRig(t.Context(), dir, fleet, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	r, err := newRig(t.Context(), dir, fleet, by, slog.New(slog.NewTextHandler(t.Output(), nil)))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -149,7 +173,7 @@ func (r *rig) collect(agent string) {
 
 // tidyUp lets the fleet tidy up all the time, until the test ends.
 func (r *rig) tidyUp(t *testing.T) {
-	r.o.Reaper = false // other fleets of this process have children, too
+	r.o.SubReaper = false // other fleets of this process have children, too
 	ctx, cancel := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { r.Tidy(ctx, 5*time.Millisecond) })
@@ -173,11 +197,19 @@ func (r *rig) leave(t *testing.T, stopAgents bool) {
 			}
 		}
 	}
-	r.Close()
+	r.close()
 	close(r.notify)
 	r.wg.Wait()
-	r.ledger.Close()
 	r.Fleet = nil
+}
+
+// close leaves the agents alone.
+func (r *rig) close() {
+	r.Close()
+	if r.reaper != nil {
+		r.reaper.Close()
+	}
+	r.ledger.Close()
 }
 
 // remote is a runner in a process of its own.
@@ -194,8 +226,13 @@ func startRemote(t *testing.T, dir string) *remote { return startRemoteIn(t, dir
 
 func startRemoteIn(t *testing.T, dir, fleet string) *remote {
 	t.Helper()
+	return startRemoteAs(t, dir, fleet, byReaper)
+}
+
+func startRemoteAs(t *testing.T, dir, fleet string, by parent) *remote {
+	t.Helper()
 	cmd := exec.Command(os.Args[0])
-	cmd.Env = append(os.Environ(), runnerMode+"="+dir, runnerFleet+"="+fleet)
+	cmd.Env = append(os.Environ(), runnerMode+"="+dir, runnerFleet+"="+fleet, runnerParent+"="+string(by))
 	cmd.Stderr = t.Output()
 	in, err := cmd.StdinPipe()
 	if err != nil {
@@ -247,7 +284,12 @@ func (r *remote) kill() {
 // with -9, and returns its replies.
 func killedRunner(t *testing.T, dir string, cmds ...contracts.StartCommand) []contracts.RunnerReply {
 	t.Helper()
-	r := startRemote(t, dir)
+	return killedRunnerOf(t, dir, byReaper, cmds...)
+}
+
+func killedRunnerOf(t *testing.T, dir string, by parent, cmds ...contracts.StartCommand) []contracts.RunnerReply {
+	t.Helper()
+	r := startRemoteAs(t, dir, "", by)
 	defer r.kill()
 	var replies []contracts.RunnerReply
 	for _, cmd := range cmds {

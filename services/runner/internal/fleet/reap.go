@@ -1,17 +1,106 @@
 package fleet
 
-import "github.com/mistersmith/mistersmith/services/runner/internal/process"
+import (
+	"errors"
+	"fmt"
+	"os"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/process"
+	"github.com/mistersmith/mistersmith/services/runner/internal/reaper"
+)
+
+// errUncertain tells that a program may have run: its reaper ended amid the start.
+var errUncertain = errors.New("its parent process was killed while starting it")
 
 // fork starts a program, and makes it known before it can be taken for an
-// orphan.
-func (f *Fleet) fork(c process.Command) (*process.Process, error) {
+// orphan. a.mu is held, and the record says that it is starting.
+func (f *Fleet) fork(a *agent, c process.Command) (p *process.Process, err error) {
 	f.forks.RLock()
 	defer f.forks.RUnlock()
-	p, err := process.Start(c)
+	if a.child = f.o.Reaper == nil && f.o.SubReaper; f.o.Reaper == nil {
+		p, err = process.Start(c)
+	} else {
+		p, err = f.o.Reaper.Start(a.rec.Token, c)
+	}
+	if errors.Is(err, reaper.ErrLost) {
+		p, err = f.findStarted(a)
+	}
 	if err == nil {
 		f.setProgram(p, true)
 	}
 	return p, err
+}
+
+// findStarted looks for a program whose reaper was killed around its start.
+func (f *Fleet) findStarted(a *agent) (*process.Process, error) {
+	id, err := f.find(a, f.census.Take())
+	if err == nil {
+		var p *process.Process
+		if p, err = process.Adopt(id); err == nil {
+			return p, nil
+		}
+	}
+	return nil, fmt.Errorf("%w: %w", errUncertain, err)
+}
+
+// parents are the processes that have programs of this runner as children, and get
+// what these leave behind.
+func (f *Fleet) parents() []int {
+	parents := []int{os.Getpid()}
+	if pid, ok := f.o.Reaper.PID(); ok {
+		parents = append(parents, pid)
+	}
+	return parents
+}
+
+// hasParent reports whether the parent of an agent's program has lived so far, so
+// that what the program left is below it. a.mu is held.
+func (f *Fleet) hasParent(a *agent) bool {
+	if a.child {
+		return true
+	}
+	root, ok := f.o.Reaper.Root(a.rec.Token)
+	pid, _ := f.o.Reaper.PID()
+	return ok && root == pid
+}
+
+// status is an exit as it is told.
+func status(s process.Status) contracts.Exit {
+	exit := contracts.Exit{Code: s.Code, Unknown: !s.Known, Core: s.Core, At: s.At}
+	if s.Signal != 0 {
+		exit.Signal = unix.SignalName(s.Signal)
+	}
+	return exit
+}
+
+// endedAway records the end of a program that the reaper has seen while there was
+// no runner; a.mu is held.
+func (f *Fleet) endedAway(a *agent, exit reaper.Exit) {
+	if a.rec.State == ledger.Starting {
+		a.rec.Process = exit.Process
+		f.tell(a, f.startedEvent(a.rec))
+	}
+	a.gone(status(exit.Status()), "")
+}
+
+// forget takes what the reaper has of starts that no agent is at: their ends were
+// told, or nothing is known of them.
+func (f *Fleet) forget() {
+	current := map[string]bool{}
+	for _, a := range f.all() {
+		a.mu.Lock()
+		current[a.rec.Token] = true
+		a.mu.Unlock()
+	}
+	for _, token := range f.o.Reaper.Ended() {
+		if !current[token] {
+			f.o.Reaper.Taken(token)
+		}
+	}
 }
 
 // setProgram notes that the status of a program is to be collected, or was.
@@ -35,7 +124,7 @@ func (f *Fleet) program(pid int) bool {
 
 // reap reaps what agents left to this process.
 func (f *Fleet) reap() {
-	if !f.o.Reaper || !process.AnyZombie() {
+	if !f.o.SubReaper || !process.AnyZombie() {
 		return
 	}
 	f.forks.Lock()

@@ -94,7 +94,7 @@ func (f *Fleet) adoptClaim(a *agent, c claim) error {
 	case rec.Process.PID != leader.PID || rec.Process.StartTime != leader.StartTime:
 		return errors.New("its program has ended")
 	}
-	p, err := process.Adopt(rec.Process)
+	p, err := f.adopt(rec)
 	if err != nil {
 		return err
 	}

@@ -35,6 +35,7 @@ func (f *Fleet) Recover(ctx context.Context) error {
 		return err
 	}
 	f.recognise(saw)
+	f.forget()
 	return nil
 }
 
@@ -62,6 +63,11 @@ func (f *Fleet) restore(ctx context.Context, a *agent, saw *process.Snapshot) er
 // readopt finds the process that the record speaks of, or finds that it is
 // gone; a.mu is held.
 func (f *Fleet) readopt(ctx context.Context, a *agent, saw *process.Snapshot) error {
+	id, exit, known := f.o.Reaper.Find(a.rec.Token)
+	if exit != nil && a.rec.Up() {
+		f.endedAway(a, *exit)
+		return f.remains(a)
+	}
 	epoch, err := process.CurrentEpoch()
 	if err != nil {
 		return err
@@ -74,12 +80,22 @@ func (f *Fleet) readopt(ctx context.Context, a *agent, saw *process.Snapshot) er
 	if a.rec.State == ledger.Leaving {
 		return f.remains(a)
 	}
-	if !started { // the predecessor died around the start itself
+	switch {
+	case started:
+	case known:
+		a.rec.Process = id
+	default: // the predecessor died around the start itself
 		a.rec.Process, err = f.find(a, saw)
 	}
 	var p *process.Process
 	if err == nil {
-		p, err = process.Adopt(a.rec.Process)
+		p, err = f.adopt(a.rec)
+	}
+	if errors.Is(err, process.ErrGone) && known { // it has just ended
+		if exit, ok := f.o.Reaper.Await(a.rec.Token); ok {
+			f.endedAway(a, exit)
+			return f.remains(a)
+		}
 	}
 	switch {
 	case errors.Is(err, process.ErrGone) && started:
@@ -98,6 +114,16 @@ func (f *Fleet) readopt(ctx context.Context, a *agent, saw *process.Snapshot) er
 		f.running(a, p)
 	}
 	return nil
+}
+
+// adopt finds the program of a record, whose status comes from the reaper if the
+// reaper has it.
+func (f *Fleet) adopt(rec ledger.Record) (*process.Process, error) {
+	p, err := process.Adopt(rec.Process)
+	if err == nil {
+		f.o.Reaper.Attach(rec.Token, p)
+	}
+	return p, err
 }
 
 // adopted counts an agent of which something lives already; a.mu is held.

@@ -59,7 +59,7 @@ func TestKilledRunnersSuccessorAdopts(t *testing.T) {
 	touch(t, dir, "go")
 	evs := r.eventsOf(t, "a", 2)
 	exit := data[contracts.AgentFailedData](t, evs[1]).Exit
-	if evs[0].Type != contracts.AgentStarted || evs[1].Type != contracts.AgentFailed || exit.Tail != "up" || !exit.Unknown && exit.Code != 9 {
+	if evs[0].Type != contracts.AgentStarted || evs[1].Type != contracts.AgentFailed || exit.Tail != "up" || exit.Unknown || exit.Code != 9 {
 		t.Errorf("events %+v, exit %+v", evs, exit)
 	}
 	if reply := r.Start(script("a", 1, untilGo)); reply.Code != contracts.RunnerStale {
@@ -69,16 +69,30 @@ func TestKilledRunnersSuccessorAdopts(t *testing.T) {
 
 func TestEndWhileTheRunnerIsAwayIsReported(t *testing.T) {
 	t.Parallel()
+	for _, by := range []parent{byReaper, byRunner} {
+		t.Run("started "+string(by), func(t *testing.T) {
+			t.Parallel()
+			testEndWhileAway(t, by)
+		})
+	}
+}
+
+func testEndWhileAway(t *testing.T, by parent) {
 	dir := t.TempDir()
-	before := killedRunner(t, dir, script("a", 1, "sleep 1000 & "+untilGo))[0]
+	before := killedRunnerOf(t, dir, by, script("a", 1, "sleep 1000 & "+untilGo))[0]
 	touch(t, dir, "go")
 	eventually(t, "the end", func() bool { return !alive(before.PID) })
+	seen := time.Now()
 
-	r := open(t, dir)
+	r := openBy(t, dir, by)
 	evs := r.eventsOf(t, "a", 2)
 	failed := data[contracts.AgentFailedData](t, evs[1])
-	if evs[1].Type != contracts.AgentFailed || !failed.Exit.Unknown && failed.Exit.Code != 9 || failed.Incarnation != 1 {
+	if evs[1].Type != contracts.AgentFailed || failed.Incarnation != 1 {
 		t.Errorf("event %+v, data %+v", evs[1], failed)
+	}
+	exit := failed.Exit
+	if (by == byReaper || !exit.Unknown) && exit.Code != 9 || by == byReaper && (exit.Unknown || exit.At.After(seen)) {
+		t.Errorf("exit %+v", exit)
 	}
 	for _, left := range procfs.Scan(procfs.Look{}) {
 		if left.Session == before.PID {
@@ -127,16 +141,31 @@ func TestRunnerDiedBetweenForkAndRecord(t *testing.T) {
 			t.Errorf("the same start again: %+v, want process %d", reply, before.PID)
 		}
 	})
-	t.Run("gone", func(t *testing.T) {
-		t.Parallel()
+	gone := func(t *testing.T, by parent) (*rig, contracts.RunnerReply) {
+		t.Helper()
 		dir := t.TempDir()
-		before := killedRunner(t, dir, script("a", 1, forever))[0]
+		before := killedRunnerOf(t, dir, by, script("a", 1, forever))[0]
 		_ = syscall.Kill(before.PID, syscall.SIGKILL)
 		eventually(t, "the end", func() bool { return !alive(before.PID) })
 		forget(t, dir)
-		r := open(t, dir)
+		return openBy(t, dir, by), before
+	}
+	t.Run("gone", func(t *testing.T) {
+		t.Parallel()
+		r, _ := gone(t, byRunner)
 		if ev := r.eventsOf(t, "a", 1)[0]; ev.Type != contracts.AgentFailed {
 			t.Errorf("event %+v", ev)
+		}
+	})
+	t.Run("gone, as the reaper has seen", func(t *testing.T) {
+		t.Parallel()
+		r, before := gone(t, byReaper)
+		evs := r.eventsOf(t, "a", 2)
+		if started := data[contracts.AgentStartedData](t, evs[0]); started.PID != before.PID {
+			t.Errorf("event %+v", evs[0])
+		}
+		if failed := data[contracts.AgentFailedData](t, evs[1]); failed.Exit.Signal != "SIGKILL" || failed.Reason != contracts.ReasonExited {
+			t.Errorf("event %+v, exit %+v", evs[1], failed.Exit)
 		}
 	})
 }
@@ -166,7 +195,7 @@ func TestEndWithTheHostIsNotTheAgents(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			dir := t.TempDir()
-			before := killedRunner(t, dir, script("a", 1, forever))[0]
+			before := killedRunnerOf(t, dir, byRunner, script("a", 1, forever))[0]
 			if err := syscall.Kill(before.PID, syscall.SIGKILL); err != nil {
 				t.Fatal(err)
 			}

@@ -78,6 +78,11 @@ func (f *Fleet) start(a *agent, cmd contracts.StartCommand, reply contracts.Runn
 	}
 	f.release()
 	switch {
+	case errors.Is(err, errUncertain):
+		a.gone(contracts.Exit{Code: -1, Unknown: true, Blame: contracts.BlameHost}, errUncertain.Error())
+		f.record(a)
+		f.o.Notify(a.name)
+		return admit(a.rec, cmd)
 	case process.LacksResources(err):
 		f.restored(a, before)
 		return fail(contracts.RunnerNoResources, err)
@@ -168,13 +173,15 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
 	a.rec = rec
-	p, err := f.fork(process.Command{Argv: argv, Env: env, Dir: dir, Output: out, Lock: lock, Attributes: attr})
+	p, err := f.fork(a, process.Command{Argv: argv, Env: env, Dir: dir, Output: out, Lock: lock, Attributes: attr})
+	if errors.Is(err, errUncertain) {
+		return err
+	}
 	if err != nil {
 		a.rec.State = ledger.Idle // nothing ran
 		return err
 	}
 	f.running(a, p)
-	a.child = f.o.Reaper
 	return nil
 }
 

@@ -3,8 +3,6 @@ package fleet
 import (
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/output"
@@ -29,12 +27,8 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 			}
 			return
 		}
-		status := p.Reap()
+		exit := status(p.Reap())
 		f.setProgram(p, false)
-		exit := contracts.Exit{Code: status.Code, Unknown: !status.Known}
-		if status.Signal != 0 {
-			exit.Signal = unix.SignalName(status.Signal)
-		}
 		a.mu.Lock()
 		a.gone(exit, "")
 		ending := a.ending
@@ -54,11 +48,8 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 	if start.Heartbeats == contracts.HeartbeatsByRunner {
 		f.wg.Go(func() { f.beat(a, p, done, start, well) })
 	}
-	switch { // a predecessor's end, to be continued
-	case a.rec.Stop != nil:
+	if a.rec.Stop != nil { // a predecessor's, to be continued
 		a.bind(procfs.Ticks() + procfs.ToTicks(grace(a.rec, a.rec.Stop.Timeout.D())))
-		f.goEnd(a)
-	case a.rec.Cut != "":
 		f.goEnd(a)
 	}
 }
@@ -67,19 +58,18 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 // nil, what it left. a.mu is held.
 func (a *agent) live(p *process.Process) {
 	a.proc, a.done, a.poke, a.ending = p, make(chan struct{}), make(chan struct{}, 1), false
-	a.child, a.unwell = false, ""
+	a.unwell = ""
 }
 
 // gone records that the program of an agent has ended; what it started may live.
 // How names what ended it where that was not the agent. a.mu is held.
 func (a *agent) gone(exit contracts.Exit, how string) {
-	exit.At, exit.Health = time.Now().UTC(), a.unwell
-	switch {
-	case exit.Blame != contracts.BlameAgent:
-	case a.rec.Stop != nil:
+	exit.Health = a.unwell
+	if exit.At.IsZero() {
+		exit.At = time.Now().UTC()
+	}
+	if exit.Blame == contracts.BlameAgent && a.rec.Stop != nil {
 		exit.Blame = contracts.BlameOrder
-	case a.rec.Cut != "":
-		exit.Blame, how = contracts.BlameHost, a.rec.Cut
 	}
 	a.rec.State, a.rec.Exit, a.rec.How = ledger.Leaving, &exit, how
 }

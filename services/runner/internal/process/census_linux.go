@@ -31,14 +31,14 @@ func NewCensus(vars ...string) *Census {
 	return &Census{mark: vars[0], scan: func() []procfs.Process { return procfs.Scan(look) }}
 }
 
-// NewCensusOfOrphans makes a census that finds what is left of the programs that
-// this process has started and that have ended, if it is a sub-reaper. That takes
-// no longer on a host with many processes. Skip is true for the programs that
-// live.
-func NewCensusOfOrphans(skip func(pid int) bool, vars ...string) *Census {
+// NewCensusOfOrphans makes a census that finds what is left of programs that have
+// ended, among the descendants of the processes that roots returns: those that are
+// the parents of what their descendants leave behind. That takes no longer on a
+// host with many processes. Skip is true for the programs that live.
+func NewCensusOfOrphans(roots func() []int, skip func(pid int) bool, vars ...string) *Census {
 	look := procfs.Look{Vars: vars, FD: LockFD}
 	return &Census{mark: vars[0], scan: func() []procfs.Process {
-		found, err := procfs.ScanBelow(look, skip)
+		found, err := procfs.ScanBelow(look, roots(), skip)
 		if err != nil {
 			return procfs.Scan(look)
 		}

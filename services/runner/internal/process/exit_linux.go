@@ -24,7 +24,7 @@ func exitStatus(pidfd int, id Identity) Status {
 			return err
 		})
 		if err == nil {
-			return waitStatus(syscall.WaitStatus(ws))
+			return WaitStatus(syscall.WaitStatus(ws))
 		}
 	}
 	return orphanStatus(pidfd, id)
@@ -40,11 +40,11 @@ func orphanStatus(pidfd int, id Identity) Status {
 		stat, err := procfs.ReadStat(id.PID)
 		zombie := err == nil && stat.StartTime == id.StartTime
 		if zombie && stat.ExitCode != 0 {
-			return waitStatus(syscall.WaitStatus(stat.ExitCode))
+			return WaitStatus(syscall.WaitStatus(stat.ExitCode))
 		}
 		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
 		if err := unix.IoctlPidfdInfo(pidfd, &info); err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
-			return waitStatus(syscall.WaitStatus(info.Exit_code))
+			return WaitStatus(syscall.WaitStatus(info.Exit_code))
 		}
 		if !zombie || wait > patience {
 			return unknownStatus

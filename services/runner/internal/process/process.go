@@ -15,6 +15,7 @@ import (
 	"errors"
 	"os"
 	"syscall"
+	"time"
 )
 
 // ErrGone tells that a process no longer runs.
@@ -29,13 +30,14 @@ type Identity struct {
 	Epoch Epoch `json:"epoch"`
 }
 
-// Command is a program to start.
+// Command is a program to start. It travels to the reaper as JSON, see package
+// reaper.
 type Command struct {
-	Argv   []string // program and arguments; no shell sees them
-	Env    []string // KEY=VALUE; nothing of the runner's is added
+	Argv   []string `json:"-"` // program and arguments; no shell sees them
+	Env    []string `json:"-"` // KEY=VALUE; nothing of the runner's is added
 	Dir    string   // working directory, absolute
-	Output *os.File // stdout and stderr
-	Lock   *os.File // locked by the caller; becomes LockFD
+	Output *os.File `json:"-"` // stdout and stderr
+	Lock   *os.File `json:"-"` // locked by the caller; becomes LockFD
 	Attributes
 }
 
@@ -44,11 +46,15 @@ type Status struct {
 	Known  bool
 	Code   int            // exit code; -1 when a signal ended it or it is not known
 	Signal syscall.Signal // 0 when it exited by itself
+	Core   bool           // it left a core dump
+	// At is when it ended, where another process has seen that; or zero.
+	At time.Time
 }
 
-func waitStatus(ws syscall.WaitStatus) Status {
+// WaitStatus is the status that wait(2) reports.
+func WaitStatus(ws syscall.WaitStatus) Status {
 	if ws.Signaled() {
-		return Status{Known: true, Code: -1, Signal: ws.Signal()}
+		return Status{Known: true, Code: -1, Signal: ws.Signal(), Core: ws.CoreDump()}
 	}
 	return Status{Known: true, Code: ws.ExitStatus()}
 }

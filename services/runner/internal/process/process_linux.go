@@ -29,6 +29,8 @@ type Process struct {
 	id    Identity
 	pidfd *os.File
 
+	// reaped returns the status of a program that another process reaps.
+	reaped func() (Status, bool)
 	once   sync.Once // reaps
 	status Status
 }
@@ -118,6 +120,20 @@ func Adopt(id Identity) (*Process, error) {
 	}
 	return nil, err
 }
+
+// Given is a program that another process has started and reaps, with the
+// descriptor that names it.
+func Given(id Identity, pidfd int, reaped func() (Status, bool)) (*Process, error) {
+	p, err := newProcess(id, pidfd)
+	if err == nil {
+		p.reaped = reaped
+	}
+	return p, err
+}
+
+// ReapedBy says that another process reaps the program: reaped returns its status
+// once it has ended, or false when the other does not know.
+func (p *Process) ReapedBy(reaped func() (Status, bool)) { p.reaped = reaped }
 
 func newProcess(id Identity, pidfd int) (*Process, error) {
 	// Non-blocking descriptors are watched by the runtime's one poller
@@ -214,6 +230,12 @@ func (p *Process) Active() bool {
 // What it started may live on.
 func (p *Process) Reap() Status {
 	p.once.Do(func() {
+		if p.reaped != nil {
+			if status, ok := p.reaped(); ok {
+				p.status = status
+				return
+			}
+		}
 		_ = p.withFD(func(fd int) error {
 			p.status = exitStatus(fd, p.id)
 			return nil
@@ -221,6 +243,9 @@ func (p *Process) Reap() Status {
 	})
 	return p.status
 }
+
+// Descriptor calls f with the pidfd, which is closed no earlier than f returns.
+func (p *Process) Descriptor(f func(pidfd int) error) error { return p.withFD(f) }
 
 // Close releases the watch; it does nothing to the process.
 func (p *Process) Close() error { return p.pidfd.Close() }

@@ -46,7 +46,7 @@ type Census struct{}
 func NewCensus(...string) *Census { return &Census{} }
 
 // NewCensusOfOrphans makes a census that finds nothing.
-func NewCensusOfOrphans(func(pid int) bool, ...string) *Census { return &Census{} }
+func NewCensusOfOrphans(func() []int, func(pid int) bool, ...string) *Census { return &Census{} }
 
 // BecomeReaper fails.
 func BecomeReaper() error { return errLinux }
@@ -88,3 +88,6 @@ func (*Process) Signal(syscall.Signal) error { return errLinux }
 func (*Process) Active() bool                { return false }
 func (*Process) Reap() Status                { return Status{Code: -1} }
 func (*Process) Close() error                { return nil }
+
+// ReapedBy does nothing.
+func (*Process) ReapedBy(func() (Status, bool)) {}

@@ -2,6 +2,8 @@ package process
 
 import (
 	"fmt"
+	"syscall"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 
@@ -21,11 +23,48 @@ func BecomeReaper() error {
 // AnyZombie reports whether a child of this process has ended and waits to be
 // reaped. That is cheap to know.
 func AnyZombie() bool {
+	_, ok := NextZombie()
+	return ok
+}
+
+// Zombie is a child of this process that has ended and was not reaped yet.
+type Zombie struct {
+	PID  int
+	Wait syscall.WaitStatus
+}
+
+// NextZombie returns a child that has ended. It stays a zombie until it is reaped.
+func NextZombie() (Zombie, bool) {
 	var info unix.Siginfo
 	err := ignoringEINTR(func() error {
 		return unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
 	})
-	return err == nil && info.Signo != 0
+	if err != nil || info.Signo == 0 {
+		return Zombie{}, false
+	}
+	// Package unix names three members. The union that follows them is aligned
+	// like a pointer, see sigaction(2).
+	type sigchld struct{ pid, uid, status int32 }
+	const align = unsafe.Sizeof(uintptr(0))
+	const at = (unsafe.Offsetof(info.Code) + unsafe.Sizeof(info.Code) + align - 1) &^ (align - 1)
+	child := (*sigchld)(unsafe.Add(unsafe.Pointer(&info), at))
+	const exited, dumped, coreFlag = 1, 3, 0x80
+	wait := child.status // a signal
+	switch info.Code {
+	case exited:
+		wait <<= 8
+	case dumped:
+		wait |= coreFlag
+	}
+	return Zombie{PID: int(child.pid), Wait: syscall.WaitStatus(wait)}, true
+}
+
+// Reap lets a zombie go: its number may be another's from now on.
+func (z Zombie) Reap() {
+	_ = ignoringEINTR(func() error {
+		_, err := unix.Wait4(z.PID, nil, unix.WNOHANG, nil)
+		return err
+	})
 }
 
 // ReapOrphans reaps the zombies that descendants left to this process, and

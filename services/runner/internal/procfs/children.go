@@ -13,18 +13,29 @@ import (
 // errUnsteady tells that processes came and went too fast for a walk.
 var errUnsteady = errors.New("processes change faster than they can be listed")
 
-// ScanBelow is [Scan] for the live descendants of this process, without those
-// children, and what is below them, that skip is true for. Its time does not grow
-// with the number of processes on the host. It misses none that was there all the
-// time: a process whose parent ends meanwhile becomes a child of this one, if
-// this is a sub-reaper, and then the walk is repeated. An error says that the
-// kernel does not list children, or that there is no end to the changes.
-func ScanBelow(look Look, skip func(pid int) bool) ([]Process, error) {
-	before, err := children(os.Getpid())
+// ScanBelow is [Scan] for the live descendants of the root processes, without
+// those children of roots, and what is below them, that skip is true for. Its time
+// does not grow with the number of processes on the host. If the roots live and
+// are sub-reapers, it misses no process that was there all the time: one whose
+// parent ends meanwhile becomes a child of a root, and then the walk is repeated.
+// An error says that a root is gone, that the kernel does not list children, or
+// that there is no end to the changes.
+func ScanBelow(look Look, roots []int, skip func(pid int) bool) ([]Process, error) {
+	top := func() (pids []int, err error) {
+		for _, root := range roots {
+			below, err := children(root)
+			if err != nil {
+				return nil, err
+			}
+			pids = append(pids, below...)
+		}
+		return slices.DeleteFunc(pids, func(pid int) bool { return slices.Contains(roots, pid) }), nil
+	}
+	before, err := top()
 	for tries := 0; err == nil; tries++ {
 		found := below(look, slices.DeleteFunc(slices.Clone(before), skip))
 		var after []int
-		if after, err = children(os.Getpid()); slices.Equal(before, after) {
+		if after, err = top(); slices.Equal(before, after) {
 			return found, err
 		}
 		if before = after; tries == 8 {

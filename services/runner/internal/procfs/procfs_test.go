@@ -147,7 +147,7 @@ func TestScanBelow(t *testing.T) {
 	}
 	deep, skipped := start("sh -c 'sh -c \"echo up; exec sleep 1000\"; :'; :"), start("sh -c 'echo up; sleep 1000; :'; :")
 	start("echo up; while :; do sleep 0; done")
-	found, err := ScanBelow(Look{Vars: []string{"PROCFS_TEST"}}, func(pid int) bool { return pid == skipped.Process.Pid })
+	found, err := ScanBelow(Look{Vars: []string{"PROCFS_TEST"}}, []int{os.Getpid()}, func(pid int) bool { return pid == skipped.Process.Pid })
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -105,6 +105,9 @@ func DescribeExit(e contracts.Exit) string {
 		s = "ended; how is not known"
 	case e.Signal != "":
 		s = "ended by " + e.Signal
+		if e.Core {
+			s += ", with a core dump"
+		}
 	}
 	tail := strings.TrimSpace(e.Tail)
 	if last := tail[strings.LastIndexByte(tail, '\n')+1:]; last != "" {

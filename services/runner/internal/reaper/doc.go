@@ -1,0 +1,28 @@
+// Package reaper keeps the exit statuses of agents while no runner lives.
+//
+// A runner does not start agents itself. It has them started by its reaper, a
+// small process in a session of its own, which is therefore their parent. The
+// reaper outlives the runner, kill -9 included. It waits for every agent and for
+// every process that agents leave behind, and keeps each agent's status until a
+// runner has taken it: in memory and in a file. The next runner finds the reaper
+// by its socket, learns what runs and what has ended, and continues with it.
+//
+//	<state dir>/reaper/lock      held by the reaper as long as it lives
+//	<state dir>/reaper/socket    where the runner connects
+//	<state dir>/reaper/exits/    one file per status that no runner has taken
+//	<state dir>/reaper/log       empty, unless the reaper has failed
+//
+// # What is kept
+//
+//   - The runner is killed, at any instant: a start that it has sent is carried
+//     out, and every status is kept. The reaper reads all that the runner has sent
+//     before it talks to the next one, so the next one sees all of it.
+//   - The reaper is killed: its agents become the runner's children, if the runner
+//     lives and had started this reaper. Each status that the reaper has seen is in
+//     a file. The next start begins another reaper.
+//   - Both are killed at once: what ends before the next runner comes is lost, but
+//     for the kernel's own memory (Linux 6.15, package process).
+//
+// A reaper ends when it has neither a runner nor a running agent, and all it
+// knows is in files.
+package reaper

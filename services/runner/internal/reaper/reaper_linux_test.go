@@ -1,0 +1,506 @@
+package reaper
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/uuid"
+	"go.uber.org/goleak"
+	"golang.org/x/sys/unix"
+
+	"github.com/mistersmith/mistersmith/services/runner/internal/process"
+)
+
+// ownerMode makes the test binary a runner on the named state directory, which
+// starts the scripts that it reads and prints their processes, until it is killed.
+const ownerMode = "REAPER_TEST_OWNER"
+
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(ownerMode); dir != "" {
+		own(dir)
+	}
+	if err := process.BecomeReaper(); err != nil {
+		panic(err)
+	}
+	goleak.VerifyTestMain(m)
+}
+
+const patience = 15 * time.Second
+
+// order is a script to start.
+type order struct{ Token, Script string }
+
+func own(dir string) {
+	r, err := Open(dir, slog.New(slog.DiscardHandler))
+	if err != nil {
+		panic(err)
+	}
+	in, out := json.NewDecoder(os.Stdin), json.NewEncoder(os.Stdout)
+	for {
+		var o order
+		if err := in.Decode(&o); err != nil {
+			panic(err)
+		}
+		p, err := r.Start(o.Token, shell(dir, o.Token, o.Script))
+		if err != nil {
+			panic(err)
+		}
+		_ = out.Encode(p.Identity())
+	}
+}
+
+// shell runs a script with its files in dir. They are closed by the finalizer.
+func shell(dir, token, script string) process.Command {
+	out, err := os.OpenFile(filepath.Join(dir, "out"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
+	if err != nil {
+		panic(err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "lock."+token), os.O_CREATE|os.O_RDWR, 0o600)
+	if err == nil {
+		err = unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	}
+	if err != nil {
+		panic(err)
+	}
+	return process.Command{Argv: []string{"sh", "-c", script}, Dir: dir, Output: out, Lock: lock, Env: []string{"PATH=/usr/bin:/bin"}}
+}
+
+type rig struct {
+	*Reaper
+	t   *testing.T
+	dir string
+}
+
+func open(t *testing.T, dir string) *rig {
+	t.Helper()
+	r, err := Open(dir, slog.New(slog.NewTextHandler(t.Output(), nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(r.Close)
+	return &rig{r, t, dir}
+}
+
+// start starts a script, which is killed when the test ends.
+func (r *rig) start(script string) (token string, p *process.Process) {
+	r.t.Helper()
+	token = uuid.NewString()
+	c := shell(r.dir, token, script)
+	p, err := r.Start(token, c)
+	c.Output.Close()
+	c.Lock.Close()
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	r.t.Cleanup(func() {
+		_ = p.Signal(unix.SIGKILL)
+		_ = p.Wait(context.Background())
+		_ = p.Close()
+	})
+	return token, p
+}
+
+func (r *rig) wait(p *process.Process) process.Status {
+	r.t.Helper()
+	ctx, cancel := context.WithTimeout(r.t.Context(), patience)
+	defer cancel()
+	if err := p.Wait(ctx); err != nil {
+		r.t.Fatal(err)
+	}
+	return p.Reap()
+}
+
+// exits waits until the reaper has said how a program ended.
+func (r *rig) exits(token string) process.Status {
+	r.t.Helper()
+	exit, ok := r.Await(token)
+	if !ok {
+		r.t.Fatalf("nothing is known of start %s", token)
+	}
+	return exit.Status()
+}
+
+func eventually(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	deadline := time.After(patience)
+	tick := time.NewTicker(2 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-deadline:
+			t.Fatalf("not within %s: %s", patience, what)
+		case <-tick.C:
+		}
+	}
+}
+
+// ended reports whether a process is gone, or a zombie that is another's to reap.
+func ended(pid int) bool {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
+	return err != nil || strings.Contains(string(b), ") Z ")
+}
+
+func (r *rig) saved() int {
+	entries, err := os.ReadDir(filepath.Join(r.dir, "reaper", "exits"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	return len(entries)
+}
+
+func TestStatuses(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	for script, want := range map[string]process.Status{
+		"exit 0":        {Known: true},
+		"exit 7":        {Known: true, Code: 7},
+		"exit 255":      {Known: true, Code: 255},
+		"kill -9 $$":    {Known: true, Code: -1, Signal: unix.SIGKILL},
+		"kill -TERM $$": {Known: true, Code: -1, Signal: unix.SIGTERM},
+	} {
+		token, p := r.start(script)
+		begin := time.Now()
+		got := r.wait(p)
+		if since := got.At.Sub(begin); since > patience || since < -patience {
+			t.Errorf("%s: it ended at %s", script, got.At)
+		}
+		got.At = time.Time{}
+		if got != want {
+			t.Errorf("%s: %+v, want %+v", script, got, want)
+		}
+		r.Taken(token)
+	}
+	eventually(t, "the files' removal", func() bool { return r.saved() == 0 })
+}
+
+func TestStartErrors(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	c := shell(r.dir, "x", "")
+	c.Argv = []string{"/no/such/program"}
+	if _, err := r.Start(uuid.NewString(), c); err == nil || !strings.Contains(err.Error(), "/no/such/program") || !errors.Is(err, unix.ENOENT) {
+		t.Errorf("a program that is missing: %v", err)
+	}
+	script := filepath.Join(r.dir, "script")
+	if err := os.WriteFile(script, []byte("#!/no/such/interpreter\n"), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	c.Argv = []string{script}
+	if _, err := r.Start(uuid.NewString(), c); !errors.Is(err, unix.ENOENT) || process.LacksResources(err) {
+		t.Errorf("without an interpreter: %v", err)
+	}
+	lock, err := os.OpenFile(c.Lock.Name(), os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	c.Lock.Close()
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		t.Errorf("the lock after a failed start: %v", err)
+	}
+	token, _ := r.start("sleep 1000")
+	if _, err := r.Start(token, shell(r.dir, "y", "exit 0")); err == nil || !strings.Contains(err.Error(), "started already") {
+		t.Errorf("the same start again: %v", err)
+	}
+}
+
+// The runner ends, or is killed, and the next one has all.
+func TestStatusesAreKeptWhileNoRunnerLives(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := open(t, dir)
+	const untilGo = "while [ ! -e go ]; do sleep 0.01; done; exit 9"
+	gone, goneProcess := first.start(untilGo)
+	crashed, crashedProcess := first.start("while [ ! -e go ]; do sleep 0.01; done; kill -SEGV $$")
+	lives, livesProcess := first.start("exec sleep 1000")
+	reaper, _ := first.PID()
+	first.Close()
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the ends", func() bool { return ended(goneProcess.Identity().PID) && ended(crashedProcess.Identity().PID) })
+
+	second := open(t, dir)
+	if pid, ok := second.PID(); !ok || pid != reaper {
+		t.Errorf("reaper %d, want %d", pid, reaper)
+	}
+	if got := second.exits(gone); got.Code != 9 || !got.Known {
+		t.Errorf("exit %+v", got)
+	}
+	if got := second.exits(crashed); got.Signal != unix.SIGSEGV {
+		t.Errorf("exit %+v", got)
+	}
+	if id, exit, ok := second.Find(lives); !ok || exit != nil || id != livesProcess.Identity() {
+		t.Errorf("%+v %+v %t, want %+v", id, exit, ok, livesProcess.Identity())
+	}
+	p, err := process.Adopt(livesProcess.Identity())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	second.Attach(lives, p)
+	_ = p.Signal(unix.SIGKILL)
+	if got := second.wait(p); got.Signal != unix.SIGKILL {
+		t.Errorf("exit of what runs on: %+v", got)
+	}
+	for _, token := range second.Ended() {
+		second.Taken(token)
+	}
+	eventually(t, "the files' removal", func() bool { return second.saved() == 0 })
+	second.Close()
+	if third := open(t, dir); len(third.Ended()) > 0 {
+		t.Errorf("known again: %v", third.Ended())
+	}
+}
+
+// Only the processes themselves and the files are left when the runner and the
+// reaper are killed.
+func TestWhatAReaperHasSeenOutlivesIt(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := open(t, dir)
+	token, p := first.start("exit 7")
+	first.wait(p)
+	reaper, _ := first.PID()
+	first.Close()
+	eventually(t, "the reaper's end, which has nothing to do", func() bool { return ended(reaper) })
+	if got := open(t, dir).exits(token); got.Code != 7 || !got.Known {
+		t.Errorf("exit %+v", got)
+	}
+}
+
+// A runner that lives is the parent of what a killed reaper had.
+func TestReaperIsKilled(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	_, p := r.start("while [ ! -e go ]; do sleep 0.01; done; exit 9")
+	reaper, _ := r.PID()
+	if err := unix.Kill(reaper, unix.SIGKILL); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(r.dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.wait(p); got.Code != 9 || !got.Known {
+		t.Errorf("exit %+v", got)
+	}
+	eventually(t, "that it is missed", func() bool { _, ok := r.PID(); return !ok })
+	_, p = r.start("exit 3")
+	if got := r.wait(p); got.Code != 3 {
+		t.Errorf("exit of what the next reaper started: %+v", got)
+	}
+	if next, ok := r.PID(); !ok || next == reaper {
+		t.Errorf("the next reaper is %d, %t", next, ok)
+	}
+}
+
+// It is killed at any instant of many starts: each program runs once at most, and
+// a start that is not answered is said to be lost.
+func TestReaperIsKilledAmidStarts(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	lost := 0
+	for i := range 30 {
+		reaper, _ := r.PID()
+		started := make(chan error)
+		token := uuid.NewString()
+		c := shell(r.dir, token, "echo "+token+"; exit 5")
+		go func() {
+			p, err := r.Start(token, c)
+			if err == nil {
+				if got := r.wait(p); got.Known && got.Code != 5 {
+					err = fmt.Errorf("exit %+v", got)
+				}
+				p.Close()
+			}
+			started <- err
+		}()
+		delay := time.NewTimer(time.Duration(i) * 100 * time.Microsecond)
+		<-delay.C
+		if reaper != 0 {
+			_ = unix.Kill(reaper, unix.SIGKILL)
+		}
+		err := <-started
+		c.Lock.Close()
+		c.Output.Close()
+		if errors.Is(err, ErrLost) {
+			lost++
+		} else if err != nil {
+			t.Errorf("start %d: %v", i, err)
+		}
+		out, _ := os.ReadFile(filepath.Join(r.dir, "out"))
+		if n := strings.Count(string(out), token); n > 1 || n == 0 && err == nil {
+			t.Errorf("start %d ran %d times, %v", i, n, err)
+		}
+	}
+	t.Logf("%d of 30 starts were lost", lost)
+}
+
+// What a killed runner had sent is carried out before the next one is told.
+func TestRunnerIsKilledAmidStarts(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	want := map[string]int{}
+	for i := range 25 {
+		owner := exec.Command(os.Args[0])
+		owner.Env = append(os.Environ(), ownerMode+"="+dir)
+		in, err := owner.StdinPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
+		out, err := owner.StdoutPipe()
+		if err == nil {
+			err = owner.Start()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		var tokens []string
+		for n := range 12 {
+			token := uuid.NewString()
+			tokens = append(tokens, token)
+			want[token] = n + 1
+			line, _ := json.Marshal(order{token, fmt.Sprintf("echo %s; exit %d", token, n+1)})
+			_, _ = in.Write(line)
+		}
+		seen := json.NewDecoder(out)
+		for range i % 12 {
+			var id process.Identity
+			if err := seen.Decode(&id); err != nil {
+				t.Fatal(err)
+			}
+		}
+		_ = owner.Process.Kill()
+		_ = owner.Wait()
+		_, _ = io.Copy(io.Discard, out)
+		r := open(t, dir)
+		ran, _ := os.ReadFile(filepath.Join(dir, "out"))
+		for n, token := range tokens {
+			id, exit, ok := r.Find(token)
+			if ok && exit == nil {
+				eventually(t, "the end", func() bool { return ended(id.PID) })
+				if e, known := r.Await(token); known {
+					exit = &e
+				}
+			}
+			switch {
+			case !ok && (n < i%12 || strings.Contains(string(ran), token)):
+				t.Errorf("round %d: start %d is not known", i, n)
+			case ok && exit == nil:
+				t.Errorf("round %d: how start %d ended is not known", i, n)
+			case ok && exit.Status().Code != want[token]:
+				t.Errorf("round %d: start %d ended with %+v, want %d", i, n, exit.Status(), want[token])
+			}
+			r.Taken(token)
+		}
+		r.Close()
+	}
+	out, _ := os.ReadFile(filepath.Join(dir, "out"))
+	for token := range want {
+		if n := strings.Count(string(out), token); n > 1 {
+			t.Errorf("a start was made %d times", n)
+		}
+	}
+}
+
+// Nothing but SIGKILL ends it before its time, and its agents do not inherit that.
+func TestSignalsDoNotEndIt(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	token, p := r.start("exec sleep 1000")
+	reaper, _ := r.PID()
+	for _, sig := range []unix.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGTERM, unix.SIGQUIT} {
+		if err := unix.Kill(reaper, sig); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if sid, err := unix.Getsid(reaper); err != nil || sid != reaper {
+		t.Errorf("session %d, %v", sid, err)
+	}
+	if err := p.Signal(unix.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if got := r.exits(token); got.Signal != unix.SIGTERM {
+		t.Errorf("exit %+v", got)
+	}
+	if pid, ok := r.PID(); !ok || pid != reaper {
+		t.Errorf("the reaper is %d, %t", pid, ok)
+	}
+}
+
+// A reaper that somebody stops is continued when it is needed.
+func TestAStoppedReaperIsContinued(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	reaper, _ := r.PID()
+	if err := unix.Kill(reaper, unix.SIGSTOP); err != nil {
+		t.Fatal(err)
+	}
+	_, p := r.start("exit 3")
+	if got := r.wait(p); got.Code != 3 {
+		t.Errorf("exit %+v", got)
+	}
+}
+
+// Orphans of agents are the reaper's, and it waits for them.
+func TestOrphansAreReaped(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	_, p := r.start("i=0; while [ $i -lt 30 ]; do (setsid sleep 0 &); i=$((i+1)); done; echo made; exec sleep 1000")
+	eventually(t, "the orphans", func() bool {
+		out, _ := os.ReadFile(filepath.Join(r.dir, "out"))
+		return string(out) == "made\n"
+	})
+	reaper, _ := r.PID()
+	eventually(t, "the orphans' reaping", func() bool {
+		var left []string
+		lists, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", reaper))
+		for _, list := range lists {
+			b, _ := os.ReadFile(list)
+			left = append(left, strings.Fields(string(b))...)
+		}
+		return len(left) == 1 && left[0] == strconv.Itoa(p.Identity().PID)
+	})
+}
+
+// The path of a socket may have 107 bytes.
+func TestLongPath(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join(t.TempDir(), strings.Repeat("long/", 40))
+	_, p := open(t, dir).start("exit 3")
+	r := open(t, t.TempDir())
+	if got := r.wait(p); got.Code != 3 {
+		t.Errorf("exit %+v", got)
+	}
+}
+
+// One that has the lock and is not to be reached, as after the removal of its
+// socket or of another version, is left to its agents.
+func TestUnusableReaperIsLeftAlone(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	first := open(t, dir)
+	_, p := first.start("exec sleep 1000")
+	old, _ := first.PID()
+	first.Close()
+	if err := os.Remove(filepath.Join(dir, "reaper", "socket")); err != nil {
+		t.Fatal(err)
+	}
+	second := open(t, dir)
+	if pid, ok := second.PID(); !ok || pid == old || ended(old) {
+		t.Errorf("the reaper is %d, %t; before %d", pid, ok, old)
+	}
+	_ = p.Signal(unix.SIGKILL)
+	eventually(t, "the end of the former, which has nothing to do", func() bool { return ended(old) })
+}

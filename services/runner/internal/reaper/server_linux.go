@@ -1,0 +1,330 @@
+package reaper
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"os/signal"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/mistersmith/mistersmith/services/runner/internal/process"
+)
+
+// Descriptors that a reaper is started with. Its directory is the working
+// directory.
+const (
+	lockFD   = 3
+	listenFD = 4
+)
+
+const (
+	// firstPatience is how long a new reaper waits for the runner that started it.
+	firstPatience = 10 * time.Second
+	// saveInterval is how often a file that could not be written is tried again,
+	// and savePatience for how long when there is nothing else to do.
+	saveInterval = time.Second
+	savePatience = time.Minute
+)
+
+// processName is the name under which this very binary is a reaper. It is an init
+// function, like the step of package process, so that every binary that links the
+// runner is able to, and what the rest of it sets up is spared.
+const processName = "mistersmith-reaper"
+
+func init() {
+	if len(os.Args) == 0 || os.Args[0] != processName {
+		return
+	}
+	if err := serve(); err != nil {
+		fmt.Fprintln(os.Stderr, time.Now().UTC().Format(time.RFC3339), err)
+		syscall.Exit(1)
+	}
+	syscall.Exit(0) // without what other packages do at exit
+}
+
+func serve() error {
+	// Nothing ends it before its time. A handler, other than an ignored signal, is
+	// not inherited by agents.
+	deaf := make(chan os.Signal, 1)
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2} {
+		if !signal.Ignored(sig) {
+			signal.Notify(deaf, sig)
+		}
+	}
+	ended := make(chan os.Signal, 1)
+	signal.Notify(ended, unix.SIGCHLD)
+	unix.CloseOnExec(lockFD)
+	socket := os.NewFile(listenFD, "socket")
+	l, err := net.FileListener(socket)
+	if err != nil {
+		return fmt.Errorf("started without a socket, see package reaper: %w", err)
+	}
+	_ = socket.Close() // l has its own
+	epoch, err := process.CurrentEpoch()
+	if err != nil {
+		return err
+	}
+	if err := process.BecomeReaper(); err != nil {
+		return err
+	}
+	s := &server{
+		epoch: epoch, exits: "exits", events: make(chan func()),
+		running: map[string]process.Identity{}, tokens: map[int]string{},
+	}
+	s.ended, s.unsaved = s.exits.all(), map[string]bool{}
+	go s.listen(l.(*net.UnixListener))
+	trimMemory()
+	s.loop(ended)
+	return nil
+}
+
+// server is a reaper. Its loop alone touches it.
+type server struct {
+	epoch   process.Epoch
+	exits   exits
+	events  chan func()
+	running map[string]process.Identity // by token
+	tokens  map[int]string              // of running, by pid
+	ended   map[string]Exit             // that no runner has taken, by token
+	unsaved map[string]bool             // of ended, those without a file
+	runner  *net.UnixConn               // or nil
+}
+
+func (s *server) loop(ended <-chan os.Signal) {
+	begin := time.Now()
+	var idle time.Time // since when only files are to be written
+	tick := time.NewTicker(saveInterval)
+	defer tick.Stop()
+	for met := false; ; {
+		select {
+		case <-ended:
+			s.reap()
+		case event := <-s.events:
+			event()
+			met = true
+		case <-tick.C:
+			s.reap() // costs nothing, and a signal may be lost to a debugger
+			s.saveAgain()
+		}
+		switch {
+		case s.runner != nil || len(s.running) > 0 || !met && time.Since(begin) < firstPatience:
+			idle = time.Time{}
+		case len(s.unsaved) == 0:
+			return
+		case idle.IsZero():
+			idle = time.Now()
+		case time.Since(idle) > savePatience:
+			return
+		}
+	}
+}
+
+// listen serves one runner after the other: it reads all that one has sent, and
+// sees that it has gone, before it accepts the next.
+func (s *server) listen(l *net.UnixListener) {
+	for {
+		conn, err := l.AcceptUnix()
+		if err != nil {
+			fmt.Fprintln(os.Stderr, "reaper: accept:", err)
+			time.Sleep(saveInterval) // short of descriptors
+			continue
+		}
+		if !ownUser(conn) {
+			_ = conn.Close()
+			continue
+		}
+		s.do(func() { s.greet(conn) })
+		for {
+			m, fds, err := receive(conn)
+			if err != nil {
+				break
+			}
+			s.do(func() { s.handle(m, fds) })
+		}
+		s.do(func() {
+			s.runner = nil
+			_ = conn.Close()
+		})
+	}
+}
+
+// do has the loop do something, and waits for that.
+func (s *server) do(f func()) {
+	done := make(chan struct{})
+	s.events <- func() {
+		defer close(done)
+		f()
+	}
+	<-done
+}
+
+// greet tells a runner what there is.
+func (s *server) greet(conn *net.UnixConn) {
+	s.runner = conn
+	self := process.Identity{PID: os.Getpid(), Epoch: s.epoch}
+	pidfd, err := unix.PidfdOpen(self.PID, 0)
+	if err != nil {
+		s.send(message{Op: opHello, Version: version, Process: self})
+	} else {
+		s.send(message{Op: opHello, Version: version, Process: self}, pidfd)
+		_ = unix.Close(pidfd)
+	}
+	for token, id := range s.running {
+		s.send(message{Op: opRunning, Token: token, Process: id})
+	}
+	for token, exit := range s.ended {
+		s.send(message{Op: opEnded, Token: token, Exit: &exit})
+	}
+	s.send(message{Op: opReady})
+}
+
+// send waits for a runner that is slow. One that has gone is told nothing: its
+// successor is.
+func (s *server) send(m message, fds ...int) {
+	if s.runner != nil {
+		_ = send(s.runner, m, fds...)
+	}
+}
+
+func (s *server) handle(m message, fds []int) {
+	switch m.Op {
+	case opStart:
+		s.start(m.Token, fds)
+		return
+	case opAbort:
+		s.abort(m.Token)
+	case opTaken:
+		if err := s.exits.remove(m.Token); err == nil {
+			delete(s.ended, m.Token)
+			delete(s.unsaved, m.Token)
+		}
+	}
+	closeAll(fds)
+}
+
+// startFiles are what comes with a start: the command, the output and the lock.
+const startFiles = 3
+
+// start starts a program. The runner gets a descriptor of the process itself.
+func (s *server) start(token string, fds []int) {
+	var files []*os.File
+	for _, fd := range fds {
+		files = append(files, os.NewFile(uintptr(fd), "received"))
+	}
+	p, err := s.fork(token, files)
+	for _, f := range files {
+		_ = f.Close() // the lock is the program's alone, before anybody is told
+	}
+	if err != nil {
+		s.send(failure(token, err))
+		return
+	}
+	id := p.Identity()
+	s.running[token], s.tokens[id.PID] = id, token
+	_ = p.Descriptor(func(pidfd int) error {
+		s.send(message{Op: opStarted, Token: token, Process: id}, pidfd)
+		return nil
+	})
+	_ = p.Close()
+}
+
+func (s *server) fork(token string, files []*os.File) (*process.Process, error) {
+	if _, known := s.running[token]; known {
+		return nil, fmt.Errorf("start %s: it was started already", token)
+	}
+	if _, known := s.ended[token]; known {
+		return nil, fmt.Errorf("start %s: it was started already, and has ended", token)
+	}
+	if len(files) < startFiles { // the kernel drops what there is no room for
+		return nil, fmt.Errorf("start %s: take its files: %w", token, unix.EMFILE)
+	}
+	b, err := io.ReadAll(io.NewSectionReader(files[0], 0, maxCommand))
+	if err != nil {
+		return nil, fmt.Errorf("start %s: read its command: %w", token, err)
+	}
+	c, err := decodeCommand(b)
+	if err != nil {
+		return nil, err
+	}
+	c.Output, c.Lock = files[1], files[2]
+	return process.Start(c)
+}
+
+// failure is the answer to a start that failed.
+func failure(token string, err error) message {
+	m := message{Op: opFailed, Token: token, Error: err.Error()}
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		m.Errno = int(errno)
+	}
+	m.Error = m.Error[:min(len(m.Error), maxMessage/2)]
+	return m
+}
+
+// abort ends a program that the runner cannot watch, as if it had not started.
+func (s *server) abort(token string) {
+	id, ok := s.running[token]
+	if !ok {
+		if _, ended := s.ended[token]; ended {
+			s.handle(message{Op: opTaken, Token: token}, nil)
+		}
+	} else {
+		// Until it is reaped, here, the number is its own.
+		_ = unix.Kill(-id.PID, unix.SIGKILL)
+		for {
+			_, err := unix.Wait4(id.PID, nil, 0, nil)
+			if !errors.Is(err, unix.EINTR) {
+				break
+			}
+		}
+		s.forget(token, id.PID)
+	}
+	s.send(message{Op: opFailed, Token: token})
+}
+
+func (s *server) forget(token string, pid int) {
+	delete(s.running, token)
+	delete(s.tokens, pid)
+}
+
+// reap takes every child that has ended. An agent's status is in its file before
+// the process is let go.
+func (s *server) reap() {
+	for {
+		z, ok := process.NextZombie()
+		if !ok {
+			return
+		}
+		if token, is := s.tokens[z.PID]; is {
+			exit := Exit{Process: s.running[token], Wait: uint32(z.Wait), At: time.Now().UTC()}
+			s.forget(token, z.PID)
+			s.ended[token] = exit
+			s.save(token)
+			s.send(message{Op: opEnded, Token: token, Exit: &exit})
+		}
+		z.Reap()
+	}
+}
+
+func (s *server) save(token string) {
+	err := s.exits.save(token, s.ended[token])
+	if err == nil || errors.Is(err, os.ErrNotExist) { // nobody looks where the directory was removed
+		delete(s.unsaved, token)
+		return
+	}
+	if !s.unsaved[token] {
+		fmt.Fprintln(os.Stderr, time.Now().UTC().Format(time.RFC3339), "reaper:", err)
+	}
+	s.unsaved[token] = true
+}
+
+func (s *server) saveAgain() {
+	for token := range s.unsaved {
+		s.save(token)
+	}
+}

@@ -1,0 +1,92 @@
+package reaper
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// maxFiles bounds the descriptors of a message.
+const maxFiles = 8
+
+// send sends a message whole, with descriptors that stay the sender's.
+func send(conn *net.UnixConn, m message, fds ...int) error {
+	b, err := json.Marshal(m)
+	if err != nil {
+		return err
+	}
+	var rights []byte
+	if len(fds) > 0 {
+		rights = unix.UnixRights(fds...)
+	}
+	_, _, err = conn.WriteMsgUnix(b, rights, nil)
+	return err
+}
+
+// receive waits for a message. Descriptors that this process has no room for are
+// missing. The caller closes the others.
+func receive(conn *net.UnixConn) (m message, fds []int, err error) {
+	b, oob := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(maxFiles*4))
+	n, oobn, _, _, err := conn.ReadMsgUnix(b, oob)
+	for errors.Is(err, unix.ECONNRESET) { // said once of an end that left something unread; what the other had sent comes after that
+		n, oobn, _, _, err = conn.ReadMsgUnix(b, oob)
+	}
+	if err == nil && n == 0 && oobn == 0 {
+		err = io.EOF // packets are never empty
+	}
+	if err != nil {
+		return message{}, nil, err
+	}
+	if controls, err := unix.ParseSocketControlMessage(oob[:oobn]); err == nil {
+		for _, c := range controls {
+			more, _ := unix.ParseUnixRights(&c)
+			fds = append(fds, more...)
+		}
+	}
+	if m, err = decodeMessage(b[:n]); err != nil {
+		closeAll(fds)
+		return message{}, nil, err
+	}
+	return m, fds, nil
+}
+
+func closeAll(fds []int) {
+	for _, fd := range fds {
+		_ = unix.Close(fd)
+	}
+}
+
+// ownUser reports whether the other end of a connection is of this user, or root.
+func ownUser(conn *net.UnixConn) bool {
+	raw, err := conn.SyscallConn()
+	if err != nil {
+		return false
+	}
+	var peer *unix.Ucred
+	ctl := raw.Control(func(fd uintptr) {
+		peer, err = unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED)
+	})
+	return errors.Join(ctl, err) == nil && (int(peer.Uid) == os.Geteuid() || peer.Uid == 0)
+}
+
+// maxCommand bounds a command: the kernel takes no longer one.
+const maxCommand = 16 << 20
+
+// commandFile is an anonymous file with a command, to be sent.
+func commandFile(b []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate("command", unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, fmt.Errorf("file for a command: %w", err)
+	}
+	f := os.NewFile(uintptr(fd), "command")
+	if _, err := f.Write(b); err != nil {
+		_ = f.Close()
+		return nil, fmt.Errorf("file for a command: %w", err)
+	}
+	return f, nil
+}
