@@ -15,13 +15,14 @@ import (
 type agentsCmd struct {
 	clientFlags
 	Type      string        `help:"Only agents of this type."`
-	Health    string        `enum:",unknown,healthy,degraded,unhealthy" default:"" help:"Only agents in this health: unknown, healthy, degraded or unhealthy."`
+	Health    string        `enum:",unknown,healthy,degraded,unhealthy" default:"" help:"Only agents in this health, which the detector judges by silence: unknown, healthy, degraded or unhealthy."`
+	Status    string        `enum:",running,busy,degraded,stopping,stopped" default:"" help:"Only agents that report this status of themselves: running, busy, degraded, stopping or stopped."`
 	Suspicion bool          `help:"Show how suspicious each agent's silence is, from which evidence, and when it will be too much. On a terminal it stays up to date."`
 	Every     time.Duration `placeholder:"DURATION" help:"Show it again and again, such as every 5s."`
 }
 
 func (agentsCmd) Help() string {
-	return "Examples:\n  smith agents\n  smith agents --health unhealthy --json\n  smith agents --suspicion\n  smith agents --suspicion --every 5s"
+	return "Examples:\n  smith agents\n  smith agents --health unhealthy --json\n  smith agents --status degraded\n  smith agents --suspicion\n  smith agents --suspicion --every 5s"
 }
 
 // refresh is how often a terminal is brought up to date.
@@ -40,14 +41,14 @@ func (c *agentsCmd) Run(a *app) error {
 	}
 	defer nc.Close()
 	for {
-		agents, err := c.list(a, nc)
+		agents, degraded, err := c.agents(a, nc, contracts.AgentsRequest{Type: c.Type, Health: contracts.Health(c.Health), Status: contracts.AgentStatus(c.Status)})
 		if err != nil {
 			return err
 		}
 		if c.Every > 0 && a.terminal() && !c.JSON {
 			fmt.Fprint(a.stdout, "\x1b[H\x1b[2J") // from the top of an empty screen
 		}
-		if err := c.print(a, agents); err != nil || c.Every == 0 {
+		if err := c.print(a, agents, degraded); err != nil || c.Every == 0 {
 			return err
 		}
 		select {
@@ -58,23 +59,36 @@ func (c *agentsCmd) Run(a *app) error {
 	}
 }
 
-func (c *agentsCmd) list(a *app, nc *nats.Conn) ([]contracts.AgentView, error) {
-	req := contracts.AgentsRequest{Type: c.Type, Health: contracts.Health(c.Health)}
-	var agents []contracts.AgentView
+// agents asks the detector for all pages of agents, and how many of all that it knows
+// report themselves degraded.
+func (f clientFlags) agents(a *app, nc *nats.Conn, req contracts.AgentsRequest) (agents []contracts.AgentView, degraded int, err error) {
 	for {
-		page, err := askOn[contracts.AgentsReply](a, c.clientFlags, nc, contracts.ServiceDetector, "agents", req)
+		page, err := askOn[contracts.AgentsReply](a, f, nc, contracts.ServiceDetector, "agents", req)
 		if err != nil {
-			return nil, err
+			return nil, 0, err
 		}
 		agents = append(agents, page.Agents...)
 		if page.Next == "" {
-			return agents, nil
+			return agents, page.Degraded, nil
 		}
 		req.After = page.Next
 	}
 }
 
-func (c *agentsCmd) print(a *app, agents []contracts.AgentView) error {
+func (c *agentsCmd) print(a *app, agents []contracts.AgentView, degraded int) error {
+	if err := c.printAgents(a, agents); err != nil || c.JSON || degraded == 0 || c.Status == string(contracts.StatusDegraded) {
+		return err
+	}
+	// Those that beat as they should are healthy, so that --health does not find them.
+	reports, them := "agents report themselves", "them"
+	if degraded == 1 {
+		reports, them = "agent reports itself", "it"
+	}
+	_, err := fmt.Fprintf(a.stdout, "\n%d %s degraded; smith agents --status degraded lists %s\n", degraded, reports, them)
+	return err
+}
+
+func (c *agentsCmd) printAgents(a *app, agents []contracts.AgentView) error {
 	switch {
 	case c.JSON && c.Every > 0:
 		return a.printLine(agents)

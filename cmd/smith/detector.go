@@ -47,7 +47,11 @@ const (
 
 func explain(a *app, r contracts.ExplainReply) error {
 	v := r.View
-	fmt.Fprintf(a.stdout, "%s\nit beats every %s; %d intervals known; judged by %s (%s)\n", standing(v), v.Interval, v.Samples, v.Rule, r.Settings.Algorithm)
+	said := standing(v)
+	if v.Status == contracts.StatusDegraded {
+		said += "\nit reports itself degraded"
+	}
+	fmt.Fprintf(a.stdout, "%s\nit beats every %s; %d intervals known; judged by %s (%s)\n", said, v.Interval, v.Samples, v.Rule, r.Settings.Algorithm)
 	if v.Mistakes > 0 {
 		fmt.Fprintf(a.stdout, "verdicts on it taken back: %d\n", v.Mistakes)
 	}

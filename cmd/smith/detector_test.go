@@ -74,6 +74,36 @@ func TestSuspicionsPrint(t *testing.T) {
 	golden.Compare(t, "testdata/suspicions.golden", out.String())
 }
 
+// TestAgentsPrint: those that report themselves degraded are counted, whatever the
+// table shows, except where they are the table.
+func TestAgentsPrint(t *testing.T) {
+	healthy := contracts.AgentView{Agent: "a", Health: contracts.HealthHealthy, Status: contracts.StatusDegraded}
+	for _, c := range []struct {
+		cmd      agentsCmd
+		degraded int
+		want     string
+	}{
+		{agentsCmd{}, 0, ""},
+		{agentsCmd{}, 1, "1 agent reports itself degraded; smith agents --status degraded lists it\n"},
+		{agentsCmd{Health: "degraded"}, 12, "12 agents report themselves degraded; smith agents --status degraded lists them\n"},
+		{agentsCmd{Suspicion: true}, 1, "1 agent reports itself degraded; smith agents --status degraded lists it\n"},
+		{agentsCmd{Status: "degraded"}, 1, ""},
+		{agentsCmd{clientFlags: clientFlags{JSON: true}}, 1, ""},
+	} {
+		var out bytes.Buffer
+		if err := c.cmd.print(&app{stdout: &out}, []contracts.AgentView{healthy}, c.degraded); err != nil {
+			t.Fatal(err)
+		}
+		if _, after, _ := strings.Cut(out.String(), "\n\n"); after != c.want {
+			t.Errorf("%+v:\n%s", c.cmd, out.String())
+		}
+	}
+	var out bytes.Buffer
+	if err := explain(&app{stdout: &out}, contracts.ExplainReply{View: healthy}); err != nil || !strings.Contains(out.String(), "\nit reports itself degraded\n") {
+		t.Errorf("%v\n%s", err, out.String())
+	}
+}
+
 // recorded writes a recording of two agents, of which one pauses twice and dies
 // in the end.
 func recorded(t *testing.T) (file string) {

@@ -36,18 +36,23 @@ type AgentRequest struct {
 // AgentsRequest selects agents; an empty one means all.
 type AgentsRequest struct {
 	// After and Limit page by name; the default limit is 500, the most 5,000.
-	After  string `json:"after,omitempty"`
-	Limit  int    `json:"limit,omitempty"`
-	Type   string `json:"type,omitempty"`
-	Health Health `json:"health,omitempty"`
+	After string `json:"after,omitempty"`
+	Limit int    `json:"limit,omitempty"`
+	Type  string `json:"type,omitempty"`
+	// Health is the detector's judgement, Status what agents say of themselves.
+	Health Health      `json:"health,omitempty"`
+	Status AgentStatus `json:"status,omitempty"`
 }
 
 // AgentsReply is a page of agents ordered by name.
 type AgentsReply struct {
 	Agents []AgentView `json:"agents"`
 	// Next is the After of the next page; empty at the end.
-	Next  string `json:"next,omitempty"`
-	Total int    `json:"total"`
+	Next string `json:"next,omitempty"`
+	// Total is how many agents are known, Degraded how many of those report
+	// themselves degraded, whatever the request selects.
+	Total    int `json:"total"`
+	Degraded int `json:"degraded"`
 }
 
 // MonitorRequest begins or changes the watching of an agent.

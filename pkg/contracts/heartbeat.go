@@ -18,6 +18,11 @@ const (
 	StatusStopped  AgentStatus = "stopped"
 )
 
+// AgentStatuses lists every status.
+func AgentStatuses() []AgentStatus {
+	return []AgentStatus{StatusRunning, StatusBusy, StatusDegraded, StatusStopping, StatusStopped}
+}
+
 // TypeRunner is the type a runner beats with.
 const TypeRunner = "runner"
 

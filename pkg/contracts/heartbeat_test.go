@@ -114,3 +114,13 @@ func FuzzDecodeHeartbeat(f *testing.F) {
 		}
 	})
 }
+
+func TestAgentStatusesAreAll(t *testing.T) {
+	var all []any
+	for _, s := range AgentStatuses() {
+		all = append(all, string(s))
+	}
+	if diff := cmp.Diff(readSource(t).enums["AgentStatus"], all); diff != "" {
+		t.Error(diff)
+	}
+}

@@ -12,7 +12,7 @@ import (
 	"github.com/mistersmith/mistersmith/services/detector"
 )
 
-// count is a counter of the detector's, the one with a label's value if not "".
+// count is a counter or gauge of the detector's, the one with a label's value if not "".
 func (r *rig) count(name, value string) (n float64) {
 	r.t.Helper()
 	all, err := r.metrics.Gather()
@@ -25,7 +25,7 @@ func (r *rig) count(name, value string) (n float64) {
 		}
 		for _, m := range family.GetMetric() {
 			if value == "" || len(m.GetLabel()) == 1 && m.GetLabel()[0].GetValue() == value {
-				n += m.GetCounter().GetValue()
+				n += m.GetCounter().GetValue() + m.GetGauge().GetValue()
 			}
 		}
 	}

@@ -270,6 +270,7 @@ func (f *Fleet) depart(a *agent, ended bool, now, trusted Instant) {
 		a.state, f.past(a).since = gone, now
 	}
 	if ended {
+		f.says(a, "")
 		f.move(a, Unknown) // the exit event says it already
 	} else {
 		f.become(a, Unknown, Evidence{})

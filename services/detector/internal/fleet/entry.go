@@ -138,11 +138,21 @@ func (f *Fleet) about(a *agent) About {
 // note takes over what the agent says of itself; what it leaves out stays.
 func (f *Fleet) note(a *agent, from *About) {
 	a.inFlight, a.capacity = int32(from.InFlight), int32(from.Capacity)
-	f.texts.set(&a.status, string(from.Status))
+	f.says(a, from.Status)
 	f.regroup(a, &a.kind, from.Type)
 	if from.Capabilities != nil && !joins(f.texts.text(a.capabilities), from.Capabilities) {
 		f.texts.set(&a.capabilities, strings.Join(from.Capabilities, ","))
 	}
+}
+
+// says sets what the agent says of itself; empty is nothing.
+func (f *Fleet) says(a *agent, status Status) {
+	if f.texts.text(a.status) == string(status) {
+		return
+	}
+	count(f.statuses, a.status, -1)
+	f.texts.set(&a.status, string(status))
+	count(f.statuses, a.status, 1)
 }
 
 // joins tells whether a text is a list joined by commas.

@@ -161,6 +161,7 @@ type Fleet struct {
 	// Silence of agents not heard since graceFrom counts from graceTo on.
 	graceFrom, graceTo Instant
 	counts             [bands]int
+	statuses           map[uint32]int // how many agents say so, by the number of the text
 	census             census
 	orders             map[string]Order
 	stats              Stats
@@ -195,6 +196,7 @@ func New(cfg Config) (*Fleet, error) {
 		roster:   roster.New(),
 		texts:    newTexts(),
 		rules:    map[uint32]Override{},
+		statuses: map[uint32]int{},
 		census:   newCensus(),
 		orders:   map[string]Order{},
 		lives:    map[uint32]life{},
@@ -271,6 +273,10 @@ func (f *Fleet) Len() int { return f.roster.Len() }
 
 // Count is the number of agents in a health band.
 func (f *Fleet) Count(b Band) int { return f.counts[b] }
+
+// Reporting is how many agents said a status in their last heartbeat, but for those
+// whose end is proven.
+func (f *Fleet) Reporting(s Status) int { return f.statuses[f.texts.numbers[string(s)]] }
 
 // longStall is the pause, in ticks, after which heartbeats may have queued up.
 const longStall = 5

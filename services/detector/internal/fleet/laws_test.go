@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -89,15 +90,20 @@ func TestLawsOfFindings(t *testing.T) {
 				check(f.Probed(now, now, id, inc, Answer(rapid.IntRange(0, 2).Draw(t, "answer"))))
 			}
 			var counted [bands]int
+			statuses := map[uint32]int{}
 			for _, name := range f.Names(Filter{}, 100) {
 				v, _ := f.Agent(now, name)
 				counted[v.Band]++
+				count(statuses, f.lookup(name).status, 1)
 				if a := f.lookup(name); a.state != ignored && !f.wheel.Has(a.number) {
 					t.Fatalf("%s has no deadline: %+v", name, a)
 				}
 			}
 			if counted != f.counts {
 				t.Fatalf("bands hold %v, counted %v", counted, f.counts)
+			}
+			if !maps.Equal(statuses, f.statuses) {
+				t.Fatalf("statuses are %v, counted %v", statuses, f.statuses)
 			}
 		}
 	})

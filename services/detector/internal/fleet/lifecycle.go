@@ -220,6 +220,7 @@ func (f *Fleet) Unmonitor(now Instant, id string) (known bool, found []Finding) 
 		f.announce(a)
 		f.become(a, Unknown, Evidence{})
 		f.settle(a)
+		f.says(a, "") // what it says from now on is not heard
 		a.state = ignored
 		f.wheel.Clear(a.number)
 	}
@@ -282,6 +283,6 @@ func (f *Fleet) renew(a *agent, incarnation uint64, trusted Instant) {
 	a.awaitedOf, a.spoken = SinceStart, false
 	f.past(a).met, f.past(a).start, f.past(a).shutdown = trusted, f.cfg.StartDeadline, 0
 	a.inFlight = 0
-	f.texts.set(&a.status, "")
+	f.says(a, "")
 	f.obey(a)
 }

@@ -100,7 +100,8 @@ func (f *Fleet) forget(a *agent) {
 		delete(f.voices, f.roster.Name(a.number))
 	}
 	delete(f.mistakes, a.number)
-	for _, word := range []uint32{a.kind, a.runner, a.status, a.capabilities, a.reason} {
+	f.says(a, "")
+	for _, word := range []uint32{a.kind, a.runner, a.capabilities, a.reason} {
 		f.texts.drop(word)
 	}
 	f.bank.Close(a.number)

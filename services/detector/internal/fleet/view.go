@@ -79,10 +79,13 @@ type Filter struct {
 	Type string
 	// Band is the agents' health.
 	Band *Band
+	// Status is what they say of themselves.
+	Status Status
 }
 
 func (f *Fleet) passes(a *agent, filter *Filter) bool {
-	return (filter.Type == "" || f.texts.text(a.kind) == filter.Type) && (filter.Band == nil || a.band == *filter.Band)
+	return (filter.Type == "" || f.texts.text(a.kind) == filter.Type) && (filter.Band == nil || a.band == *filter.Band) &&
+		(filter.Status == "" || f.texts.text(a.status) == string(filter.Status))
 }
 
 // Names lists the first names, at most so many, of the agents that pass. It is

@@ -3,6 +3,7 @@ package watch
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
@@ -14,6 +15,8 @@ const (
 	defaultPage, maxPage = 500, 5000
 	// pageBytes bounds a page, below what a NATS message may have.
 	pageBytes = 512 << 10
+	// degraded is what an agent says that works, but not well.
+	degraded = fleet.Status(contracts.StatusDegraded)
 )
 
 // Serve answers smith.detector.{status,agents,monitor,unmonitor,probe,explain,recording}.
@@ -99,7 +102,10 @@ func (w *Watcher) list(_ context.Context, r contracts.AgentsRequest) (contracts.
 	if limit == 0 {
 		limit = defaultPage
 	}
-	filter := fleet.Filter{After: r.After, Type: r.Type}
+	if r.Status != "" && !slices.Contains(contracts.AgentStatuses(), r.Status) {
+		return contracts.AgentsReply{}, shell.Errorf(contracts.CodeBadRequest, "status: %.32q is none", string(r.Status))
+	}
+	filter := fleet.Filter{After: r.After, Type: r.Type, Status: fleet.Status(r.Status)}
 	if r.Health != "" {
 		band, known := bandOf(r.Health)
 		if !known {
@@ -110,7 +116,7 @@ func (w *Watcher) list(_ context.Context, r contracts.AgentsRequest) (contracts.
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	now, wall := w.now(), time.Now()
-	reply := contracts.AgentsReply{Agents: []contracts.AgentView{}, Total: w.fleet.Len()}
+	reply := contracts.AgentsReply{Agents: []contracts.AgentView{}, Total: w.fleet.Len(), Degraded: w.fleet.Reporting(degraded)}
 	names := w.fleet.Names(filter, limit+1)
 	size := 0
 	for i, name := range names {

@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"cmp"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -92,7 +93,7 @@ func (w *Watcher) beatOf(agent string, h *contracts.Heartbeat) fleet.Beat {
 	b := fleet.Beat{
 		Agent: agent, Incarnation: h.Incarnation, Seq: h.Seq, Progress: h.Progress,
 		About: fleet.About{
-			Type: h.Type, Runner: h.Runner, Status: fleet.Status(h.Status), Capabilities: h.Capabilities,
+			Type: h.Type, Runner: h.Runner, Status: fleet.Status(cmp.Or(h.Status, contracts.StatusRunning)), Capabilities: h.Capabilities,
 			InFlight: h.InFlight, Capacity: h.Capacity, Interval: h.Interval.D(),
 		},
 	}

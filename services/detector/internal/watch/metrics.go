@@ -4,6 +4,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/mistersmith/mistersmith/internal/shell"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/detector/internal/fleet"
 )
 
 type metrics struct {
@@ -11,7 +13,7 @@ type metrics struct {
 	verdicts, probes, doubts, malformed, mistakes *prometheus.CounterVec
 	detection                                     *prometheus.HistogramVec
 	mistakeDuration                               prometheus.Observer
-	agents, ignored                               *prometheus.GaugeVec
+	agents, reporting, ignored                    *prometheus.GaugeVec
 	waiting, suspended, held, late, peers         prometheus.Gauge
 	findings                                      *prometheus.CounterVec
 	withdrawn, connectionsLost, conflicts         prometheus.Counter
@@ -46,6 +48,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		detection:       seconds("detection_seconds", "Time until a failure was found, by evidence: from the last sign of life, or of an exit from the exit.", "evidence"),
 		mistakeDuration: seconds("mistake_duration_seconds", "How long verdicts stood that were taken back.").WithLabelValues(),
 		agents:          gauges("agents", "Agents known, by health.", "health"),
+		reporting:       gauges("agents_reporting", "Agents known, by the status that they report of themselves: running, busy, degraded, stopping or stopped.", "status"),
 		ignored:         gauges("heartbeats_ignored", "Heartbeats without effect since the start, by cause: stale, refused or evicted.", "cause"),
 		waiting:         gauges("events_waiting", "Events waiting to be stored.").WithLabelValues(),
 		suspended:       gauges("suspended", "1 while verdicts are suspended.").WithLabelValues(),
@@ -65,6 +68,9 @@ func (w *Watcher) observe() {
 	stats, suspended := w.fleet.Stats(), w.fleet.Suspended()
 	for band, name := range health {
 		w.metrics.agents.WithLabelValues(string(name)).Set(float64(w.fleet.Count(band)))
+	}
+	for _, status := range contracts.AgentStatuses() {
+		w.metrics.reporting.WithLabelValues(string(status)).Set(float64(w.fleet.Reporting(fleet.Status(status))))
 	}
 	held, peers := w.crowd.Waiting(), w.peers.count(w.now())
 	w.tidyWords()
