@@ -39,6 +39,8 @@ type applied struct {
 	// again, most is how many it may.
 	down map[string]uint64
 	most int
+	// verified are the incarnations that were up and verified last, by agent.
+	verified map[string]uint64
 	// orders are the causes of rolling restarts.
 	orders map[string]bool
 	// taken holds what an operator ordered to remove.
@@ -50,7 +52,7 @@ type applied struct {
 
 func newApplied(specs []*tree.Spec) applied {
 	first := &file{digest: "1", specs: specs}
-	return applied{config: first, files: map[string]*file{first.digest: first}, read: map[string]bool{}, down: map[string]uint64{}, orders: map[string]bool{}, taken: map[string]bool{}, requests: map[string]*request{}}
+	return applied{config: first, files: map[string]*file{first.digest: first}, read: map[string]bool{}, down: map[string]uint64{}, verified: map[string]uint64{}, orders: map[string]bool{}, taken: map[string]bool{}, requests: map[string]*request{}}
 }
 
 // inForce is the file that the log has in force, or nil.
@@ -204,6 +206,9 @@ func (w *world) mayBeDown() int {
 func (w *world) rolled(effects []tree.Effect, most int) {
 	home := map[string]bool{}
 	for _, e := range effects {
+		if e.Kind == tree.NoteRunning {
+			w.verified[e.Node] = e.Incarnation
+		}
 		switch n := w.node(e.Node); {
 		case e.Kind == tree.NoteRunning && e.Incarnation > w.down[e.Node]:
 			delete(w.down, e.Node)
@@ -217,7 +222,9 @@ func (w *world) rolled(effects []tree.Effect, most int) {
 			w.stats.Rolled++
 			w.all = false
 		case e.Kind == tree.DoStop && w.orders[e.Event] && !home[e.Node] && n != nil && n.State.Renewal != nil && n.State.Renewal.Turn == tree.TurnNow && e.Reason == n.State.Renewal.Reason:
-			w.down[e.Node] = e.Incarnation
+			if w.verified[e.Node] == e.Incarnation { // else it was not up
+				w.down[e.Node] = e.Incarnation
+			}
 			if a := w.agent(e.Node); !w.all && !w.forgot && !a.unsure[e.Incarnation] && a.builds[e.Incarnation] == n.Spec.Agent.Build {
 				w.broken(Rolls, "%s incarnation %d runs what its specification says and is restarted", e.Node, e.Incarnation)
 			}

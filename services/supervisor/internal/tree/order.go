@@ -63,7 +63,8 @@ func (t *Tree) orderChild(n *node, in *Input) {
 func (t *Tree) command(n *node, kind CommandKind, token string) {
 	n.st.Command = &Command{Kind: kind, Token: token, Story: t.story}
 	t.touch(n)
-	inLine := kind == CmdRestart && n.st.Phase.pending() // which costs the group nothing
+	// What is not up yet is restarted at once, which costs its group nothing.
+	inLine := kind == CmdRestart && (n.st.Phase.pending() || n.parent.awaitsStart(n))
 	if n.parent != nil && t.busy(n.parent) && !kind.ends() && !inLine {
 		t.enqueue(n)
 		return

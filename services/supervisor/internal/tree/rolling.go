@@ -192,10 +192,7 @@ func (t *Tree) roll() {
 		if n == nil {
 			break
 		}
-		t.take(n, TurnNow)
-		var why string
-		n.st.Story, why = n.part().because(r)
-		t.stop(n, ThenRestart, EndStopped, why, false)
+		t.replace(n, r)
 	}
 	if r.Done >= r.Total {
 		t.finishRolling(r)
@@ -228,13 +225,42 @@ func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
 			t.touch(t.root)
 		}
 	case underWay:
-		if part.Turn == TurnWaits && n.waits() {
-			// It is down already, so nothing is to be waited for.
+		switch {
+		case part.Turn != TurnWaits:
+		case n.waits(): // it is down already, so nothing is to be waited for
 			n.st.Story, _ = part.because(r)
 			t.hasten(n)
+		case t.superseded(n, r):
+			t.replace(n, r)
 		}
 	}
 	return false, ""
+}
+
+// superseded reports whether an agent that comes up is to be replaced at once, rather
+// than when it is up: it does not serve yet, so that costs no availability. One that
+// beats serves. It is replaced before its verification ends if no more agents are down
+// than may be, itself included.
+func (t *Tree) superseded(n *node, r *Rolling) bool {
+	p := n.parent
+	if !p.up() || p.stops(n) || n.goes() {
+		return false
+	}
+	switch n.st.Phase {
+	case Starting, Verifying, Unverified:
+		return true
+	case Stabilising:
+		return !t.busy(p) && len(t.rolls.down) <= r.Max
+	}
+	return false
+}
+
+// replace stops an agent whose turn has come, so that it starts again.
+func (t *Tree) replace(n *node, r *Rolling) {
+	t.take(n, TurnNow)
+	var why string
+	n.st.Story, why = n.part().because(r)
+	t.stop(n, ThenRestart, EndStopped, why, false)
 }
 
 // hasten starts a node that backs off, cools off, is set apart or waits for restart

@@ -141,6 +141,23 @@ func (w *world) bounded() {
 	}
 }
 
+// supersedes fails when a rolling restart waits for the start of what it is to replace.
+func (w *world) supersedes() {
+	r := w.tree.rolling()
+	if r == nil || r.Stopped != "" {
+		return
+	}
+	for id, n := range w.tree.nodes {
+		if n.part().Turn != TurnWaits || !n.parent.up() || n.parent.stops(n) || n.goes() {
+			continue
+		}
+		switch n.st.Phase {
+		case Starting, Verifying, Unverified:
+			w.t.Fatalf("%s is %s, is to be replaced, and is not: %+v", id, n.st.Phase, r)
+		}
+	}
+}
+
 // checkRolling holds what rests to what rolling restarts promise: they are over
 // or stopped, and an agent is outdated exactly if it runs another build than
 // its specification has.

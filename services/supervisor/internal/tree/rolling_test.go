@@ -239,8 +239,10 @@ func TestWhatComesUpCounts(t *testing.T) {
 	b.replace("a")
 	b.apply(1, file("1", "1")...)
 	b.apply(1, file("2", "2")...)
+	b.equal("a is not current again", b.stopping(), "a")
+	b.replace("a")
 	b.equal("while a comes up", b.stopping(), "")
-	b.raw(Input{Kind: Beat, Node: "a", Incarnation: 2})
+	b.raw(Input{Kind: Beat, Node: "a", Incarnation: 3})
 	b.after(time.Second)
 	b.equal("b", b.state("b").Incarnation, uint64(2))
 }

@@ -93,6 +93,7 @@ func (w *world) step(in Input) []Effect {
 	w.stopsInOrder()
 	w.fillsInOrder()
 	w.bounded()
+	w.supersedes()
 	changes := w.tree.Changes(nil)
 	w.copied(changes)
 	for _, c := range changes {
