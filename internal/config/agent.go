@@ -124,7 +124,8 @@ func readTimes(o *object, a *Template) {
 
 // readCommand reads what to run, and with what around it.
 func readCommand(o *object, a *Template) {
-	o.text("dir", &a.Dir)
+	o.reference("dir", &a.Dir, a)
+	o.reference("env_file", &a.Execution.EnvFile, a)
 	readEnv(o.section("env"), a)
 	v, ok := o.get("command")
 	switch {
@@ -134,11 +135,11 @@ func readCommand(o *object, a *Template) {
 	case !ok:
 		return
 	}
-	a.Command = readWords(v)
+	a.Command = readWords(v, func(arg value) string { return arg.refer(a) })
 }
 
-// readWords reads a program and its arguments.
-func readWords(v value) (words []string) {
+// readWords reads a program and its arguments, of each word its text.
+func readWords(v value, text func(value) string) (words []string) {
 	if v.node.Kind == yaml.ScalarNode && !v.isNull() {
 		v.fail("a command is a list, run without a shell; write [%s]", quoteAll(strings.Fields(clip(v.node.Value))))
 		return nil
@@ -157,7 +158,7 @@ func readWords(v value) (words []string) {
 		case i == 0 && arg.node.Value == "":
 			arg.fail("the first word is the program to run, and it is empty")
 		default:
-			words = append(words, arg.node.Value)
+			words = append(words, text(arg))
 		}
 	}
 	return words
@@ -180,7 +181,7 @@ func readEnv(o *object, a *Template) {
 			if a.Env == nil {
 				a.Env = map[string]string{}
 			}
-			a.Env[name] = v.node.Value
+			a.Env[name] = v.expand()
 		}
 	})
 }

@@ -132,6 +132,10 @@ type Template struct {
 	Env map[string]string
 	// Dir is the working directory, the runner's own when empty.
 	Dir string
+	// Expand says that Command, Dir and Execution.EnvFile refer to Vars, which
+	// the file's reader has in its environment. They may be secret.
+	Expand bool
+	Vars   map[string]string
 	// Restart is what an end of the agent leads to.
 	Restart Restart
 	// Significant marks an agent whose own end can end its parent.

@@ -14,6 +14,8 @@ const envPrefix = contracts.EnvPrefix
 
 // overrides are the environment's settings.
 type overrides struct {
+	// all variables, nil where there is no environment to look into.
+	all     map[string]string
 	vars    map[string]string
 	used    map[string]bool
 	offered map[string][]string // section prefix -> every variable it knows
@@ -21,10 +23,18 @@ type overrides struct {
 
 func newOverrides(environ []string) *overrides {
 	o := &overrides{vars: map[string]string{}, used: map[string]bool{}, offered: map[string][]string{}}
+	if environ != nil {
+		o.all = map[string]string{}
+	}
 	for _, kv := range environ {
-		if name, text, ok := strings.Cut(kv, "="); ok && strings.HasPrefix(name, envPrefix) {
+		name, text, ok := strings.Cut(kv, "=")
+		switch {
+		case !ok:
+			continue
+		case strings.HasPrefix(name, envPrefix):
 			o.vars[name] = text
 		}
+		o.all[name] = text
 	}
 	return o
 }
@@ -58,11 +68,15 @@ func (o *overrides) unused(d *decoder) {
 	}
 }
 
-// inUse lists the variables that override something.
+// inUse lists the variables that override something, or that the file refers to.
 func (o *overrides) inUse() []string {
 	var out []string
 	for name := range o.used {
-		out = append(out, name+"="+o.vars[name])
+		text, override := o.vars[name]
+		if !override {
+			text = o.all[name]
+		}
+		out = append(out, name+"="+text)
 	}
 	slices.Sort(out)
 	return out

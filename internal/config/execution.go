@@ -11,7 +11,6 @@ import (
 // readExecution reads what a program is run with on its host.
 func readExecution(o *object, e *contracts.Execution) {
 	readPassEnv(o, &e.PassEnv)
-	o.text("env_file", &e.EnvFile)
 	readAccount(o, "user", &e.User)
 	readAccount(o, "group", &e.Group)
 	if v, ok := o.scalar("umask", "an octal number such as 0027"); ok {

@@ -10,7 +10,7 @@ import (
 func readHealth(o *object, a *Template) *contracts.HealthSpec {
 	h, problems := &contracts.HealthSpec{}, len(o.d.problems)
 	if v, ok := o.get("command"); ok {
-		h.Command = readWords(v)
+		h.Command = readWords(v, func(arg value) string { return arg.node.Value })
 	}
 	o.text("http", &h.HTTP)
 	o.text("tcp", &h.TCP)

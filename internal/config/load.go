@@ -10,15 +10,25 @@ import (
 // Load reads the file at path, applies overrides from the environment (see
 // [ParseEnv]) and checks the whole. An empty path means no file: the defaults
 // with the overrides. A refused configuration gives [Errors].
-func Load(path string) (*File, error) {
+func Load(path string) (*File, error) { return loadFile(path, newOverrides(os.Environ())) }
+
+// LoadSettings is [Load] for a program that starts no agents: what the file refers
+// to need not be in its environment.
+func LoadSettings(path string) (*File, error) {
+	env := newOverrides(os.Environ())
+	env.all = nil
+	return loadFile(path, env)
+}
+
+func loadFile(path string, env *overrides) (*File, error) {
 	if path == "" {
-		return ParseEnv("", nil, os.Environ())
+		return checked("", nil, env)
 	}
 	data, err := os.ReadFile(path)
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	return ParseEnv(path, data, os.Environ())
+	return checked(path, data, env)
 }
 
 // Parse checks the configuration in data; name stands in messages as its file.
@@ -29,9 +39,17 @@ func Parse(name string, data []byte) (*File, error) { return ParseEnv(name, data
 // SMITH_FAILURE_DETECTION_PHI_THRESHOLD=12 sets
 // supervision_tree.failure_detection.phi_threshold. Sections with free names
 // and the tree cannot be overridden. A variable that begins like a section but
-// names none of its keys is a problem; all others are none of ours.
+// names none of its keys is a problem.
+//
+// In values of env, commands, dir and env_file, ${NAME} and ${NAME:-default} refer
+// to environ, see [contracts.Expand]. Without environ (nil) they are checked and
+// left as they are.
 func ParseEnv(name string, data []byte, environ []string) (*File, error) {
-	f, d := parse(name, data, environ)
+	return checked(name, data, newOverrides(environ))
+}
+
+func checked(name string, data []byte, env *overrides) (*File, error) {
+	f, d := parse(name, data, env)
 	if len(d.problems) > 0 {
 		d.problems.sort()
 		return nil, d.problems
@@ -39,8 +57,8 @@ func ParseEnv(name string, data []byte, environ []string) (*File, error) {
 	return f, nil
 }
 
-func parse(name string, data []byte, environ []string) (*File, *decoder) {
-	d := &decoder{file: name, env: newOverrides(environ), seen: map[string]bool{}, places: map[string]Position{}}
+func parse(name string, data []byte, env *overrides) (*File, *decoder) {
+	d := &decoder{file: name, env: env, seen: map[string]bool{}, places: map[string]Position{}}
 	f := Default()
 	f.Path, f.places, f.text = name, d.places, string(data)
 	root := d.parse(data)

@@ -19,7 +19,7 @@ type source struct {
 func (f *File) Text() string { return f.text }
 
 // Overrides lists the environment variables that override settings of the file,
-// as NAME=value, sorted.
+// or that it refers to, as NAME=value, sorted. Values may be secret.
 func (f *File) Overrides() []string { return f.overrides }
 
 // StatesTree reports whether the file says which children the tree has. A file that

@@ -30,7 +30,8 @@ type Program struct {
 	HTTP string
 	// Flags is a pointer to the service's own kong flags, or nil.
 	Flags any
-	// Rereads says that Run reads the configuration again for each of Env.Hangups.
+	// Rereads says that Run uses all of the configuration, agents too, and reads it
+	// again for each of Env.Hangups.
 	Rereads bool
 	Run     func(ctx context.Context, env Env, f *config.File) error
 }
@@ -99,7 +100,11 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 			return ExitUsage
 		}
 	}
-	f, err := config.Load(flags.Config)
+	load := config.LoadSettings
+	if p.Rereads {
+		load = config.Load
+	}
+	f, err := load(flags.Config)
 	if err != nil {
 		fmt.Fprintln(stderr, err)
 		return ExitUsage

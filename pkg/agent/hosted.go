@@ -112,6 +112,10 @@ func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
 			return reply
 		}
 	}
+	cmd, err := cmd.Expanded()
+	if err != nil {
+		return no(contracts.RunnerStartFailed, "agent %s: %v", cmd.Agent, err)
+	}
 	f, ok := r.Funcs[cmd.Command[0]]
 	switch {
 	case r.stopping:

@@ -3,6 +3,7 @@ package contracts
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 )
@@ -22,9 +23,14 @@ type StartCommand struct {
 	Agent       string `json:"agent"`
 	Incarnation uint64 `json:"incarnation"`
 	// Command is the program and its arguments; no shell sees it.
-	Command           []string          `json:"command"`
-	Env               map[string]string `json:"env,omitempty"`
-	Dir               string            `json:"dir,omitempty"`
+	Command []string          `json:"command"`
+	Env     map[string]string `json:"env,omitempty"`
+	Dir     string            `json:"dir,omitempty"`
+	// Expand says that command, dir and env_file hold ${NAME} and
+	// ${NAME:-default}, which stand for Vars. What they stand for may be secret:
+	// like Env it is kept out of records, logs and events.
+	Expand            bool              `json:"expand,omitempty"`
+	Vars              map[string]string `json:"vars,omitempty"`
 	Type              string            `json:"type,omitempty"`
 	Capabilities      []string          `json:"capabilities,omitempty"`
 	Capacity          int               `json:"capacity,omitempty"`
@@ -89,6 +95,14 @@ func (c StartCommand) Validate() error {
 			add("env: %.64q is not the name of a variable, or its value has a NUL byte", name)
 		}
 	}
+	if len(c.Vars) > MaxEnvVars {
+		add("vars: %d variables; at most %d", len(c.Vars), MaxEnvVars)
+	}
+	for name, value := range c.Vars {
+		if !variableName.MatchString(name) || strings.ContainsRune(value, 0) {
+			add("vars: %.64q is not the name of a variable, or its value has a NUL byte", name)
+		}
+	}
 	if c.Heartbeats != "" && c.Heartbeats != HeartbeatsByAgent && c.Heartbeats != HeartbeatsByRunner {
 		add("heartbeats: %.32q; use agent or runner", c.Heartbeats)
 	}
@@ -112,6 +126,32 @@ func (c StartCommand) Validate() error {
 		return fmt.Errorf("%w: start: %w", ErrRunnerCommand, err)
 	}
 	return nil
+}
+
+// Expanded returns the command with what its references stand for.
+func (c StartCommand) Expanded() (StartCommand, error) {
+	if !c.Expand {
+		return c, nil
+	}
+	lookup := func(name string) (string, bool) { v, ok := c.Vars[name]; return v, ok }
+	c.Command = slices.Clone(c.Command)
+	var errs []error
+	expand := func(what string, text *string) {
+		out, err := Expand(*text, lookup)
+		if err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", what, err))
+		}
+		*text = out
+	}
+	for i := range c.Command {
+		expand(fmt.Sprintf("command[%d]", i), &c.Command[i])
+	}
+	expand("dir", &c.Dir)
+	expand("env_file", &c.EnvFile)
+	if c.Expand, c.Vars = false, nil; c.Command[0] == "" {
+		errs = append(errs, errors.New("command[0]: names no program once it is expanded"))
+	}
+	return c, errors.Join(errs...)
 }
 
 // ListCommand is the body of smith.runner.<runner>.list. It may be empty.

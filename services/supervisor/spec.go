@@ -10,6 +10,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/reference"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -117,7 +118,7 @@ func agentSpec(a *config.Agent, parent string, env map[string]string) (*tree.Spe
 		s.Template, s.Index = a.Template.Name, a.Index
 	}
 	err := startCommand(s, contracts.StartCommand{
-		Command: a.Command, Env: env, Dir: a.Dir, Type: a.Type, Capabilities: a.Capabilities, Capacity: a.Capacity,
+		Command: a.Command, Env: env, Dir: a.Dir, Expand: a.Expand, Type: a.Type, Capabilities: a.Capabilities, Capacity: a.Capacity,
 		HeartbeatInterval: contracts.Duration(a.HeartbeatInterval), Heartbeats: string(a.Heartbeats),
 		StopSignal: a.StopSignal, LeaveChildren: a.LeaveChildren, Health: a.Health, Execution: a.Execution,
 	})
@@ -154,16 +155,18 @@ func startCommand(s *tree.Spec, c contracts.StartCommand) error {
 	return nil
 }
 
-// environments returns the configured environment of every agent and template.
+// environments returns the configured environment of every agent and template, with
+// what its command refers to.
 func environments(f *config.File) map[string]map[string]string {
 	out := map[string]map[string]string{}
 	for _, a := range f.Tree.Agents() {
-		if len(a.Env) == 0 {
+		vars := reference.Join(a.Env, a.Vars)
+		if len(vars) == 0 {
 			continue
 		}
-		out[a.Name] = a.Env
+		out[a.Name] = vars
 		if a.Index > 0 {
-			out[a.Template.Name] = a.Env // for instances beyond the configured ones
+			out[a.Template.Name] = vars // for instances beyond the configured ones
 		}
 	}
 	return out

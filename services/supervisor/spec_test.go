@@ -3,12 +3,14 @@ package supervisor
 import (
 	"encoding/json"
 	"reflect"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/reference"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -197,5 +199,36 @@ supervision_tree:
 	bad := contracts.Execution{User: "a b", Umask: "8"}
 	if _, _, err := child(f, contracts.AddRequest{Parent: "root", Child: contracts.ChildSpec{Name: "c", Command: []string{"x"}, Execution: bad}}); err == nil {
 		t.Error("an agent of no user is taken")
+	}
+}
+
+// TestReferencesReachTheRunner: what a command refers to is kept with the
+// environment, and is in no specification.
+func TestReferencesReachTheRunner(t *testing.T) {
+	t.Parallel()
+	f, err := config.ParseEnv("c.yaml", []byte(`
+supervision_tree:
+  tree: [{name: a, count: 2, command: [x, "${KEY}"], env: {TOKEN: "${KEY}"}}, {name: b, command: [x]}]
+`), []string{"KEY=hunter2"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	all, err := specs(f)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := json.Marshal(all)
+	if err != nil || strings.Contains(string(text), "hunter2") || !strings.Contains(string(text), `"expand":true`) {
+		t.Errorf("%s, %v", text, err)
+	}
+	kept := environments(f)
+	for _, name := range []string{"a", "a-1", "a-2"} {
+		env, vars := reference.Split(kept[name])
+		if env["TOKEN"] != "hunter2" || vars["KEY"] != "hunter2" || len(env)+len(vars) != 2 {
+			t.Errorf("%s: %v, %v", name, env, vars)
+		}
+	}
+	if kept["b"] != nil {
+		t.Errorf("%v", kept["b"])
 	}
 }

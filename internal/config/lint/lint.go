@@ -69,6 +69,7 @@ var rules = []struct {
 	{NoTaker, (*checker).noTaker},
 	{TooManyAgents, (*checker).tooManyAgents},
 	{ShortRetention, (*checker).shortRetention},
+	{ShellSyntax, (*checker).shellSyntax},
 	{EmptyFile, (*checker).emptyFile},
 }
 

@@ -115,3 +115,38 @@ func TestAnotherUser(t *testing.T) {
 		t.Errorf("numbers without names: %q", got)
 	}
 }
+
+// TestExpandedCommand: the program has what its command refers to, and no record,
+// event or answer has it.
+func TestExpandedCommand(t *testing.T) {
+	t.Parallel()
+	const secret = "hunter2"
+	r := open(t, t.TempDir())
+	if err := os.Mkdir(filepath.Join(r.dir, "there"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	cmd := script("a", 1, `echo "$1 $2" >seen`)
+	cmd.Command = append(cmd.Command, "sh", "--key=${KEY}", "${MODEL:-small} $${KEY}")
+	cmd.Dir, cmd.Expand, cmd.Vars = "${DIR}", true, map[string]string{"KEY": secret, "DIR": "there"}
+	r.mustStart(t, cmd)
+	events := r.eventsOf(t, "a", 2)
+	if got, err := os.ReadFile(filepath.Join(r.dir, "there", "seen")); string(got) != "--key="+secret+" small ${KEY}\n" {
+		t.Errorf("%q, %v", got, err)
+	}
+	for _, ev := range events {
+		if bytes.Contains(ev.Data, []byte(secret)) {
+			t.Errorf("%s has it: %s", ev.Type, ev.Data)
+		}
+	}
+	cmd = script("b", 1, "${KEY} ${NONE}")
+	cmd.Expand, cmd.Vars = true, map[string]string{"KEY": secret}
+	if reply := r.Start(cmd); reply.Code != contracts.RunnerStartFailed || !strings.Contains(reply.Error, "command[2]: ${NONE}") || strings.Contains(reply.Error, secret) {
+		t.Errorf("%+v", reply)
+	}
+	for _, agent := range []string{"a", "b"} {
+		rec, err := r.ledger.Load(agent)
+		if err != nil || len(rec.Start.Vars) > 0 || strings.Contains(strings.Join(rec.Start.Command, " "), secret) {
+			t.Errorf("the record has it: %+v, %v", rec.Start, err)
+		}
+	}
+}

@@ -140,6 +140,9 @@ func (f *Fleet) as(p *process.Process, start contracts.StartCommand) health.As {
 	as := health.As{}
 	as.Dir, _ = f.workDir(start.Dir) // the check says what is wrong with it
 	pid := p.Identity().PID
+	if start.Expand { // by variables that no record has
+		as.Dir, _ = procfs.WorkDir(pid)
+	}
 	as.Env, _ = procfs.Environ(pid)
 	if uid, gid, groups, err := procfs.Credentials(pid); err == nil && int(uid) != os.Geteuid() {
 		as.User = &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}

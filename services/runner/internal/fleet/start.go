@@ -111,7 +111,7 @@ func (f *Fleet) restored(a *agent, before ledger.Record) {
 // failed writes down, before anybody is told, that this incarnation will never
 // run.
 func (f *Fleet) failed(a *agent, cmd contracts.StartCommand, why error) error {
-	cmd.Env = nil
+	cmd.Env, cmd.Vars = nil, nil
 	rec := ledger.Record{
 		Agent: a.name, Highest: cmd.Incarnation, Start: cmd, Failure: why.Error(), Outbox: a.rec.Outbox,
 	}
@@ -127,12 +127,16 @@ var errRecord = errors.New("not recorded")
 
 // launch goes from record to process to completed record.
 func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
-	dir, err := f.workDir(cmd.Dir)
+	expanded, err := cmd.Expanded()
+	if err != nil {
+		return err
+	}
+	dir, err := f.workDir(expanded.Dir)
 	if err != nil {
 		return err
 	}
 	token := uuid.NewString()
-	env, attr, err := f.surroundings(cmd, token)
+	env, attr, err := f.surroundings(expanded, token)
 	if err != nil {
 		return err
 	}
@@ -162,8 +166,7 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 	if err != nil {
 		return err
 	}
-	argv := cmd.Command
-	cmd.Env = nil // it may hold secrets and is not needed again
+	cmd.Env, cmd.Vars = nil, nil // they may hold secrets and are not needed again
 	rec := ledger.Record{
 		Agent: a.name, Highest: cmd.Incarnation, State: ledger.Starting,
 		Start: cmd, Token: token, Started: time.Now().UTC(), Outbox: a.rec.Outbox,
@@ -173,7 +176,7 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
 	a.rec = rec
-	p, err := f.fork(a, process.Command{Argv: argv, Env: env, Dir: dir, Output: out, Lock: lock, Attributes: attr})
+	p, err := f.fork(a, process.Command{Argv: expanded.Command, Env: env, Dir: dir, Output: out, Lock: lock, Attributes: attr})
 	if errors.Is(err, errUncertain) {
 		return err
 	}

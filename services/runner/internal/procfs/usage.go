@@ -54,6 +54,9 @@ func Environ(pid int) ([]string, error) {
 	return slices.DeleteFunc(env, func(kv string) bool { return kv == "" }), nil
 }
 
+// WorkDir returns the directory that a process is in.
+func WorkDir(pid int) (string, error) { return os.Readlink(path(pid, "cwd")) }
+
 // Credentials returns the effective user and group of a process, and its further
 // groups.
 func Credentials(pid int) (uid, gid uint32, groups []uint32, err error) {

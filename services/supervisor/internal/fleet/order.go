@@ -27,6 +27,7 @@ type fresh struct {
 	Agent         string            `json:"agent"`
 	Incarnation   uint64            `json:"incarnation"`
 	Env           map[string]string `json:"env,omitempty"`
+	Vars          map[string]string `json:"vars,omitempty"`
 	BootID        string            `json:"boot_id,omitempty"`
 	Term          uint64            `json:"term,omitempty"`
 	Tree          string            `json:"tree,omitempty"`
@@ -46,9 +47,11 @@ func (o *order) encode() ([]byte, error) {
 // specified is what a specification says of starts: the environment, and the
 // rest as the JSON that follows fresh. Agents of a template share it.
 type specified struct {
-	env  map[string]string
-	ref  string // where env is, when it is not in the log
-	rest []byte
+	env map[string]string
+	ref string // where env is, when it is not in the log
+	// expand: env has what the rest refers to, too.
+	expand bool
+	rest   []byte
 }
 
 func specify(start json.RawMessage) (specified, error) {
@@ -56,7 +59,7 @@ func specify(start json.RawMessage) (specified, error) {
 	if err := json.Unmarshal(start, &cmd); err != nil {
 		return specified{}, fmt.Errorf("its specification cannot be read: %w", err)
 	}
-	s := specified{env: cmd.Env, ref: reference.Of(start)}
+	s := specified{env: cmd.Env, ref: reference.Of(start), expand: cmd.Expand}
 	cmd.Agent, cmd.Incarnation, cmd.Env, cmd.BootID, cmd.Term, cmd.CausationID, cmd.CorrelationID = "", 0, nil, "", 0, "", ""
 	cmd.Tree = ""
 	raw, err := json.Marshal(cmd)
@@ -83,8 +86,12 @@ func (c *Commander) order(cmd *Command) (*order, error) {
 	if err != nil {
 		return nil, err
 	}
+	var vars map[string]string
+	if spec.expand {
+		env, vars = reference.Split(env)
+	}
 	return &order{
-		fresh: fresh{Agent: cmd.Node, Incarnation: cmd.Incarnation, Tree: c.file.Tree.Name, Env: env, CausationID: cmd.Decision, CorrelationID: cmd.Chain},
+		fresh: fresh{Agent: cmd.Node, Incarnation: cmd.Incarnation, Tree: c.file.Tree.Name, Env: env, Vars: vars, CausationID: cmd.Decision, CorrelationID: cmd.Chain},
 		rest:  spec.rest,
 	}, nil
 }

@@ -48,6 +48,7 @@ var (
 	}
 	ofAgents = []setting{
 		{"command", func(s *side) string { return asJSON(s.start.Command, []string(nil)) }},
+		{"expand", func(s *side) string { return strconv.FormatBool(s.start.Expand) }},
 		{"dir", func(s *side) string { return s.start.Dir }},
 		{"type", func(s *side) string { return s.start.Type }},
 		{"capabilities", func(s *side) string { return strings.Join(s.start.Capabilities, ", ") }},

@@ -5,6 +5,7 @@ package reference
 import (
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strings"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -48,4 +49,31 @@ func Same(a, b string) bool {
 	a, _, _ = strings.Cut(a, "-")
 	b, _, _ = strings.Cut(b, "-")
 	return a == b
+}
+
+// Join returns an environment together with the variables that the command of its
+// agent refers to, as they are kept: these under ${NAME}, which no environment has.
+func Join(env, vars map[string]string) map[string]string {
+	if len(vars) == 0 {
+		return env
+	}
+	out := make(map[string]string, len(env)+len(vars))
+	maps.Copy(out, env)
+	for name, value := range vars {
+		out["${"+name+"}"] = value
+	}
+	return out
+}
+
+// Split takes apart what [Join] put together.
+func Split(kept map[string]string) (env, vars map[string]string) {
+	env, vars = map[string]string{}, map[string]string{}
+	for name, value := range kept {
+		if inner, ok := strings.CutPrefix(name, "${"); ok {
+			vars[strings.TrimSuffix(inner, "}")] = value
+		} else {
+			env[name] = value
+		}
+	}
+	return env, vars
 }

@@ -44,6 +44,14 @@ func FuzzOf(f *testing.F) {
 	})
 }
 
+func TestJoin(t *testing.T) {
+	env, vars := map[string]string{"A": "1", "B": ""}, map[string]string{"A": "2"}
+	gotEnv, gotVars := Split(Join(env, vars))
+	if diff := cmp.Diff([]map[string]string{env, vars}, []map[string]string{gotEnv, gotVars}); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestReferToNothing(t *testing.T) {
 	for _, start := range []string{"", "{}", "[]", "null"} {
 		if got, err := Put(json.RawMessage(start), "x"); err == nil {
