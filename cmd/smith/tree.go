@@ -185,8 +185,10 @@ type childAddCmd struct {
 	Group        string             `name:"as-group" placeholder:"GROUP" help:"Group that it runs as; by default its user's."`
 	Umask        string             `placeholder:"OCTAL" help:"Its umask, such as 0027."`
 	Nice         *int               `placeholder:"N" help:"Its nice value, from -20 to 19; write --nice=-5 for one below 0."`
+	Memory       string             `name:"limit-memory" placeholder:"SIZE" help:"How much memory it may use, such as 512MiB; its host needs cgroups for that."`
+	CPU          float64            `name:"limit-cpu" placeholder:"CORES" help:"How many cores it may use, such as 1.5; its host needs cgroups for that."`
 	OpenFiles    int                `name:"limit-open-files" placeholder:"N" help:"How many files each of its processes may have open."`
-	Processes    int                `name:"limit-processes" placeholder:"N" help:"How many processes and threads its user may have on the host."`
+	Processes    int                `name:"limit-processes" placeholder:"N" help:"How many processes and threads it may have."`
 	Core         *int64             `name:"limit-core" placeholder:"BYTES" help:"Size of its largest core file, in bytes; --limit-core=-1 for any."`
 }
 
@@ -212,7 +214,14 @@ func (c *childAddCmd) Run(a *app) error {
 	execution := contracts.Execution{
 		PassEnv: c.PassEnv, EnvFile: c.EnvFile, User: c.User, Group: c.Group, Umask: c.Umask, Nice: c.Nice,
 	}
-	if limits := (contracts.ProcessLimits{OpenFiles: c.OpenFiles, Processes: c.Processes, Core: c.Core}); limits != (contracts.ProcessLimits{}) {
+	limits := contracts.ProcessLimits{CPU: c.CPU, OpenFiles: c.OpenFiles, Processes: c.Processes, Core: c.Core}
+	if c.Memory != "" {
+		var err error
+		if limits.Memory, err = contracts.ParseBytes(c.Memory); err != nil {
+			return usagef("--limit-memory: %v", err)
+		}
+	}
+	if limits != (contracts.ProcessLimits{}) {
 		execution.Limits = &limits
 	}
 	return c.changeNode(a, "add", c.Name, &contracts.AddRequest{Parent: c.Parent, Child: contracts.ChildSpec{

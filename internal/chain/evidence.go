@@ -65,6 +65,8 @@ func composedFailure(d contracts.AgentFailedData) string {
 func exitEvidence(x contracts.Exit) string {
 	var s string
 	switch {
+	case x.OutOfMemory:
+		s = "ended out of memory, by its limit"
 	case x.Signal != "":
 		s = "ended by " + x.Signal
 		if x.Core {

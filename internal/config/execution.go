@@ -31,6 +31,8 @@ func readExecution(o *object, e *contracts.Execution) {
 
 func readProcessLimits(o *object) *contracts.ProcessLimits {
 	l := &contracts.ProcessLimits{}
+	o.bytes("memory", &l.Memory, contracts.MinMemory)
+	o.number("cpu", &l.CPU, contracts.MinCPU, contracts.MaxCPU)
 	o.integer("open_files", &l.OpenFiles, 1, contracts.MaxLimit)
 	o.integer("processes", &l.Processes, 1, contracts.MaxLimit)
 	if v, ok := o.scalar("core", `a size such as "100MiB", or infinity`); ok {

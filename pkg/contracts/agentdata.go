@@ -127,6 +127,9 @@ type Exit struct {
 	// Unknown is set when the end was seen, but its status was lost because
 	// the runner was away.
 	Unknown bool `json:"unknown,omitempty"`
+	// OutOfMemory is set when the kernel ended it, or a part of it, because it
+	// reached its memory limit.
+	OutOfMemory bool `json:"out_of_memory,omitempty"`
 	// Blame names what ended it where that was not the agent itself.
 	Blame Blame `json:"blame,omitempty"`
 	// Health is how its last health check failed, where it did.

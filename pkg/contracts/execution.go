@@ -33,9 +33,14 @@ type Execution struct {
 // ProcessLimits bound what an agent may use. What is 0 or left out is not bounded
 // by them.
 type ProcessLimits struct {
+	// Memory is how many bytes all of its processes together may use, CPU how many
+	// cores. Both need a cgroup.
+	Memory int64   `json:"memory,omitempty"`
+	CPU    float64 `json:"cpu,omitempty"`
 	// OpenFiles is how many descriptors each of its processes may have.
 	OpenFiles int `json:"open_files,omitempty"`
-	// Processes is how many processes and threads its user may have on the host.
+	// Processes is how many processes and threads it may have, where there are
+	// cgroups for that; elsewhere, how many its user may have on the host.
 	Processes int `json:"processes,omitempty"`
 	// Core is the largest core file in bytes: 0 for none, -1 for any size.
 	Core *int64 `json:"core,omitempty"`
@@ -46,6 +51,10 @@ const (
 	MaxNice  = 19
 	MinNice  = -20
 	MaxLimit = 1 << 30 // descriptors and processes; kernels allow less
+	// MinMemory is what hardly a program starts with.
+	MinMemory = 1 << 20
+	MinCPU    = 0.01
+	MaxCPU    = 10_000
 )
 
 // IsZero reports whether nothing is said of the execution.
@@ -84,6 +93,12 @@ func (e Execution) Validate() error {
 			if n < 0 || n > MaxLimit {
 				add("limits.%s: %d is outside 0 to %d", key, n, MaxLimit)
 			}
+		}
+		if l.Memory != 0 && l.Memory < MinMemory {
+			add("limits.memory: %d bytes; at least %d", l.Memory, MinMemory)
+		}
+		if !(l.CPU == 0 || l.CPU >= MinCPU && l.CPU <= MaxCPU) { // NaN too
+			add("limits.cpu: %v is outside %v to %v cores", l.CPU, MinCPU, MaxCPU)
 		}
 		if l.Core != nil && *l.Core < -1 {
 			add("limits.core: %d is not a size; use -1 for any", *l.Core)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"strings"
 	"testing"
 )
@@ -61,6 +62,8 @@ func TestStartCommandValidate(t *testing.T) {
 		"group":            {"group:", func(c *StartCommand) { c.Group = "4294967295" }},
 		"umask":            {"umask:", func(c *StartCommand) { c.Umask = "1000" }},
 		"nice":             {"nice:", func(c *StartCommand) { c.Nice = new(int); *c.Nice = 20 }},
+		"little memory":    {"limits.memory:", func(c *StartCommand) { c.Limits = &ProcessLimits{Memory: 64} }},
+		"no number of CPU": {"limits.cpu:", func(c *StartCommand) { c.Limits = &ProcessLimits{CPU: math.NaN()} }},
 		"open files":       {"limits.open_files:", func(c *StartCommand) { c.Limits = &ProcessLimits{OpenFiles: -1} }},
 		"long story":       {"correlationid:", func(c *StartCommand) { c.CorrelationID = strings.Repeat("x", 200) }},
 	} {

@@ -86,6 +86,8 @@ func Exit(x contracts.Exit) string {
 	switch {
 	case x.Core:
 		return x.Signal + ", core dumped"
+	case x.OutOfMemory:
+		return "out of memory"
 	case x.Signal != "":
 		return x.Signal
 	case x.Blame == contracts.BlameHost:

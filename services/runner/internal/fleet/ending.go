@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/cgroup"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
@@ -76,6 +77,9 @@ func (f *Fleet) press(a *agent, p *process.Process, left []procfs.Stat) (wait ti
 	whom, kill := due(e, a.rec.Up(), left, now)
 	if kill {
 		const again = time.Second
+		if dir := f.group(a.rec); dir != "" && !a.rec.Start.LeaveChildren {
+			cgroup.Kill(dir)
+		}
 		return again, true, signal(p, a.rec, whom, unix.SIGKILL)
 	}
 	if len(whom) > 0 {

@@ -62,6 +62,8 @@ func detail(rec ledger.Record) string {
 	switch {
 	case rec.Exit.Blame == contracts.BlameHost:
 		return rec.How + ", and " + who + " ended with it"
+	case rec.Exit.OutOfMemory:
+		return fmt.Sprintf("%s ran out of memory: it reached its limit of %d bytes and was ended by the kernel", who, memory(rec))
 	case rec.Exit.Unknown:
 		return who + " ended while its runner was away; how is not known"
 	case rec.Exit.Core:
@@ -70,6 +72,13 @@ func detail(rec ledger.Record) string {
 		return fmt.Sprintf("%s was ended by %s", who, rec.Exit.Signal)
 	}
 	return fmt.Sprintf("%s exited with code %d", who, rec.Exit.Code)
+}
+
+func memory(rec ledger.Record) int64 {
+	if rec.Start.Limits == nil {
+		return 0
+	}
+	return rec.Start.Limits.Memory
 }
 
 func (f *Fleet) source() string { return contracts.ServiceRunner + "/" + f.o.Runner }

@@ -7,9 +7,11 @@ import (
 	"os/user"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/cgroup"
 )
 
 // TestPassedEnvironment: an agent gets the variables that it names and those of
@@ -54,20 +56,23 @@ func TestPassedEnvironment(t *testing.T) {
 func TestExecutionRefused(t *testing.T) {
 	t.Parallel()
 	r := open(t, t.TempDir())
+	r.o.Groups = cgroup.At(r.dir, "r1") // which has no controllers
 	bad := filepath.Join(r.dir, "bad.env")
 	if err := os.WriteFile(bad, []byte("A=1\nhunter2\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	incarnation := uint64(0)
 	for want, e := range map[string]contracts.Execution{
-		"pass_env: NO_SUCH_VARIABLE is not in the environment of runner r1": {PassEnv: []string{"NO_SUCH_VARIABLE"}},
-		"env_file: open /none.env: no such file or directory":               {EnvFile: "/none.env"},
-		"env_file: " + bad + ":2: there is no = in the line":                {EnvFile: bad},
-		"user nosuchuser: this host has no user of that name":               {User: "nosuchuser"},
-		"user 12345678: this host has no user of that number":               {User: "12345678"},
-		"group nosuchgroup: this host has no group of that name":            {Group: "nosuchgroup"},
-		"limits.processes: the kernel counts the processes of a user":       {User: "0", Limits: &contracts.ProcessLimits{Processes: 5}},
-		"limits.open_files 1073741824: operation not permitted":             {Limits: &contracts.ProcessLimits{OpenFiles: contracts.MaxLimit}},
+		"pass_env: NO_SUCH_VARIABLE is not in the environment of runner r1":                                      {PassEnv: []string{"NO_SUCH_VARIABLE"}},
+		"env_file: open /none.env: no such file or directory":                                                    {EnvFile: "/none.env"},
+		"env_file: " + bad + ":2: there is no = in the line":                                                     {EnvFile: bad},
+		"user nosuchuser: this host has no user of that name":                                                    {User: "nosuchuser"},
+		"user 12345678: this host has no user of that number":                                                    {User: "12345678"},
+		"group nosuchgroup: this host has no group of that name":                                                 {Group: "nosuchgroup"},
+		"limits.processes: without a cgroup the kernel counts the processes of a user":                           {User: "0", Limits: &contracts.ProcessLimits{Processes: 5}},
+		"limits.memory: this host cannot hold an agent to it: no memory limit can be set, since cgroup " + r.dir: {Limits: &contracts.ProcessLimits{Memory: 1 << 30}},
+		"limits.cpu: this host cannot hold an agent to it: no cpu limit can be set":                              {Limits: &contracts.ProcessLimits{CPU: 1.5}},
+		"limits.open_files 1073741824: operation not permitted":                                                  {Limits: &contracts.ProcessLimits{OpenFiles: contracts.MaxLimit}},
 	} {
 		incarnation++
 		cmd := script("a", incarnation, "exit 0")
@@ -147,6 +152,35 @@ func TestExpandedCommand(t *testing.T) {
 		rec, err := r.ledger.Load(agent)
 		if err != nil || len(rec.Start.Vars) > 0 || strings.Contains(strings.Join(rec.Start.Command, " "), secret) {
 			t.Errorf("the record has it: %+v, %v", rec.Start, err)
+		}
+	}
+}
+
+// TestOutOfMemory: an end by the memory limit is told apart from a kill by anybody
+// else, by what the kernel says of the group.
+func TestOutOfMemory(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	r.o.Groups = cgroup.At(r.dir, "r1")
+	for agent, kills := range map[string]string{"a": "1", "b": "0"} {
+		pid := r.mustStart(t, script(agent, 1, forever))
+		dir := r.o.Groups.Dir(agent, 1)
+		if err := os.MkdirAll(dir, 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "memory.events"), []byte("max 9\noom 1\noom_kill "+kills+"\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		a := r.agent(agent)
+		a.mu.Lock()
+		a.rec.Start.Limits = &contracts.ProcessLimits{Memory: 64 << 20}
+		a.mu.Unlock()
+		if err := syscall.Kill(pid, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		failed := data[contracts.AgentFailedData](t, r.eventsOf(t, agent, 2)[1])
+		if failed.Exit.OutOfMemory != (kills == "1") || strings.Contains(failed.Detail, "out of memory") != (kills == "1") {
+			t.Errorf("%s: %+v: %s", agent, failed.Exit, failed.Detail)
 		}
 	}
 }

@@ -64,6 +64,7 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/cgroup"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/reaper"
@@ -81,6 +82,9 @@ type Options struct {
 	// WorkDir is where programs run whose command names no directory, and
 	// what relative directories are relative to. It is absolute.
 	WorkDir string
+	// Groups are where agents with such limits are bounded; nil is those of the
+	// host.
+	Groups *cgroup.Tree
 	// MaxAgents bounds how many run at once.
 	MaxAgents int
 	// MaxOutput is how many bytes of an agent's output are kept.
@@ -161,6 +165,9 @@ type agent struct {
 
 // New makes a fleet that knows nothing yet; call Recover before anything else.
 func New(o Options) *Fleet {
+	if o.Groups == nil {
+		o.Groups = cgroup.Of(o.Runner)
+	}
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Fleet{o: o, ctx: ctx, cancel: cancel, agents: map[string]*agent{}, programs: map[int]bool{}, checks: make(chan struct{}, maxChecks), census: process.NewCensus(ledger.MarkVars()...)}
 	f.orphans = process.NewCensusOfOrphans(f.parents, f.program, ledger.MarkVars()...)

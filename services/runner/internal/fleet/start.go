@@ -10,6 +10,7 @@ import (
 	"github.com/google/uuid"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/cgroup"
 	"github.com/mistersmith/mistersmith/services/runner/internal/envfile"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/output"
@@ -126,7 +127,7 @@ func (f *Fleet) failed(a *agent, cmd contracts.StartCommand, why error) error {
 var errRecord = errors.New("not recorded")
 
 // launch goes from record to process to completed record.
-func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
+func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) (failed error) {
 	expanded, err := cmd.Expanded()
 	if err != nil {
 		return err
@@ -140,6 +141,11 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) error {
 	if err != nil {
 		return err
 	}
+	defer func() {
+		if attr.Cgroup != "" && failed != nil && !errors.Is(failed, errUncertain) {
+			cgroup.Remove(attr.Cgroup)
+		}
+	}()
 	if a.rec.Start.LeaveChildren && errors.Is(f.o.Ledger.Free(a.name), ledger.ErrHeld) {
 		// By what it was to leave behind; the program itself has ended.
 		if err := f.o.Ledger.Renew(a.name); err != nil {
@@ -207,7 +213,7 @@ func (f *Fleet) surroundings(cmd contracts.StartCommand, token string) (env []st
 	if err != nil {
 		return nil, attr, err
 	}
-	if attr, err = attributes(cmd.Execution, as); err != nil {
+	if attr, err = f.attributes(cmd, as); err != nil {
 		return nil, attr, err
 	}
 	var file map[string]string
@@ -219,7 +225,12 @@ func (f *Fleet) surroundings(cmd contracts.StartCommand, token string) (env []st
 			return nil, attr, fmt.Errorf("env_file: %w", err)
 		}
 	}
-	env, err = f.o.Env.For(cmd, f.o.Runner, as, file, f.o.Ledger.MarkEnv(token))
+	if env, err = f.o.Env.For(cmd, f.o.Runner, as, file, f.o.Ledger.MarkEnv(token)); err != nil {
+		return nil, attr, err
+	}
+	if l := f.grouped(cmd); l != (cgroup.Limits{}) {
+		attr.Cgroup, err = f.o.Groups.Group(cmd.Agent, cmd.Incarnation, l)
+	}
 	return env, attr, err
 }
 

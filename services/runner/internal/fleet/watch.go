@@ -98,13 +98,14 @@ func (f *Fleet) record(a *agent) {
 	}
 	exit := *a.rec.Exit
 	exit.Tail = tail
+	exit.OutOfMemory = f.ungroup(a.rec)
 	a.rec.State, a.rec.Exit, a.rec.Ending = ledger.Exited, &exit, nil
 	kind, event := f.exitEvent(a.rec)
 	f.tell(a, event)
 	f.write(a)
 	f.o.Observe.Exit(kind)
 	f.o.Log.Info("agent ended", "agent", a.name, "incarnation", a.rec.Incarnation(), "kind", kind,
-		"code", exit.Code, "signal", exit.Signal, "unknown", exit.Unknown, "reason", a.rec.How)
+		"code", exit.Code, "signal", exit.Signal, "unknown", exit.Unknown, "out_of_memory", exit.OutOfMemory, "reason", a.rec.How)
 }
 
 // beat speaks for an agent that does not beat itself, as long as its process

@@ -7,6 +7,8 @@ type Attributes struct {
 	Umask  *int         `json:"umask,omitempty"`
 	Nice   *int         `json:"nice,omitempty"` // -20 to 19
 	Limits []Limit      `json:"limits,omitempty"`
+	// Cgroup is the directory of the control group that the program starts in.
+	Cgroup string `json:"cgroup,omitempty"`
 }
 
 // Credentials are the user and all groups of a program.
@@ -35,7 +37,7 @@ type Limit struct {
 	Value    uint64   `json:"value"`
 }
 
-// none reports whether nothing is to be changed.
+// none reports whether nothing is to be changed by the program itself.
 func (a Attributes) none() bool {
 	return a.User == nil && a.Umask == nil && a.Nice == nil && len(a.Limits) == 0
 }

@@ -85,6 +85,14 @@ func Start(c Command) (*Process, error) {
 
 // fork starts the program itself, or by way of a step.
 func fork(program string, c Command, attr *syscall.ProcAttr) (int, error) {
+	if c.Cgroup != "" {
+		group, err := os.Open(c.Cgroup)
+		if err != nil {
+			return 0, err
+		}
+		defer group.Close()
+		attr.Sys.UseCgroupFD, attr.Sys.CgroupFD = true, int(group.Fd())
+	}
 	if c.none() {
 		return syscall.ForkExec(program, c.Argv, attr)
 	}

@@ -101,6 +101,8 @@ func DescribeExit(e contracts.Exit) string {
 	switch {
 	case e.Blame == contracts.BlameHost:
 		s = "ended with its host"
+	case e.OutOfMemory:
+		s = "ended out of memory, by its limit"
 	case e.Unknown:
 		s = "ended; how is not known"
 	case e.Signal != "":
