@@ -38,6 +38,10 @@ type Limit struct {
 }
 
 // none reports whether nothing is to be changed by the program itself.
-func (a Attributes) none() bool {
-	return a.User == nil && a.Umask == nil && a.Nice == nil && len(a.Limits) == 0
+func (a Attributes) none() bool { return a.User == nil && a.userAlone() }
+
+// userAlone reports whether nothing but the user is to be changed, which a fork can
+// do by itself.
+func (a Attributes) userAlone() bool {
+	return a.Umask == nil && a.Nice == nil && len(a.Limits) == 0
 }

@@ -96,6 +96,13 @@ func fork(program string, c Command, attr *syscall.ProcAttr) (int, error) {
 	if c.none() {
 		return syscall.ForkExec(program, c.Argv, attr)
 	}
+	if c.userAlone() && unix.Geteuid() == 0 {
+		attr.Sys.Credential = c.User.asRoot()
+		if pid, err := syscall.ForkExec(program, c.Argv, attr); err == nil {
+			return pid, nil
+		}
+		attr.Sys.Credential = nil // the step finds out what it was that failed
+	}
 	return forkStep(program, c, attr)
 }
 

@@ -115,6 +115,15 @@ func (c Credentials) assume() error {
 	return unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
 }
 
+// asRoot is what a fork by root needs to do the same.
+func (c Credentials) asRoot() *syscall.Credential {
+	out := &syscall.Credential{Uid: uint32(c.UID), Gid: uint32(c.GID)}
+	for _, g := range c.Groups {
+		out.Groups = append(out.Groups, uint32(g))
+	}
+	return out
+}
+
 // forkStep starts a program by way of a step, and returns once it is the program.
 func forkStep(program string, c Command, attr *syscall.ProcAttr) (pid int, err error) {
 	spec, err := json.Marshal(step{c.Attributes, program, c.Dir})
