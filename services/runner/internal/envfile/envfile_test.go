@@ -44,6 +44,9 @@ func TestErrors(t *testing.T) {
 	if _, err := Read(filepath.Join(t.TempDir(), "none")); !os.IsNotExist(err) {
 		t.Errorf("a missing file: %v", err)
 	}
+	if _, err := Read(t.TempDir()); err == nil || !strings.Contains(err.Error(), "not a regular file") {
+		t.Errorf("a directory: %v", err)
+	}
 }
 
 // FuzzParse: whatever the file, the variables can be passed on, and a file that

@@ -64,7 +64,7 @@ func TestExecutionRefused(t *testing.T) {
 	incarnation := uint64(0)
 	for want, e := range map[string]contracts.Execution{
 		"pass_env: NO_SUCH_VARIABLE is not in the environment of runner r1":                                      {PassEnv: []string{"NO_SUCH_VARIABLE"}},
-		"env_file: open /none.env: no such file or directory":                                                    {EnvFile: "/none.env"},
+		"env_file: stat /none.env: no such file or directory":                                                    {EnvFile: "/none.env"},
 		"env_file: " + bad + ":2: there is no = in the line":                                                     {EnvFile: bad},
 		"user nosuchuser: this host has no user of that name":                                                    {User: "nosuchuser"},
 		"user 12345678: this host has no user of that number":                                                    {User: "12345678"},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"slices"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -17,6 +18,11 @@ import (
 // Go cannot run code of its own between fork and exec, and limits that are set
 // from outside once the program runs would come too late.
 //
+// It runs with the rights of its parent, so it sees nothing of the program's
+// environment but the marks: a variable such as LD_PRELOAD, from a file that the
+// program's user may write, would have it run what that user wants. The environment
+// comes in a file of memory.
+//
 // It is an init function, so that every binary that links the runner is able to,
 // tests too, and none can forget it.
 
@@ -25,6 +31,10 @@ const (
 	stepName = "mistersmith-start"
 	// stepFD is where a step reports why it failed. It closes with success.
 	stepFD = LockFD + 1
+	// environFD is where a step finds the program's environment, and variables with
+	// markPrefix are what it sees of it: what a runner sets itself.
+	environFD  = stepFD + 1
+	markPrefix = "SMITH_"
 )
 
 // step is what a step is to do.
@@ -45,10 +55,15 @@ func init() {
 		return
 	}
 	unix.CloseOnExec(stepFD)
+	unix.CloseOnExec(environFD)
 	var s step
 	failed := stepError{"start", unix.EINVAL}
-	if err := json.Unmarshal([]byte(os.Args[1]), &s); err == nil {
-		failed = s.become(os.Args[2:])
+	err := json.Unmarshal([]byte(os.Args[1]), &s)
+	if err == nil {
+		var env []byte
+		if env, err = os.ReadFile(fmt.Sprintf("/proc/self/fd/%d", environFD)); err == nil {
+			failed = s.become(os.Args[2:], splitEnviron(env))
+		}
 	}
 	_ = json.NewEncoder(os.NewFile(stepFD, "step")).Encode(failed)
 	os.Exit(127)
@@ -56,7 +71,7 @@ func init() {
 
 // become returns only when it fails. The order matters: what needs root's rights
 // comes before they are gone, and the directory is entered as the user.
-func (s step) become(argv []string) stepError {
+func (s step) become(argv, env []string) stepError {
 	for _, l := range s.Limits {
 		if err := l.set(); err != nil {
 			return failure(string(l.Resource), err)
@@ -78,7 +93,7 @@ func (s step) become(argv []string) stepError {
 	if err := os.Chdir(s.Dir); err != nil {
 		return failure("dir", err)
 	}
-	return failure("exec", syscall.Exec(s.Program, argv, os.Environ()))
+	return failure("exec", syscall.Exec(s.Program, argv, env))
 }
 
 func failure(attribute string, err error) stepError {
@@ -135,8 +150,14 @@ func forkStep(program string, c Command, attr *syscall.ProcAttr) (pid int, err e
 		return 0, err
 	}
 	defer r.Close()
-	attr.Files = append(attr.Files, w.Fd())
-	attr.Dir = ""
+	env, err := memory("environment", joinEnviron(attr.Env))
+	if err != nil {
+		w.Close()
+		return 0, err
+	}
+	defer env.Close()
+	attr.Files = append(attr.Files, w.Fd(), env.Fd())
+	attr.Dir, attr.Env = "", marks(attr.Env)
 	pid, err = syscall.ForkExec("/proc/self/exe", slices.Concat([]string{stepName, string(spec)}, c.Argv), attr)
 	w.Close()
 	if err != nil {
@@ -151,6 +172,34 @@ func forkStep(program string, c Command, attr *syscall.ProcAttr) (pid int, err e
 	}
 	_, _ = unix.Wait4(pid, nil, 0, nil)
 	return 0, failed.explain(c)
+}
+
+// marks are the variables that a step may see.
+func marks(env []string) []string {
+	return slices.DeleteFunc(slices.Clone(env), func(kv string) bool { return !strings.HasPrefix(kv, markPrefix) })
+}
+
+func joinEnviron(env []string) []byte { return []byte(strings.Join(env, "\x00")) }
+
+func splitEnviron(text []byte) []string {
+	if len(text) == 0 {
+		return nil
+	}
+	return strings.Split(string(text), "\x00")
+}
+
+// memory is a file of memory with some content.
+func memory(name string, content []byte) (*os.File, error) {
+	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
+	if err != nil {
+		return nil, err
+	}
+	f := os.NewFile(uintptr(fd), name)
+	if _, err := f.Write(content); err != nil {
+		f.Close()
+		return nil, err
+	}
+	return f, nil
 }
 
 // explain says what a step could not do, and what to do about it.

@@ -217,3 +217,32 @@ func TestStepKilled(t *testing.T) {
 		t.Errorf("%+v, %v", status, err)
 	}
 }
+
+// TestStepIsNotTheUsers: the program gets its environment, and the step, which has
+// root's rights, does not do what that says.
+func TestStepIsNotTheUsers(t *testing.T) {
+	root(t)
+	dir := public(t)
+	c := shell(dir, `env | sort | head -c 100; echo; wc -c </proc/self/environ`)
+	long := strings.Repeat("x", 100_000)
+	c.Env = append(c.Env, "LD_PRELOAD=/nowhere/evil.so", "LONG="+long, "GODEBUG=nonsense=1", "SMITH_START=mark")
+	c.User, c.Umask = nobody, new(int)
+	p, err := Start(c)
+	c.Output.Close()
+	c.Lock.Close()
+	if err != nil {
+		t.Fatal(err)
+	}
+	cleanup(t, p, dir)
+	if err := p.Wait(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	out, err := os.ReadFile(filepath.Join(dir, "out"))
+	if err != nil || !strings.Contains(string(out), "GODEBUG=nonsense=1\nLD_PRELOAD=/nowhere/evil.so\nLONG=xxx") {
+		t.Errorf("the program has %s, %v", out, err)
+	}
+	// Each program that is dynamic complains once: sh and the four that it runs.
+	if n := strings.Count(string(out), "/nowhere/evil.so' from LD_PRELOAD"); n > 5 {
+		t.Errorf("the step was told of LD_PRELOAD, too: %d complaints in %s", n, out)
+	}
+}
