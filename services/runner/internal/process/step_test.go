@@ -246,3 +246,30 @@ func TestStepIsNotTheUsers(t *testing.T) {
 		t.Errorf("the step was told of LD_PRELOAD, too: %d complaints in %s", n, out)
 	}
 }
+
+// TestCgroup: a program is in its control group from the beginning.
+func TestCgroup(t *testing.T) {
+	group := ""
+	for _, root := range []string{"/sys/fs/cgroup/unified", "/sys/fs/cgroup"} {
+		if _, err := os.Stat(filepath.Join(root, "cgroup.procs")); err != nil {
+			continue
+		}
+		if dir, err := os.MkdirTemp(root, "smith-test-"); err == nil {
+			group = dir
+			t.Cleanup(func() { _ = syscall.Rmdir(dir) })
+			break
+		}
+	}
+	if group == "" {
+		t.Skip("control groups cannot be made here")
+	}
+	for what, a := range map[string]Attributes{"by itself": {Cgroup: group}, "with a step": {Cgroup: group, Umask: new(int)}} {
+		out, _, err := run(t, public(t), `grep ^0:: /proc/self/cgroup`, a)
+		if err != nil || !strings.HasSuffix(strings.TrimSpace(out), filepath.Base(group)) {
+			t.Errorf("%s it is in %s, %v", what, out, err)
+		}
+	}
+	if _, _, err := run(t, public(t), "exit 0", Attributes{Cgroup: "/sys/fs/cgroup/none"}); err == nil {
+		t.Error("started in a group that is not there")
+	}
+}
