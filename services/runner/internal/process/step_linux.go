@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/bits"
 	"os"
 	"slices"
 	"strings"
@@ -70,12 +71,11 @@ func init() {
 }
 
 // become returns only when it fails. The order matters: what needs root's rights
-// comes before they are gone, and the directory is entered as the user.
+// comes before they are gone, the limit of processes last of that, after which the
+// step can have no more threads, and the directory is entered as the user.
 func (s step) become(argv, env []string) stepError {
-	for _, l := range s.Limits {
-		if err := l.set(); err != nil {
-			return failure(string(l.Resource), err)
-		}
+	if f, ok := s.limit(func(r Resource) bool { return r != Processes }); !ok {
+		return f
 	}
 	if s.Nice != nil {
 		if err := unix.Setpriority(unix.PRIO_PROCESS, 0, *s.Nice); err != nil {
@@ -84,6 +84,9 @@ func (s step) become(argv, env []string) stepError {
 	}
 	if s.Umask != nil {
 		unix.Umask(*s.Umask)
+	}
+	if f, ok := s.limit(func(r Resource) bool { return r == Processes }); !ok {
+		return f
 	}
 	if s.User != nil {
 		if err := s.User.assume(); err != nil {
@@ -94,6 +97,19 @@ func (s step) become(argv, env []string) stepError {
 		return failure("dir", err)
 	}
 	return failure("exec", syscall.Exec(s.Program, argv, env))
+}
+
+// limit sets the limits of some resources.
+func (s step) limit(some func(Resource) bool) (failed stepError, ok bool) {
+	for _, l := range s.Limits {
+		if !some(l.Resource) {
+			continue
+		}
+		if err := l.set(); err != nil {
+			return failure(string(l.Resource), err), false
+		}
+	}
+	return stepError{}, true
 }
 
 func failure(attribute string, err error) stepError {
@@ -110,24 +126,41 @@ func (l Limit) set() error {
 	return syscall.Setrlimit(resourceNumbers[l.Resource], &syscall.Rlimit{Cur: l.Value, Max: l.Value})
 }
 
-// assume makes this process the user's, with none of the groups and rights that
-// it had. A process that is the user's already keeps its groups, which only root
-// could set.
+// assume makes this thread the user's, with none of the groups and rights that it
+// had. A process that is the user's already keeps its groups, which only root could
+// set.
+//
+// Not the other threads of the step, as package syscall would: they would count
+// against the user's limit of processes, and end with exec anyway. The program has
+// what the thread has that calls exec: the main one, to which init functions are
+// bound.
 func (c Credentials) assume() error {
 	if unix.Geteuid() != 0 && unix.Geteuid() == c.UID && unix.Getegid() == c.GID {
 		return nil
 	}
-	if err := syscall.Setgroups(c.Groups); err != nil {
+	if err := unix.Setgroups(c.Groups); err != nil {
 		return err
 	}
-	if err := syscall.Setresgid(c.GID, c.GID, c.GID); err != nil {
+	if err := setID(unix.SYS_SETRESGID, syscall.Setresgid, c.GID); err != nil {
 		return err
 	}
-	if err := syscall.Setresuid(c.UID, c.UID, c.UID); err != nil {
+	if err := setID(unix.SYS_SETRESUID, syscall.Setresuid, c.UID); err != nil {
 		return err
 	}
 	// Rights that a service manager lets its services inherit.
 	return unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0)
+}
+
+// setID makes a call for this thread, or for all of them on machines of 32 bits,
+// where the call of that number knows small ids only.
+func setID(call uintptr, all func(real, effective, saved int) error, id int) error {
+	if bits.UintSize == 32 {
+		return all(id, id, id)
+	}
+	if _, _, errno := unix.RawSyscall(call, uintptr(id), uintptr(id), uintptr(id)); errno != 0 {
+		return errno
+	}
+	return nil
 }
 
 // asRoot is what a fork by root needs to do the same.
@@ -206,6 +239,11 @@ func memory(name string, content []byte) (*os.File, error) {
 func (f stepError) explain(c Command) error {
 	switch f.Attribute {
 	case "exec":
+		for _, l := range c.Limits {
+			if f.Errno == unix.EAGAIN && l.Resource == Processes {
+				return fmt.Errorf("limits.processes %d: %w: the user has as many on this host already; raise it, or give the agent its own user", l.Value, f.Errno)
+			}
+		}
 		return f.Errno
 	case "dir":
 		return fmt.Errorf("enter dir %s: %w", c.Dir, f.Errno)

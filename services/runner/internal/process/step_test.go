@@ -273,3 +273,29 @@ func TestCgroup(t *testing.T) {
 		t.Error("started in a group that is not there")
 	}
 }
+
+// TestLimitOfProcesses: it counts the program and what it starts, not the step; a
+// user who has as many already is named.
+func TestLimitOfProcesses(t *testing.T) {
+	root(t)
+	user := &Credentials{UID: 23_456_789, GID: 23_456_789}
+	a := Attributes{User: user, Limits: []Limit{{Processes, 2}}}
+	out, _, err := run(t, public(t), "sh -c 'echo one; :'; (sh -c 'sh -c \"echo two\"; :'; :); :", a)
+	if err != nil || !strings.HasPrefix(out, "one\n") || strings.Contains(out, "\ntwo") {
+		t.Errorf("with 2 processes: %q, %v", out, err)
+	}
+	alone := a
+	alone.Limits = []Limit{{Processes, 1}}
+	for range 2 { // at a start, kernels do not count the one that starts
+		first := shell(public(t), "")
+		first.Argv, first.Attributes = []string{"sleep", "1000"}, alone
+		p, err := Start(first)
+		if err != nil {
+			t.Fatalf("with 1 process: %v", err)
+		}
+		cleanup(t, p, first.Dir)
+	}
+	if _, _, err := run(t, public(t), "exit 0", alone); err == nil || !errors.Is(err, unix.EAGAIN) || !strings.Contains(err.Error(), "limits.processes 1") {
+		t.Errorf("one too many: %v", err)
+	}
+}
