@@ -86,7 +86,7 @@ func (c *configApplyCmd) Run(a *app) error {
 	if err := refuse(a, applied, c.JSON); err != nil {
 		return err
 	}
-	done, err := followRolling(a, c.clientFlags, nc, applied.Rolling)
+	done, err := followRolling(a, c.clientFlags, nc, applied.Rolling, rollWords{"it is applied", "smith child restart --outdated to go on"})
 	if applied.Rolling = done; err != nil {
 		return err
 	}

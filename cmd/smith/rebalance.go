@@ -35,7 +35,7 @@ func (c *rebalanceCmd) Run(a *app) error {
 		return err
 	}
 	if !c.DryRun {
-		done, err := followRolling(a, c.clientFlags, nc, &reply.Rolling)
+		done, err := followRolling(a, c.clientFlags, nc, &reply.Rolling, rollWords{"the others are moved", "smith rebalance to go on"})
 		if err != nil {
 			return err
 		}

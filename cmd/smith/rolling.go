@@ -51,7 +51,7 @@ func (c *childRestartCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
-	done, err := followRolling(a, c.clientFlags, nc, &v)
+	done, err := followRolling(a, c.clientFlags, nc, &v, c.words())
 	switch {
 	case err != nil:
 		return err
@@ -63,6 +63,20 @@ func (c *childRestartCmd) Run(a *app) error {
 	}
 	_, err = fmt.Fprintln(a.stdout, "restart: done")
 	return err
+}
+
+// rollWords are what a command says of the rolling restart that it began.
+type rollWords struct {
+	// done is what is so although an agent failed that stops nothing, again what
+	// continues, or begins again, after it was stopped.
+	done, again string
+}
+
+func (c *childRestartCmd) words() rollWords {
+	if c.Outdated {
+		return rollWords{"the others are restarted", "smith child restart --outdated to go on"}
+	}
+	return rollWords{"the others are restarted", "smith child restart " + c.Node + " --rolling to restart all of them again"}
 }
 
 // rollingLine is a rolling restart below a tree.
@@ -104,7 +118,7 @@ const rollingPoll = 300 * time.Millisecond
 
 // followRolling waits until a rolling restart is over. The leader may change meanwhile.
 // One that is stopped is an error.
-func followRolling(a *app, f clientFlags, nc *nats.Conn, v *contracts.RollingView) (*contracts.RollingView, error) {
+func followRolling(a *app, f clientFlags, nc *nats.Conn, v *contracts.RollingView, words rollWords) (*contracts.RollingView, error) {
 	if v == nil || v.State == contracts.RollingNone {
 		return v, nil
 	}
@@ -118,11 +132,11 @@ func followRolling(a *app, f clientFlags, nc *nats.Conn, v *contracts.RollingVie
 			done.State, done.Done, done.Now, done.Down = contracts.RollingNone, v.Total, nil, nil
 			return &done, nil
 		case now.State == contracts.RollingFailed:
-			return &now, fmt.Errorf("it is applied, but %s; smith tree --problems tells more", shell.OneLine(now.Reason))
+			return &now, fmt.Errorf("%s, but %s; smith tree --problems tells more", words.done, shell.OneLine(now.Reason))
 		case now.State == contracts.RollingSuperseded:
 			return &now, fmt.Errorf("superseded: %s before all agents were restarted; look with smith tree, and smith config diff tells what a file would change now", shell.OneLine(now.Reason))
 		case now.State == contracts.RollingStopped:
-			return &now, fmt.Errorf("rolling restart stopped: %s; the others are left as they are: see smith tree, and smith child restart --outdated to go on", shell.OneLine(now.Reason))
+			return &now, fmt.Errorf("rolling restart stopped: %s; the others are left as they are: see smith tree, and %s", shell.OneLine(now.Reason), words.again)
 		}
 		shows.set(rollingProgress(&now))
 		if err := shell.Pause(a.ctx, rollingPoll); err != nil {

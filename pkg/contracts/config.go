@@ -213,7 +213,7 @@ type RollingView struct {
 	MaxUnavailable int    `json:"max_unavailable,omitempty"`
 	// Total counts the agents that it is for, Added those of them that a
 	// configuration added, which it only follows, Done those that are up again or
-	// need it no longer. Now are those that are being restarted or are new, Down others of its
+	// have failed without stopping it. Now are those that are being restarted or are new, Down others of its
 	// agents that are not up: they count, too. Each names at most MaxRollingNames.
 	Total int      `json:"total,omitempty"`
 	Added int      `json:"added,omitempty"`

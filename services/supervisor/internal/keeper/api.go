@@ -298,7 +298,7 @@ func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (cont
 			Sequence: k.journal.Sequence(), Runners: k.runnerViews(), Orphans: k.orphans.all(),
 		}
 		reply.Root, found = k.view(cmp.Or(req.Node, k.tree.Root()), true)
-		reply.Rolling = rollingView(k.tree.Rolling())
+		reply.Rolling = rollingOf(k.tree, "")
 	})
 	if err == nil && !found {
 		err = shell.Errorf(contracts.CodeNotFound, "tree %s has no node %.80q", k.opt.Tree, req.Node)

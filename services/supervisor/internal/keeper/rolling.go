@@ -86,8 +86,9 @@ func (k *Keeper) rolling(ctx context.Context, req contracts.RollingRequest) (con
 	return v, err
 }
 
-// rollingOf describes the rolling restart that a request began, or that is under
-// way now if id is empty; nil where there is none.
+// rollingOf describes the rolling restart that a request began. If id is empty, that is
+// the one that is under way, or was stopped and has left something to be mended. It is
+// nil where there is none.
 func rollingOf(t *tree.Tree, id string) *contracts.RollingView {
 	if a, over := t.Answered(id); over {
 		v := contracts.RollingView{State: contracts.RollingNone, ID: id, Reason: a.Reason}
@@ -102,7 +103,7 @@ func rollingOf(t *tree.Tree, id string) *contracts.RollingView {
 		return &v
 	}
 	r := t.Rolling()
-	if r == nil || id != "" && id != r.ID && id != r.Applied {
+	if r == nil || id != "" && id != r.ID && id != r.Applied || id == "" && r.Stopped != "" && !t.Leaves(r) {
 		return nil
 	}
 	v := rollingView(r)

@@ -40,6 +40,10 @@ const (
 	TurnWaits Turn = "waits"
 	TurnNow   Turn = "now"
 	TurnOver  Turn = "over"
+	// TurnTried: it did not run when its turn came, by itself or since its host ended,
+	// and is the same program as before. It is started at once, and its failure stops
+	// nothing: that says nothing of the others.
+	TurnTried Turn = "tried"
 	// TurnNew: a configuration has added it. It is only followed until it is up and
 	// verified, or has failed: it bounds nothing, and stops nothing.
 	TurnNew Turn = "new"
@@ -134,12 +138,23 @@ func (t *Tree) renewed(n *node) {
 		return
 	}
 	t.renew(n, func(r *Renewal) {
-		r.Build = ""
-		if r.Turn == TurnWaits || r.Turn == TurnNow && r.Roll == n.st.Incarnation {
-			r.Turn, r.Attempts = TurnNow, n.st.Attempts
+		switch {
+		case r.Turn == TurnWaits:
+			r.Turn, r.Attempts = r.whenDown(), n.st.Attempts
+		case r.Roll == n.st.Incarnation && (r.Turn == TurnNow || r.Turn == TurnTried):
+			r.Attempts = n.st.Attempts
 		}
+		r.Build = ""
 	})
 	t.rolls.note(n)
+}
+
+// whenDown is the turn of an agent that is down before its own.
+func (r *Renewal) whenDown() Turn {
+	if r.Build == "" {
+		return TurnTried
+	}
+	return TurnNow
 }
 
 // because returns why an agent is restarted by a rolling restart.

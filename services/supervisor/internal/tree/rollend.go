@@ -1,5 +1,7 @@
 package tree
 
+import "slices"
+
 // finishRolling ends a rolling restart in which every agent has had its turn.
 func (t *Tree) finishRolling(r *Rolling) {
 	t.endRolling()
@@ -18,6 +20,7 @@ func (t *Tree) finishRolling(r *Rolling) {
 // come up, or not, as any agent does.
 func (t *Tree) stopRolling(n *node, why string) {
 	r := t.rolling()
+	r.By = n.spec.ID
 	r.Stopped = n.spec.ID + " did not come up: " + why
 	if n.part().Turn == TurnOver {
 		r.Stopped = n.spec.ID + " failed after it was restarted: " + why
@@ -39,11 +42,40 @@ func (t *Tree) endRolling() (left int) {
 		case TurnWaits:
 			left++
 		}
-		t.renew(n, func(w *Renewal) { w.Part = Part{} })
+		t.take(n, "")
 	}
 	t.rolls = nil
 	t.touch(t.root)
 	return left
+}
+
+// startOver makes the rest of a rolling restart that a configuration supersedes part of
+// what that begins: it counts, from now on, what is left to be done.
+func (t *Tree) startOver(r *Rolling, in *Input) {
+	*r = Rolling{ID: in.Token, Max: r.Max, Since: t.now, Reason: r.Reason, Event: r.Event, Chain: r.Chain}
+	for _, n := range t.root.agents(nil) {
+		switch n.part().Turn {
+		case "":
+			continue
+		case TurnOver:
+			t.take(n, "")
+			continue
+		case TurnNew:
+			r.Added++
+		}
+		r.Total++
+	}
+	t.touch(t.root)
+}
+
+// Leaves reports whether something is left to be mended of what a rolling restart that
+// was stopped left behind: the agent that failed does not run and is to, or an agent
+// does not run as specified.
+func (t *Tree) Leaves(r *Rolling) bool {
+	if n := t.nodes[r.By]; n != nil && n.st.Phase != Running && !n.st.Phase.Apart() && !n.terminated() {
+		return true
+	}
+	return slices.ContainsFunc(t.root.agents(nil), (*node).outdated)
 }
 
 // conclude tells those who ask later what became of a rolling restart.

@@ -19,7 +19,7 @@ type Rolling struct {
 	Max   int     `json:"max"`
 	Since Instant `json:"since"`
 	// Total counts the agents that it is for, Done those whose turn is over:
-	// restarted by it or otherwise, stopped, or removed.
+	// restarted by it or otherwise, or failed while it only followed them.
 	Total int `json:"total"`
 	Done  int `json:"done"`
 	// Added counts those of Total that are new, and Failed names the first of them
@@ -30,8 +30,10 @@ type Rolling struct {
 	// not up. Both are told by [Tree.Rolling] alone; older programs stored Now.
 	Now  []Replaced `json:"now,omitempty"`
 	Down []string   `json:"-"`
-	// Stopped says why no further agent is restarted; empty while it proceeds.
+	// Stopped says why no further agent is restarted, and By names the agent that
+	// failed; both are empty while it proceeds.
 	Stopped string `json:"stopped,omitempty"`
+	By      string `json:"by,omitempty"`
 	// Reason is why it was begun, or last took on others, Event and Chain the story
 	// that this belongs to.
 	Reason string `json:"reason,omitempty"`
@@ -62,7 +64,7 @@ func (t *Tree) Rolling() *Rolling {
 		return r
 	}
 	for n := range t.parts().down {
-		if p := n.part(); p.Turn == TurnNow {
+		if p := n.part(); p.Turn == TurnNow || p.Turn == TurnTried {
 			r.Now = append(r.Now, Replaced{n.spec.ID, p.Roll})
 		} else {
 			r.Down = append(r.Down, n.spec.ID)
@@ -133,13 +135,19 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		}
 		taken++
 		part := Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: in.Reason, Event: t.story.Cause, Chain: t.story.Chain}
-		if n.st.Phase.pending() || in.Kind == Configure && n.st.Phase.coming() && !n.outdated() {
-			// Its present incarnation is, or is going to be, what is wanted.
+		begun := n.st.Phase.pending() || in.Kind == Configure && n.st.Phase.coming() && !n.outdated()
+		if begun || !n.ordered() { // it is down, so its turn has come
+			part.Turn = TurnTried
+			if in.Kind == Configure { // and it is another program
+				part.Turn = TurnNow
+			}
+		}
+		if begun { // its present incarnation is, or is going to be, what is wanted
 			if n.hastens() {
 				n.st.Story, _ = part.because(r)
 				t.hasten(n)
 			}
-			part.Turn, part.Roll, part.Attempts = TurnNow, n.st.Incarnation-1, n.st.Attempts
+			part.Roll, part.Attempts = n.st.Incarnation-1, n.st.Attempts
 		}
 		t.renew(n, func(w *Renewal) { w.Part = part })
 	}
@@ -192,7 +200,7 @@ func (t *Tree) roll() {
 		if n == nil {
 			break
 		}
-		t.replace(n, r)
+		t.replace(n, r, TurnNow)
 	}
 	if r.Done >= r.Total {
 		t.finishRolling(r)
@@ -208,30 +216,34 @@ func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
 	}
 	switch verdict, why := t.replacement(n, part); verdict {
 	case notReplaced:
-		if part.Turn != TurnNew {
+		if part.Turn != TurnNew && part.Turn != TurnTried {
 			return true, why
 		}
 		r.Failed = cmp.Or(r.Failed, n.spec.ID+" could not be verified: "+why)
-		t.leaveRolling(n)
+		t.take(n, "")
+		r.Done++
+		t.touch(t.root)
 	case dismissed:
 		t.leaveRolling(n)
 	case replaced:
 		switch part.Turn {
-		case TurnNew:
-			t.leaveRolling(n)
+		case TurnNew, TurnTried:
+			t.take(n, "")
 		case TurnWaits, TurnNow:
 			t.take(n, TurnOver)
-			r.Done++
-			t.touch(t.root)
+		default:
+			return false, ""
 		}
+		r.Done++
+		t.touch(t.root)
 	case underWay:
 		switch {
-		case part.Turn != TurnWaits:
-		case n.waits(): // it is down already, so nothing is to be waited for
+		case part.Roll != n.st.Incarnation:
+		case part.Turn != TurnNew && n.waits(): // it is down already, so nothing is to be waited for
 			n.st.Story, _ = part.because(r)
 			t.hasten(n)
-		case t.superseded(n, r):
-			t.replace(n, r)
+		case part.Turn == TurnWaits && t.superseded(n, r):
+			t.replace(n, r, n.st.Renewal.whenDown())
 		}
 	}
 	return false, ""
@@ -256,8 +268,8 @@ func (t *Tree) superseded(n *node, r *Rolling) bool {
 }
 
 // replace stops an agent whose turn has come, so that it starts again.
-func (t *Tree) replace(n *node, r *Rolling) {
-	t.take(n, TurnNow)
+func (t *Tree) replace(n *node, r *Rolling, turn Turn) {
+	t.take(n, turn)
 	var why string
 	n.st.Story, why = n.part().because(r)
 	t.stop(n, ThenRestart, EndStopped, why, false)
@@ -312,22 +324,29 @@ func (t *Tree) nextToRoll() *node {
 	return nil
 }
 
-// take moves an agent on to its next turn.
+// take moves an agent on to its next turn; empty ends its part.
 func (t *Tree) take(n *node, turn Turn) {
-	t.renew(n, func(w *Renewal) { w.Turn = turn })
+	t.renew(n, func(w *Renewal) {
+		if w.Turn = turn; turn == "" {
+			w.Part = Part{}
+		}
+	})
 	t.rolls.note(n)
 }
 
-// leaveRolling ends an agent's part in the rolling restart.
+// leaveRolling ends the part of an agent that the rolling restart is no longer for.
 func (t *Tree) leaveRolling(n *node) {
-	part := n.part()
-	if part.Turn == "" {
+	turn := n.part().Turn
+	if turn == "" {
 		return
 	}
-	t.renew(n, func(w *Renewal) { w.Part = Part{} })
-	t.rolls.note(n)
-	if r := t.rolling(); r != nil && r.Stopped == "" && part.Turn != TurnOver {
-		r.Done++
-		t.touch(t.root)
+	t.take(n, "")
+	r := t.rolling()
+	if r == nil || r.Stopped != "" || turn == TurnOver {
+		return
 	}
+	if r.Total--; turn == TurnNew {
+		r.Added--
+	}
+	t.touch(t.root)
 }

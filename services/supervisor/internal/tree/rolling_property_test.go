@@ -133,7 +133,7 @@ func (w *world) bounded() {
 	if r == nil {
 		return
 	}
-	if r.Done > r.Total || r.Stopped != "" && len(turns) > 1 || r.Stopped == "" && r.Total-r.Done != turns[TurnWaits]+turns[TurnNow]+turns[TurnNew] {
+	if r.Done > r.Total || r.Stopped != "" && len(turns) > 1 || r.Stopped == "" && r.Total-r.Done != turns[TurnWaits]+turns[TurnNow]+turns[TurnTried]+turns[TurnNew] {
 		w.t.Fatalf("turns %v, and the rolling restart is %+v", turns, r)
 	}
 	if fell != "" && down > r.Max {
@@ -166,7 +166,7 @@ func (w *world) checkRolling() {
 		w.t.Fatalf("the rolling restart never ends: %+v", r)
 	}
 	for id, n := range w.tree.nodes {
-		if turn := n.part().Turn; turn == TurnWaits || turn == TurnNow {
+		if turn := n.part().Turn; turn == TurnWaits || turn == TurnNow || turn == TurnTried {
 			w.t.Fatalf("%s still waits to be restarted: %s", id, turn)
 		}
 		if n.spec.Agent == nil || n.st.Phase != Running {

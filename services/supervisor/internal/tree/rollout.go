@@ -62,8 +62,8 @@ func (t *Tree) goingBack(specs []*Spec) (back []*node) {
 func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input) (rollout string) {
 	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" && replaces(rolled) {
 		t.tell(r.Applied, Superseded, "another configuration was applied")
-		if r.ID == r.Applied {
-			r.ID = in.Token // the former is answered
+		if r.ID == r.Applied { // nobody else waits for the former
+			t.startOver(r, in)
 		}
 		r.Applied = ""
 	}
