@@ -88,18 +88,37 @@ func (n *node) nextTry() Instant {
 }
 
 // delayGroup makes the restart of a group wait for the longest delay of its members.
-func (t *Tree) delayGroup(p *node) {
-	op := p.op()
-	op.Due = t.now
-	for _, c := range p.kids {
-		if c.waits() && p.regroups(c) && c.backsOff() {
-			op.Due = max(op.Due, c.nextTry())
+func (t *Tree) delayGroup(p *node) { t.groupDue(p, p.longestDelay(t.now)) }
+
+// hurryGroup ends the wait of a group for a delay that no member has any longer: the
+// one that failed is terminated, removed, or no longer enforced.
+func (t *Tree) hurryGroup(p *node) {
+	if op := p.op(); op != nil && op.Kind == OpGroup && op.Stage != StageStart && op.Due > t.now {
+		if due := p.longestDelay(t.now); due < op.Due {
+			t.groupDue(p, due)
 		}
 	}
+}
+
+func (t *Tree) groupDue(p *node, due Instant) {
+	op := p.op()
+	op.Due = due
 	t.touch(p)
 	if op.Stage == StageWait {
 		t.timers.Push(timer{op.Due, p})
 	}
+}
+
+// longestDelay is when the delays of the members that wait for the restart of their
+// group are over.
+func (p *node) longestDelay(now Instant) Instant {
+	due := now
+	for _, c := range p.kids {
+		if c.waits() && p.regroups(c) && c.backsOff() {
+			due = max(due, c.nextTry())
+		}
+	}
+	return due
 }
 
 // rejudgeCooling judges a supervisor that cools off by what is specified of it now. It

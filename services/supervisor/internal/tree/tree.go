@@ -255,6 +255,9 @@ func (t *Tree) setPhase(n *node, phase Phase, why string) {
 		t.steady(n)
 	}
 	was, moved, occupied := n.st.Phase, n.moving(), n.occupies()
+	if n.parent != nil && n.waits() {
+		t.settleLater(n.parent) // its group may have waited for its delay
+	}
 	n.st.Phase, n.st.Why, n.st.Since = phase, why, t.now
 	n.st.Wait = Wait{}
 	if !phase.ends() {
