@@ -228,7 +228,7 @@ func (t *Tree) listenAgain() {
 func (t *Tree) claimed(n *node) {
 	switch n.st.Claim {
 	case Own:
-		t.resume(n)
+		t.takeUp(n)
 	case Settle:
 		t.settleOrder(n)
 	default:
@@ -237,9 +237,9 @@ func (t *Tree) claimed(n *node) {
 	}
 }
 
-// resume orders the start of the last incarnation again: a runner that has it
+// takeUp orders the start of the last incarnation again: a runner that has it
 // says so, one whose agent has ended says that, and the rest follows.
-func (t *Tree) resume(n *node) {
+func (t *Tree) takeUp(n *node) {
 	t.setPhase(n, Starting, "")
 	n.st.Claim, n.st.Decision = Listen, t.decision
 	t.emit(n.startEffect())
@@ -327,7 +327,7 @@ func (t *Tree) claimingInput(n *node, in *Input, own bool) {
 	case own && c == Settle && n.spec.Agent.Verify:
 		// A heartbeat may be late, and its agent hang since: it is to prove
 		// itself as after a start.
-		t.resume(n)
+		t.takeUp(n)
 	case own && c == Settle:
 		t.settleOrder(n)
 	case own && c == Own:
@@ -338,7 +338,7 @@ func (t *Tree) claimingInput(n *node, in *Input, own bool) {
 		// The last of one that has ended.
 	case in.Incarnation == 0 && c == Own:
 		// It may be ours and tell no number. Its runner knows.
-		t.resume(n)
+		t.takeUp(n)
 	case in.Incarnation == 0 && c == Settle:
 		t.settleOrder(n)
 	default:

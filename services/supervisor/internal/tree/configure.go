@@ -129,17 +129,17 @@ func (t *Tree) startTree(in *Input) {
 	switch root := t.root; {
 	case !in.Boot:
 	case root.st.Phase == Idle && !t.staysDown(root):
-		t.resumeTree(t.story)
+		t.resume(root, t.story)
 	case root.st.Phase == Stopping && root.st.Then == ThenClose:
-		root.st.Then, root.st.Story = ThenResume, t.story
-		t.touch(root)
 		t.answerWith(root, Superseded, "another start of the service")
+		t.turnBack(root, t.story)
 	}
 }
 
-func (t *Tree) resumeTree(because Story) {
+// resume starts a node because the supervisor's process does.
+func (t *Tree) resume(n *node, because Story) {
 	t.resuming = true
-	t.begin(t.root, because, false)
+	t.begin(n, because, false)
 	t.resuming = false
 }
 

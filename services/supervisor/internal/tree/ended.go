@@ -29,7 +29,7 @@ func (t *Tree) down(n *node) {
 			t.begin(n, n.st.Story, false)
 		}
 	case ThenResume:
-		t.resumeTree(n.st.Story)
+		t.resume(n, n.st.Story)
 	default:
 		t.afterStop(n, then)
 	}

@@ -40,7 +40,7 @@ func (t *Tree) boot(s *node, again bool) {
 	}
 	s.st.Supervisor.Op = &Operation{
 		Kind: OpBoot, Stage: StageStart, Again: again, Story: s.st.Story,
-		Resume: s == t.root && t.resuming || s.parent.resumes(),
+		Resume: t.resuming || s.parent.resumes(),
 	}
 	for _, c := range s.kids {
 		switch c.st.Phase {
@@ -49,12 +49,8 @@ func (t *Tree) boot(s *node, again bool) {
 		case Running, Stabilising:
 			continue // it was moved here as it is
 		case Stopping:
-			// It was to be stopped while its supervisor was down.
-			if c.st.Then == "" {
-				c.st.Then = ThenRestart
-				c.st.Story = s.st.Story
-				t.touch(c)
-			}
+			// It was to be stopped while its supervisor was down, or with that.
+			t.turnBack(c, s.st.Story)
 			continue
 		}
 		if t.staysDown(c) {
@@ -75,6 +71,28 @@ func (t *Tree) boot(s *node, again bool) {
 		}
 	}
 	t.settleLater(s)
+}
+
+// turnBack starts a node again that is being stopped since its supervisor was down, or
+// the supervisor's process was to end. Of independent children those that are down
+// start now, whatever the others take to stop. Everything else starts when it is down.
+func (t *Tree) turnBack(n *node, because Story) {
+	switch op := n.op(); {
+	case n.st.Then != "" && n.st.Then != ThenClose, n.st.Discarded(), n.spec.Dynamic && n.spec.Restart == Temporary:
+		return // something else follows
+	case op != nil && op.together() && t.independent(n):
+		for _, c := range n.kids {
+			if c.st.Command != nil && c.st.Command.Queued > 0 {
+				t.answerWith(c, Superseded, "a stop of its supervisor")
+			}
+		}
+		t.resume(n, because)
+	case n.spec.Supervisor != nil:
+		n.st.Then, n.st.Story = ThenResume, because
+	default:
+		n.st.Then, n.st.Story = ThenRestart, because
+	}
+	t.touch(n)
 }
 
 // forgetAdded takes away what was added to a supervisor that is down: as in OTP,
