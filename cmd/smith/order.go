@@ -52,6 +52,9 @@ func (f clientFlags) changeNode(a *app, verb, node string, req orderRequest) err
 	if f.JSON {
 		return a.printJSON(reply)
 	}
+	if reply.Warning != "" {
+		fmt.Fprintf(a.stderr, "smith: warning: %s; smith tree --problems tells more\n", shell.OneLine(reply.Warning))
+	}
 	_, err = fmt.Fprintln(a.stdout, o.what+": done")
 	return err
 }

@@ -36,7 +36,8 @@ type OrderReply struct {
 	Left   int        `json:"left,omitempty"`
 	// Awaits says what one of those agents has yet to do.
 	Awaits string `json:"awaits,omitempty"`
-	// Warning says that it is under way and why the reply does not wait longer.
+	// Warning says that it is under way and why the reply does not wait longer; or,
+	// when a template is scaled, which of the instances that were kept do not run.
 	Warning string `json:"warning,omitempty"`
 }
 

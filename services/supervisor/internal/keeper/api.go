@@ -244,7 +244,11 @@ func verdict(in tree.Input, a answer) (contracts.OrderReply, error) {
 	}
 	switch a.result {
 	case tree.OK:
-		return contracts.OrderReply{OK: true, Token: in.Token}, nil
+		reply := contracts.OrderReply{OK: true, Token: in.Token}
+		if in.Command == tree.CmdScale {
+			reply.Warning = a.reason
+		}
+		return reply, nil
 	case tree.NotFound:
 		switch in.Command {
 		case tree.CmdAdd:

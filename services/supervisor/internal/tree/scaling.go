@@ -1,6 +1,10 @@
 package tree
 
-import "slices"
+import (
+	"slices"
+	"strconv"
+	"strings"
+)
 
 // Scaling is an order to scale in progress: it is done when the instances that it
 // added are verified, and those that it removes are gone.
@@ -66,8 +70,28 @@ func (t *Tree) beginScaling(p *node, template string, all []*node, in *Input) {
 // checkScaling answers an order to scale if nothing is left that it waits for.
 func (t *Tree) checkScaling(p *node, template string, s Scaling) {
 	if s.Coming == 0 && s.Going == 0 {
-		t.endScaling(p, template, OK, "")
+		t.endScaling(p, template, OK, t.downInstances(p, template, s.Count))
 	}
+}
+
+// downInstances says which of the instances that an order to scale has kept do not run,
+// though they and their supervisor are to; empty if all do.
+func (t *Tree) downInstances(p *node, template string, count int) string {
+	var down []string
+	for _, n := range t.instances(template) {
+		if p.up() && n.spec.Index <= count && n.st.Phase.Down() && !n.finished() && !n.terminated() {
+			down = append(down, n.spec.ID)
+		}
+	}
+	switch {
+	case len(down) == 0:
+		return ""
+	case len(down) > 4:
+		return strings.Join(down[:4], ", ") + " and " + strconv.Itoa(len(down)-4) + " more do not run"
+	case len(down) == 1:
+		return down[0] + " does not run"
+	}
+	return strings.Join(down, ", ") + " do not run"
 }
 
 // endScaling answers an order to scale, and releases the instances that it waits for.

@@ -197,3 +197,25 @@ func TestMoveIsDoneWhenItHolds(t *testing.T) {
 	b.equal("terminated", move(b, "a"), "t ok")
 	b.wantPhase("a", Idle)
 }
+
+// An order to scale names the instances that it kept and that do not run, though they
+// are to.
+func TestScalingNamesTheKeptThatDoNotRun(t *testing.T) {
+	t.Parallel()
+	specs := []*Spec{sup("root", "", Supervisor{MaxRestarts: 0, Escalation: Isolate})}
+	for i := 1; i <= 4; i++ {
+		specs = append(specs, agent(Instance("w", i), "root", func(s *Spec) { s.Template, s.Index, s.Instances = "w", i, 4 }))
+	}
+	b := newBench(t, specs...)
+	b.crash("w-1")
+	b.crash("w-2")
+	scale := func(count int) string {
+		b.do(Input{Kind: Order, Command: CmdScale, Node: "w", Count: count, Token: Instance("t", count)})
+		return b.lastReply()
+	}
+	b.equal("two are down", scale(3), "t-3: ok: w-1, w-2 do not run")
+	b.do(Input{Kind: Order, Command: CmdTerminate, Node: "w-1", Token: "end"})
+	b.equal("one is, and is to run", scale(2), "t-2: ok: w-2 does not run")
+	b.do(Input{Kind: Order, Command: CmdRestart, Node: "w-2", Token: "start"})
+	b.equal("none is", scale(1), "t-1: ok: ")
+}
