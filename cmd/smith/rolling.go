@@ -74,7 +74,7 @@ type rollWords struct {
 
 func (c *childRestartCmd) words() rollWords {
 	if c.Outdated {
-		return rollWords{"the others are restarted", "smith child restart --outdated to go on"}
+		return rollWords{"the others are restarted", strings.TrimSpace("smith child restart "+c.Node) + " --outdated to go on"}
 	}
 	return rollWords{"the others are restarted", "smith child restart " + c.Node + " --rolling to restart all of them again"}
 }
