@@ -14,7 +14,8 @@ const (
 	// it, and the tree is what it says.
 	Applied Invariant = "applied"
 	// Rolls: no more agents are down for a rolling restart than may be, and it
-	// stops none that runs what its specification says, unless all were asked for.
+	// stops none that runs what its specification says, unless all were asked for. It
+	// waits for no start of what it is to replace.
 	Rolls Invariant = "rolls"
 	// Current: at the end every agent runs the build that its specification has,
 	// unless an operator left it as it was, and the tree knows which do not.
@@ -118,6 +119,7 @@ func (w *world) decidedConfiguration(parts []*decision) {
 		}
 		w.rolled(effects, most)
 	}
+	w.supersedes()
 }
 
 // decidedFile checks a configuration that was decided.
@@ -233,6 +235,37 @@ func (w *world) rolled(effects []tree.Effect, most int) {
 			}
 		}
 	}
+}
+
+// supersedes holds a rolling restart to not waiting for the start of what it is to
+// replace.
+func (w *world) supersedes() {
+	if r := w.rootState().Rolling; r == nil || r.Stopped != "" {
+		return
+	}
+	for _, s := range w.log.truth.tree.Nodes {
+		if s.Spec == nil || s.State == nil || s.State.Renewal == nil || s.State.Renewal.Turn != tree.TurnWaits {
+			continue
+		}
+		switch s.State.Phase {
+		case tree.Starting, tree.Verifying, tree.Unverified:
+			if !w.goesDown(s) {
+				w.broken(Rolls, "%s incarnation %d is to be replaced, and its start is waited for", s.Spec.ID, s.State.Incarnation)
+			}
+		}
+	}
+}
+
+// goesDown reports whether a node is about to be stopped, or removed, with a
+// supervisor above it or by itself.
+func (w *world) goesDown(n *tree.Record) bool {
+	for p := w.node(n.Spec.Parent); p != nil; n, p = p, w.node(p.Spec.Parent) {
+		op := p.State.Supervisor.Op
+		if n.State.Discarded() || p.State.Phase != tree.Running && p.State.Phase != tree.Starting || op != nil && op.Stage == tree.StageStop {
+			return true
+		}
+	}
+	return false
 }
 
 // comesUp reports whether an agent whose incarnation was stopped is not up again

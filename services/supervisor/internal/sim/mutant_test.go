@@ -93,6 +93,10 @@ func switchedMutants() []mutant {
 			"tree/rollingpart.go", "case n.st.Phase != Running:",
 			`case n.st.Phase != Running && (mutant != "rolls on early" || n.st.Phase == Stopping):`,
 		}}},
+		{name: "waits for what hangs", by: []Invariant{Rolls}, edits: []edit{{
+			rolling, "case part.Turn == TurnWaits && t.superseded(n, r):",
+			`case part.Turn == TurnWaits && t.superseded(n, r) && mutant != "waits for what hangs":`,
+		}}},
 		{name: "rolls what is current", by: []Invariant{Rolls}, edits: []edit{{
 			"tree/rollout.go", "if a.outdated() {",
 			`if a.outdated() || mutant == "rolls what is current" && a.ordered() {`,
