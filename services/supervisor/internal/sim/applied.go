@@ -224,13 +224,13 @@ func (w *world) rolled(effects []tree.Effect, most int) {
 			w.stats.Rolled++
 			w.all = false
 		case e.Kind == tree.DoStop && w.orders[e.Event] && !home[e.Node] && n != nil && n.State.Renewal != nil && n.State.Renewal.Turn == tree.TurnNow && e.Reason == n.State.Renewal.Reason:
-			if w.verified[e.Node] == e.Incarnation { // else it was not up
-				w.down[e.Node] = e.Incarnation
-			}
 			if a := w.agent(e.Node); !w.all && !w.forgot && !a.unsure[e.Incarnation] && a.builds[e.Incarnation] == n.Spec.Agent.Build {
 				w.broken(Rolls, "%s incarnation %d runs what its specification says and is restarted", e.Node, e.Incarnation)
 			}
-			if len(w.down) > most {
+			if w.verified[e.Node] != e.Incarnation {
+				continue // it was not up
+			}
+			if w.down[e.Node] = e.Incarnation; len(w.down) > most {
 				w.broken(Rolls, "%d agents are down for a rolling restart that may have %d down: %v", len(w.down), most, w.down)
 			}
 		}

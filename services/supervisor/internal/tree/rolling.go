@@ -123,7 +123,8 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 	}
 	r, taken := t.newRolling(in), 0
 	for _, n := range wanted {
-		switch p := n.part(); {
+		p := n.part()
+		switch {
 		case p.Turn == "":
 			r.Total++
 		case p.Turn == TurnOver:
@@ -136,11 +137,11 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		taken++
 		part := Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: in.Reason, Event: t.story.Cause, Chain: t.story.Chain}
 		begun := n.st.Phase.pending() || in.Kind == Configure && n.st.Phase.coming() && !n.outdated()
-		if begun || !n.ordered() { // it is down, so its turn has come
+		switch down := begun || !n.ordered(); {
+		case down && in.Kind == Configure, p.Turn == TurnNow && (down || n.st.Phase.coming()):
+			part.Turn = TurnNow // it is another program, or has been taken down for this
+		case down:
 			part.Turn = TurnTried
-			if in.Kind == Configure { // and it is another program
-				part.Turn = TurnNow
-			}
 		}
 		if begun { // its present incarnation is, or is going to be, what is wanted
 			if n.hastens() {
@@ -244,6 +245,8 @@ func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
 			t.hasten(n)
 		case part.Turn == TurnWaits && t.superseded(n, r):
 			t.replace(n, r, n.st.Renewal.whenDown())
+		case part.Turn == TurnNow && t.superseded(n, r):
+			t.replace(n, r, TurnNow)
 		}
 	}
 	return false, ""

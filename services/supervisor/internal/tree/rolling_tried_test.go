@@ -138,3 +138,21 @@ func TestFailuresOfASupersededRollout(t *testing.T) {
 	answer, _ := b.tree.Answered("good")
 	b.equal("answer", answer.Result, OK)
 }
+
+// An agent that a rolling restart has taken down stops it if it does not come up, also
+// when an order to restart all comes meanwhile.
+func TestAnOrderToRollExcusesNoneThatARolloutTookDown(t *testing.T) {
+	t.Parallel()
+	for _, begins := range []bool{false, true} {
+		b := newBench(t, five("1")...)
+		b.apply(2, five("2")...)
+		if begins { // else a is still being stopped
+			b.raw(Input{Kind: Stopped, Node: "a", Incarnation: 1})
+		}
+		b.roll(2)
+		b.equal("stopping", b.stopping(), "a b")
+		b.raw(Input{Kind: Stopped, Node: "a", Incarnation: b.state("a").Incarnation})
+		b.raw(Input{Kind: Exited, Node: "a", Incarnation: b.state("a").Incarnation, Reason: "code 7"})
+		b.equal("stopped", b.tree.Rolling().Stopped, "a did not come up: code 7")
+	}
+}
