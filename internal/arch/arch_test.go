@@ -121,7 +121,7 @@ func TestRules(t *testing.T) {
 		},
 		{
 			"test helpers stay in tests",
-			[]pkg{code("internal/shell", "internal/natstest"), code("cmd/smith", "internal/natstest")},
+			[]pkg{code("internal/shell", "internal/natstest"), code("cmd/smith", "internal/natstest"), code("services/runner", "internal/oldkernel")},
 			[]pkg{tests("internal/shell", "internal/natstest")},
 		},
 		{

@@ -137,9 +137,9 @@ var rules = []rule{
 	},
 	{
 		"test helpers stay in tests",
-		"internal/natstest carries a server and the testing package; neither belongs in a program",
+		"internal/natstest carries a server and the testing package, internal/oldkernel takes system calls away; none of that belongs in a program",
 		func(p pkg) []string {
-			return p.importing(p.imports, func(path string) bool { return path == "internal/natstest" })
+			return p.importing(p.imports, func(path string) bool { return path == "internal/natstest" || path == "internal/oldkernel" })
 		},
 	},
 	{

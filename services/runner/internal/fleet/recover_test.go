@@ -13,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mistersmith/mistersmith/internal/oldkernel"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
@@ -82,6 +83,12 @@ func testEndWhileAway(t *testing.T, by parent) {
 	before := killedRunnerOf(t, dir, by, script("a", 1, "sleep 1000 & "+untilGo))[0]
 	touch(t, dir, "go")
 	eventually(t, "the end", func() bool { return !alive(before.PID) })
+	if by == byReaper {
+		eventually(t, "that it is written down", func() bool {
+			exits, _ := filepath.Glob(filepath.Join(dir, "reaper", "exits", "*"))
+			return len(exits) == 1
+		})
+	}
 	seen := time.Now()
 
 	r := openBy(t, dir, by)
@@ -226,6 +233,12 @@ func TestEndWithTheHostIsNotTheAgents(t *testing.T) {
 			r.mustStart(t, script("a", 2, forever))
 		})
 	}
+}
+
+// What a reaper tells it tells on every kernel.
+func TestOlderKernel(t *testing.T) {
+	t.Parallel()
+	oldkernel.Rerun(t, "^Test(KilledRunnersSuccessorAdopts|EndWhileTheRunnerIsAway.*|RunnerDiedBetween.*|ReaperIsKilled.*|Orphans.*|NeverASecondCopy.*)$")
 }
 
 // A runner that could not take over all agents ends; what it does not watch it

@@ -1,13 +1,11 @@
 package process
 
 import (
-	"bufio"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
@@ -290,54 +288,6 @@ func TestWaitingTakesNoThreadPerProcess(t *testing.T) {
 	entries, err := os.ReadDir("/proc/self/task")
 	if err != nil || len(entries) > children/2 {
 		t.Errorf("%d threads for %d processes, %v", len(entries), children, err)
-	}
-}
-
-// orphan starts a script through a parent that is then killed with -9.
-func orphan(t *testing.T, script string) (Identity, string) {
-	t.Helper()
-	dir := t.TempDir()
-	parent := exec.Command(os.Args[0], script)
-	parent.Env = append(os.Environ(), parentMode+"="+dir)
-	out, err := parent.StdoutPipe()
-	if err == nil {
-		err = parent.Start()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	line, err := bufio.NewReader(out).ReadBytes('\n')
-	if err != nil {
-		t.Fatal(err)
-	}
-	var id Identity
-	if err := json.Unmarshal(line, &id); err != nil {
-		t.Fatal(err)
-	}
-	_ = parent.Process.Kill()
-	_ = parent.Wait()
-	return id, dir
-}
-
-func TestAdoptedOrphan(t *testing.T) {
-	t.Parallel()
-	id, dir := orphan(t, `echo $$; while [ ! -e go ]; do sleep 0.01; done; exit 9`)
-	if !alive(id.PID) {
-		t.Fatal("the orphan died with its parent")
-	}
-	p, err := Adopt(id)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cleanup(t, p, dir)
-	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
-		t.Fatal(err)
-	}
-	// The kernel tells an orphan's status from Linux 6.15 on.
-	if got := wait(t, p); got.Known && got.Code != 9 || got.Signal != 0 {
-		t.Errorf("status %+v, want code 9 or unknown", got)
-	} else if !got.Known {
-		t.Log("the kernel does not tell an orphan's status")
 	}
 }
 

@@ -19,6 +19,7 @@ import (
 	"go.uber.org/goleak"
 	"golang.org/x/sys/unix"
 
+	"github.com/mistersmith/mistersmith/internal/oldkernel"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
 
@@ -182,6 +183,26 @@ func TestStatuses(t *testing.T) {
 		r.Taken(token)
 	}
 	eventually(t, "the files' removal", func() bool { return r.saved() == 0 })
+}
+
+func TestAttributesTravel(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	umask := 0o027
+	token := uuid.NewString()
+	c := shell(r.dir, token, "umask; exit 7")
+	c.Umask, c.Limits = &umask, []process.Limit{{Resource: process.OpenFiles, Value: 64}}
+	p, err := r.Start(token, c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer p.Close()
+	if got := r.wait(p); got.Code != 7 {
+		t.Errorf("exit %+v", got)
+	}
+	if out, _ := os.ReadFile(filepath.Join(r.dir, "out")); string(out) != "0027\n" {
+		t.Errorf("umask %q", out)
+	}
 }
 
 func TestStartErrors(t *testing.T) {
@@ -503,4 +524,10 @@ func TestUnusableReaperIsLeftAlone(t *testing.T) {
 	}
 	_ = p.Signal(unix.SIGKILL)
 	eventually(t, "the end of the former, which has nothing to do", func() bool { return ended(old) })
+}
+
+// Nothing of this is left to what kernels since 6.15 remember.
+func TestOlderKernel(t *testing.T) {
+	t.Parallel()
+	oldkernel.Rerun(t, "^Test(Statuses|StatusesAreKept.*|WhatAReaper.*|ReaperIsKilled.*|RunnerIsKilled.*)$")
 }
