@@ -32,25 +32,34 @@ func exitStatus(pidfd int, id Identity) Status {
 
 // orphanStatus asks for the status of a process that is another's to reap. The
 // kernel tells once it is reaped, which the init process mostly does at once.
-// Before that the zombie itself tells, but its 0 is also what a reader without
-// permission is told, so a 0 waits for the kernel's word.
 func orphanStatus(pidfd int, id Identity) Status {
 	const patience = 200 * time.Millisecond
 	for wait := time.Millisecond; ; wait *= 2 {
-		stat, err := procfs.ReadStat(id.PID)
-		zombie := err == nil && stat.StartTime == id.StartTime
-		if zombie && stat.ExitCode != 0 {
-			return WaitStatus(syscall.WaitStatus(stat.ExitCode))
-		}
-		info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
-		if err := unix.IoctlPidfdInfo(pidfd, &info); err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
-			return WaitStatus(syscall.WaitStatus(info.Exit_code))
+		status, zombie := peekStatus(pidfd, id)
+		if status.Known {
+			return status
 		}
 		if !zombie || wait > patience {
 			return unknownStatus
 		}
 		time.Sleep(wait)
 	}
+}
+
+// peekStatus returns what can be known at once of how a process ended that is
+// another's to reap. The zombie itself tells, but its 0 is also what a reader
+// without permission is told, so a 0 is the kernel's to tell, once it is reaped.
+func peekStatus(pidfd int, id Identity) (status Status, zombie bool) {
+	stat, err := procfs.ReadStat(id.PID)
+	zombie = err == nil && stat.StartTime == id.StartTime
+	if zombie && stat.ExitCode != 0 {
+		return WaitStatus(syscall.WaitStatus(stat.ExitCode)), true
+	}
+	info := unix.PidfdInfo{Mask: unix.PIDFD_INFO_EXIT}
+	if err := unix.IoctlPidfdInfo(pidfd, &info); err == nil && info.Mask&unix.PIDFD_INFO_EXIT != 0 {
+		return WaitStatus(syscall.WaitStatus(info.Exit_code)), zombie
+	}
+	return unknownStatus, zombie
 }
 
 func ignoringEINTR(f func() error) error {

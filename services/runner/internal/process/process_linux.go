@@ -245,18 +245,27 @@ func (p *Process) Active() bool {
 // What it started may live on.
 func (p *Process) Reap() Status {
 	p.once.Do(func() {
-		if p.reaped != nil {
-			if status, ok := p.reaped(); ok {
-				p.status = status
-				return
-			}
-		}
 		_ = p.withFD(func(fd int) error {
-			p.status = exitStatus(fd, p.id)
+			p.status = p.findStatus(fd)
 			return nil
 		})
 	})
 	return p.status
+}
+
+// findStatus finds out how the program ended. Where another process reaps it, that
+// one is waited for only if nothing is known yet.
+func (p *Process) findStatus(pidfd int) Status {
+	if p.reaped == nil {
+		return exitStatus(pidfd, p.id)
+	}
+	if status, _ := peekStatus(pidfd, p.id); status.Known {
+		return status
+	}
+	if status, ok := p.reaped(); ok {
+		return status
+	}
+	return exitStatus(pidfd, p.id)
 }
 
 // Descriptor calls f with the pidfd, which is closed no earlier than f returns.

@@ -28,6 +28,7 @@ const (
 // conn is a connection to a reaper.
 type conn struct {
 	socket *net.UnixConn
+	from   receiver
 	id     process.Identity
 	pidfd  int           // of the reaper
 	gone   chan struct{} // closed when nothing more comes of it
@@ -153,7 +154,7 @@ func (r *Reaper) launch(lock *os.File, socket string) error {
 	cmd := exec.Cmd{
 		Path: "/proc/self/exe", // of this version, also when the file was replaced
 		Args: []string{processName, r.dir}, Dir: r.dir, Stderr: log, ExtraFiles: []*os.File{lock, listener},
-		Env: []string{"GOMAXPROCS=2"}, // no secret of the runner's, and few threads
+		Env: []string{"GOMAXPROCS=1"}, // no secret of the runner's, and few threads
 		// A session of its own: what is sent to the runner's group, or by its
 		// terminal, does not reach it.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
@@ -170,7 +171,7 @@ func (r *Reaper) dial(path string, deadline time.Time) (*conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &conn{socket: socket, pidfd: -1, gone: make(chan struct{}), answers: map[string]chan answer{}}
+	c := &conn{socket: socket, from: receiver{conn: socket}, pidfd: -1, gone: make(chan struct{}), answers: map[string]chan answer{}}
 	_ = socket.SetReadDeadline(deadline)
 	if err := r.hello(c); err != nil {
 		_ = socket.Close()
@@ -186,7 +187,7 @@ func (r *Reaper) dial(path string, deadline time.Time) (*conn, error) {
 
 // hello reads what a reaper says at first.
 func (r *Reaper) hello(c *conn) error {
-	m, fds, err := receive(c.socket)
+	m, fds, err := c.from.next()
 	if err != nil {
 		return err
 	}
@@ -206,7 +207,7 @@ func (r *Reaper) hello(c *conn) error {
 	}
 	c.id, c.pidfd = m.Process, fds[0]
 	for {
-		m, fds, err := receive(c.socket)
+		m, fds, err := c.from.next()
 		if err != nil {
 			return err
 		}
@@ -225,7 +226,7 @@ func (r *Reaper) follow(c *conn) {
 	for {
 		var m message
 		var fds []int
-		if m, fds, err = receive(c.socket); err != nil {
+		if m, fds, err = c.from.next(); err != nil {
 			break
 		}
 		r.learn(c, m)
@@ -257,15 +258,14 @@ func (r *Reaper) learn(c *conn, m message) {
 	case opRunning, opStarted:
 		r.programs[m.Token] = program{id: m.Process, conn: c, end: newEnd()}
 	case opEnded:
-		if !known && r.conn != nil { // it was taken, but the reaper did not live to hear
-			_ = send(c.socket, message{Op: opTaken, Token: m.Token})
-			return
-		}
 		if !known {
-			p = program{id: m.Exit.Process, conn: c, end: newEnd()}
-			r.programs[m.Token] = p
+			p = program{id: m.Exit.Process, end: newEnd(), taken: r.conn != nil} // its reaper was killed
 		}
-		p.as(m.Exit)
+		p.conn = c
+		r.programs[m.Token] = p
+		if p.as(m.Exit); p.taken {
+			r.forget(m.Token)
+		}
 	}
 }
 
@@ -276,6 +276,9 @@ func (r *Reaper) abandon(c *conn) {
 	for token, p := range r.programs {
 		if p.conn != c {
 			continue
+		}
+		if p.taken {
+			delete(r.programs, token)
 		}
 		if exit, ok := exits(filepath.Join(r.dir, "exits")).load(token); ok {
 			p.as(&exit)

@@ -39,8 +39,9 @@ type Reaper struct {
 // program is one that a reaper has started, and whose end the runner has not
 // written down.
 type program struct {
-	id   process.Identity
-	conn *conn // to the reaper that has it, or had
+	id    process.Identity
+	conn  *conn // to the reaper that has it, or had
+	taken bool  // how it ended is in the runner's record, and the reaper has not said it yet
 	*end
 }
 
@@ -204,15 +205,24 @@ func (r *Reaper) Taken(token string) {
 		return
 	}
 	r.mu.Lock()
+	defer r.mu.Unlock()
 	p, ok := r.programs[token]
-	c := r.conn
-	if ok = ok && p.is(); ok {
-		delete(r.programs, token)
+	if !ok {
+		return
 	}
-	r.mu.Unlock()
-	if ok {
-		_ = send(c.socket, message{Op: opTaken, Token: token}) // if it is lost, it is said again
+	if p.taken = true; p.is() {
+		r.forget(token)
+	} else {
+		r.programs[token] = p // until the reaper has it, see learn
 	}
+}
+
+// forget has the reaper forget how a program ended; r.mu is held. Nobody waits for
+// that, least of all those that the reaper may wait for.
+func (r *Reaper) forget(token string) {
+	c := r.programs[token].conn
+	delete(r.programs, token)
+	r.wg.Go(func() { _ = send(c.socket, message{Op: opTaken, Token: token}) }) // if it is lost, the next runner says it
 }
 
 // Ended returns the starts whose status is known and not taken.

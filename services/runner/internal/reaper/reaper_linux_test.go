@@ -172,13 +172,13 @@ func TestStatuses(t *testing.T) {
 	} {
 		token, p := r.start(script)
 		begin := time.Now()
-		got := r.wait(p)
-		if since := got.At.Sub(begin); since > patience || since < -patience {
-			t.Errorf("%s: it ended at %s", script, got.At)
+		seen, kept := r.wait(p), r.exits(token)
+		if since := kept.At.Sub(begin); since > patience || since < -patience {
+			t.Errorf("%s: it ended at %s", script, kept.At)
 		}
-		got.At = time.Time{}
-		if got != want {
-			t.Errorf("%s: %+v, want %+v", script, got, want)
+		seen.At, kept.At = time.Time{}, time.Time{}
+		if seen != want || kept != want {
+			t.Errorf("%s: seen %+v, kept %+v, want %+v", script, seen, kept, want)
 		}
 		r.Taken(token)
 	}
@@ -275,8 +275,8 @@ func TestStatusesAreKeptWhileNoRunnerLives(t *testing.T) {
 	if got := second.wait(p); got.Signal != unix.SIGKILL {
 		t.Errorf("exit of what runs on: %+v", got)
 	}
-	for _, token := range second.Ended() {
-		second.Taken(token)
+	for _, token := range []string{gone, crashed, lives} {
+		second.Taken(token) // also if the reaper has not said it yet
 	}
 	eventually(t, "the files' removal", func() bool { return second.saved() == 0 })
 	second.Close()

@@ -139,8 +139,8 @@ func (s *server) listen(l *net.UnixListener) {
 			continue
 		}
 		s.do(func() { s.greet(conn) })
-		for {
-			m, fds, err := receive(conn)
+		for from := (receiver{conn: conn}); ; {
+			m, fds, err := from.next()
 			if err != nil {
 				break
 			}

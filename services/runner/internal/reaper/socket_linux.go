@@ -11,9 +11,6 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// maxFiles bounds the descriptors of a message.
-const maxFiles = 8
-
 // send sends a message whole, with descriptors that stay the sender's.
 func send(conn *net.UnixConn, m message, fds ...int) error {
 	b, err := json.Marshal(m)
@@ -28,13 +25,21 @@ func send(conn *net.UnixConn, m message, fds ...int) error {
 	return err
 }
 
-// receive waits for a message. Descriptors that this process has no room for are
+// receiver reads the messages of a connection.
+type receiver struct {
+	conn *net.UnixConn
+	b    [maxMessage]byte
+	oob  [128]byte // for more descriptors than any message has
+}
+
+// next waits for a message. Descriptors that this process has no room for are
 // missing. The caller closes the others.
-func receive(conn *net.UnixConn) (m message, fds []int, err error) {
-	b, oob := make([]byte, maxMessage), make([]byte, unix.CmsgSpace(maxFiles*4))
-	n, oobn, _, _, err := conn.ReadMsgUnix(b, oob)
-	for errors.Is(err, unix.ECONNRESET) { // said once of an end that left something unread; what the other had sent comes after that
-		n, oobn, _, _, err = conn.ReadMsgUnix(b, oob)
+func (r *receiver) next() (m message, fds []int, err error) {
+	n, oobn, _, _, err := r.conn.ReadMsgUnix(r.b[:], r.oob[:])
+	for errors.Is(err, unix.ECONNRESET) {
+		// Said once of an end that left something unread. What the other had sent
+		// comes after that.
+		n, oobn, _, _, err = r.conn.ReadMsgUnix(r.b[:], r.oob[:])
 	}
 	if err == nil && n == 0 && oobn == 0 {
 		err = io.EOF // packets are never empty
@@ -42,13 +47,13 @@ func receive(conn *net.UnixConn) (m message, fds []int, err error) {
 	if err != nil {
 		return message{}, nil, err
 	}
-	if controls, err := unix.ParseSocketControlMessage(oob[:oobn]); err == nil {
+	if controls, err := unix.ParseSocketControlMessage(r.oob[:oobn]); err == nil {
 		for _, c := range controls {
 			more, _ := unix.ParseUnixRights(&c)
 			fds = append(fds, more...)
 		}
 	}
-	if m, err = decodeMessage(b[:n]); err != nil {
+	if m, err = decodeMessage(r.b[:n]); err != nil {
 		closeAll(fds)
 		return message{}, nil, err
 	}
