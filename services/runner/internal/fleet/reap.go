@@ -49,24 +49,11 @@ func (f *Fleet) findStarted(a *agent) (*process.Process, error) {
 
 // parents are the processes that have programs of this runner as children, and get
 // what these leave behind.
-func (f *Fleet) parents() []int {
-	parents := []int{os.Getpid()}
-	if pid, ok := f.o.Reaper.PID(); ok {
-		parents = append(parents, pid)
-	}
-	return parents
-}
+func (f *Fleet) parents() []int { return append([]int{os.Getpid()}, f.o.Reaper.Roots()...) }
 
 // hasParent reports whether the parent of an agent's program has lived so far, so
 // that what the program left is below it. a.mu is held.
-func (f *Fleet) hasParent(a *agent) bool {
-	if a.child {
-		return true
-	}
-	root, ok := f.o.Reaper.Root(a.rec.Token)
-	pid, _ := f.o.Reaper.PID()
-	return ok && root == pid
-}
+func (f *Fleet) hasParent(a *agent) bool { return a.child || f.o.Reaper.HasParent(a.rec.Token) }
 
 // status is an exit as it is told.
 func status(s process.Status) contracts.Exit {

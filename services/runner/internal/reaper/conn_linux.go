@@ -3,13 +3,9 @@ package reaper
 import (
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -17,172 +13,26 @@ import (
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
 
-const (
-	// reachPatience is how long a reaper may take to end, or to greet.
-	reachPatience = 5 * time.Second
-	reachInterval = 5 * time.Millisecond
-	// maxLaunches bounds the reapers started for one connection.
-	maxLaunches = 3
-)
-
 // conn is a connection to a reaper.
 type conn struct {
+	home   home
 	socket *net.UnixConn
 	from   receiver
 	id     process.Identity
+	// around is what its programs inherit, see surroundings.
+	around string
 	pidfd  int           // of the reaper
 	gone   chan struct{} // closed when nothing more comes of it
 
 	mu      sync.Mutex
 	lost    bool
+	left    bool                   // the runner closed it
 	answers map[string]chan answer // by token
 }
 
 type answer struct {
 	m     message
 	pidfd int // or -1
-}
-
-// connected returns a connection to a reaper, which is started if need be.
-func (r *Reaper) connected() (*conn, error) {
-	r.connecting.Lock()
-	defer r.connecting.Unlock()
-	r.mu.Lock()
-	c, closed := r.conn, r.closed
-	r.mu.Unlock()
-	if closed {
-		return nil, errors.New("reaper: the runner ends")
-	}
-	if c != nil {
-		select {
-		case <-c.gone:
-		default:
-			return c, nil
-		}
-	}
-	c, err := r.connect()
-	if err != nil {
-		return nil, fmt.Errorf("reaper: %w", err)
-	}
-	r.mu.Lock()
-	r.conn = c
-	r.mu.Unlock()
-	return c, nil
-}
-
-// connect reaches the reaper that lives, or a new one.
-func (r *Reaper) connect() (*conn, error) {
-	dir, err := os.Open(r.dir)
-	if err != nil {
-		return nil, err
-	}
-	defer dir.Close()
-	// The path of a socket has no room for every directory.
-	socket := fmt.Sprintf("/proc/self/fd/%d/socket", dir.Fd())
-	deadline := time.Now().Add(reachPatience)
-	for launches := 0; ; time.Sleep(reachInterval) {
-		lock, err := r.lock()
-		if err != nil {
-			return nil, err
-		}
-		if lock != nil {
-			launches++
-			err = r.launch(lock, socket)
-			_ = lock.Close()
-			if err != nil {
-				return nil, err
-			}
-		}
-		c, err := r.dial(socket, deadline)
-		switch {
-		case err == nil:
-			return c, nil
-		case launches == maxLaunches:
-			return nil, fmt.Errorf("it ends at once (%w); see %s", err, filepath.Join(r.dir, "log"))
-		case launches == 0 && time.Now().After(deadline):
-			// It holds the lock and does not answer, or is of another version. It
-			// keeps its agents, and the next one gets the others.
-			r.log.Warn("reaper not usable; it is left alone", "dir", r.dir, "error", err)
-			if err := os.Remove(filepath.Join(r.dir, "lock")); err != nil {
-				return nil, err
-			}
-			deadline = time.Now().Add(reachPatience)
-		}
-	}
-}
-
-// lock takes the reaper's lock; nil means that a reaper has it.
-func (r *Reaper) lock() (*os.File, error) {
-	f, err := os.OpenFile(filepath.Join(r.dir, "lock"), os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return nil, err
-	}
-	err = unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if err != nil {
-		_ = f.Close()
-	}
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return nil, nil
-	}
-	return f, err
-}
-
-// launch starts a reaper, which inherits the lock and a socket that can be
-// connected to at once.
-func (r *Reaper) launch(lock *os.File, socket string) error {
-	if err := os.Remove(filepath.Join(r.dir, "socket")); err != nil && !errors.Is(err, os.ErrNotExist) {
-		return err
-	}
-	l, err := net.ListenUnix("unixpacket", &net.UnixAddr{Name: socket, Net: "unixpacket"})
-	if err != nil {
-		return err
-	}
-	l.SetUnlinkOnClose(false)
-	defer l.Close()
-	listener, err := l.File()
-	if err != nil {
-		return err
-	}
-	defer listener.Close()
-	log, err := os.OpenFile(filepath.Join(r.dir, "log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	defer log.Close()
-	// Descriptors that this process was started with are none of its business.
-	_ = unix.CloseRange(lockFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
-	cmd := exec.Cmd{
-		Path: "/proc/self/exe", // of this version, also when the file was replaced
-		Args: []string{processName, r.dir}, Dir: r.dir, Stderr: log, ExtraFiles: []*os.File{lock, listener},
-		Env: []string{"GOMAXPROCS=1"}, // no secret of the runner's, and few threads
-		// A session of its own: what is sent to the runner's group, or by its
-		// terminal, does not reach it.
-		SysProcAttr: &syscall.SysProcAttr{Setsid: true},
-	}
-	if err := cmd.Start(); err != nil {
-		return fmt.Errorf("start it: %w", err)
-	}
-	return cmd.Process.Release() // see waitEnd
-}
-
-// dial connects, and learns what the reaper has.
-func (r *Reaper) dial(path string, deadline time.Time) (*conn, error) {
-	socket, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
-	if err != nil {
-		return nil, err
-	}
-	c := &conn{socket: socket, from: receiver{conn: socket}, pidfd: -1, gone: make(chan struct{}), answers: map[string]chan answer{}}
-	_ = socket.SetReadDeadline(deadline)
-	if err := r.hello(c); err != nil {
-		_ = socket.Close()
-		if c.pidfd >= 0 {
-			_ = unix.Close(c.pidfd)
-		}
-		return nil, err
-	}
-	_ = socket.SetReadDeadline(time.Time{})
-	r.wg.Go(func() { r.follow(c) })
-	return c, nil
 }
 
 // hello reads what a reaper says at first.
@@ -197,7 +47,7 @@ func (r *Reaper) hello(c *conn) error {
 	case m.Op != opHello || m.Version != version:
 		err = fmt.Errorf("%w: it speaks version %d, this runner %d", errMessage, m.Version, version)
 	case m.Process.Epoch != epoch:
-		err = errors.New("it lives in another container")
+		err = fmt.Errorf("%w: it lives in another container", errMessage)
 	case len(fds) != 1 || !ownUser(c.socket):
 		err = fmt.Errorf("%w: it does not say who it is", errMessage)
 	}
@@ -205,7 +55,7 @@ func (r *Reaper) hello(c *conn) error {
 		closeAll(fds)
 		return err
 	}
-	c.id, c.pidfd = m.Process, fds[0]
+	c.id, c.around, c.pidfd = m.Process, m.Around, fds[0]
 	for {
 		m, fds, err := c.from.next()
 		if err != nil {
@@ -236,14 +86,12 @@ func (r *Reaper) follow(c *conn) {
 			closeAll(fds)
 		}
 	}
-	r.mu.Lock()
-	closed := r.closed
-	r.mu.Unlock()
-	if !closed {
+	if !c.isLeft() {
 		// Only when it has ended are its children another's, to be asked for there.
 		// One that sent what it should not have is of no use either.
 		c.waitEnd()
 		r.log.Warn("the reaper has ended; the next start begins another", "pid", c.id.PID, "error", err)
+		_ = os.RemoveAll(string(c.home))
 	}
 	r.abandon(c)
 	c.abandon()
@@ -259,7 +107,7 @@ func (r *Reaper) learn(c *conn, m message) {
 		r.programs[m.Token] = program{id: m.Process, conn: c, end: newEnd()}
 	case opEnded:
 		if !known {
-			p = program{id: m.Exit.Process, end: newEnd(), taken: r.conn != nil} // its reaper was killed
+			p = program{id: m.Exit.Process, end: newEnd()}
 		}
 		p.conn = c
 		r.programs[m.Token] = p
@@ -280,7 +128,7 @@ func (r *Reaper) abandon(c *conn) {
 		if p.taken {
 			delete(r.programs, token)
 		}
-		if exit, ok := exits(filepath.Join(r.dir, "exits")).load(token); ok {
+		if exit, ok := r.exits.load(token); ok {
 			p.as(&exit)
 		} else {
 			p.as(nil)
@@ -348,8 +196,34 @@ func (c *conn) abandon() {
 	c.pidfd = -1
 }
 
-// alive reports whether the reaper's process lives.
+// leave lets the reaper go on without this runner.
+func (c *conn) leave() {
+	c.mu.Lock()
+	c.left = true
+	c.mu.Unlock()
+	_ = c.socket.Close()
+}
+
+func (c *conn) isGone() bool {
+	select {
+	case <-c.gone:
+		return true
+	default:
+		return false
+	}
+}
+
+func (c *conn) isLeft() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.left
+}
+
+// alive reports whether the reaper's process lives. A nil conn is to none.
 func (c *conn) alive() bool {
+	if c == nil {
+		return false
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.pidfd >= 0 && !readable(c.pidfd, 0)
@@ -367,6 +241,9 @@ func (c *conn) waitEnd() {
 
 // nudge lets the reaper go on if somebody has stopped it.
 func (c *conn) nudge() {
+	if c == nil {
+		return
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if c.pidfd >= 0 {

@@ -7,10 +7,15 @@
 // runner has taken it: in memory and in a file. The next runner finds the reaper
 // by its socket, learns what runs and what has ended, and continues with it.
 //
-//	<state dir>/reaper/lock      held by the reaper as long as it lives
-//	<state dir>/reaper/socket    where the runner connects
-//	<state dir>/reaper/exits/    one file per status that no runner has taken
-//	<state dir>/reaper/log       empty, unless the reaper has failed
+//	<state dir>/reaper/exits/       one file per status that no runner has taken
+//	<state dir>/reaper/1/lock       held by a reaper as long as it lives
+//	<state dir>/reaper/1/socket     where the runner connects
+//	<state dir>/reaper/1/log        empty, unless the reaper has failed
+//
+// Programs inherit from their reaper what they would inherit from the runner. A
+// runner that was upgraded, or got other limits, rights or namespaces, therefore
+// starts a reaper of its own, and only hears from the former one how its programs
+// end.
 //
 // # What is kept
 //

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -22,15 +23,19 @@ const (
 	answerPatience = 10 * time.Second
 )
 
-// Reaper is a runner's way to its reaper. Its methods may be used concurrently.
+// Reaper is a runner's way to its reapers: to the one that starts its programs, and
+// to former ones that still have some. Its methods may be used concurrently.
 type Reaper struct {
-	dir string // below the state directory
-	log *slog.Logger
+	dir    string // below the state directory
+	exits  exits
+	around string // see surroundings
+	log    *slog.Logger
 
 	connecting sync.Mutex
 
 	mu       sync.Mutex
-	conn     *conn // the last one
+	conn     *conn // to the one that starts programs
+	conns    []*conn
 	closed   bool
 	programs map[string]program // by token
 	wg       sync.WaitGroup
@@ -70,26 +75,92 @@ func (e *end) as(exit *Exit) {
 	}
 }
 
-// Open finds the reaper of a state directory, which the caller holds, or starts
-// one.
+// Open finds the reapers of a state directory, which the caller holds, and starts
+// one if none of them is as this runner is.
 func Open(stateDir string, log *slog.Logger) (*Reaper, error) {
-	r := &Reaper{dir: filepath.Join(stateDir, "reaper"), log: log, programs: map[string]program{}}
-	if err := os.MkdirAll(filepath.Join(r.dir, "exits"), 0o700); err != nil {
+	dir := filepath.Join(stateDir, "reaper")
+	r := &Reaper{dir: dir, exits: exits(filepath.Join(dir, "exits")), log: log, programs: map[string]program{}}
+	err := os.MkdirAll(string(r.exits), 0o700)
+	if err == nil {
+		r.around, err = surroundings()
+	}
+	if err == nil {
+		err = r.find()
+	}
+	if err == nil {
+		_, err = r.connected()
+	}
+	if err != nil {
+		r.Close()
 		return nil, fmt.Errorf("reaper: %w", err)
 	}
-	if _, err := r.connected(); err != nil {
-		return nil, err
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for token, exit := range r.exits.all() {
+		if _, known := r.programs[token]; !known { // its reaper has ended
+			p := program{id: exit.Process, end: newEnd()}
+			p.as(&exit)
+			r.programs[token] = p
+		}
+	}
+	for _, c := range r.conns {
+		r.leaveIdle(c)
 	}
 	return r, nil
 }
 
-// Close leaves the reaper alone, which ends when it is not needed.
+// connected returns a connection to a reaper for new programs, which is started if
+// need be.
+func (r *Reaper) connected() (*conn, error) {
+	r.connecting.Lock()
+	defer r.connecting.Unlock()
+	r.mu.Lock()
+	if r.closed {
+		r.mu.Unlock()
+		return nil, errors.New("the runner ends")
+	}
+	r.conns = slices.DeleteFunc(r.conns, (*conn).isGone)
+	for _, c := range r.conns {
+		if c.around == r.around && !c.isLeft() {
+			r.conn = c
+			r.mu.Unlock()
+			return c, nil
+		}
+	}
+	r.mu.Unlock()
+	c, err := r.launch()
+	if err != nil {
+		return nil, err
+	}
+	r.mu.Lock()
+	r.conn, r.conns = c, append(r.conns, c)
+	r.mu.Unlock()
+	return c, nil
+}
+
+// leaveIdle leaves a former reaper that has nothing more for this runner, so that
+// it ends; r.mu is held.
+func (r *Reaper) leaveIdle(c *conn) {
+	if c == nil || c == r.conn {
+		return
+	}
+	for _, p := range r.programs {
+		if p.conn == c {
+			return
+		}
+	}
+	c.leave()
+}
+
+// Close leaves the reapers alone, which end when they are not needed.
 func (r *Reaper) Close() {
 	r.mu.Lock()
 	r.closed = true
-	c := r.conn
+	conns := slices.Clone(r.conns)
 	r.mu.Unlock()
-	_ = c.socket.Close()
+	for _, c := range conns {
+		c.leave()
+	}
 	r.wg.Wait()
 }
 
@@ -98,7 +169,7 @@ func (r *Reaper) Close() {
 func (r *Reaper) Start(token string, cmd process.Command) (*process.Process, error) {
 	c, err := r.connected()
 	if err != nil {
-		r.log.Warn("no reaper; exit codes of agents that end while no runner lives may be lost", "error", err)
+		r.log.Warn("no reaper; how agents end while no runner lives may be lost", "error", err)
 		return process.Start(cmd)
 	}
 	b, err := encodeCommand(cmd)
@@ -222,7 +293,17 @@ func (r *Reaper) Taken(token string) {
 func (r *Reaper) forget(token string) {
 	c := r.programs[token].conn
 	delete(r.programs, token)
-	r.wg.Go(func() { _ = send(c.socket, message{Op: opTaken, Token: token}) }) // if it is lost, the next runner says it
+	r.wg.Go(func() {
+		// What is lost of this the next runner does again.
+		if c.alive() {
+			_ = send(c.socket, message{Op: opTaken, Token: token})
+		} else {
+			_ = r.exits.remove(token)
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		r.leaveIdle(c)
+	})
 }
 
 // Ended returns the starts whose status is known and not taken.
@@ -241,17 +322,14 @@ func (r *Reaper) Ended() []string {
 	return tokens
 }
 
-// Root returns the process whose children a start and its orphans are, while
-// its reaper lives.
-func (r *Reaper) Root(token string) (pid int, ok bool) {
+// HasParent reports whether the reaper that has a start still lives, so that all
+// that the start left behind is below it.
+func (r *Reaper) HasParent(token string) bool {
 	p, ok := r.program(token)
-	if !ok || !p.conn.alive() {
-		return 0, false
-	}
-	return p.conn.id.PID, true
+	return ok && p.conn.alive()
 }
 
-// PID returns the process of the reaper, if it lives.
+// PID returns the process of the reaper that starts programs, if it lives.
 func (r *Reaper) PID() (pid int, ok bool) {
 	if r == nil {
 		return 0, false
@@ -262,4 +340,19 @@ func (r *Reaper) PID() (pid int, ok bool) {
 		return 0, false
 	}
 	return r.conn.id.PID, true
+}
+
+// Roots returns the processes of all reapers.
+func (r *Reaper) Roots() (pids []int) {
+	if r == nil {
+		return nil
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, c := range r.conns {
+		if c.alive() {
+			pids = append(pids, c.id.PID)
+		}
+	}
+	return pids
 }

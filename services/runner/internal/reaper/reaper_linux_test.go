@@ -495,6 +495,82 @@ func TestOrphansAreReaped(t *testing.T) {
 	})
 }
 
+// A runner that is another program, or has other limits or rights, starts programs
+// by a reaper that is as it is. The former one keeps its own until they have ended.
+func TestFormerReaper(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	owner := exec.Command("nice", "-n", "5", os.Args[0])
+	owner.Env = append(os.Environ(), ownerMode+"="+dir)
+	in, err := owner.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := owner.StdoutPipe()
+	if err == nil {
+		err = owner.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	first, second := uuid.NewString(), uuid.NewString()
+	var ids [2]process.Identity
+	seen := json.NewDecoder(out)
+	for i, token := range []string{first, second} {
+		line, _ := json.Marshal(order{token, fmt.Sprintf("while [ ! -e go%d ]; do sleep 0.01; done; exit 7", i)})
+		_, _ = in.Write(line)
+		if err := seen.Decode(&ids[i]); err != nil {
+			t.Fatal(err)
+		}
+	}
+	_ = owner.Process.Kill()
+	_ = owner.Wait()
+
+	r := open(t, dir)
+	_, p := r.start("nice")
+	if r.wait(p); len(r.Roots()) != 2 || !r.HasParent(first) {
+		t.Errorf("reapers %v", r.Roots())
+	}
+	if nice, _ := os.ReadFile(filepath.Join(dir, "out")); string(nice) != "0\n" {
+		t.Errorf("nice %q", nice)
+	}
+	let := func(n int) {
+		if err := os.WriteFile(filepath.Join(dir, fmt.Sprint("go", n)), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	let(0)
+	if got := r.exits(first); got.Code != 7 {
+		t.Errorf("exit %+v", got)
+	}
+	r.Taken(first)
+	r.Close()
+	let(1)
+	eventually(t, "the end of the former reaper and its program", func() bool { return ended(ids[1].PID) && len(reapers(t, dir)) == 0 })
+	r = open(t, dir)
+	if got := r.exits(second); got.Code != 7 {
+		t.Errorf("exit %+v", got)
+	}
+	r.Taken(second)
+	eventually(t, "the files' removal", func() bool { return r.saved() == 1 }) // that of nice is not taken
+}
+
+// reapers finds those of a state directory.
+func reapers(t *testing.T, dir string) (pids []string) {
+	t.Helper()
+	files, err := filepath.Glob("/proc/[0-9]*/cmdline")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, file := range files {
+		line, _ := os.ReadFile(file)
+		if strings.HasPrefix(string(line), processName+"\x00"+dir) {
+			pids = append(pids, filepath.Dir(file))
+		}
+	}
+	return pids
+}
+
 // The path of a socket may have 107 bytes.
 func TestLongPath(t *testing.T) {
 	t.Parallel()
@@ -515,7 +591,7 @@ func TestUnusableReaperIsLeftAlone(t *testing.T) {
 	_, p := first.start("exec sleep 1000")
 	old, _ := first.PID()
 	first.Close()
-	if err := os.Remove(filepath.Join(dir, "reaper", "socket")); err != nil {
+	if err := os.Remove(filepath.Join(dir, "reaper", "1", "socket")); err != nil {
 		t.Fatal(err)
 	}
 	second := open(t, dir)
@@ -529,5 +605,5 @@ func TestUnusableReaperIsLeftAlone(t *testing.T) {
 // Nothing of this is left to what kernels since 6.15 remember.
 func TestOlderKernel(t *testing.T) {
 	t.Parallel()
-	oldkernel.Rerun(t, "^Test(Statuses|StatusesAreKept.*|WhatAReaper.*|ReaperIsKilled.*|RunnerIsKilled.*)$")
+	oldkernel.Rerun(t, "^Test(Statuses|FormerReaper|StatusesAreKept.*|WhatAReaper.*|ReaperIsKilled.*|RunnerIsKilled.*)$")
 }

@@ -26,5 +26,6 @@ func (*Reaper) Attach(string, *process.Process)                         {}
 func (*Reaper) Await(string) (Exit, bool)                               { return Exit{}, false }
 func (*Reaper) Taken(string)                                            {}
 func (*Reaper) Ended() []string                                         { return nil }
-func (*Reaper) Root(string) (pid int, ok bool)                          { return 0, false }
+func (*Reaper) HasParent(string) bool                                   { return false }
+func (*Reaper) Roots() []int                                            { return nil }
 func (*Reaper) PID() (pid int, ok bool)                                 { return 0, false }

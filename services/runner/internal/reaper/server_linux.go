@@ -72,11 +72,14 @@ func serve() error {
 	if err := process.BecomeReaper(); err != nil {
 		return err
 	}
-	s := &server{
-		epoch: epoch, exits: "exits", events: make(chan func()),
-		running: map[string]process.Identity{}, tokens: map[int]string{},
+	around, err := surroundings()
+	if err != nil {
+		return err
 	}
-	s.ended, s.unsaved = s.exits.all(), map[string]bool{}
+	s := &server{
+		epoch: epoch, around: around, exits: "../exits", events: make(chan func()),
+		running: map[string]process.Identity{}, tokens: map[int]string{}, ended: map[string]Exit{}, unsaved: map[string]bool{},
+	}
 	go s.listen(l.(*net.UnixListener))
 	trimMemory()
 	s.loop(ended)
@@ -86,6 +89,7 @@ func serve() error {
 // server is a reaper. Its loop alone touches it.
 type server struct {
 	epoch   process.Epoch
+	around  string
 	exits   exits
 	events  chan func()
 	running map[string]process.Identity // by token
@@ -167,11 +171,11 @@ func (s *server) do(f func()) {
 func (s *server) greet(conn *net.UnixConn) {
 	s.runner = conn
 	self := process.Identity{PID: os.Getpid(), Epoch: s.epoch}
-	pidfd, err := unix.PidfdOpen(self.PID, 0)
-	if err != nil {
-		s.send(message{Op: opHello, Version: version, Process: self})
+	hello := message{Op: opHello, Version: version, Process: self, Around: s.around}
+	if pidfd, err := unix.PidfdOpen(self.PID, 0); err != nil {
+		s.send(hello)
 	} else {
-		s.send(message{Op: opHello, Version: version, Process: self}, pidfd)
+		s.send(hello, pidfd)
 		_ = unix.Close(pidfd)
 	}
 	for token, id := range s.running {

@@ -28,7 +28,7 @@ const (
 // Messages of the reaper. It begins with opHello, tells of each program that it
 // has, and then says opReady.
 const (
-	opHello   op = "hello"   // with Version, and PID and Epoch of the reaper
+	opHello   op = "hello"   // with Version, and Process and Around of the reaper
 	opRunning op = "running" // a program runs as Process
 	opEnded   op = "ended"   // a program has ended as Exit
 	opReady   op = "ready"
@@ -42,6 +42,7 @@ type message struct {
 	Token   string           `json:"token,omitempty"` // names one start
 	Version int              `json:"version,omitempty"`
 	Process process.Identity `json:"process,omitzero"`
+	Around  string           `json:"around,omitempty"` // see surroundings
 	Exit    *Exit            `json:"exit,omitempty"`
 	// Error and Errno are why a program was not started.
 	Error string `json:"error,omitempty"`
