@@ -8,7 +8,7 @@ import (
 // resources are the errors that say that a host lacks something, or that its
 // disk fails: no program is to blame for them, and another host may do better.
 var resources = []syscall.Errno{
-	syscall.EMFILE, syscall.ENFILE, // descriptors
+	syscall.EMFILE, syscall.ENFILE, syscall.ETOOMANYREFS, // descriptors
 	syscall.EAGAIN, // processes
 	syscall.ENOMEM, syscall.ENOBUFS,
 	syscall.ENOSPC, syscall.EDQUOT, syscall.EROFS, syscall.EIO, // disk

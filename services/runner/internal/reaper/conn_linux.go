@@ -30,6 +30,9 @@ type conn struct {
 	answers map[string]chan answer // by token
 }
 
+// errNotSent tells that the reaper had ended before it could be asked.
+var errNotSent = errors.New("it has ended before it was asked")
+
 type answer struct {
 	m     message
 	pidfd int // or -1
@@ -142,15 +145,17 @@ func (c *conn) ask(m message, fds ...int) (message, int, error) {
 	c.mu.Lock()
 	if c.lost {
 		c.mu.Unlock()
-		return message{}, -1, ErrLost
+		return message{}, -1, errNotSent
 	}
 	c.answers[m.Token] = ch
 	c.mu.Unlock()
-	if err := send(c.socket, m, fds...); err != nil && !closedByPeer(err) {
-		// Nothing was sent, such as for want of memory.
+	if err := send(c.socket, m, fds...); err != nil {
 		c.mu.Lock()
 		delete(c.answers, m.Token)
 		c.mu.Unlock()
+		if errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed) {
+			err = errNotSent
+		}
 		return message{}, -1, fmt.Errorf("reaper: %w", err)
 	}
 	nudge := time.AfterFunc(nudgeAfter, c.nudge)
@@ -160,12 +165,6 @@ func (c *conn) ask(m message, fds ...int) (message, int, error) {
 		return message{}, -1, ErrLost
 	}
 	return a.m, a.pidfd, nil
-}
-
-// closedByPeer reports whether the reaper has ended: then the answer, or that
-// there is none, comes from those who see its end.
-func closedByPeer(err error) bool {
-	return errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET) || errors.Is(err, net.ErrClosed)
 }
 
 func (c *conn) answered(m message, fds []int) {

@@ -38,7 +38,8 @@ type Reaper struct {
 	conns    []*conn
 	closed   bool
 	programs map[string]program // by token
-	wg       sync.WaitGroup
+	wg       sync.WaitGroup     // follow
+	telling  sync.WaitGroup     // forget
 }
 
 // program is one that a reaper has started, and whose end the runner has not
@@ -120,12 +121,14 @@ func (r *Reaper) connected() (*conn, error) {
 		return nil, errors.New("the runner ends")
 	}
 	r.conns = slices.DeleteFunc(r.conns, (*conn).isGone)
-	for _, c := range r.conns {
-		if c.around == r.around && !c.isLeft() {
-			r.conn = c
-			r.mu.Unlock()
-			return c, nil
+	if r.conn == nil { // at first, one that is as this runner is
+		if i := slices.IndexFunc(r.conns, func(c *conn) bool { return c.around == r.around }); i >= 0 {
+			r.conn = r.conns[i]
 		}
+	}
+	if c := r.conn; slices.Contains(r.conns, c) {
+		r.mu.Unlock()
+		return c, nil
 	}
 	r.mu.Unlock()
 	c, err := r.launch()
@@ -158,6 +161,7 @@ func (r *Reaper) Close() {
 	r.closed = true
 	conns := slices.Clone(r.conns)
 	r.mu.Unlock()
+	r.telling.Wait()
 	for _, c := range conns {
 		c.leave()
 	}
@@ -167,11 +171,6 @@ func (r *Reaper) Close() {
 // Start has a program started, as [process.Start] does. After ErrLost it may run,
 // or have run.
 func (r *Reaper) Start(token string, cmd process.Command) (*process.Process, error) {
-	c, err := r.connected()
-	if err != nil {
-		r.log.Warn("no reaper; how agents end while no runner lives may be lost", "error", err)
-		return process.Start(cmd)
-	}
 	b, err := encodeCommand(cmd)
 	if err != nil {
 		return nil, err
@@ -181,14 +180,27 @@ func (r *Reaper) Start(token string, cmd process.Command) (*process.Process, err
 		return nil, err
 	}
 	defer file.Close()
-	m, pidfd, err := c.ask(message{Op: opStart, Token: token}, int(file.Fd()), int(cmd.Output.Fd()), int(cmd.Lock.Fd()))
-	if err != nil {
+	var c *conn
+	var m message
+	pidfd, err := -1, errNotSent
+	for try := 0; try < 3 && errors.Is(err, errNotSent); try++ {
+		if c, err = r.connected(); err != nil {
+			r.log.Warn("no reaper; how agents end while no runner lives may be lost", "error", err)
+			return process.Start(cmd)
+		}
+		m, pidfd, err = c.ask(message{Op: opStart, Token: token}, int(file.Fd()), int(cmd.Output.Fd()), int(cmd.Lock.Fd()))
+		if errors.Is(err, errNotSent) {
+			<-c.gone // then the next one is started
+		}
+	}
+	switch {
+	case errors.Is(err, errNotSent):
+		return process.Start(cmd)
+	case err != nil:
 		return nil, err
-	}
-	if m.Op == opFailed {
+	case m.Op == opFailed:
 		return nil, remoteError{m.Error, syscall.Errno(m.Errno)}
-	}
-	if pidfd < 0 { // no room for it
+	case pidfd < 0: // no room for it
 		_, _, err = c.ask(message{Op: opAbort, Token: token})
 		r.mu.Lock()
 		delete(r.programs, token)
@@ -293,7 +305,7 @@ func (r *Reaper) Taken(token string) {
 func (r *Reaper) forget(token string) {
 	c := r.programs[token].conn
 	delete(r.programs, token)
-	r.wg.Go(func() {
+	r.telling.Go(func() {
 		// What is lost of this the next runner does again.
 		if c.alive() {
 			_ = send(c.socket, message{Op: opTaken, Token: token})
