@@ -166,11 +166,12 @@ func (s *storm) keep(starting context.Context, a *stormAgent) {
 	patience, cancel := context.WithTimeout(s.t.Context(), 10*time.Minute)
 	defer cancel()
 	for n := uint64(1); starting.Err() == nil; n++ {
-		if !s.start(starting, a, n) {
+		runs, ok := s.start(starting, a, n)
+		if !ok || a.calm && runs {
 			return
 		}
 		a.starts = n
-		for ended := uint64(0); ended != n && !a.calm; {
+		for ended := uint64(0); ended != n; {
 			select {
 			case ended = <-a.ended:
 			case <-patience.Done():
@@ -178,14 +179,11 @@ func (s *storm) keep(starting context.Context, a *stormAgent) {
 				return
 			}
 		}
-		if a.calm {
-			return
-		}
 	}
 }
 
-// start orders a start until a runner has answered.
-func (s *storm) start(ctx context.Context, a *stormAgent, n uint64) bool {
+// start orders a start until a runner has answered, and reports whether it runs then.
+func (s *storm) start(ctx context.Context, a *stormAgent, n uint64) (runs, answered bool) {
 	how := "live"
 	if !a.calm {
 		how = []string{"0", "1", "7", "77", "255", "SIGSEGV", "SIGKILL", "SIGTERM"}[rand.IntN(8)]
@@ -195,7 +193,7 @@ func (s *storm) start(ctx context.Context, a *stormAgent, n uint64) bool {
 	})
 	if err != nil {
 		s.t.Error(err)
-		return false
+		return false, false
 	}
 	for {
 		msg, err := s.nc.Request(contracts.RunnerSubject("r1", "start"), body, 5*time.Second)
@@ -204,15 +202,15 @@ func (s *storm) start(ctx context.Context, a *stormAgent, n uint64) bool {
 			err = json.Unmarshal(msg.Data, &reply)
 		}
 		if err == nil && (reply.Code == contracts.RunnerOK || reply.Code == contracts.RunnerAlreadyExited) {
-			return true
+			return reply.Code == contracts.RunnerOK, true
 		}
 		if err == nil && reply.Code != contracts.RunnerNoResources {
 			s.t.Errorf("%s#%d: %+v", a.name, n, reply)
-			return false
+			return false, false
 		}
 		if ctx.Err() != nil { // it may have been started by a runner that was killed
 			a.starts = n
-			return false
+			return false, false
 		}
 		pause(20 * time.Millisecond)
 	}

@@ -74,17 +74,17 @@ func (f *Fleet) endedAway(a *agent, exit reaper.Exit) {
 	a.gone(status(exit.Status()), "")
 }
 
-// forget takes what the reaper has of starts that no agent is at: their ends were
-// told, or nothing is known of them.
+// forget takes what the reaper has of starts whose end is in a record already, or
+// of which there is no record.
 func (f *Fleet) forget() {
-	current := map[string]bool{}
+	wanted := map[string]bool{}
 	for _, a := range f.all() {
 		a.mu.Lock()
-		current[a.rec.Token] = true
+		wanted[a.rec.Token] = a.rec.Up() || a.unsaved
 		a.mu.Unlock()
 	}
 	for _, token := range f.o.Reaper.Ended() {
-		if !current[token] {
+		if !wanted[token] {
 			f.o.Reaper.Taken(token)
 		}
 	}
