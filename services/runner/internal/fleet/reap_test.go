@@ -160,3 +160,43 @@ func TestReaperIsKilledAmidAStart(t *testing.T) {
 	}
 	t.Logf("%d of 40 starts were lost", lost)
 }
+
+// With the runner and the reaper killed there are the processes, the records and the
+// statuses that the reaper had seen.
+func TestRunnerAndReaperAreKilled(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	runner := startRemote(t, dir)
+	lives := runner.start(script("lives", 1, "echo up; while [ ! -e gone ]; do sleep 0.01; done; exit 9"))
+	ends := runner.start(script("ends", 1, "echo up; while [ ! -e go ]; do sleep 0.01; done; exit 7"))
+	parents := children(t, runner.cmd.Process.Pid)
+	runner.kill()
+	touch(t, dir, "go")
+	eventually(t, "the end", func() bool {
+		exits, _ := filepath.Glob(filepath.Join(dir, "reaper", "exits", "*"))
+		return len(exits) == 1 && !alive(ends.PID)
+	})
+	for _, reaper := range parents {
+		if err := syscall.Kill(reaper, syscall.SIGKILL); err != nil {
+			t.Fatal(err)
+		}
+		eventually(t, "the reaper's end", func() bool { return !alive(reaper) })
+	}
+
+	r := open(t, dir)
+	if failed := data[contracts.AgentFailedData](t, r.eventsOf(t, "ends", 2)[1]); failed.Exit.Unknown || failed.Exit.Code != 7 {
+		t.Errorf("exit %+v", failed.Exit)
+	}
+	if reply := r.Start(script("lives", 1, forever)); reply.Code != contracts.RunnerOK || reply.PID != lives.PID {
+		t.Errorf("the same start again: %+v, want process %d", reply, lives.PID)
+	}
+	if reply := r.Start(script("lives", 2, forever)); reply.Code != contracts.RunnerStillRunning {
+		t.Errorf("a second copy: %+v", reply)
+	}
+	touch(t, dir, "gone")
+	// Of what no reaper has the kernel tells from Linux 6.15 on.
+	if failed := data[contracts.AgentFailedData](t, r.eventsOf(t, "lives", 2)[1]); !failed.Exit.Unknown && failed.Exit.Code != 9 {
+		t.Errorf("exit %+v", failed.Exit)
+	}
+	r.mustStart(t, script("lives", 2, forever))
+}
