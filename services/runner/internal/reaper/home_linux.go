@@ -161,7 +161,7 @@ func (h home) launch() error {
 	cmd := exec.Cmd{
 		Path: "/proc/self/exe", // of this version, also when the file was replaced
 		Args: []string{processName, string(h)}, Dir: string(h), Stderr: log, ExtraFiles: []*os.File{lock, listener},
-		Env: []string{"GOMAXPROCS=1"}, // no secret of the runner's, and few threads
+		Env: []string{"GOMAXPROCS=1", "GOGC=25"}, // small, and no secret of the runner's
 		// A session of its own: what is sent to the runner's group, or by its
 		// terminal, does not reach it.
 		SysProcAttr: &syscall.SysProcAttr{Setsid: true},

@@ -81,7 +81,6 @@ func serve() error {
 		running: map[string]process.Identity{}, tokens: map[int]string{}, ended: map[string]Exit{}, unsaved: map[string]bool{},
 	}
 	go s.listen(l.(*net.UnixListener))
-	trimMemory()
 	s.loop(ended)
 	return nil
 }
