@@ -109,8 +109,8 @@ func (r *Reaper) learn(c *conn, m message) {
 	case opRunning, opStarted:
 		r.programs[m.Token] = program{id: m.Process, conn: c, end: newEnd()}
 	case opEnded:
-		if !known {
-			p = program{id: m.Exit.Process, end: newEnd()}
+		if !known || p.is() && p.exit == nil {
+			p = program{id: m.Exit.Process, end: newEnd(), taken: p.taken}
 		}
 		p.conn = c
 		r.programs[m.Token] = p
@@ -191,8 +191,10 @@ func (c *conn) abandon() {
 		delete(c.answers, token)
 		close(ch)
 	}
-	_ = unix.Close(c.pidfd)
-	c.pidfd = -1
+	if c.pidfd >= 0 {
+		_ = unix.Close(c.pidfd)
+		c.pidfd = -1
+	}
 }
 
 // leave lets the reaper go on without this runner.

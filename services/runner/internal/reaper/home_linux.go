@@ -186,9 +186,8 @@ func (r *Reaper) dial(h home, deadline time.Time) (*conn, error) {
 	_ = socket.SetReadDeadline(deadline)
 	if err := r.hello(c); err != nil {
 		_ = socket.Close()
-		if c.pidfd >= 0 {
-			_ = unix.Close(c.pidfd)
-		}
+		r.abandon(c)
+		c.abandon()
 		return nil, err
 	}
 	_ = socket.SetReadDeadline(time.Time{})

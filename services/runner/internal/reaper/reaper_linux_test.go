@@ -221,6 +221,10 @@ func TestStartErrors(t *testing.T) {
 	if _, err := r.Start(uuid.NewString(), c); !errors.Is(err, unix.ENOENT) || process.LacksResources(err) {
 		t.Errorf("without an interpreter: %v", err)
 	}
+	c.Argv = []string{"/" + strings.Repeat("\x01", 4000)} // an error that is as long as can be
+	if _, err := r.Start(uuid.NewString(), c); err == nil || !strings.Contains(err.Error(), "\x01\x01") {
+		t.Errorf("a name that is too long: %v", err)
+	}
 	lock, err := os.OpenFile(c.Lock.Name(), os.O_RDWR, 0)
 	if err != nil {
 		t.Fatal(err)

@@ -265,7 +265,7 @@ func failure(token string, err error) message {
 	if errors.As(err, &errno) {
 		m.Errno = int(errno)
 	}
-	m.Error = m.Error[:min(len(m.Error), maxMessage/2)]
+	m.Error = m.Error[:min(len(m.Error), maxError)]
 	return m
 }
 

@@ -60,6 +60,9 @@ type Exit struct {
 // travel as files.
 const maxMessage = 16 << 10
 
+// maxError bounds the text of an error, of which each byte can become six.
+const maxError = maxMessage / 8
+
 var errMessage = errors.New("message not understood")
 
 // decodeMessage reads a message of either side.
