@@ -128,10 +128,10 @@ func TestReaperIsKilledAmidAStart(t *testing.T) {
 	r := open(t, t.TempDir())
 	const once = `[ -e $SMITH_AGENT-$SMITH_INCARNATION ] && echo >double; echo >$SMITH_AGENT-$SMITH_INCARNATION; ` + forever
 	lost := 0
-	for i := range 40 {
+	for i := range 20 {
 		agent := fmt.Sprint("a", i)
 		if reaper, ok := r.reaper.PID(); ok {
-			delay := time.NewTimer(time.Duration(i) * 75 * time.Microsecond)
+			delay := time.NewTimer(time.Duration(i) * 150 * time.Microsecond)
 			go func() {
 				<-delay.C
 				_ = syscall.Kill(reaper, syscall.SIGKILL)
@@ -158,7 +158,7 @@ func TestReaperIsKilledAmidAStart(t *testing.T) {
 	if _, err := os.Stat(filepath.Join(r.dir, "double")); err == nil {
 		t.Error("a second copy")
 	}
-	t.Logf("%d of 40 starts were lost", lost)
+	t.Logf("%d of 20 starts were lost", lost)
 }
 
 // With the runner and the reaper killed there are the processes, the records and the

@@ -238,7 +238,7 @@ func TestEndWithTheHostIsNotTheAgents(t *testing.T) {
 // What a reaper tells it tells on every kernel.
 func TestOlderKernel(t *testing.T) {
 	t.Parallel()
-	oldkernel.Rerun(t, "^Test(KilledRunnersSuccessorAdopts|EndWhileTheRunnerIsAway.*|RunnerDiedBetween.*|ReaperIsKilled.*|RunnerAndReaper.*|Orphans.*|NeverASecondCopy.*)$")
+	oldkernel.Rerun(t, "^Test(KilledRunnersSuccessorAdopts|EndWhileTheRunnerIsAway.*|RunnerDiedBetween.*|ReaperIsKilled|RunnerAndReaper.*|Orphans.*|NeverASecondCopy.*)$")
 }
 
 // A runner that could not take over all agents ends; what it does not watch it
