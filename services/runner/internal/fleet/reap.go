@@ -74,17 +74,18 @@ func (f *Fleet) endedAway(a *agent, exit reaper.Exit) {
 	a.gone(status(exit.Status()), "")
 }
 
-// forget takes what the reaper has of starts whose end is in a record already, or
-// of which there is no record.
+// forget takes what the reaper has of starts that no agent is at: their ends were
+// told, or nothing is known of them. An agent that is at a start may have seen its
+// end this moment, and not have written that down.
 func (f *Fleet) forget() {
-	wanted := map[string]bool{}
+	current := map[string]bool{}
 	for _, a := range f.all() {
 		a.mu.Lock()
-		wanted[a.rec.Token] = a.rec.Up() || a.unsaved
+		current[a.rec.Token] = true
 		a.mu.Unlock()
 	}
 	for _, token := range f.o.Reaper.Ended() {
-		if !wanted[token] {
+		if !current[token] {
 			f.o.Reaper.Taken(token)
 		}
 	}

@@ -49,6 +49,9 @@ func (f *Fleet) restore(ctx context.Context, a *agent, saw *process.Snapshot) er
 		return err
 	}
 	a.rec = rec
+	if !rec.Up() {
+		f.o.Reaper.Taken(rec.Token) // the record on disk has how it ended
+	}
 	if rec.Live() {
 		if err := f.readopt(ctx, a, saw); err != nil {
 			return fmt.Errorf("agent %s incarnation %d: %w", a.name, rec.Incarnation(), err)
