@@ -135,7 +135,17 @@ func (s *storm) rage(kills int) {
 		pause(time.Duration(rand.IntN(300)) * time.Millisecond)
 	}
 	s.runner()
-	pause(time.Second)
+	s.eventually("every agent's run", func() bool {
+		for _, a := range s.agents {
+			a.mu.Lock()
+			told := len(a.told)
+			a.mu.Unlock()
+			if a.calm && len(s.lines("ran."+a.name)) == 0 || !a.calm && told == 0 {
+				return false
+			}
+		}
+		return true
+	})
 	enough()
 	all.Wait()
 }
