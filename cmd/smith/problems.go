@@ -12,8 +12,8 @@ import (
 )
 
 // problem reports whether a node is not well: it is down though nobody wants that,
-// it failed lately and may do so again, it waits for something, or somebody must look
-// at it.
+// it failed lately and may do so again, it waits for something, it says so itself, or
+// somebody must look at it.
 func problem(n contracts.NodeView) bool {
 	switch n.Status {
 	case contracts.NodeFailed, contracts.NodeRestarting, contracts.NodeForeign, contracts.NodeSuspended:
@@ -21,7 +21,7 @@ func problem(n contracts.NodeView) bool {
 	case contracts.NodeStarting, contracts.NodeStopping:
 		return n.Kind == "agent" && n.Reason != "" || n.Unsteady != nil
 	}
-	return n.Outdated || n.Unsteady != nil || len(n.Lacks) > 0
+	return n.Outdated || n.Degraded || n.Unsteady != nil || len(n.Lacks) > 0
 }
 
 // stopped reports whether a node is kept from running, or from being restarted, by an
@@ -149,6 +149,9 @@ func (a *app) listNodes(found []contracts.NodeView) error {
 		}
 		if len(n.Lacks) > 0 {
 			reason = join(reason, "runs on "+n.Runner+", which lacks "+strings.Join(labelsOf(n.Lacks), " and "))
+		}
+		if n.Degraded {
+			reason = join(reason, "it reports itself degraded")
 		}
 		if n.Outdated {
 			reason = join(reason, "it does not run as specified now")

@@ -26,9 +26,19 @@ func (c *treeCmd) Run(a *app) error {
 	if c.Diff != nil {
 		return c.showDiff(a)
 	}
-	tree, err := ask[contracts.TreeReply](a, c.clientFlags, contracts.ServiceSupervisor, "tree", contracts.TreeRequest{Node: c.Node, Moment: c.At.moment()})
+	nc, err := c.connect(a)
 	if err != nil {
 		return err
+	}
+	defer nc.Close()
+	tree, err := askOn[contracts.TreeReply](a, c.clientFlags, nc, contracts.ServiceSupervisor, "tree", contracts.TreeRequest{Node: c.Node, Moment: c.At.moment()})
+	if err != nil {
+		return err
+	}
+	if c.At == nil {
+		if err := c.markDegraded(a, nc, &tree.Root); err != nil && c.Problems {
+			fmt.Fprintln(a.stderr, "smith:", err)
+		}
 	}
 	if c.Problems {
 		return c.showProblems(a, tree)
@@ -129,6 +139,9 @@ func walkTree(n contracts.NodeView, first, rest string, visit func(contracts.Nod
 // for it. A room of 0 takes anything.
 func statusOf(n contracts.NodeView, room int) string {
 	status, after := string(n.Status), ""
+	if n.Degraded {
+		after += ", degraded"
+	}
 	if n.Outdated {
 		after += ", outdated"
 	}

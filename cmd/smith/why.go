@@ -77,6 +77,7 @@ func (c *whyCmd) node(a *app, nc *nats.Conn, now contracts.Diagnosis) describe.A
 		Cause: now.Cause, Chain: now.Chain, Decision: now.Decision, Since: now.Since,
 	})
 	answer := describe.Answer{WhyReply: past, Now: &now}
+	c.addReport(a, nc, &answer)
 	switch {
 	case notFound(err):
 		answer.WhyReply = contracts.WhyReply{Agent: c.Name, Chain: []contracts.WhyLink{}, Note: "nothing is stored about what led to it"}
@@ -88,6 +89,21 @@ func (c *whyCmd) node(a *app, nc *nats.Conn, now contracts.Diagnosis) describe.A
 		answer.Notes = append(answer.Notes, "what led to it is not known: "+err.Error())
 	}
 	return answer
+}
+
+// addReport adds whether the agent reports itself degraded, and why.
+func (c *whyCmd) addReport(a *app, nc *nats.Conn, answer *describe.Answer) {
+	node := &answer.Now.Node
+	if node.Kind != "agent" {
+		return
+	}
+	view, err := askOn[contracts.AgentView](a, c.briefly(), nc, contracts.ServiceDetector, "status", contracts.AgentRequest{Agent: c.Name})
+	switch {
+	case err == nil && degraded(*node, view):
+		node.Degraded, answer.Detail = true, c.detail(a, nc, *node)
+	case err != nil && !notFound(err) && answer.Now.State == contracts.StateRunning:
+		answer.Notes = append(answer.Notes, "whether it reports itself degraded is not known: "+err.Error())
+	}
 }
 
 // task asks the router for a task, and the event store for its story.

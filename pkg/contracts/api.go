@@ -182,6 +182,9 @@ type NodeView struct {
 	// Outdated is set for an agent that runs what its specification no longer
 	// says: a restart makes it run that.
 	Outdated bool `json:"outdated,omitempty"`
+	// Degraded is set for an agent that reports itself degraded. The detector hears
+	// that: smith tree and smith why add it to what the supervisor answers.
+	Degraded bool `json:"degraded,omitempty"`
 	// Lacks are the labels that an agent asks for and that the runner it runs on does
 	// not have: its labels, or the runner's, have changed since it was started.
 	Lacks map[string]string `json:"lacks,omitempty"`

@@ -15,9 +15,11 @@ type Answer struct {
 	contracts.WhyReply
 	// Now is the state of a node, Task that of a task; both nil when nobody
 	// says.
-	Now   *contracts.Diagnosis `json:"now,omitempty"`
-	Task  *contracts.TaskView  `json:"task,omitempty"`
-	Notes []string             `json:"notes,omitempty"`
+	Now  *contracts.Diagnosis `json:"now,omitempty"`
+	Task *contracts.TaskView  `json:"task,omitempty"`
+	// Detail is why an agent is degraded, as it says itself.
+	Detail string   `json:"detail,omitempty"`
+	Notes  []string `json:"notes,omitempty"`
 }
 
 // Link is an event of a story as a link of a chain.
@@ -37,6 +39,9 @@ func Why(w io.Writer, a Answer, now time.Time) error {
 	runs := a.Now != nil && a.Now.State == contracts.StateRunning
 	if a.Now != nil && a.Now.Reason != "" && !runs {
 		p.line("  ", a.Now.Reason)
+	}
+	if a.Now != nil && a.Now.Node.Degraded {
+		p.line("  ", strings.TrimSuffix("it reports itself degraded: "+a.Detail, ": "))
 	}
 	if a.Task != nil && a.Task.Error != "" {
 		p.line("  ", a.Task.Error)
