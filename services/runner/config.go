@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -41,6 +42,9 @@ type Config struct {
 	// StopAgents ends the agents when the runner ends. Otherwise they run on,
 	// and the next runner on the same StateDir takes them over.
 	StopAgents bool `name:"stop-agents" env:"SMITH_RUNNER_STOP_AGENTS" help:"End the agents when the runner is ended, instead of leaving them to its successor."`
+	// StopOnDisconnect is for how long the event stream may be out of reach until
+	// the agents are ended; 0 means that they run on.
+	StopOnDisconnect time.Duration `name:"stop-on-disconnect" env:"SMITH_RUNNER_STOP_ON_DISCONNECT" placeholder:"DURATION" help:"End the agents when NATS was out of reach for so long, such as 60s, so that they can be started elsewhere safely (default: they run on)."`
 
 	// File sets up the guard of calls to the event store (breaker, bulkhead,
 	// retry and timeouts named eventstore); nil means the defaults.
@@ -56,6 +60,7 @@ const (
 	mostAgents       = 3500
 	defaultMaxOutput = 10 << 20
 	leastMaxOutput   = 64 << 10
+	leastDisconnect  = 5 * time.Second
 )
 
 // withDefaults fills in what is not set.
@@ -107,6 +112,7 @@ func (c Config) Validate() error {
 	}
 	check(c.MaxAgents >= 0 && c.MaxAgents <= mostAgents, "max agents: %d; use 1 to %d (0: %d)", c.MaxAgents, mostAgents, defaultMaxAgents)
 	check(c.MaxOutput == 0 || c.MaxOutput >= leastMaxOutput, "max output: %d bytes; use at least %d (0: %d)", c.MaxOutput, leastMaxOutput, defaultMaxOutput)
+	check(c.StopOnDisconnect == 0 || c.StopOnDisconnect >= leastDisconnect, "stop on disconnect: %s; use at least %s, since a server that is restarted is away as well (0: never)", c.StopOnDisconnect, leastDisconnect)
 	for _, name := range c.PassEnv {
 		check(name != "" && !strings.ContainsAny(name, "=\x00"), "pass env: %q is not the name of a variable", name)
 	}

@@ -2,6 +2,7 @@ package runner_test
 
 import (
 	"errors"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -38,6 +39,40 @@ func TestOutageOfNATS(t *testing.T) {
 		return err == nil
 	})
 	h.mustStart(script("dies", 2, forever))
+}
+
+// A runner that is cut off for too long ends its agents, so that they can be started
+// elsewhere; an outage that is shorter ends none.
+func TestStopOnDisconnect(t *testing.T) {
+	t.Parallel()
+	h := newHost(t)
+	natstest.Streams(t, h.js)
+	cfg := h.config()
+	cfg.StopOnDisconnect = 5 * time.Second
+	h.run(cfg)
+	polite := h.mustStart(script("polite", 1, `trap 'echo saved; exit 3' TERM; echo up; while :; do sleep 0.1; done`))
+	h.stored("smith.event.agent.started.*", 1)
+
+	h.server.Down()
+	h.server.Up(t)
+	h.eventually("an answer", func() bool {
+		_, err := h.nc.Request(contracts.RunnerSubject("r1", "list"), nil, time.Second)
+		return err == nil
+	})
+	if !alive(polite.PID) {
+		t.Fatal("a short outage ended it")
+	}
+
+	h.server.Down()
+	h.eventually("its end", func() bool { return !alive(polite.PID) })
+	h.server.Up(t)
+	evs := h.stored("smith.event.agent.failed.*", 1)
+	got, err := contracts.DecodeData[contracts.AgentFailedData](evs[0])
+	if err != nil || got.Reason != contracts.ReasonHostLost || got.Exit == nil || got.Exit.Code != 3 || got.Exit.Blame != contracts.BlameHost ||
+		!strings.Contains(got.Detail, "runner r1 was cut off for ") || !strings.Contains(got.Exit.Tail, "saved") {
+		t.Errorf("told %+v, exit %+v, %v", got, got.Exit, err)
+	}
+	h.mustStart(script("polite", 2, forever))
 }
 
 func TestEventsWaitForTheStream(t *testing.T) {

@@ -214,6 +214,7 @@ func (r *runner) serve(ctx context.Context, down *shell.Teardown) error {
 	g.Go(func() error { return api.Announce(ctx, r.env, r.self, r.fleet.Running) })
 	g.Go(func() error { r.fleet.Tidy(ctx, tidyInterval); return nil })
 	g.Go(func() error { r.countWaiting(ctx); return nil })
+	g.Go(func() error { r.watchCutoff(ctx); return nil })
 	g.Go(func() error {
 		if _, err := shell.WaitStream(ctx, r.env, contracts.EventStream, contracts.ServiceEventStore); err != nil {
 			if ctx.Err() != nil {

@@ -48,8 +48,11 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 	if start.Heartbeats == contracts.HeartbeatsByRunner {
 		f.wg.Go(func() { f.beat(a, p, done, start, well) })
 	}
-	if a.rec.Stop != nil { // a predecessor's, to be continued
+	switch { // a predecessor's end, to be continued
+	case a.rec.Stop != nil:
 		a.bind(procfs.Ticks() + procfs.ToTicks(grace(a.rec, a.rec.Stop.Timeout.D())))
+		f.goEnd(a)
+	case a.rec.Cut != "":
 		f.goEnd(a)
 	}
 }
@@ -68,8 +71,12 @@ func (a *agent) gone(exit contracts.Exit, how string) {
 	if exit.At.IsZero() {
 		exit.At = time.Now().UTC()
 	}
-	if exit.Blame == contracts.BlameAgent && a.rec.Stop != nil {
+	switch {
+	case exit.Blame != contracts.BlameAgent:
+	case a.rec.Stop != nil:
 		exit.Blame = contracts.BlameOrder
+	case a.rec.Cut != "":
+		exit.Blame, how = contracts.BlameHost, a.rec.Cut
 	}
 	a.rec.State, a.rec.Exit, a.rec.How = ledger.Leaving, &exit, how
 }
