@@ -301,7 +301,12 @@ func TestHostRefuses(t *testing.T) {
 		if !strings.Contains(r.Error, "deaf, failing, good") {
 			t.Errorf("does not say what there is: %s", r.Error)
 		}
-		w.wantCode("first", w.start("g1", 1, "silent"), contracts.RunnerOK)
+		r = w.start("g1", 1, "good", func(c *contracts.StartCommand) { c.User = "nobody" })
+		if w.wantCode("a user of its own", r, contracts.RunnerStartFailed); !strings.Contains(r.Error, "as parts of one program") {
+			t.Errorf("does not say why: %s", r.Error)
+		}
+		referring := func(c *contracts.StartCommand) { c.Command[0], c.Expand = "${KIND:-silent}", true }
+		w.wantCode("first", w.start("g1", 1, "", referring), contracts.RunnerOK)
 		w.wantCode("over capacity", w.start("g2", 1, "silent"), contracts.RunnerFull)
 		w.wantCode("stop of what never came", w.stop("g3", 5, false), contracts.RunnerOK)
 		w.wantCode("its start, late", w.start("g3", 5, "silent"), contracts.RunnerAlreadyExited)
