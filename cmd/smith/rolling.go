@@ -127,14 +127,16 @@ func followRolling(a *app, f clientFlags, nc *nats.Conn, v *contracts.RollingVie
 	id, heard := v.ID, time.Now()
 	for now := *v; ; {
 		switch {
-		case now.State == contracts.RollingNone || now.ID != id:
+		case now.ID != id:
+			return &now, errors.New("what became of the rolling restart is no longer known; look with smith tree, and smith tree --problems tells what does not run")
+		case now.State == contracts.RollingNone:
 			done := *v
 			done.State, done.Done, done.Now, done.Down = contracts.RollingNone, v.Total, nil, nil
 			return &done, nil
 		case now.State == contracts.RollingFailed:
 			return &now, fmt.Errorf("%s, but %s; smith tree --problems tells more", words.done, shell.OneLine(now.Reason))
 		case now.State == contracts.RollingSuperseded:
-			return &now, fmt.Errorf("superseded: %s before all agents were restarted; look with smith tree, and smith config diff tells what a file would change now", shell.OneLine(now.Reason))
+			return &now, fmt.Errorf("superseded: %s before all agents were verified; look with smith tree, and smith config diff tells what a file would change now", shell.OneLine(now.Reason))
 		case now.State == contracts.RollingStopped:
 			return &now, fmt.Errorf("rolling restart stopped: %s; the others are left as they are: see smith tree, and %s", shell.OneLine(now.Reason), words.again)
 		}

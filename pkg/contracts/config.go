@@ -195,7 +195,8 @@ const (
 	RollingNone    RollingState = "none"
 	RollingOn      RollingState = "under_way"
 	RollingStopped RollingState = "stopped"
-	// RollingSuperseded: another configuration was applied before it was done.
+	// RollingSuperseded: another configuration was applied before it was done, or an
+	// order took out an agent that was not verified yet.
 	RollingSuperseded RollingState = "superseded"
 	// RollingFailed: it is done, but for agents that the configuration added and
 	// that could not be verified.

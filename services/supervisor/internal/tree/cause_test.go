@@ -39,6 +39,11 @@ func (c *causes) begin(t *Tree, in *Input) {
 	case Exited, Failed, StartFailed, Lost:
 		in.Event = fmt.Sprintf("event %d", c.n)
 		c.of[in.Event] = origin{in.Kind, in.Node, nil, above(t.nodes[in.Node])}
+		for n := t.nodes[in.Node]; n != nil; n = n.parent {
+			if n.takesDown() {
+				c.draw(in.Event, n.spec.ID) // also after a configuration that has it do so no longer
+			}
+		}
 	default:
 		c.of[decision] = origin{in.Kind, in.Node, below(t.nodes[in.Node]), above(t.nodes[in.Node])}
 	}
@@ -89,11 +94,10 @@ func (c *causes) wrong(t *Tree, e Effect) string {
 	now := above(t.nodes[from.node])
 	for n := t.nodes[e.Node]; n != nil; n = n.parent {
 		id := n.spec.ID
-		takesDown := n.spec.Supervisor != nil && n.spec.Supervisor.AutoShutdown != Never && n.spec.Supervisor.AutoShutdown != ""
 		if id == from.node {
 			return ""
 		}
-		if (now[id] || from.above[id]) && (c.drew[e.Event][id] || takesDown) {
+		if (now[id] || from.above[id]) && (c.drew[e.Event][id] || n.takesDown()) {
 			c.draw(e.Event, id) // also after a configuration that has it no longer
 			return ""
 		}
@@ -102,6 +106,12 @@ func (c *causes) wrong(t *Tree, e Effect) string {
 		return "" // it was removed since
 	}
 	return fmt.Sprintf("%s of %s names %s as its cause, the %s of %s, which has nothing to do with it", e.Kind, e.Node, e.Event, from.kind, from.node)
+}
+
+// takesDown reports whether a node goes down with children that end.
+func (n *node) takesDown() bool {
+	s := n.spec.Supervisor
+	return s != nil && s.AutoShutdown != Never && s.AutoShutdown != ""
 }
 
 // draw notes that a supervisor restarts a group, or goes down, because of an event.

@@ -372,7 +372,7 @@ func (t *Tree) remove(n *node) {
 	}
 	t.answerWith(n, Superseded, "its removal")
 	t.endScalings(n, "the removal of its supervisor")
-	t.leaveRolling(n)
+	t.depart(n, "was removed")
 	t.setClaim(n, "")
 	t.setPhase(n, Idle, n.st.Why)
 	n.parent.removeChild(n)

@@ -1,6 +1,9 @@
 package tree
 
-import "slices"
+import (
+	"cmp"
+	"slices"
+)
 
 // finishRolling ends a rolling restart in which every agent has had its turn.
 func (t *Tree) finishRolling(r *Rolling) {
@@ -9,11 +12,7 @@ func (t *Tree) finishRolling(r *Rolling) {
 		t.emit(Effect{Kind: NoteRolled, Node: t.root.spec.ID, Reason: "rolling restart done: " + counted(restarted, "agent"), Event: r.Event, Chain: r.Chain})
 	}
 	t.root.st.Supervisor.Rolling = nil
-	result := OK
-	if r.Failed != "" {
-		result = NotVerified
-	}
-	t.conclude(r, result, r.Failed)
+	t.conclude(r, r.result())
 }
 
 // stopRolling leaves the remaining agents as they are. Those that are under way
@@ -30,7 +29,7 @@ func (t *Tree) stopRolling(n *node, why string) {
 		Kind: NoteRollingStopped, Node: n.spec.ID, Incarnation: n.st.Incarnation, Event: n.st.Cause, Chain: r.Chain,
 		Reason: "rolling restart stopped, " + counted(left, "agent") + " left as they are: " + why,
 	})
-	t.conclude(r, CannotStart, r.Stopped)
+	t.conclude(r, Answer{Result: CannotStart, Reason: r.Stopped})
 }
 
 // endRolling ends every agent's part, and returns how many had not had their turn.
@@ -78,14 +77,37 @@ func (t *Tree) Leaves(r *Rolling) bool {
 	return slices.ContainsFunc(t.root.agents(nil), (*node).outdated)
 }
 
-// conclude tells those who ask later what became of a rolling restart.
-func (t *Tree) conclude(r *Rolling, result Result, why string) {
-	t.tell(r.ID, result, why)
-	t.tell(r.Applied, result, why)
+// result is what becomes of a rolling restart in which every agent has had its turn.
+func (r *Rolling) result() Answer {
+	switch {
+	case r.Failed != "":
+		return Answer{Result: NotVerified, Reason: r.Failed}
+	case r.Left != "":
+		return Answer{Result: Superseded, Reason: r.Left}
+	}
+	return Answer{Result: OK}
 }
 
-func (t *Tree) tell(token string, result Result, why string) {
-	if token != "" {
-		t.keepAnswer(Answer{Token: token, Result: result, Reason: why})
+// endLeft answers those who wait for a rolling restart that an agent has left. What is
+// ordered from now on takes it on, and is not concerned by that.
+func (t *Tree) endLeft(in *Input) {
+	r := t.rolling()
+	if r == nil || r.Stopped != "" || r.Left == "" {
+		return
+	}
+	t.conclude(r, r.result())
+	r.ID, r.Applied, r.Failed, r.Left = cmp.Or(in.Token, t.decision), "", "", ""
+	t.touch(t.root)
+}
+
+// conclude tells those who ask later what became of a rolling restart.
+func (t *Tree) conclude(r *Rolling, a Answer) {
+	t.tell(r.ID, a)
+	t.tell(r.Applied, a)
+}
+
+func (t *Tree) tell(token string, a Answer) {
+	if a.Token = token; token != "" {
+		t.keepAnswer(a)
 	}
 }

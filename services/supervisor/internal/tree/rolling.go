@@ -26,6 +26,9 @@ type Rolling struct {
 	// that could not be verified, and why.
 	Added  int    `json:"added,omitempty"`
 	Failed string `json:"failed,omitempty"`
+	// Left says of the first agent that was taken out of it before it was verified how
+	// that came, such as "a was terminated".
+	Left string `json:"left,omitempty"`
 	// Now are those that are being restarted, Down others of its agents that are
 	// not up. Both are told by [Tree.Rolling] alone; older programs stored Now.
 	Now  []Replaced `json:"now,omitempty"`
@@ -91,12 +94,14 @@ func (t *Tree) orderRolling(n *node, in *Input) {
 		t.reply(in, Invalid, "at least 1 agent must be allowed to be down at once")
 		return
 	}
+	t.endLeft(in)
 	var wanted []*node
 	for _, a := range n.agents(nil) {
 		if in.Outdated && a.outdated() || !in.Outdated && (a.ordered() || t.comes(a)) {
 			wanted = append(wanted, a)
 		}
 	}
+	wanted = t.takingPart(wanted)
 	t.beginRolling(wanted, in.Count, in)
 	t.reply(in, OK, strconv.Itoa(len(wanted)))
 }
@@ -220,12 +225,18 @@ func (t *Tree) followRoll(n *node, r *Rolling) (failed bool, why string) {
 		if part.Turn != TurnNew && part.Turn != TurnTried {
 			return true, why
 		}
+		fallthrough
+	case takenDown:
+		if part.Turn == TurnOver {
+			t.leaveRolling(n)
+			break
+		}
 		r.Failed = cmp.Or(r.Failed, n.spec.ID+" could not be verified: "+why)
 		t.take(n, "")
 		r.Done++
 		t.touch(t.root)
 	case dismissed:
-		t.leaveRolling(n)
+		t.depart(n, why)
 	case replaced:
 		switch part.Turn {
 		case TurnNew, TurnTried:
@@ -335,6 +346,16 @@ func (t *Tree) take(n *node, turn Turn) {
 		}
 	})
 	t.rolls.note(n)
+}
+
+// depart ends the part of an agent that is not verified and is not to be any longer.
+// Why is empty where nobody is to hear of that.
+func (t *Tree) depart(n *node, why string) {
+	turn := n.part().Turn
+	if r := t.rolling(); r != nil && r.Left == "" && why != "" && turn != "" && turn != TurnOver {
+		r.Left = n.spec.ID + " " + why
+	}
+	t.leaveRolling(n)
 }
 
 // leaveRolling ends the part of an agent that the rolling restart is no longer for.

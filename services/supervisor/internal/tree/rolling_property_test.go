@@ -58,7 +58,7 @@ func (w *world) configure(specs []*Spec) {
 			edited[i] = &other
 		}
 	}
-	for _, e := range w.applies(Input{Kind: Configure, Specs: edited, Boot: true, Configuration: c, Token: w.token()}) {
+	for _, e := range w.applies(Input{Kind: Configure, Specs: edited, Boot: rapid.Bool().Draw(t, "boots"), Configuration: c, Token: w.token()}) {
 		if e.Refuses() {
 			return
 		}
@@ -105,7 +105,7 @@ func (w *world) applies(in Input) []Effect {
 	}
 	a, over := w.tree.Answered(was.Applied)
 	switch now := w.tree.rolling(); {
-	case over && a.Result == Superseded && replaced == "":
+	case over && a.Result == Superseded && a.Reason == whyReplaced && replaced == "":
 		w.t.Fatalf("rollout %s is superseded, though none of %v was replaced", was.Applied, runs)
 	case replaced != "" && (!over || a.Result != Superseded):
 		w.t.Fatalf("rollout %s goes on, though %s was replaced: %+v", was.Applied, replaced, a)
@@ -177,4 +177,62 @@ func (w *world) checkRolling() {
 			w.t.Fatalf("%s runs %q, is specified as %q, and is outdated: %t", id, runs, says, n.outdated())
 		}
 	}
+}
+
+// departures holds the rollouts of configurations that agents have left before they were
+// verified, by what names them: none of these may be said to be done.
+type departures struct {
+	applied string
+	parts   map[string]Turn
+	left    map[string]string
+}
+
+func (d *departures) begin(t *Tree, in *Input) {
+	d.applied, d.parts = "", map[string]Turn{}
+	if in.Kind == Configure {
+		delete(d.left, in.Token) // a token that is given again names another
+	}
+	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != in.Token { // else it is answered twice
+		d.applied = r.Applied
+	}
+	for id, n := range t.nodes {
+		if turn := n.part().Turn; turn != "" && turn != TurnOver {
+			d.parts[id] = turn
+		}
+	}
+}
+
+// wrong says which rollout is said to be done, though an agent has left it.
+func (d *departures) wrong(t *Tree, effects []Effect) string {
+	if d.applied == "" {
+		return ""
+	}
+	if d.left == nil {
+		d.left = map[string]string{}
+	}
+	for id := range d.parts {
+		n := t.nodes[id]
+		fulfilled := n != nil && (n.st.Phase == Running || n.st.End == EndCompleted || n.st.End == EndFinished || n.part().Turn != "" && n.part().Turn != TurnOver)
+		for _, e := range effects {
+			fulfilled = fulfilled || e.Node == id && (e.Kind == NoteRunning || e.Kind == NoteFinished)
+		}
+		if !fulfilled {
+			d.left[d.applied] = id
+		}
+	}
+	if r := t.rolling(); r != nil && r.Applied == d.applied {
+		return ""
+	}
+	id := d.left[d.applied]
+	delete(d.left, d.applied)
+	answers := t.root.st.Supervisor.Answers
+	for i := len(answers) - 1; i >= 0; i-- {
+		if a := answers[i]; a.Token == d.applied {
+			if id != "" && a.Result == OK {
+				return "rollout " + d.applied + " is done, though " + id + " has left it before it was verified"
+			}
+			break
+		}
+	}
+	return ""
 }

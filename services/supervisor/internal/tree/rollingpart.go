@@ -1,5 +1,7 @@
 package tree
 
+import "slices"
+
 // parts is what is known of the agents that a rolling restart is for, so that no
 // step looks at all of them.
 type parts struct {
@@ -77,18 +79,21 @@ const (
 	underWay replacement = iota
 	replaced
 	notReplaced
-	// dismissed: it is no longer to run, or not from here.
+	// dismissed: it is no longer to run, or not from here. Nothing failed.
 	dismissed
+	// takenDown: its supervisor failed, and stays down.
+	takenDown
 )
 
 // replacement reports what became of an agent that has a part in the rolling
 // restart: it is replaced when it runs and is verified, and not when the new
-// incarnation failed, unless that was its host's end.
+// incarnation failed, unless that was its host's end. An agent that is dismissed without
+// a reason has done its work.
 func (t *Tree) replacement(n *node, part Part) (_ replacement, why string) {
 	newer, phase := n.st.Incarnation > part.Roll, n.st.Phase
 	switch {
-	case phase == Watched, phase == Foreign:
-		return dismissed, ""
+	case n.unmanaged():
+		return dismissed, "is no longer enforced"
 	case newer && n.st.Attempts > part.Attempts:
 		return notReplaced, n.lastFailure()
 	case phase == Running && newer:
@@ -102,7 +107,42 @@ func (t *Tree) replacement(n *node, part Part) (_ replacement, why string) {
 	case n.st.End != EndLost && newer && n.failedLast():
 		return notReplaced, n.lastFailure()
 	}
-	return dismissed, ""
+	if verdict, why := n.departure(); verdict != dismissed || why == "" || !t.comes(n) {
+		return verdict, why
+	}
+	return underWay, ""
+}
+
+// departure reports why an agent that is down stays so.
+func (n *node) departure() (_ replacement, why string) {
+	switch n.st.End {
+	case EndCompleted, EndFinished:
+		return dismissed, ""
+	case EndTerminated:
+		return dismissed, "was terminated"
+	}
+	for p := n.parent; p != nil; p = p.parent {
+		switch {
+		case p.up():
+		case p.st.End.Blame() == BlameAgent:
+			return takenDown, "it was stopped with supervisor " + p.spec.ID + ": " + p.st.Why
+		default:
+			return dismissed, "was stopped with supervisor " + p.spec.ID
+		}
+	}
+	return dismissed, "is down"
+}
+
+// takesPart reports whether an agent can have a part in a rolling restart: it runs or
+// will.
+func (t *Tree) takesPart(n *node, part Part) bool {
+	verdict, _ := t.replacement(n, part)
+	return verdict != dismissed && verdict != takenDown && !n.goes()
+}
+
+// takingPart keeps of some agents those that can be restarted by a rolling restart.
+func (t *Tree) takingPart(agents []*node) []*node {
+	return slices.DeleteFunc(agents, func(n *node) bool { return !t.takesPart(n, Part{Roll: n.st.Incarnation}) })
 }
 
 // failedLast reports whether the present incarnation is known to have failed.

@@ -5,6 +5,9 @@ import (
 	"slices"
 )
 
+// whyReplaced says what superseded a rollout.
+const whyReplaced = "another configuration was applied"
+
 // rolledOut returns the agents that the rollout of a configuration is for, with what
 // that has them run; nil where none is under way.
 func (t *Tree) rolledOut() map[*node]*Spec {
@@ -21,16 +24,19 @@ func (t *Tree) rolledOut() map[*node]*Spec {
 	return out
 }
 
-// replaces reports whether a configuration has replaced, or removed, something of what
-// was being rolled out.
+// replaces reports whether a configuration has replaced, removed or released something of
+// what was being rolled out.
 func replaces(rolled map[*node]*Spec) bool {
 	for n, former := range rolled {
-		if n.rebuilt(former) || n.goes() {
+		if n.rebuilt(former) || n.goes() || n.unmanaged() {
 			return true
 		}
 	}
 	return false
 }
+
+// unmanaged reports whether somebody else starts and stops an agent.
+func (n *node) unmanaged() bool { return n.st.Phase == Watched || n.st.Phase == Foreign }
 
 // goes reports whether a configuration has removed a node, or is about to, by itself or
 // with a supervisor above it.
@@ -61,12 +67,14 @@ func (t *Tree) goingBack(specs []*Spec) (back []*node) {
 // own, or the one under way, of which it replaces nothing. Else it supersedes that.
 func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input) (rollout string) {
 	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" && replaces(rolled) {
-		t.tell(r.Applied, Superseded, "another configuration was applied")
+		t.tell(r.Applied, Answer{Result: Superseded, Reason: whyReplaced})
 		if r.ID == r.Applied { // nobody else waits for the former
 			t.startOver(r, in)
 		}
-		r.Applied = ""
+		r.Applied, r.Failed, r.Left = "", "", ""
 	}
+	t.releaseRemoved()
+	t.endLeft(in)
 	most, usual := 0, false
 	if c := in.Configuration; c != nil {
 		most, usual = c.MaxUnavailable, c.UsualBound
@@ -87,7 +95,7 @@ func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input)
 		}
 	}
 	if most > 0 {
-		wanted = t.outdated(wanted, fresh)
+		wanted = t.takingPart(t.outdated(wanted, fresh))
 	}
 	if r := t.rolling(); r != nil && r.Stopped == "" && usual {
 		most = cmp.Or(r.Max, most)
@@ -106,6 +114,19 @@ func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input)
 		return "" // it asks for nothing that is under way
 	}
 	return r.Applied
+}
+
+// releaseRemoved ends the parts of agents that a configuration has removed or released:
+// it is not to be told so.
+func (t *Tree) releaseRemoved() {
+	if r := t.rolling(); r == nil || r.Stopped != "" {
+		return
+	}
+	for _, n := range t.root.agents(nil) {
+		if n.goes() || n.unmanaged() {
+			t.leaveRolling(n)
+		}
+	}
 }
 
 // tryNow starts nodes that a configuration has wait for nothing, but for those that
@@ -189,6 +210,9 @@ func (t *Tree) followAdded(fresh []*node, in *Input) (added int) {
 		part := Part{Turn: TurnNew, Roll: n.st.Incarnation}
 		if n.st.Phase != Idle && n.st.Phase != Stopping && part.Roll > 0 {
 			part.Roll-- // it is under way
+		}
+		if !t.takesPart(n, part) {
+			continue // nothing starts it now
 		}
 		t.renew(n, func(w *Renewal) { w.Part = part })
 		added++

@@ -46,6 +46,7 @@ type world struct {
 	answered     map[string]bool
 	terminations terminations
 	successions  successions
+	departures   departures
 	// tokens are those of the operator's orders; an order may be given again.
 	tokens []string
 }
@@ -66,6 +67,7 @@ func (w *world) step(in Input) []Effect {
 	}
 	w.causes.begin(w.tree, &in)
 	w.terminations.begin(w.tree, &in)
+	w.departures.begin(w.tree, &in)
 	effects := w.tree.Step(&in, w.now, nil)
 	w.ordered(&in, effects)
 	for _, e := range effects {
@@ -86,6 +88,9 @@ func (w *world) step(in Input) []Effect {
 		}
 	}
 	if wrong := w.terminations.wrong(w.tree); wrong != "" {
+		w.t.Fatal(wrong)
+	}
+	if wrong := w.departures.wrong(w.tree, effects); wrong != "" {
 		w.t.Fatal(wrong)
 	}
 	w.recorded()
