@@ -10,6 +10,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"sync/atomic"
 
 	"github.com/alecthomas/kong"
 
@@ -52,6 +53,8 @@ type app struct {
 	stdout io.Writer
 	stderr io.Writer
 	log    *slog.Logger
+	// last is done when a second signal ends the process at once, if it is set.
+	last atomic.Pointer[func()]
 }
 
 // errUsage marks errors that mean the command was called wrongly.
@@ -98,9 +101,15 @@ func run(args []string, stdout, stderr io.Writer) int {
 		fmt.Fprintln(stderr, "smith:", err)
 		return shell.ExitUsage
 	}
-	ctx, stop := shell.Signals(context.Background(), log)
+	a := &app{stdout: stdout, stderr: stderr, log: log}
+	ctx, stop := shell.Signals(context.Background(), log, func() {
+		if last := a.last.Load(); last != nil {
+			(*last)()
+		}
+	})
 	defer stop()
-	return exitCode(cmd.Run(&app{ctx: ctx, stdout: stdout, stderr: stderr, log: log}), stderr)
+	a.ctx = ctx
+	return exitCode(cmd.Run(a), stderr)
 }
 
 // helpOf is the command whose help says what the arguments should have been.

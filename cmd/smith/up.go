@@ -1,10 +1,14 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"strings"
+	"time"
 
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/up"
 	"github.com/mistersmith/mistersmith/internal/config"
@@ -24,7 +28,9 @@ type upCmd struct {
 }
 
 func (upCmd) Help() string {
-	return `Prints "ready nats://HOST:PORT" once everything serves. SIGTERM stops the agents and then everything else.
+	return `Prints "ready nats://HOST:PORT" once everything serves. SIGTERM and Ctrl-C stop the agents, in their
+order and with the time that each has for it, and then everything else. A second one ends
+smith at once and leaves what still runs, which the next smith up takes over.
 SIGHUP reads the configuration again and applies it, as smith config apply does.
 
 Examples:
@@ -51,11 +57,45 @@ func (c *upCmd) Run(a *app) error {
 	err = up.Run(a.ctx, up.Options{
 		Listen: c.Listen, StoreDir: dir, HTTP: c.HTTP, Runner: c.Runner, PassEnv: c.PassEnv, KeepAgents: c.KeepAgents, File: f, Log: a.log,
 		Reload: reload,
-	}, func(url string) { fmt.Fprintln(a.stdout, "ready", url) })
+	}, func(url string) {
+		last := func() { fmt.Fprintln(a.stderr, "smith: ended at once;", whatIsLeft(c.Runner, url, a.log)) }
+		a.last.Store(&last)
+		fmt.Fprintln(a.stdout, "ready", url)
+	})
 	if errors.Is(err, natsd.ErrListenAddress) {
 		return fmt.Errorf("%w: --listen: %w", errUsage, err)
 	}
 	return err
+}
+
+// whatIsLeft says which agents of a runner still run, in words that others can follow.
+func whatIsLeft(runner, url string, log *slog.Logger) string {
+	const most, takenOver = 10, "the next smith up with this store takes them over"
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	nc, err := shell.NATSFlags{Server: url, Timeout: time.Second}.Connect(ctx, "smith-up", log)
+	if err != nil {
+		return "agents may still run; " + takenOver
+	}
+	defer nc.Close()
+	list, err := shell.Call[contracts.RunnerList](ctx, nc, contracts.RunnerSubject(runner, "list"), contracts.ListCommand{})
+	if err != nil {
+		return "agents may still run; " + takenOver
+	}
+	var left []string
+	for _, a := range list.Agents {
+		if a.State != contracts.AgentExited {
+			left = append(left, shell.OneLine(a.Agent))
+		}
+	}
+	switch n := len(left); {
+	case n == 0:
+		return "no agent runs"
+	case n > most:
+		return fmt.Sprintf("%d agents still running: %s and %d more; %s", n, strings.Join(left[:most], ", "), n-most, takenOver)
+	default:
+		return fmt.Sprintf("%s still running: %s; %s", plural(n, "agent"), strings.Join(left, ", "), takenOver)
+	}
 }
 
 // storeDir is the directory asked for, or the one XDG has for state.

@@ -110,7 +110,7 @@ func (p Program) Main(args []string, stdout, stderr io.Writer) int {
 		return ExitUsage
 	}
 	OutliveLogReaders()
-	ctx, stop := Signals(context.Background(), log)
+	ctx, stop := Signals(context.Background(), log, nil)
 	defer stop()
 	hangups := Hangups(ctx)
 	if !p.Rereads {
@@ -172,13 +172,13 @@ func NewMetrics() *prometheus.Registry {
 // timeout(1), and shells that end a job, signal a process and then its group.
 const sameSignal = 500 * time.Millisecond
 
-// Signals gives a context that ends at SIGINT or SIGTERM. A second signal, not
-// a repetition of the first, ends the process at once.
-func Signals(parent context.Context, log *slog.Logger) (context.Context, func()) {
-	return signals(parent, log, sameSignal)
+// Signals returns a context that ends at SIGINT or SIGTERM. A second signal, not
+// a repetition of the first, ends the process at once, after last, which may be nil.
+func Signals(parent context.Context, log *slog.Logger, last func()) (context.Context, func()) {
+	return signals(parent, log, sameSignal, last)
 }
 
-func signals(parent context.Context, log *slog.Logger, same time.Duration) (context.Context, func()) {
+func signals(parent context.Context, log *slog.Logger, same time.Duration, last func()) (context.Context, func()) {
 	ctx, cancel := context.WithCancel(parent)
 	ch := make(chan os.Signal, 2)
 	signal.Notify(ch, os.Interrupt, syscall.SIGTERM)
@@ -195,6 +195,9 @@ func signals(parent context.Context, log *slog.Logger, same time.Duration) (cont
 			select {
 			case <-ch:
 				if time.Since(first) > same {
+					if last != nil {
+						last()
+					}
 					os.Exit(ExitFailed)
 				}
 			case <-done:

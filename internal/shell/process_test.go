@@ -17,7 +17,7 @@ func TestSignalTwiceIsOneSignal(t *testing.T) {
 	seen := make(chan os.Signal, 2)
 	signal.Notify(seen, syscall.SIGTERM)
 	defer signal.Stop(seen)
-	ctx, stop := signals(t.Context(), slog.New(slog.DiscardHandler), time.Minute)
+	ctx, stop := signals(t.Context(), slog.New(slog.DiscardHandler), time.Minute, nil)
 	defer stop()
 	for range 2 {
 		if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {

@@ -232,6 +232,45 @@ func TestDrainOnStop(t *testing.T) {
 	})
 }
 
+// TestAGroupStopsInOrderHoweverLongThatTakes: when the service ends, each agent has its
+// own time, not that for work in flight. What keeps an agent from ending at all does not
+// keep the service.
+func TestAGroupStopsInOrderHoweverLongThatTakes(t *testing.T) {
+	t.Parallel()
+	const file = `
+supervision_tree:
+  shutdown: {drain_timeout: 4s}
+  tree:
+    - name: stack
+      strategy: rest_for_one
+      children:
+        - {name: db, command: [x], shutdown_timeout: 10s}
+        - {name: app, command: [x], shutdown_timeout: 1m}
+`
+	for app, c := range map[time.Duration]struct {
+		took time.Duration
+		done string
+	}{
+		34 * time.Second: {34 * time.Second, "stop app 1, stop db 1"},
+		2 * time.Minute:  {time.Minute, "kill app 1, stop db 1"},
+	} {
+		t.Run(app.String(), func(t *testing.T) {
+			inWorld(t, file, func(t *testing.T, w *world) {
+				stop := w.up(func(c *Config) { c.DrainOnStop = true })
+				w.runner.slow["app"] = app
+				begin := time.Now()
+				stop()
+				if took := time.Since(begin); took < c.took || took > c.took+10*time.Second {
+					t.Errorf("it took %s, and app needs %s", took, c.took)
+				}
+				w.want("done", w.runner.takeLog(), c.done)
+				w.supervise("s2")
+				w.want("up again", w.settled(), "root running, stack running, db running 2, app running 2")
+			})
+		})
+	}
+}
+
 // TestSuspensionLasts over a change of supervisors: what ends meanwhile stays down,
 // and is dealt with after it.
 func TestSuspensionLasts(t *testing.T) {

@@ -37,8 +37,9 @@ type Config struct {
 	// as it is when the supervisor starts, instead of starting it. One that an
 	// operator drained stays down anyway.
 	KeepDown bool
-	// DrainOnStop stops the tree when the supervisor is told to end. Without
-	// it agents go on: a restart of the supervisor does not disturb the fleet.
+	// DrainOnStop stops the tree when the supervisor is told to end, in its order and
+	// with the time that each agent has for it. Without it agents continue: a restart
+	// of the supervisor does not disturb the fleet.
 	DrainOnStop bool
 	// Reload makes the supervisor read its file again, and has it applied, each
 	// time that it gives something. Nil is for a file that is read once.
@@ -237,9 +238,7 @@ func leave(env shell.Env, k *keeper.Keeper, cfg Config, end context.CancelFunc) 
 	if !cfg.DrainOnStop {
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), cfg.File.Shutdown.DrainTimeout)
-	defer cancel()
-	if reply, err := k.Stop(ctx); err != nil || reply.UnderWay {
-		env.Log.Warn("tree not stopped in time", "tree", cfg.File.Tree.Name, "within", cfg.File.Shutdown.DrainTimeout, "error", err)
+	if err := k.Stop(context.Background(), cfg.File.Shutdown.DrainTimeout); err != nil {
+		env.Log.Warn("tree not stopped; what is left ends with its runner, in no order", "tree", cfg.File.Tree.Name, "error", err)
 	}
 }

@@ -35,7 +35,8 @@ func (o Options) services() []service {
 		{contracts.ServiceRouter, stopWithin, func(ctx context.Context, env shell.Env) error {
 			return router.Run(ctx, env, router.FromFile(o.File))
 		}},
-		{contracts.ServiceSupervisor, o.File.Shutdown.DrainTimeout + drainMargin, func(ctx context.Context, env shell.Env) error {
+		// It stops its tree in the time that the agents have for it.
+		{contracts.ServiceSupervisor, shell.Unbounded, func(ctx context.Context, env shell.Env) error {
 			cfg := supervisor.FromFile(o.File)
 			cfg.DrainOnStop = !o.KeepAgents
 			cfg.Reload = o.Reload

@@ -47,7 +47,6 @@ type Options struct {
 const (
 	readyWithin   = 30 * time.Second
 	stopWithin    = 15 * time.Second
-	drainMargin   = 10 * time.Second
 	connectWithin = 5 * time.Second
 )
 

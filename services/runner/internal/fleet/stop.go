@@ -50,12 +50,13 @@ func (f *Fleet) stop(ctx context.Context, cmd contracts.StopCommand) contracts.R
 	a.mu.Unlock()
 
 	if err := f.confirmed(ctx, a, done, bound); err != nil {
-		f.o.Log.Warn("agent not stopped", "agent", a.name, "incarnation", cmd.Incarnation, "error", err)
 		reply := ok(cmd)
 		reply.Code, reply.Error = contracts.RunnerNotStopped, fmt.Sprintf("agent %s: %v", a.name, err)
 		if f.ctx.Err() != nil || ctx.Err() != nil {
-			reply.Code = contracts.RunnerStopping
+			reply.Code = contracts.RunnerStopping // its end continues
+			return reply
 		}
+		f.o.Log.Warn("agent not stopped", "agent", a.name, "incarnation", cmd.Incarnation, "error", err)
 		return reply
 	}
 	a.mu.Lock()

@@ -1,7 +1,6 @@
 package tree
 
 import (
-	"cmp"
 	"slices"
 )
 
@@ -89,7 +88,8 @@ func (t *Tree) keepAnswer(a Answer) {
 
 // Left counts the agents at and below a node that an order still waits for: those
 // with a process, when it stops the node, otherwise those that are not verified. The
-// first of them, in start order, is named.
+// first of them, in start order, is named; where it stops the node, the first that is
+// being stopped.
 func (t *Tree) Left(id string, c CommandKind) (left int, first string) {
 	n := t.nodes[id]
 	switch {
@@ -101,7 +101,9 @@ func (t *Tree) Left(id string, c CommandKind) (left int, first string) {
 	for _, a := range n.agents(nil) {
 		if c.ends() && a.st.Phase.live() || !c.ends() && a.moving() {
 			left++
-			first = cmp.Or(first, a.spec.ID)
+			if first == "" || c.ends() && a.st.Phase == Stopping && t.nodes[first].st.Phase != Stopping {
+				first = a.spec.ID
+			}
 		}
 	}
 	return left, first

@@ -48,6 +48,15 @@ func (t *Tree) succeed(fresh []*node) {
 	}
 }
 
+// TimeToStop is how long the whole tree may take to stop; the longest duration where an
+// agent has no bound.
+func (t *Tree) TimeToStop() time.Duration {
+	if t.root == nil {
+		return 0
+	}
+	return t.root.timeToEnd()
+}
+
 // timeToEnd is how long a node that is being stopped may take: an agent its timeout
 // and a kill, a supervisor what its children take, one after another in a group.
 func (n *node) timeToEnd() time.Duration {
