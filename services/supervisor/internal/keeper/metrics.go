@@ -51,7 +51,7 @@ func NewMetrics(r prometheus.Registerer, treeName string) *Metrics {
 		gaveUp:      gauge("smith_supervisor_gave_up", "Supervisor nodes that gave up and stay down until they are restarted."),
 		waiting:     gauge("smith_supervisor_waiting", "Nodes that are restarted when their delay, or that of their group, is over."),
 		down:        gauge("smith_supervisor_down", "Agents without a process, but for those that finished or that an operator ended."),
-		unsteady:    gauge("smith_supervisor_unsteady", "Agents that run, and failed before they had run for their reset_after."),
+		unsteady:    gauge("smith_supervisor_unsteady", "Agents that failed and have not run for their reset_after since: they run, come up, or wait for that."),
 		isolations:  counter("smith_supervisor_isolated_total", "Times that a node was set apart."),
 		giveUps:     counter("smith_supervisor_gave_up_total", "Times that a supervisor node gave up."),
 		restarts:    counter("supervision_restarts_total", "Restarts decided, by the supervisor node that decided them.", "supervisor"),

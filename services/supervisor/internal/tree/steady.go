@@ -25,21 +25,37 @@ func (t *Tree) Unsteady(id string, now Instant) (Unsteady, bool) {
 	return n.unsteady(now)
 }
 
-// UnsteadyAgents counts the agents that run and are unsteady, and returns when the
-// first of them is steady; 0 if there are none.
+// UnsteadyAgents counts the agents that failed lately, whether they run, come up or wait
+// for that, and returns when the first of those that run is steady; 0 if there are none.
 func (t *Tree) UnsteadyAgents(now Instant) (count int, until Instant) {
 	for _, n := range t.nodes {
-		if n.spec.Agent == nil || n.st.Phase != Running {
+		if n.spec.Agent == nil {
 			continue
 		}
-		if u, ok := n.unsteady(now); ok {
-			count++
-			if until == 0 || u.Steady < until {
-				until = u.Steady
-			}
+		u, ok := n.unsteady(now)
+		if !ok && !t.failing(n) {
+			continue
+		}
+		count++
+		if u.Steady > 0 && (until == 0 || u.Steady < until) {
+			until = u.Steady
 		}
 	}
 	return count, until
+}
+
+// failing reports whether an agent failed, is down or going down for that, and is to
+// start again without anybody's order.
+func (t *Tree) failing(n *node) bool {
+	switch st := &n.st; st.Phase {
+	case Waiting, Isolated, Ended:
+		return st.End.Blame() == BlameAgent && t.comes(n)
+	case Stopping:
+		return st.Then == ThenFail || st.Then == ThenStartFailed
+	case Idle:
+		return st.OwnEnd().Blame() == BlameAgent && n.parent != nil && t.willStart(n.parent, n)
+	}
+	return false
 }
 
 func (n *node) unsteady(now Instant) (Unsteady, bool) {

@@ -28,7 +28,7 @@ func TestUnsteady(t *testing.T) {
 	agents := func(what string, count int, until time.Duration) {
 		t.Helper()
 		n, at := b.tree.UnsteadyAgents(b.now)
-		if n != count || count > 0 && at != b.now.Add(until) || count == 0 && at != 0 {
+		if n != count || until > 0 && at != b.now.Add(until) || until == 0 && at != 0 {
 			t.Errorf("%s: %d agents until %d, now is %d", what, n, at, b.now)
 		}
 	}
@@ -75,7 +75,35 @@ func TestUnsteady(t *testing.T) {
 	b.wantPhase("a", Starting)
 	b.now = b.now.Add(time.Hour)
 	want("while it starts", "a", 1, "crash", 0)
-	agents("that run", 0, 0)
+	agents("one that starts", 1, 0)
+
+	// An agent in a crash loop counts all the time, whatever it is at.
+	slow := func(s *Spec) { s.Backoff = backoff.Delays{Delay: time.Second, Reset: reset} }
+	for _, strategy := range []Strategy{OneForOne, OneForAll} {
+		b = newBench(t, sup("root", "", Supervisor{MaxRestarts: 50, Strategy: strategy}), agent("a", "root", slow), agent("b", "root", slow))
+		for range 3 {
+			b.crash("a")
+			agents(string(strategy)+": waits", 1, 0)
+			b.now = b.now.Add(time.Second)
+			b.raw(Input{Kind: Tick})
+			b.wantPhase("a", Starting)
+			agents(string(strategy)+": starts", 1, 0)
+			b.raw(Input{Kind: Started, Node: "a", Incarnation: b.state("a").Incarnation})
+			b.raw(Input{Kind: Started, Node: "b", Incarnation: b.state("b").Incarnation})
+			agents(string(strategy)+": runs", 1, reset)
+			b.raw(Input{Kind: Failed, Node: "a", Incarnation: b.state("a").Incarnation, Reason: "hangs"})
+			agents(string(strategy)+": is being killed", 1, 0)
+			b.do(Input{Kind: Stopped, Node: "a", Incarnation: b.state("a").Incarnation})
+			agents(string(strategy)+": is killed", 1, 0)
+			b.after(time.Second)
+		}
+		b.do(Input{Kind: Order, Command: CmdTerminate, Node: "a"})
+		agents(string(strategy)+": is terminated", 0, 0)
+	}
+	b = newBench(t, sup("root", "", Supervisor{Escalation: Isolate, CoolOff: time.Minute}), agent("a", "root", resets))
+	b.crash("a")
+	b.wantPhase("a", Isolated)
+	agents("is set apart", 1, 0)
 
 	// A supervisor that its parent restarts.
 	b = newBench(t, sup("root", "", Supervisor{MaxRestarts: 5, Strategy: OneForAll}), sup("s", "root", Supervisor{}), agent("a", "s"), agent("b", "root"))
