@@ -98,6 +98,9 @@ type Placement struct {
 	// the tree first; Comparing is how far that is.
 	NotReady  []string              `json:"not_ready,omitempty"`
 	Comparing map[string]Comparison `json:"comparing,omitempty"`
+	// NoResources are those that would fit, and whose host lacks descriptors, processes,
+	// memory or disk.
+	NoResources []string `json:"no_resources,omitempty"`
 	// Ending are runners that still have an older copy of it, which is being ended.
 	// Gathering says that it may run on any runner and that not all that are there
 	// have been compared with the tree since this supervisor leads.

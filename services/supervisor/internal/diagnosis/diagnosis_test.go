@@ -371,6 +371,7 @@ func TestPlacement(t *testing.T) {
 	}
 	silent := func(v *contracts.RunnerView) { v.Available, v.Seen = false, noon.Add(-time.Hour).Time() }
 	back := func(v *contracts.RunnerView) { v.Available = false }
+	strained := func(v *contracts.RunnerView) { v.Available, v.NoResources = false, true }
 	long := contracts.Comparison{Since: noon.Add(-time.Hour).Time(), Stage: contracts.ComparisonReading, Entries: 70}
 	stuck := long
 	stuck.Problem = "no answer"
@@ -387,6 +388,8 @@ func TestPlacement(t *testing.T) {
 		{"a label that nobody has", tree.AnyRunner, []contracts.RunnerView{view("r1", map[string]string{"zone": "eu"}, nil)}, "no runner has the label gpu=yes", contracts.Placement{Missing: map[string]string{"gpu": "yes"}, Unfit: 1}},
 		{"labels that nobody has together", tree.AnyRunner, []contracts.RunnerView{view("r1", map[string]string{"zone": "eu"}, nil), view("r2", map[string]string{"gpu": "yes"}, nil)}, "no runner has all of gpu=yes and zone=eu", contracts.Placement{Unfit: 2}},
 		{"silent", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, silent), view("r2", nil, nil)}, "no runner with gpu=yes and zone=eu can take it: runner r1 is silent since 2027-01-15T07:00:00Z", contracts.Placement{Silent: map[string]time.Time{"r1": noon.Add(-time.Hour).Time()}, Unfit: 1}},
+		{"without resources", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, strained), view("r2", labels, back)}, "runner r1 takes no starts for a while: its host lacks descriptors, processes, memory or disk; runner r2 is not ready yet", contracts.Placement{NoResources: []string{"r1"}, NotReady: []string{"r2"}}},
+		{"named, without resources", "r1", []contracts.RunnerView{view("r1", labels, strained)}, "it names runner r1, which takes no starts for a while: its host lacks", contracts.Placement{NoResources: []string{"r1"}}},
 		{"not ready", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, back)}, "runner r1 is not ready yet", contracts.Placement{NotReady: []string{"r1"}}},
 		{"compared", "r1", []contracts.RunnerView{view("r1", labels, compared(long))}, "it names runner r1, which is being compared with the tree since 2027-01-15T07:00:00Z, 70 entries read", contracts.Placement{NotReady: []string{"r1"}, Comparing: map[string]contracts.Comparison{"r1": long}}},
 		{"not compared", tree.AnyRunner, []contracts.RunnerView{view("r1", labels, compared(stuck))}, "runner r1 is not compared with the tree since 2027-01-15T07:00:00Z: no answer", contracts.Placement{NotReady: []string{"r1"}, Comparing: map[string]contracts.Comparison{"r1": stuck}}},

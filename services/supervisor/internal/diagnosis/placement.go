@@ -28,6 +28,8 @@ func (e *explainer) placement(spec *tree.Spec) contracts.Placement {
 		case tree.Fits:
 			switch {
 			case v.Available: // it was not, when the agent was placed last
+			case v.NoResources && e.now.Sub(v.Seen) <= contracts.RunnerTimeout:
+				p.NoResources = append(p.NoResources, r.Name)
 			case e.now.Sub(v.Seen) <= contracts.RunnerTimeout:
 				p.NotReady = append(p.NotReady, r.Name)
 				if c := v.Comparison; c != nil {
@@ -80,6 +82,8 @@ func unplaced(p contracts.Placement) string {
 			why += "; runner " + r + " " + notReady(p, r)
 		}
 		return why
+	case p.Runner != tree.AnyRunner && len(p.NoResources) > 0:
+		return "it names runner " + p.Runner + ", which " + noResources
 	case p.Runner != tree.AnyRunner && len(p.NotReady) > 0:
 		return fmt.Sprintf("it names runner %s, which %s", p.Runner, notReady(p, p.Runner))
 	case p.Runner != tree.AnyRunner && len(p.Silent) == 0:
@@ -92,6 +96,9 @@ func unplaced(p contracts.Placement) string {
 	var why []string
 	for _, r := range names(p.Silent) {
 		why = append(why, "runner "+r+" is silent"+since(p.Silent[r]))
+	}
+	for _, r := range p.NoResources[:min(len(p.NoResources), maxNames)] {
+		why = append(why, "runner "+r+" "+noResources)
 	}
 	for _, r := range p.NotReady[:min(len(p.NotReady), maxNames)] {
 		why = append(why, "runner "+r+" "+notReady(p, r))
@@ -113,6 +120,9 @@ func unplaced(p contracts.Placement) string {
 	}
 	return "no runner was heard"
 }
+
+// noResources says why a runner declines starts; it is asked again before long.
+const noResources = "takes no starts for a while: its host lacks descriptors, processes, memory or disk"
 
 // notReady says what a runner that is heard does before it takes starts.
 func notReady(p contracts.Placement, runner string) string {
