@@ -81,6 +81,7 @@ func (e *explainer) explain() {
 	e.misplaced()
 	e.unsteady()
 	e.standing()
+	e.queued()
 }
 
 // unsteady adds what is known of a node that is up or comes up and failed lately.

@@ -39,7 +39,7 @@ type Brief struct {
 func (r *Reader) Brief(spec *tree.Spec, st tree.State) Brief {
 	n := r.about(spec, st)
 	due, _ := r.due(&n)
-	return Brief{Status: n.status(), Reason: r.words(&n), Until: due}
+	return Brief{Status: n.status(), Reason: joined(r.words(&n), n.queued()), Until: due}
 }
 
 func (r *Reader) subject(id string) (subject, bool) {
