@@ -244,8 +244,8 @@ func (w *world) supersedes() {
 		return
 	}
 	for _, s := range w.log.truth.tree.Nodes {
-		if s.Spec == nil || s.State == nil || s.State.Renewal == nil || s.State.Renewal.Turn != tree.TurnWaits {
-			continue
+		if s.Spec == nil || s.State == nil || s.State.Renewal == nil || s.State.Renewal.Turn != tree.TurnWaits || s.State.Renewal.Roll != s.State.Incarnation {
+			continue // or it is a newer one already, which a log that lost its tail learns late
 		}
 		switch s.State.Phase {
 		case tree.Starting, tree.Verifying, tree.Unverified:

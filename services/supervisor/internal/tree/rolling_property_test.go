@@ -121,7 +121,7 @@ func (w *world) bounded() {
 	for id, n := range w.tree.nodes {
 		turn := n.part().Turn
 		turns[turn]++
-		if turn != "" && n.st.Phase != Running {
+		if turn != "" && turn != TurnNew && n.st.Phase != Running { // new ones bound nothing
 			down++
 		}
 		if turn == TurnNow && n.st.Phase == Stopping && w.served[id] {
