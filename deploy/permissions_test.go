@@ -132,7 +132,7 @@ var table = []permissions{
 			"smith.event.agent.failed.b", "smith.event.agent.started.a", "smith.event.agent.stopped.a", "smith.event.agent.recovered.a",
 			"smith.event.task.submitted.research", "smith.event.task.assigned.research", "smith.event.task.dead_lettered.research",
 			"smith.event.tree.decided.main", "smith.event.system.started.router", "smith.runner.r.start", "smith.runner.r.stop",
-			"smith.runner.r.announce", "smith.agent.b.stop", "smith.agent.b.task", "smith.task.research", "smith.supervisor.terminate",
+			"smith.runner.r.logs", "smith.runner.r.announce", "smith.agent.b.stop", "smith.agent.b.task", "smith.task.research", "smith.supervisor.terminate",
 			"smith.dead.task.research", "$KV.SMITH_STATE.tree.main", "$JS.API.STREAM.DELETE.SMITH_EVENTS", "$JS.API.STREAM.INFO.SMITH_EVENTS",
 			"$JS.API.CONSUMER.CREATE.SMITH_EVENTS.x", "$JS.API.DIRECT.GET.SMITH_EVENTS", "_INBOX.x.y",
 		},
@@ -170,7 +170,7 @@ var table = []permissions{
 			"smith.event.system.started.supervisor", "smith.agent.a.task", "smith.task.x", "$KV.SMITH_STATE.tree.main", "$JS.API.STREAM.UPDATE.SMITH_EVENTS",
 			"$JS.API.CONSUMER.CREATE.SMITH_EVENTS.x",
 		},
-		[]string{"smith.runner.r.start", "smith.runner.r.stop", "smith.runner.r.list", "smith.runner.r.announce", "$SRV.PING", "$SRV.INFO.smith-runner", "$SRV.STATS.smith-runner.x"},
+		[]string{"smith.runner.r.start", "smith.runner.r.stop", "smith.runner.r.list", "smith.runner.r.logs", "smith.runner.r.forget", "smith.runner.r.announce", "$SRV.PING", "$SRV.INFO.smith-runner", "$SRV.STATS.smith-runner.x"},
 		[]string{"smith.event.>", "smith.task.*", "smith.agent.*.task", "smith.supervisor.*", "$SRV.PING.smith-router", "_INBOX.>", "_INBOX_supervisor.>"},
 	},
 	{
@@ -182,7 +182,7 @@ var table = []permissions{
 			"$JS.FC.KV_SMITH_STATE.x.y",
 		},
 		[]string{
-			"smith.event.agent.started.a", "smith.event.agent.stopped.a", "smith.event.tree.decided.main", "smith.event.task.completed.x", "smith.runner.r.stop",
+			"smith.event.agent.started.a", "smith.event.agent.stopped.a", "smith.event.tree.decided.main", "smith.event.task.completed.x", "smith.runner.r.stop", "smith.runner.r.logs",
 			"smith.agent.a.stop", "smith.heartbeat.a", "smith.task.x", "$KV.SMITH_STATE.tree.main", "$JS.API.STREAM.CREATE.SMITH_EVENTS",
 			"$JS.API.STREAM.MSG.DELETE.SMITH_EVENTS",
 		},
@@ -192,7 +192,7 @@ var table = []permissions{
 	{
 		"supervisor",
 		[]string{
-			"smith.runner.r.start", "smith.runner.r.stop", "smith.runner.r.list", "smith.event.tree.decided.main", "smith.event.tree.gave_up.main",
+			"smith.runner.r.start", "smith.runner.r.stop", "smith.runner.r.list", "smith.runner.r.forget", "smith.event.tree.decided.main", "smith.event.tree.gave_up.main",
 			"smith.event.agent.failed.a", "smith.event.system.started.supervisor", "$KV.SMITH_STATE.tree.main", "$KV.SMITH_STATE.lease.supervisor",
 			"$KV.SMITH_STATE.environment.main.x", getEnvironment, watchEnvironment,
 			"$JS.FC.KV_SMITH_STATE.x.y",
@@ -232,7 +232,7 @@ var table = []permissions{
 		"operator",
 		[]string{
 			"smith.detector.status", "smith.supervisor.restart", "smith.router.submit", "smith.eventstore.why", "smith.task.research",
-			"smith.runner.r.list", "$SRV.PING", "$SRV.STATS.smith-router", "_INBOX_eventstore.x.1",
+			"smith.runner.r.list", "smith.runner.r.logs", "$SRV.PING", "$SRV.STATS.smith-router", "_INBOX_eventstore.x.1",
 		},
 		[]string{
 			"smith.event.agent.failed.a", "smith.event.tree.decided.main", "smith.heartbeat.a", "smith.runner.r.start", "smith.runner.r.stop", "smith.agent.a.task",
@@ -245,7 +245,7 @@ var table = []permissions{
 		"observer",
 		[]string{"$JS.API.STREAM.INFO.SMITH_EVENTS", "$JS.API.CONSUMER.CREATE.SMITH_EVENTS.x"},
 		[]string{
-			"smith.heartbeat.a", "smith.event.custom.x.y", "smith.task.x", "smith.supervisor.restart", "$JS.API.STREAM.DELETE.SMITH_EVENTS",
+			"smith.heartbeat.a", "smith.event.custom.x.y", "smith.task.x", "smith.supervisor.restart", "smith.runner.r.logs", "$JS.API.STREAM.DELETE.SMITH_EVENTS",
 			"$JS.API.STREAM.PURGE.SMITH_EVENTS", "$JS.API.STREAM.MSG.DELETE.SMITH_EVENTS", "$JS.API.CONSUMER.CREATE.SMITH_TASKS.x", "$SRV.PING",
 		},
 		[]string{"smith.event.agent.failed.*", "smith.heartbeat.*"},

@@ -20,6 +20,7 @@ import (
 var examples = map[reflect.Type][]string{
 	reflect.TypeFor[string]():             {"x"},
 	reflect.TypeFor[int]():                {"3"},
+	reflect.TypeFor[uint64]():             {"3"},
 	reflect.TypeFor[float64]():            {"2.5"},
 	reflect.TypeFor[[]string]():           {"a,b"},
 	reflect.TypeFor[map[string]string]():  {"A=1;B=2"},

@@ -33,6 +33,7 @@ type cli struct {
 	Agents    agentsCmd    `cmd:"" help:"List agents and their health."`
 	Watch     watchCmd     `cmd:"" help:"Follow failures, decisions and recoveries as they happen."`
 	Why       whyCmd       `cmd:"" help:"Tell why an agent, a supervisor or a task is as it is, and what led to it."`
+	Logs      logsCmd      `cmd:"" help:"Show what an agent printed, on whichever host it runs."`
 	Events    eventsCmd    `cmd:"" help:"Query, get and replay events."`
 	Task      taskCmd      `cmd:"" help:"Submit tasks and ask what became of them."`
 	Child     childCmd     `cmd:"" help:"Add, remove, restart, terminate, scale, move, suspend and resume agents."`

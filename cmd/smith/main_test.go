@@ -16,6 +16,10 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	if rate := os.Getenv(floodMode); rate != "" {
+		flood(rate)
+		return
+	}
 	natstest.Isolate()
 	goleak.VerifyTestMain(m)
 }

@@ -32,6 +32,7 @@ func (c *whyCmd) Run(a *app) error {
 	if err != nil {
 		return err
 	}
+	c.addOutput(a, nc, &answer)
 	if c.JSON {
 		return a.printJSON(answer)
 	}

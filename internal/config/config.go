@@ -257,12 +257,6 @@ type Placement struct {
 	OnReturn OnReturn
 }
 
-// Runner holds settings of a runner.
-type Runner struct {
-	// PassEnv names variables of its environment that all of its agents get.
-	PassEnv []string
-}
-
 // RestartBudget is how many agents may restart in any stretch of time of the
 // given length: in the whole fleet, and of those that were on one runner. Zero
 // restarts mean no bound.

@@ -59,7 +59,7 @@ func TestManual(t *testing.T) {
 }
 
 // sectionKeys are known to the manual as headings and first parts of paths.
-var sectionKeys = []string{"supervision_tree", "restart_policies", "circuit_breakers", "bulkheads", "retries", "synadia", "backoff_strategy", "types", "services", "operations", "correlation"}
+var sectionKeys = []string{"supervision_tree", "restart_policies", "circuit_breakers", "bulkheads", "retries", "synadia", "backoff_strategy", "types", "services", "operations", "correlation", "output"}
 
 // knownKeys gives every key that the code asks any section for.
 func knownKeys(t *testing.T) []string {

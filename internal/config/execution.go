@@ -60,12 +60,6 @@ func readAccount(o *object, key string, dst *string) {
 	*dst = v.node.Value
 }
 
-// readRunner reads what is for the runner that reads this file.
-func readRunner(o *object, r *Runner) {
-	readPassEnv(o, &r.PassEnv)
-	o.done(nil)
-}
-
 // readPassEnv reads the names of variables as a set.
 func readPassEnv(o *object, dst *[]string) {
 	v, ok := o.get("pass_env")

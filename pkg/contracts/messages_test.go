@@ -68,6 +68,8 @@ var messages = []message{
 	{"smith.runner.<runner>.start", StartCommand{}, RunnerReply{}},
 	{"smith.runner.<runner>.stop", StopCommand{}, RunnerReply{}},
 	{"smith.runner.<runner>.list", ListCommand{}, RunnerList{}},
+	{"smith.runner.<runner>.logs", LogsRequest{}, LogsReply{}},
+	{"smith.runner.<runner>.forget", ForgetCommand{}, RunnerReply{}},
 	{"smith.runner.<runner>.announce", RunnerAnnouncement{}, nil},
 
 	{"smith.detector.status", AgentRequest{}, AgentView{}},

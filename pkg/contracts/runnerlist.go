@@ -84,6 +84,8 @@ type RunnerAgent struct {
 	Event string `json:"event,omitempty"`
 	// Tree is the tree that it was started for; older runners do not say.
 	Tree string `json:"tree,omitempty"`
+	// Removed is set when the runner was told that the tree no longer has it.
+	Removed bool `json:"removed,omitempty"`
 }
 
 // MaxIncarnation bounds incarnations: what JSON readers cannot represent was

@@ -50,7 +50,7 @@ func AgentPingSubject(agent string) string { return "smith.agent." + agent + ".p
 func AgentTaskSubject(agent string) string { return "smith.agent." + agent + ".task" }
 func AgentStopSubject(agent string) string { return "smith.agent." + agent + ".stop" }
 
-// RunnerSubject is a request to a runner; verb is start, stop or list.
+// RunnerSubject is a request to a runner; verb is start, stop, list, logs or forget.
 func RunnerSubject(runner, verb string) string { return "smith.runner." + runner + "." + verb }
 
 // AnnounceSubject is where a runner announces itself.

@@ -1,6 +1,7 @@
 package runner
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/url"
@@ -30,8 +31,8 @@ type Config struct {
 	Labels map[string]string `name:"label" placeholder:"KEY=VALUE" help:"Label that the runner announces; may be repeated."`
 	// MaxAgents bounds how many agents run at once.
 	MaxAgents int `name:"max-agents" env:"SMITH_RUNNER_MAX_AGENTS" placeholder:"N" help:"How many agents may run at once (default 1000)."`
-	// MaxOutput bounds the bytes kept of an agent's output.
-	MaxOutput int64 `name:"max-output" env:"SMITH_RUNNER_MAX_OUTPUT" placeholder:"BYTES" help:"How much of an agent's output is kept, in bytes (default 10485760)."`
+	// MaxOutput bounds the bytes kept of an agent's output; 0: as File says.
+	MaxOutput int64 `name:"max-output" env:"SMITH_RUNNER_MAX_OUTPUT" placeholder:"BYTES" help:"How much of an agent's output is kept, in bytes (default: runner.output.max_bytes of the configuration, 10485760)."`
 	// PassEnv names variables of the runner's environment that agents get
 	// in addition to the basic ones, and to those that File names.
 	PassEnv []string `name:"pass-env" env:"SMITH_RUNNER_PASS_ENV" placeholder:"VAR" help:"Variable of the runner's environment that its agents get too; may be repeated."`
@@ -87,12 +88,10 @@ func (c Config) withDefaults() (Config, error) {
 	if c.MaxAgents == 0 {
 		c.MaxAgents = defaultMaxAgents
 	}
-	if c.MaxOutput == 0 {
-		c.MaxOutput = defaultMaxOutput
-	}
 	if c.File == nil {
 		c.File = config.Default()
 	}
+	c.MaxOutput = cmp.Or(c.MaxOutput, c.File.Runner.Output.MaxBytes)
 	c.PassEnv = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.PassEnv, c.File.Runner.PassEnv))))
 	return c, nil
 }

@@ -23,8 +23,9 @@
 // # What an agent gets
 //
 // Its command, without a shell; its own session and process group; stdin from
-// /dev/null, stdout and stderr in a file under the state directory, of which
-// the last 20 lines (4 KiB) travel with the exit event; and an environment of
+// /dev/null, stdout and stderr in a FIFO (see package output), of which
+// the last 20 lines (4 KiB) travel with the exit event if the configuration says
+// so; and an environment of
 // the variables listed in fleet.BaseEnv, those of Config.PassEnv, the SMITH_
 // variables of package contracts, and what its own pass_env, env_file and env say;
 // nothing else of the runner's.
@@ -53,6 +54,7 @@ import (
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/metrics"
 	"github.com/mistersmith/mistersmith/services/runner/internal/outbox"
+	"github.com/mistersmith/mistersmith/services/runner/internal/output"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 	"github.com/mistersmith/mistersmith/services/runner/internal/reaper"
@@ -157,9 +159,11 @@ func (r *runner) assemble(state *ledger.Ledger, parent *reaper.Reaper, down *she
 	if agentEnv.NATSURL == "" {
 		agentEnv.NATSURL = agentServers(r.env.NC)
 	}
+	kept := r.cfg.File.Runner.Output
 	r.fleet = fleet.New(fleet.Options{
 		Runner: r.cfg.Name, BootID: r.self.BootID, Ledger: state, Log: r.env.Log, Env: agentEnv, WorkDir: r.cfg.WorkDir,
-		SubReaper: subReaper(r.env.Log), Reaper: parent, MaxAgents: r.cfg.MaxAgents, MaxOutput: r.cfg.MaxOutput, Observe: r.counts,
+		SubReaper: subReaper(r.env.Log), Reaper: parent, MaxAgents: r.cfg.MaxAgents, Observe: r.counts,
+		Output: output.Limits{Bytes: r.cfg.MaxOutput, Incarnations: kept.Incarnations}, KeepOutput: kept.Keep, TellOutput: kept.LastLinesInEvents,
 		Notify: func(agent string) { r.outbox.Notify(agent) },
 		Beat:   func(agent string, h contracts.Heartbeat) { api.Beat(r.env, agent, h) },
 	})

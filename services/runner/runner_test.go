@@ -40,7 +40,7 @@ func TestCommandsAndEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	failed := data[contracts.AgentFailedData](t, h.stored("smith.event.agent.failed.a", 1)[0])
-	if failed.Exit.Signal != "SIGKILL" || failed.Exit.Tail != "up" || failed.Incarnation != 1 || failed.Runner != "r1" {
+	if failed.Exit.Signal != "SIGKILL" || failed.Exit.Tail != "" || failed.Incarnation != 1 || failed.Runner != "r1" {
 		t.Errorf("failed %+v, exit %+v", failed, failed.Exit)
 	}
 	again := h.mustStart(script("a", 2, forever))
@@ -127,7 +127,7 @@ func TestDiscovery(t *testing.T) {
 		t.Fatal(err)
 	}
 	var info micro.Info
-	if err := json.Unmarshal(msg.Data, &info); err != nil || info.Metadata["runner"] != "r1" || len(info.Endpoints) != 3 {
+	if err := json.Unmarshal(msg.Data, &info); err != nil || info.Metadata["runner"] != "r1" || len(info.Endpoints) != 5 {
 		t.Errorf("info %+v, %v", info, err)
 	}
 	if err := stop(); err != nil {
@@ -368,7 +368,7 @@ func TestHeartbeatsAndEnvironmentOfAnAgent(t *testing.T) {
 		t.Errorf("heartbeat %+v, %v", b, err)
 	}
 	h.eventually("output", func() bool {
-		b, _ := os.ReadFile(h.dir + "/agents/plain/output")
+		b, _ := os.ReadFile(h.dir + "/agents/plain/output/7-000000000000000.log")
 		return bytes.Contains(b, []byte("SMITH_NATS_URL="+h.server.URL()+"\n")) && !bytes.Contains(b, []byte("hunter2"))
 	})
 }

@@ -13,6 +13,9 @@ import (
 type Answer struct {
 	// WhyReply is what led to its state.
 	contracts.WhyReply
+	// Output is the last that an incarnation printed which has ended.
+	Output *Output `json:"output,omitempty"`
+
 	// Now is the state of a node, Task that of a task; both nil when nobody
 	// says.
 	Now  *contracts.Diagnosis `json:"now,omitempty"`
@@ -47,6 +50,7 @@ func Why(w io.Writer, a Answer, now time.Time) error {
 		p.line("  ", a.Task.Error)
 	}
 	p.chain(a.WhyReply)
+	p.output(a.Output)
 	if runs && a.Now.Reason != "" {
 		p.line("", a.Now.Reason) // what is left of it, after how it came
 	}

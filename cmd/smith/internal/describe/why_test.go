@@ -143,3 +143,21 @@ func FuzzWhy(f *testing.F) {
 		}
 	})
 }
+
+// The last output of an incarnation comes after the chain, and does nothing to the
+// terminal.
+func TestWhyOfWhatPrinted(t *testing.T) {
+	t.Parallel()
+	now := time.Date(2026, 3, 2, 12, 0, 0, 0, time.Local)
+	got := text(t, describe.Answer{
+		WhyReply: contracts.WhyReply{Agent: "a", Complete: true},
+		Output: &describe.Output{Agent: "a", Incarnation: 6, Lines: []describe.OutputLine{
+			{Time: now, Text: "  indented"}, {Time: now, Text: "\x1b[2Jpanic"}, {Time: now, Text: strings.Repeat("x", 9000)},
+		}},
+	}, now)
+	const want = "a\nthe last that a#6 printed (smith logs a --incarnation 6 has more):\n" +
+		"  12:00:00.000    indented\n" + `  12:00:00.000  \x1b[2Jpanic` + "\n  12:00:00.000  x"
+	if !strings.HasPrefix(got, want) || len(got) > 1000 {
+		t.Errorf("%q", got)
+	}
+}

@@ -1,4 +1,4 @@
-// Package api is a runner on NATS: it answers start, stop and list, announces
+// Package api is a runner on NATS: it answers start, stop, list, logs and forget, announces
 // itself and beats, and makes sure that its name is its own.
 package api
 
@@ -24,6 +24,8 @@ type Agents interface {
 	Fence(term uint64) (before uint64)
 	List() []contracts.RunnerAgent
 	Running() int
+	Forget(contracts.ForgetCommand)
+	Logs(context.Context, contracts.LogsRequest) (contracts.LogsReply, []byte, error)
 }
 
 // Bounds on requests in hand; more are refused at once. A stop lasts as long as
@@ -32,6 +34,8 @@ const (
 	maxStarts = 256
 	maxStops  = 4096
 	maxLists  = 16
+	// maxReaders is how many may wait for output at once.
+	maxReaders = 64
 )
 
 // API serves a runner's commands.
@@ -43,6 +47,7 @@ type API struct {
 	svc     micro.Service
 	ctx     context.Context
 	cancel  context.CancelFunc
+	sending chan struct{} // taken by the one that sends output
 
 	mu     sync.Mutex
 	closed bool
@@ -65,7 +70,7 @@ func Serve(env shell.Env, self contracts.RunnerAnnouncement, agents Agents) (*AP
 		return nil, fmt.Errorf("serve runner %s: %w", self.Runner, err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	a := &API{env: env, runner: self.Runner, agents: agents, rejects: shell.NewRejects(env), svc: svc, ctx: ctx, cancel: cancel}
+	a := &API{env: env, runner: self.Runner, agents: agents, rejects: shell.NewRejects(env), svc: svc, ctx: ctx, cancel: cancel, sending: make(chan struct{}, 1)}
 	for _, e := range []struct {
 		verb  string
 		slots int
@@ -74,6 +79,8 @@ func Serve(env shell.Env, self contracts.RunnerAnnouncement, agents Agents) (*AP
 		{"start", maxStarts, a.start},
 		{"stop", maxStops, a.stop},
 		{"list", maxLists, a.list},
+		{"logs", maxReaders, a.logs},
+		{"forget", maxLists, a.forget},
 	} {
 		subject := contracts.RunnerSubject(self.Runner, e.verb)
 		if err := svc.AddEndpoint(e.verb, a.handler(e.slots, e.serve), micro.WithEndpointSubject(subject)); err != nil {
@@ -118,7 +125,11 @@ func (a *API) handler(slots int, serve func([]byte) (any, error)) micro.Handler 
 		a.spawn(func() {
 			defer func() { <-free }()
 			reply, err := serve(r.Data())
-			a.answer(r, reply, err)
+			if out, ok := reply.(*nats.Msg); ok {
+				a.send(r, out)
+			} else {
+				a.answer(r, reply, err)
+			}
 			if err != nil {
 				// No copy is kept, and no text that quotes: commands may hold secrets.
 				a.rejects.Reject(a.ctx, shell.Message{Kind: "command", Subject: r.Subject(), Body: r.Data()},
@@ -171,6 +182,15 @@ func (a *API) stop(body []byte) (any, error) {
 		return invalid(cmd.Agent, cmd.Incarnation, err), err
 	}
 	return a.agents.Stop(a.ctx, cmd), nil
+}
+
+func (a *API) forget(body []byte) (any, error) {
+	cmd, err := decode[contracts.ForgetCommand](body)
+	if err != nil {
+		return invalid("", 0, err), err
+	}
+	a.agents.Forget(cmd)
+	return contracts.RunnerReply{Code: contracts.RunnerOK}, nil
 }
 
 // list answers with a page that one message may hold.

@@ -40,7 +40,7 @@ func TestPassedEnvironment(t *testing.T) {
 		}
 	}
 	_ = filepath.WalkDir(r.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil || d.IsDir() || filepath.Base(path) == "seen" || filepath.Base(path) == "agent.env" {
+		if err != nil || !d.Type().IsRegular() || filepath.Base(path) == "seen" || filepath.Base(path) == "agent.env" {
 			return err
 		}
 		text, err := os.ReadFile(path)

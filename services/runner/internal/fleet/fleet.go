@@ -58,7 +58,6 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"sync"
 	"time"
@@ -66,6 +65,7 @@ import (
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/cgroup"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/output"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/reaper"
 )
@@ -87,8 +87,12 @@ type Options struct {
 	Groups *cgroup.Tree
 	// MaxAgents bounds how many run at once.
 	MaxAgents int
-	// MaxOutput is how many bytes of an agent's output are kept.
-	MaxOutput int64
+	// Output bounds what is kept of an agent's output.
+	Output output.Limits
+	// KeepOutput is how long the output of removed agents is kept.
+	KeepOutput time.Duration
+	// TellOutput puts the last lines of output into the events that report ends.
+	TellOutput bool
 	// Notify is told that an agent has events to publish. It must not block.
 	Notify func(agent string)
 	// Beat publishes the heartbeat of an agent that does not beat itself.
@@ -157,8 +161,10 @@ type agent struct {
 	poke   chan struct{}
 	// unwell is how its last health check failed, or empty.
 	unwell string
-	// out is its output where that is not at its path any more.
-	out *os.File
+	// out stores what it prints, while anything of it may print.
+	out *output.Recorder
+	// tidied: of a removed agent no output is left.
+	tidied bool
 	// unsaved: the record has changed since it was last saved for good.
 	unsaved bool
 }
@@ -179,6 +185,11 @@ func (f *Fleet) Close() {
 	f.Refuse()
 	f.cancel()
 	f.wg.Wait()
+	for _, a := range f.all() {
+		a.mu.Lock()
+		f.closeOutput(a, true)
+		a.mu.Unlock()
+	}
 	f.saveAll()
 }
 
@@ -286,7 +297,7 @@ func (f *Fleet) List() []contracts.RunnerAgent {
 }
 
 func (a *agent) view() (contracts.RunnerAgent, bool) {
-	v := contracts.RunnerAgent{Agent: a.name, Incarnation: a.rec.Incarnation(), Started: a.started(), Tree: a.rec.Start.Tree}
+	v := contracts.RunnerAgent{Agent: a.name, Incarnation: a.rec.Incarnation(), Started: a.started(), Tree: a.rec.Start.Tree, Removed: !a.rec.Removed.IsZero()}
 	switch {
 	case a.rec.Live():
 		v.PID, v.State = a.rec.Process.PID, contracts.AgentRunning

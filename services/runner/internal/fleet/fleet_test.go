@@ -384,18 +384,19 @@ func TestAcknowledgedEventsLeaveTheDisk(t *testing.T) {
 func TestOutputOfARunningAgentIsBounded(t *testing.T) {
 	t.Parallel()
 	r := open(t, t.TempDir())
-	r.o.MaxOutput = 64 << 10
+	r.o.Output.Bytes = 64 << 10
 	r.mustStart(t, script("loud", 1, `while :; do echo 0123456789012345678901234567890123456789; done`))
-	r.tidyUp(t)
-	blocks := func() (size, allocated int64) {
-		var st syscall.Stat_t
-		if err := syscall.Stat(r.ledger.OutputPath("loud"), &st); err != nil {
-			t.Fatal(err)
-		}
-		return st.Size, st.Blocks * 512
-	}
+	r.printsBeyond(t, "loud")
+}
+
+// printsBeyond waits until an agent has printed far more than is kept of it.
+func (r *rig) printsBeyond(t *testing.T, agent string) {
+	t.Helper()
 	eventually(t, "output beyond the bound, cut to it", func() bool {
-		size, allocated := blocks()
-		return size > 1<<20 && allocated < 1<<19
+		if disk := r.outputDisk(t, agent); disk > r.o.Output.Bytes {
+			t.Fatalf("output takes %d bytes of disk, at most %d allowed", disk, r.o.Output.Bytes)
+		}
+		reply, _, err := r.Logs(t.Context(), contracts.LogsRequest{Agent: agent, Lines: 1})
+		return err == nil && reply.Next > 2*r.o.Output.Bytes
 	})
 }

@@ -95,7 +95,7 @@ func (f *Fleet) bound(a *agent, p *process.Process, done <-chan struct{}, b *hea
 	for {
 		seen := health.Seen{Age: age(p)}
 		if b.Spec.OutputWithin > 0 {
-			seen.Printed = f.printed(a)
+			seen.Printed = a.printed()
 		}
 		if b.Spec.MaxMemory > 0 {
 			if u, err := procfs.UsageOf(p.Identity().PID); err == nil {
@@ -123,15 +123,13 @@ func age(p *process.Process) time.Duration {
 }
 
 // printed is a number that changes whenever an agent prints.
-func (f *Fleet) printed(a *agent) int64 {
+func (a *agent) printed() int64 {
 	a.mu.Lock()
-	path := f.outputPath(a)
-	a.mu.Unlock()
-	info, err := os.Stat(path)
-	if err != nil {
+	defer a.mu.Unlock()
+	if a.out == nil {
 		return 0
 	}
-	return info.Size() ^ info.ModTime().UnixNano()
+	return a.out.Printed()
 }
 
 // as is how the agent's program runs. A predecessor may have started it, with

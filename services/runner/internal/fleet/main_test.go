@@ -12,8 +12,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +21,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/output"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 	"github.com/mistersmith/mistersmith/services/runner/internal/reaper"
@@ -112,7 +113,7 @@ func newRig(ctx context.Context, dir, fleet string, by parent, log *slog.Logger)
 	}
 	r.Fleet = New(Options{
 		SubReaper: true, Reaper: r.reaper,
-		Runner: "r1", Ledger: l, Log: log, WorkDir: dir, MaxAgents: 50, MaxOutput: 1 << 20,
+		Runner: "r1", Ledger: l, Log: log, WorkDir: dir, MaxAgents: 50, Output: output.Limits{Bytes: 1 << 20, Incarnations: 3}, TellOutput: true,
 		Env:    Env{Base: Inherit(os.Environ(), "PATH"), NATSURL: cmp.Or(fleet, "nats://"+dir)},
 		Notify: func(agent string) { r.notify <- agent },
 		Beat: func(agent string, _ contracts.Heartbeat) {
@@ -344,16 +345,56 @@ func (r *rig) eventsOf(t *testing.T, agent string, n int) []contracts.Event {
 	return found
 }
 
-// outputOf waits for a whole line in an agent's output and gives all of it.
+// outputOf waits for a whole line in an agent's output and returns all that its
+// newest incarnation printed.
 func (r *rig) outputOf(t *testing.T, agent string) string {
 	t.Helper()
 	var text string
 	eventually(t, "output of "+agent, func() bool {
-		b, _ := os.ReadFile(r.ledger.OutputPath(agent))
-		text = string(b)
-		return strings.HasSuffix(text, "\n")
+		var whole bool
+		text, whole = r.printed(t, contracts.LogsRequest{Agent: agent})
+		return whole && text != ""
 	})
 	return text
+}
+
+// printed returns the text of an agent's output, and whether it ends with a whole
+// line.
+func (r *rig) printed(t *testing.T, req contracts.LogsRequest) (text string, whole bool) {
+	t.Helper()
+	for {
+		reply, data, err := r.Logs(t.Context(), req)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for line := range bytes.Lines(data) {
+			l, err := contracts.ParseOutputLine(line)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole = bytes.HasSuffix(line, []byte{'\n'})
+			text += string(l.Text)
+		}
+		if len(data) == 0 {
+			return text, whole
+		}
+		req = contracts.LogsRequest{Agent: req.Agent, Incarnation: reply.Incarnation, At: &reply.Next}
+	}
+}
+
+// outputDisk is how much disk the output of an agent takes.
+func (r *rig) outputDisk(t *testing.T, agent string) (size int64) {
+	t.Helper()
+	entries, err := os.ReadDir(r.ledger.OutputDir(agent))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil {
+			size += info.Sys().(*syscall.Stat_t).Blocks * 512
+		}
+	}
+	return size
 }
 
 func data[T any](t *testing.T, ev contracts.Event) T {

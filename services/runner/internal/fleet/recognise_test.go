@@ -13,6 +13,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/output"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
@@ -157,7 +158,7 @@ func blindRunner(t *testing.T, dir string, cmd contracts.StartCommand) int {
 		t.Fatal(err)
 	}
 	f := New(Options{
-		Runner: "r1", Ledger: l, Log: slog.New(slog.DiscardHandler), WorkDir: dir, MaxAgents: 1, MaxOutput: 1 << 20,
+		Runner: "r1", Ledger: l, Log: slog.New(slog.DiscardHandler), WorkDir: dir, MaxAgents: 1, Output: output.Limits{Bytes: 1 << 20, Incarnations: 3},
 		Env: Env{NATSURL: "nats://" + dir}, Notify: func(string) {}, Observe: noObserver{},
 	})
 	reply := f.Start(cmd)
@@ -246,23 +247,18 @@ func spawn(t *testing.T, env []string, wrapper ...string) (pid int) {
 	return pid
 }
 
-// What an agent prints into a file that was removed is bounded all the same,
-// and its last lines are reported.
+// What an agent prints into a FIFO that was removed is stored all the same, and
+// bounded.
 func TestOutputIsFoundWithoutTheStateDirectory(t *testing.T) {
 	t.Parallel()
 	dir, work := filepath.Join(t.TempDir(), "state"), t.TempDir()
 	before := killedRunner(t, dir, script("loud", 1, "cd "+work+"; while [ ! -e go ]; do echo 0123456789012345678901234567890123456789; done; echo last words; exit 3"))[0]
 	loseState(t, dir)
 	r := open(t, dir)
-	r.o.MaxOutput = 64 << 10
-	r.tidyUp(t)
-	eventually(t, "output beyond the bound, cut to it", func() bool {
-		var st syscall.Stat_t
-		if err := syscall.Stat(fmt.Sprintf("/proc/%d/fd/1", before.PID), &st); err != nil {
-			t.Fatal(err)
-		}
-		return st.Size > 1<<20 && st.Blocks*512 < 1<<19
-	})
+	if !alive(before.PID) {
+		t.Fatal("it did not outlive its runner")
+	}
+	r.printsBeyond(t, "loud")
 	touch(t, work, "go")
 	failed := data[contracts.AgentFailedData](t, r.eventsOf(t, "loud", 1)[0])
 	if !strings.HasSuffix(failed.Exit.Tail, "last words") {

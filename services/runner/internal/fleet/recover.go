@@ -57,6 +57,9 @@ func (f *Fleet) restore(ctx context.Context, a *agent, saw *process.Snapshot) er
 			return fmt.Errorf("agent %s incarnation %d: %w", a.name, rec.Incarnation(), err)
 		}
 	}
+	if a.rec.State == ledger.Exited && a.rec.Start.LeaveChildren { // which may print on
+		f.adoptOutput(a)
+	}
 	if len(a.rec.Outbox) > 0 {
 		f.o.Notify(a.name)
 	}
@@ -134,7 +137,7 @@ func (f *Fleet) adopted(a *agent) {
 	f.mu.Lock()
 	f.count(+1)
 	f.mu.Unlock()
-	f.findOutput(a)
+	f.adoptOutput(a)
 	f.o.Observe.Adopted()
 	f.o.Log.Info("agent adopted", "agent", a.name, "incarnation", a.rec.Incarnation(), "pid", a.rec.Process.PID)
 }
@@ -150,6 +153,7 @@ func (f *Fleet) remains(a *agent) error {
 	f.mu.Lock()
 	f.count(+1)
 	f.mu.Unlock()
+	f.adoptOutput(a)
 	a.live(nil)
 	f.write(a)
 	f.goEnd(a)
@@ -167,7 +171,7 @@ func (f *Fleet) find(a *agent, saw *process.Snapshot) (process.Identity, error) 
 	found := saw.Of(process.Tree{Mark: a.rec.Token})
 	if len(found) == 0 {
 		var err error
-		if found, err = procfs.Holders(f.o.Ledger.LockPath(a.name), f.o.Ledger.OutputPath(a.name)); err != nil {
+		if found, err = procfs.Holders(f.o.Ledger.LockPath(a.name), f.o.Ledger.FIFOPath(a.name)); err != nil {
 			return id, err
 		}
 	}

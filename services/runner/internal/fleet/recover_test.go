@@ -38,8 +38,9 @@ func change(t *testing.T, dir, agent string, alter func(*ledger.Record)) {
 	}
 }
 
-// waits until a file is there, then exits with 9.
-const untilGo = `echo up; while [ ! -e go ]; do sleep 0.01; done; exit 9`
+// waits until a file is there, then prints, and exits with 9. What is printed while
+// a runner is killed may be lost.
+const untilGo = `while [ ! -e go ]; do sleep 0.01; done; echo up; exit 9`
 
 func TestKilledRunnersSuccessorAdopts(t *testing.T) {
 	t.Parallel()

@@ -13,7 +13,6 @@ import (
 	"github.com/mistersmith/mistersmith/services/runner/internal/cgroup"
 	"github.com/mistersmith/mistersmith/services/runner/internal/envfile"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
-	"github.com/mistersmith/mistersmith/services/runner/internal/output"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
 
@@ -157,11 +156,17 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) (failed error) {
 		return err
 	}
 	defer lock.Close() // from here on the program itself holds it
-	out, err := output.Create(f.o.Ledger.OutputPath(a.name))
+	opened := a.out == nil
+	out, err := f.openOutput(a, cmd.Incarnation)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
 	defer out.Close()
+	defer func() {
+		if failed != nil && opened && !errors.Is(failed, errUncertain) {
+			f.closeOutput(a, false)
+		}
+	}()
 	if attr.User != nil { // so that it can open /dev/stdout
 		if err := out.Chown(attr.User.UID, attr.User.GID); err != nil {
 			f.o.Log.Debug("output stays the runner's", "agent", a.name, "error", err)
@@ -181,7 +186,7 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) (failed error) {
 	if err := f.o.Ledger.Save(rec); err != nil {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
-	a.rec = rec
+	a.rec, a.tidied = rec, false
 	p, err := f.fork(a, process.Command{Argv: expanded.Command, Env: env, Dir: dir, Output: out, Lock: lock, Attributes: attr})
 	if errors.Is(err, errUncertain) {
 		return err

@@ -6,7 +6,7 @@ import (
 )
 
 // Tidy does, once per interval and until ctx is done, what need not be done at
-// once: it bounds the output of running agents, reaps orphans and brings records on disk up to date.
+// once: it deletes output of removed agents, reaps orphans and brings records on disk up to date.
 func (f *Fleet) Tidy(ctx context.Context, interval time.Duration) {
 	tick := time.NewTicker(interval)
 	defer tick.Stop()
@@ -16,7 +16,7 @@ func (f *Fleet) Tidy(ctx context.Context, interval time.Duration) {
 			return
 		case <-tick.C:
 		}
-		f.trimOutput()
+		f.deleteOutput(time.Now())
 		f.reap()
 		f.saveAll()
 	}

@@ -5,13 +5,9 @@ import (
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
-	"github.com/mistersmith/mistersmith/services/runner/internal/output"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
-
-// tailLines is how many of the last lines of output an exit event carries.
-const tailLines = 20
 
 // watch follows a process until all of it has ended or the runner leaves; a.mu
 // is held and the record is complete.
@@ -95,19 +91,12 @@ func (f *Fleet) ended(a *agent) {
 // record writes down that nothing of an agent whose program has ended lives,
 // with the output that came before, and reports it. a.mu is held.
 func (f *Fleet) record(a *agent) {
-	tail, err := output.Tail(f.outputPath(a), tailLines, contracts.MaxOutputTail)
-	if err != nil {
-		f.o.Log.Warn("no output for the exit event", "agent", a.name, "error", err)
-	}
-	if a.out != nil {
-		_ = a.out.Close()
-		a.out = nil
-	}
 	exit := *a.rec.Exit
-	exit.Tail = tail
+	exit.Tail = f.endOutput(a)
 	exit.OutOfMemory = f.ungroup(a.rec)
 	a.rec.State, a.rec.Exit, a.rec.Ending = ledger.Exited, &exit, nil
 	kind, event := f.exitEvent(a.rec)
+	f.noteEnd(a, kind == "failed")
 	f.tell(a, event)
 	f.write(a)
 	f.o.Observe.Exit(kind)

@@ -9,7 +9,7 @@
 //	<state dir>/runner.lock             held while a runner uses the directory
 //	<state dir>/agents/<agent>/record.json
 //	<state dir>/agents/<agent>/lock     held by the agent's own processes
-//	<state dir>/agents/<agent>/output   see package output
+//	<state dir>/agents/<agent>/output.fifo, output/   see package output
 package ledger
 
 import (
@@ -134,8 +134,9 @@ func (l *Ledger) Agents() ([]string, error) {
 // LockPath is the file whose lock the agent's processes hold.
 func (l *Ledger) LockPath(agent string) string { return l.path(agent, "lock") }
 
-// OutputPath is where the agent's output goes.
-func (l *Ledger) OutputPath(agent string) string { return l.path(agent, "output") }
+// FIFOPath is what the agent prints to, OutputDir where that is stored.
+func (l *Ledger) FIFOPath(agent string) string  { return l.path(agent, "output.fifo") }
+func (l *Ledger) OutputDir(agent string) string { return l.path(agent, "output") }
 
 func (l *Ledger) path(agent, file string) string {
 	return filepath.Join(l.dir, "agents", agent, file)

@@ -57,6 +57,8 @@ type Record struct {
 	Exit   *contracts.Exit `json:"exit,omitempty"`
 	// How names what ended it where that was not the agent.
 	How string `json:"how,omitempty"`
+	// Removed is when this runner was told that the tree no longer has the agent.
+	Removed time.Time `json:"removed,omitzero"`
 	// Failure says why the newest incarnation could not be started. That is
 	// final: whoever was told so may have started its successor elsewhere.
 	Failure string `json:"failure,omitempty"`

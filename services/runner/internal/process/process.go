@@ -2,7 +2,7 @@
 // agents are made of.
 //
 // Each program runs in a session and process group of its own, writes to a
-// file rather than a pipe, and inherits an open lock. So it does not notice
+// FIFO that it has open for reading too, and inherits an open lock. So it does not notice
 // when its runner dies, it can be found and watched by the next runner, and a
 // second copy can be refused as long as anything of it lives. A watched
 // process costs a descriptor and a goroutine, no thread.
@@ -36,7 +36,7 @@ type Command struct {
 	Argv   []string `json:"-"` // program and arguments; no shell sees them
 	Env    []string `json:"-"` // KEY=VALUE; nothing of the runner's is added
 	Dir    string   // working directory, absolute
-	Output *os.File `json:"-"` // stdout and stderr
+	Output *os.File `json:"-"` // stdout and stderr; must not break when the runner dies
 	Lock   *os.File `json:"-"` // locked by the caller; becomes LockFD
 	Attributes
 }

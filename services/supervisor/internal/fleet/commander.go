@@ -2,7 +2,9 @@ package fleet
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -370,6 +372,21 @@ func (c *Commander) Stop(ctx context.Context, runner string, cmd contracts.StopC
 		err = refusal(runner, reply)
 	}
 	return err
+}
+
+// ForgetOutput tells a runner that agents are no longer in the tree. It is not waited
+// for: the runner lists those of which it has not heard that, and is told again.
+func (c *Commander) ForgetOutput(runner, treeName string, agents []string) {
+	for some := range slices.Chunk(agents, contracts.MaxForget) {
+		body, err := json.Marshal(contracts.ForgetCommand{Tree: treeName, Agents: some})
+		if err == nil {
+			err = c.env.NC.PublishRequest(contracts.RunnerSubject(runner, "forget"), c.env.NC.NewInbox(), body)
+		}
+		if err != nil {
+			c.env.Log.Debug("a runner is not told of removed agents yet", "runner", runner, "agents", len(some), "error", err)
+			return
+		}
+	}
 }
 
 // refusal is the error that a runner answered with.

@@ -72,6 +72,7 @@ func (k *Keeper) conclude(ctx context.Context, b *leader.Batch, commands []fleet
 		}
 	}
 	k.environs.Follow(b.Changes)
+	k.forgetRemoved(b.Changes)
 	// An agent that comes up is heard from before its start is ordered; to
 	// subscribe earlier would keep the decision from leaving.
 	k.pulse.follow(out)

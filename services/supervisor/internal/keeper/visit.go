@@ -170,6 +170,7 @@ func (k *Keeper) found(ctx context.Context, inv tree.Inventory, has fleet.Holdin
 			v.Stale = append(v.Stale, leader.Fence{Agent: a.Agent, Incarnation: a.Incarnation})
 		}
 	}
+	k.commands.ForgetOutput(inv.Runner, k.opt.Tree, k.leftovers(has.Agents))
 	var orphans []contracts.Orphan
 	for _, h := range v.Orphans {
 		a := live[h.Agent]

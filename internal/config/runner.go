@@ -1,0 +1,45 @@
+package config
+
+import "time"
+
+// Runner holds settings of a runner.
+type Runner struct {
+	// PassEnv names variables of its environment that all of its agents get.
+	PassEnv []string
+	// Output says what is kept of what its agents print.
+	Output Output
+}
+
+// Output says what a runner keeps of what its agents print.
+type Output struct {
+	// MaxBytes bounds the disk that the output of one agent takes, and
+	// Incarnations of how many there is any.
+	MaxBytes     int64
+	Incarnations int
+	// Keep is how long the output of an agent is kept that was removed.
+	Keep time.Duration
+	// LastLinesInEvents has the last lines of an incarnation published with the
+	// event that reports its end.
+	LastLinesInEvents bool
+}
+
+// readRunner reads what is for the runner that reads this file.
+func readRunner(o *object, r *Runner) {
+	readPassEnv(o, &r.PassEnv)
+	readOutput(o.section("output"), &r.Output)
+	o.done(nil)
+}
+
+// LeastOutput is the least that the output of an agent can be bounded to.
+const LeastOutput = 64 << 10
+
+func readOutput(o *object, c *Output) {
+	o.bytes("max_bytes", &c.MaxBytes, LeastOutput)
+	if c.MaxBytes == 0 {
+		o.at("max_bytes").fail("the output of an agent needs a bound; give at least 64KiB")
+	}
+	o.integer("incarnations", &c.Incarnations, 1, 1000)
+	o.duration("keep", &c.Keep, 0, longest)
+	o.boolean("last_lines_in_events", &c.LastLinesInEvents)
+	o.done(nil)
+}
