@@ -32,7 +32,8 @@ func (t *Tree) move(n *node, in *Input) {
 	if t.hasModes {
 		t.applyModes(n)
 	}
-	if !n.moving() || to.suspended() || n.spec.Supervisor != nil && n.suspended() {
+	comes := n.comesUp() || n.st.Phase == Stabilising || n.spec.Supervisor != nil && n.up() && n.moving()
+	if !comes || to.suspended() || n.spec.Supervisor != nil && n.suspended() {
 		t.reply(in, OK, "")
 		return
 	}

@@ -219,3 +219,37 @@ func TestScalingNamesTheKeptThatDoNotRun(t *testing.T) {
 	b.do(Input{Kind: Order, Command: CmdRestart, Node: "w-2", Token: "start"})
 	b.equal("none is", scale(1), "t-1: ok: ")
 }
+
+// TestMoveIsDoneWhereNothingStarts: a move into an enforced supervisor ends what may
+// still run of an agent that was only watched. Where nothing starts it there, the move is
+// done.
+func TestMoveIsDoneWhereNothingStarts(t *testing.T) {
+	t.Parallel()
+	grown := func(t *testing.T) *bench {
+		b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", func(s *Spec) { s.Restart = Transient }),
+			sup("sub", "root", Supervisor{MaxRestarts: 9}), agent("b", "sub"), with(sup("to", "root", Supervisor{MaxRestarts: 9}), inMode(Enforce)))
+		b.mode("root", Shadow)
+		return b
+	}
+	for name, c := range map[string]struct {
+		before Input
+		moves  string
+		agent  string
+	}{
+		"its supervisor was terminated": {Input{Kind: Order, Command: CmdTerminate, Node: "to"}, "a", "a"},
+		"it was terminated":             {Input{Kind: Order, Command: CmdTerminate, Node: "sub"}, "sub", "b"},
+		"it may have finished":          {Input{Kind: Exited, Normal: true, Node: "a", Reason: "done"}, "a", "a"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := grown(t)
+			b.do(c.before)
+			b.wantPhase(c.agent, Watched)
+			b.wantReply("moved", b.order(CmdMove, c.moves, 0, "to"), OK)
+			b.wantPhase(c.agent, Idle)
+			if cmd := b.state(c.moves).Command; cmd != nil {
+				t.Errorf("the order is not over: %+v", cmd)
+			}
+		})
+	}
+}
