@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/natstest"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -49,6 +50,8 @@ func TestStopOnDisconnect(t *testing.T) {
 	natstest.Streams(t, h.js)
 	cfg := h.config()
 	cfg.StopOnDisconnect = 5 * time.Second
+	cfg.File = config.Default()
+	cfg.File.Runner.Output.LastLinesInEvents = true
 	h.run(cfg)
 	polite := h.mustStart(script("polite", 1, `trap 'echo saved; exit 3' TERM; echo up; while :; do sleep 0.1; done`))
 	h.stored("smith.event.agent.started.*", 1)
