@@ -192,7 +192,7 @@ func (w *world) acknowledged(f *file) {
 func (w *world) mayBeDown() int {
 	r := w.rootState().Rolling
 	for name, n := range w.down {
-		if !comesUp(w.node(name), n) {
+		if s := w.node(name); !comesUp(s, n) || w.goes(s) {
 			delete(w.down, name)
 		}
 	}
@@ -262,6 +262,17 @@ func (w *world) goesDown(n *tree.Record) bool {
 	for p := w.node(n.Spec.Parent); p != nil; n, p = p, w.node(p.Spec.Parent) {
 		op := p.State.Supervisor.Op
 		if n.State.Discarded() || p.State.Phase != tree.Running && p.State.Phase != tree.Starting || op != nil && op.Stage == tree.StageStop {
+			return true
+		}
+	}
+	return false
+}
+
+// goes reports whether a node is to be removed, by itself or with a supervisor above it:
+// it is no longer to be up.
+func (w *world) goes(n *tree.Record) bool {
+	for ; n != nil; n = w.node(n.Spec.Parent) {
+		if n.State.Discarded() {
 			return true
 		}
 	}
