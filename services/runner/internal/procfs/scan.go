@@ -72,7 +72,7 @@ func (p *Process) look(look Look, r *reader) {
 
 // execBound bounds the wait for a process that is on its way into a program: its
 // host may read that from a slow disk.
-const execBound = 100 * time.Millisecond
+const execBound = time.Second
 
 // environ reads the environment that the process was started with. A process on
 // its way into a program has none for a moment.
