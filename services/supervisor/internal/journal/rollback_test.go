@@ -5,6 +5,7 @@ import (
 	"errors"
 	"sync"
 	"testing"
+	"testing/synctest"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
@@ -131,6 +132,7 @@ func TestEventThatWasReadIsLost(t *testing.T) {
 				}
 				natstest.Truncate(t, j.env.JS, kept)
 				s.Down()
+				synctest.Wait() // the client has seen it
 				s.Up(t)
 				if err := j.connected(ctx); err != nil {
 					t.Fatal(err)
