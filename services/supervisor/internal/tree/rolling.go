@@ -143,7 +143,7 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		part := Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: in.Reason, Event: t.story.Cause, Chain: t.story.Chain}
 		begun := n.st.Phase.pending() || in.Kind == Configure && n.st.Phase.coming() && !n.outdated()
 		switch down := begun || !n.ordered(); {
-		case down && in.Kind == Configure, p.Turn == TurnNow && (down || n.st.Phase.coming()):
+		case down && in.Kind == Configure, p.Turn == TurnNow && n.st.Phase != Running:
 			part.Turn = TurnNow // it is another program, or has been taken down for this
 		case down:
 			part.Turn = TurnTried

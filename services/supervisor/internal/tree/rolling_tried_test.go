@@ -156,3 +156,21 @@ func TestAnOrderToRollExcusesNoneThatARolloutTookDown(t *testing.T) {
 		b.equal("stopped", b.tree.Rolling().Stopped, "a did not come up: code 7")
 	}
 }
+
+// Nor does another order to restart all excuse one that the first has taken down, and
+// that is up but has yet to prove itself.
+func TestASecondOrderToRollExcusesNoneThatTheFirstTookDown(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 9}), agent("a", "root", verifying), agent("b", "root"))
+	b.verify("a")
+	b.roll(1)
+	b.replace("a")
+	b.beat("a")
+	b.wantPhase("a", Stabilising)
+	b.roll(1)
+	b.equal("stopping", b.stopping(), "a")
+	b.replace("a")
+	b.raw(Input{Kind: Exited, Node: "a", Incarnation: b.state("a").Incarnation, Reason: "code 7"})
+	b.equal("stopped", b.tree.Rolling().Stopped, "a did not come up: code 7")
+	b.wantPhase("b", Running)
+}
