@@ -23,6 +23,8 @@ type Part struct {
 	// Attempts are those of the backoff that the next incarnation began with: more
 	// tell that it has failed.
 	Attempts int `json:"attempts,omitempty"`
+	// Taken says that the rolling restart has taken it down before, for another order.
+	Taken bool `json:"taken,omitempty"`
 	// Reason, Event and Chain are those of the order that asked for it; the rolling
 	// restart that carries it out may have taken on others.
 	Reason string `json:"reason,omitempty"`
@@ -151,7 +153,7 @@ func (t *Tree) renewed(n *node) {
 
 // whenDown is the turn of an agent that is down before its own.
 func (r *Renewal) whenDown() Turn {
-	if r.Build == "" {
+	if r.Build == "" && !r.Taken {
 		return TurnTried
 	}
 	return TurnNow

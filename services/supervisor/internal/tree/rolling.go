@@ -142,8 +142,9 @@ func (t *Tree) beginRolling(wanted []*node, most int, in *Input) {
 		taken++
 		part := Part{Turn: TurnWaits, Roll: n.st.Incarnation, Reason: in.Reason, Event: t.story.Cause, Chain: t.story.Chain}
 		begun := n.st.Phase.pending() || in.Kind == Configure && n.st.Phase.coming() && !n.outdated()
+		part.Taken = p.Taken || p.Turn == TurnNow
 		switch down := begun || !n.ordered(); {
-		case down && in.Kind == Configure, p.Turn == TurnNow && n.st.Phase != Running:
+		case down && in.Kind == Configure, p.Turn == TurnNow && (down || n.st.Phase.coming()):
 			part.Turn = TurnNow // it is another program, or has been taken down for this
 		case down:
 			part.Turn = TurnTried
