@@ -148,7 +148,9 @@ func (w *world) decidedFile(in *tree.Input, effects []tree.Effect) {
 		if n == nil {
 			continue
 		}
-		if a := n.Spec.Agent; a != nil && n.State.Phase == tree.Starting && w.agent(id).builds[n.State.Incarnation] != a.Build {
+		// Its start was under way, and may be stopped for the file already.
+		begins := n.State.Phase == tree.Starting || n.State.Phase == tree.Stopping && w.verified[id] < n.State.Incarnation
+		if a := n.Spec.Agent; a != nil && begins && w.agent(id).builds[n.State.Incarnation] != a.Build {
 			w.agent(id).unsure[n.State.Incarnation] = true
 		}
 	}
