@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
+	"strings"
 	"syscall"
 	"time"
 
@@ -141,7 +143,12 @@ func (f *Fleet) as(p *process.Process, start contracts.StartCommand) health.As {
 	if start.Expand { // by variables that no record has
 		as.Dir, _ = procfs.WorkDir(pid)
 	}
-	as.Env, _ = procfs.Environ(pid)
+	env, _ := procfs.Environ(pid)
+	// A check is none of the agent's processes, whose end would wait for it.
+	as.Env = slices.DeleteFunc(env, func(kv string) bool {
+		name, _, _ := strings.Cut(kv, "=")
+		return ledger.IsMark(name)
+	})
 	if uid, gid, groups, err := procfs.Credentials(pid); err == nil && int(uid) != os.Geteuid() {
 		as.User = &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}
 	}

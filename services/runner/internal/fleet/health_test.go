@@ -134,3 +134,27 @@ func TestHealthAfterARestart(t *testing.T) {
 		t.Errorf("told %+v", events)
 	}
 }
+
+// Checks are none of the agent's processes: those that follow one another, and heed no
+// signal, do not hold its end up.
+func TestChecksDoNotHoldUpAnEnd(t *testing.T) {
+	t.Parallel()
+	r := open(t, t.TempDir())
+	cmd := script("checked", 1, forever)
+	cmd.Dir, cmd.ShutdownTimeout = t.TempDir(), contracts.Duration(time.Hour)
+	cmd.Health = &contracts.HealthSpec{
+		Command: []string{"sh", "-c", "trap '' TERM; touch asked; sleep 30"}, Interval: contracts.Duration(100 * time.Millisecond), Timeout: contracts.Duration(time.Minute),
+	}
+	r.mustStart(t, cmd)
+	eventually(t, "a check", func() bool {
+		_, err := os.Stat(filepath.Join(cmd.Dir, "asked"))
+		return err == nil
+	})
+	begin := time.Now()
+	if reply := r.Stop(t.Context(), contracts.StopCommand{Agent: "checked", Incarnation: 1}); reply.Code != contracts.RunnerOK {
+		t.Fatalf("stop: %+v", reply)
+	}
+	if took := time.Since(begin); took > 10*time.Second {
+		t.Errorf("its end took %s", took)
+	}
+}

@@ -183,7 +183,7 @@ func forkStep(program string, c Command, attr *syscall.ProcAttr) (pid int, err e
 		return 0, err
 	}
 	defer r.Close()
-	env, err := memory("environment", joinEnviron(attr.Env))
+	env, err := Memory("environment", joinEnviron(attr.Env))
 	if err != nil {
 		w.Close()
 		return 0, err
@@ -221,8 +221,8 @@ func splitEnviron(text []byte) []string {
 	return strings.Split(string(text), "\x00")
 }
 
-// memory is a file of memory with some content.
-func memory(name string, content []byte) (*os.File, error) {
+// Memory returns an anonymous file with some content, to be given to another process.
+func Memory(name string, content []byte) (*os.File, error) {
 	fd, err := unix.MemfdCreate(name, unix.MFD_CLOEXEC)
 	if err != nil {
 		return nil, err

@@ -175,9 +175,9 @@ func (r *Reaper) Start(token string, cmd process.Command) (*process.Process, err
 	if err != nil {
 		return nil, err
 	}
-	file, err := commandFile(b)
+	file, err := process.Memory("command", b)
 	if err != nil {
-		return nil, err
+		return nil, fmt.Errorf("file for a command: %w", err)
 	}
 	defer file.Close()
 	var c *conn

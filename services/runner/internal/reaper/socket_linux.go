@@ -3,7 +3,6 @@ package reaper
 import (
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"net"
 	"os"
@@ -81,17 +80,3 @@ func ownUser(conn *net.UnixConn) bool {
 
 // maxCommand bounds a command: the kernel takes no longer one.
 const maxCommand = 16 << 20
-
-// commandFile is an anonymous file with a command, to be sent.
-func commandFile(b []byte) (*os.File, error) {
-	fd, err := unix.MemfdCreate("command", unix.MFD_CLOEXEC)
-	if err != nil {
-		return nil, fmt.Errorf("file for a command: %w", err)
-	}
-	f := os.NewFile(uintptr(fd), "command")
-	if _, err := f.Write(b); err != nil {
-		_ = f.Close()
-		return nil, fmt.Errorf("file for a command: %w", err)
-	}
-	return f, nil
-}
