@@ -92,7 +92,7 @@ const (
 func (t *Tree) replacement(n *node, part Part) (_ replacement, why string) {
 	newer, phase := n.st.Incarnation > part.Roll, n.st.Phase
 	switch {
-	case n.unmanaged():
+	case t.unmanaged(n):
 		return dismissed, "is no longer enforced"
 	case newer && n.st.Attempts > part.Attempts:
 		return notReplaced, n.lastFailure()

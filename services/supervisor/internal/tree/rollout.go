@@ -26,17 +26,20 @@ func (t *Tree) rolledOut() map[*node]*Spec {
 
 // replaces reports whether a configuration has replaced, removed or released something of
 // what was being rolled out.
-func replaces(rolled map[*node]*Spec) bool {
+func (t *Tree) replaces(rolled map[*node]*Spec) bool {
 	for n, former := range rolled {
-		if n.rebuilt(former) || n.goes() || n.unmanaged() {
+		if n.rebuilt(former) || n.goes() || t.unmanaged(n) {
 			return true
 		}
 	}
 	return false
 }
 
-// unmanaged reports whether somebody else starts and stops an agent.
-func (n *node) unmanaged() bool { return n.st.Phase == Watched || n.st.Phase == Foreign }
+// unmanaged reports whether somebody else starts and stops an agent. A member that
+// waits for its turn in the start of its group is idle, whoever is to start it.
+func (t *Tree) unmanaged(n *node) bool {
+	return n.st.Phase == Watched || n.st.Phase == Foreign || t.mode(n) != Enforce
+}
 
 // goes reports whether a configuration has removed a node, or is about to, by itself or
 // with a supervisor above it.
@@ -66,7 +69,7 @@ func (t *Tree) goingBack(specs []*Spec) (back []*node) {
 // are followed. It returns the name of the rollout to wait for, empty for none: its
 // own, or the one under way, of which it replaces nothing. Else it supersedes that.
 func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input) (rollout string) {
-	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" && replaces(rolled) {
+	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" && t.replaces(rolled) {
 		t.tell(r.Applied, Answer{Result: Superseded, Reason: whyReplaced})
 		if r.ID == r.Applied { // nobody else waits for the former
 			t.startOver(r, in)
@@ -123,7 +126,7 @@ func (t *Tree) releaseRemoved() {
 		return
 	}
 	for _, n := range t.root.agents(nil) {
-		if n.goes() || n.unmanaged() {
+		if n.goes() || t.unmanaged(n) {
 			t.leaveRolling(n)
 		}
 	}

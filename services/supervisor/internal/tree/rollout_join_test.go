@@ -99,3 +99,29 @@ func TestJoiningLeavesTheRolloutAsItIs(t *testing.T) {
 		}
 	}
 }
+
+// A new member of a group that is not enforced is not waited for, also before its turn
+// in the start of the group has come: the same file once more joins the rollout.
+func TestAMemberThatIsNotEnforcedIsNotRolledOut(t *testing.T) {
+	t.Parallel()
+	watched := RolloutOf(Shadow)
+	b := newBench(t, sup("root", "", Supervisor{}))
+	apply := func(token string) {
+		b.raw(Input{
+			Kind: Configure, Token: token, Configuration: &Configuration{Source: "f", Digest: "d"},
+			Specs: []*Spec{
+				sup("root", "", Supervisor{}), sup("g", "root", Supervisor{Strategy: OneForAll}),
+				agent("a", "g"), agent("w", "g", func(s *Spec) { s.Mode = &watched }),
+			},
+		})
+	}
+	apply("first")
+	b.equal("who is added", b.tree.Rolling().Added, 1)
+	apply("second")
+	if a, over := b.tree.Answered("first"); over {
+		t.Errorf("the first is over: %+v", a)
+	}
+	b.raw(Input{Kind: Started, Node: "a", Incarnation: 1})
+	first, _ := b.tree.Answered("first")
+	b.equal("the first", first, Answer{Token: "first", Result: OK})
+}
