@@ -388,14 +388,17 @@ func TestEvidence(t *testing.T) {
 		Silence: &contracts.Silence{Phi: 9.13, Threshold: 8, Elapsed: contracts.Duration(3200 * time.Millisecond), Samples: 40},
 	})
 	r.add("exit", contracts.AgentFailed, "a", "", "", contracts.AgentFailedData{
-		Agent: "a", Incarnation: 3, Reason: contracts.ReasonExited, Runner: "r1", Exit: &contracts.Exit{Code: 2, Tail: "hello\nout of\tmemory\n"},
+		Agent: "a", Incarnation: 3, Reason: contracts.ReasonExited, Runner: "r1", Exit: &contracts.Exit{
+			Code: 2, Tail: "hello\nout of\tmemory\n", Lived: contracts.Duration(3254 * time.Millisecond),
+			Used: &contracts.Resources{User: contracts.Duration(1234567 * time.Microsecond), System: contracts.Duration(time.Millisecond), PeakMemory: 48 << 20},
+		},
 	})
 	r.add("said", contracts.AgentFailed, "a", "", "", contracts.AgentFailedData{Agent: "a", Incarnation: 3, Reason: contracts.ReasonHung, Detail: "stands\nstill"})
 	r.add("custom", contracts.CustomEventType("x"), "a", "", "", nil)
 	r.stopped("stop", "a", 3, "", "").started("start", "a", 4, "", "")
 	want := []string{
 		"a#3 heartbeat_timeout: no heartbeat for 3.2s (phi 9.1, threshold 8.0, 40 samples)",
-		`a#3 exited: ended with exit code 2, last words "out of\tmemory" on r1`,
+		`a#3 exited: ended with exit code 2, last words "out of\tmemory" on r1; it lived for 3.25s and used 1.24s of processor time and 48MiB of memory at its peak`,
 		"a#3 hung: stands still",
 		"test/t reports custom.x about a",
 		"a#3 stopped on request",

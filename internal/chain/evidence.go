@@ -44,7 +44,34 @@ func failureEvidence(d contracts.AgentFailedData) string {
 	if said == "" {
 		said = composedFailure(d)
 	}
-	return fmt.Sprintf("%s %s: %s", incarnation(d.Agent, d.Incarnation), d.Reason, said)
+	return fmt.Sprintf("%s %s: %s%s", incarnation(d.Agent, d.Incarnation), d.Reason, said, usedEvidence(d.Exit))
+}
+
+// usedEvidence says for how long a process lived and what it used, as far as that
+// is known.
+func usedEvidence(x *contracts.Exit) string {
+	if x == nil || x.Lived == 0 {
+		return ""
+	}
+	s := fmt.Sprintf("; it lived for %s", briefly(x.Lived))
+	if u := x.Used; u != nil {
+		s += fmt.Sprintf(" and used %s of processor time", briefly(u.User+u.System))
+		if u.PeakMemory > 0 {
+			s += fmt.Sprintf(" and %s of memory at its peak", contracts.FormatBytes(u.PeakMemory))
+		}
+	}
+	return s
+}
+
+// briefly is a duration with as many digits as people read.
+func briefly(d contracts.Duration) time.Duration {
+	switch {
+	case d.D() >= time.Minute:
+		return d.D().Round(time.Second)
+	case d.D() >= time.Second:
+		return d.D().Round(10 * time.Millisecond)
+	}
+	return d.D().Round(time.Millisecond)
 }
 
 func composedFailure(d contracts.AgentFailedData) string {
@@ -105,7 +132,7 @@ func stopEvidence(d contracts.AgentStoppedData) string {
 	if d.Exit != nil {
 		s += ": " + exitEvidence(*d.Exit)
 	}
-	return s + on(d.Runner)
+	return s + on(d.Runner) + usedEvidence(d.Exit)
 }
 
 // decisionEvidence says what was decided about the effect's node, and what led

@@ -137,6 +137,24 @@ type Exit struct {
 	// Tail is the last output, at most MaxOutputTail bytes.
 	Tail string    `json:"tail,omitempty"`
 	At   time.Time `json:"at"`
+	// Lived is for how long the process ran, whatever the clock was set to
+	// meanwhile, in hundredths of a second; left out where the end was not seen.
+	Lived Duration `json:"lived,omitempty"`
+	// Used is what it used; left out where its parent was lost.
+	Used *Resources `json:"used,omitempty"`
+}
+
+// Resources is what a process has used in all its life, together with those of its
+// descendants that ended and were waited for by their parents.
+type Resources struct {
+	// User is the processor time of the programs themselves, System that of the
+	// kernel on their behalf.
+	User   Duration `json:"user"`
+	System Duration `json:"system"`
+	// PeakMemory is the most memory that one of them had at once, in bytes. It is
+	// left out where it is below that of the process which started it, some 10 MiB:
+	// the kernel does not tell it then.
+	PeakMemory int64 `json:"peak_memory,omitempty"`
 }
 
 // AgentFailedData is the data of agent.failed, whoever found it.

@@ -22,6 +22,21 @@ var byteUnits = []struct {
 	{"B", 1},
 }
 
+// FormatBytes writes a number of bytes for people, such as 512KiB or 1.5GiB.
+func FormatBytes(n int64) string {
+	size, unit := float64(n), "B"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if size < 1<<10 {
+			break
+		}
+		size, unit = size/(1<<10), next
+	}
+	if unit == "B" || size >= 10 {
+		return strconv.FormatFloat(size, 'f', 0, 64) + unit
+	}
+	return strings.TrimSuffix(strconv.FormatFloat(size, 'f', 1, 64), ".0") + unit
+}
+
 // ParseBytes reads a number of bytes, with or without a unit: 1048576, 512MiB, 10GB.
 func ParseBytes(text string) (int64, error) {
 	number, factor := strings.TrimSpace(text), int64(1)

@@ -331,7 +331,7 @@ func (f *Fleet) write(a *agent) {
 		f.o.Log.Error("record not saved; a crash of the runner now would forget it", "agent", a.name, "incarnation", a.rec.Incarnation(), "error", err)
 		return
 	}
-	if a.rec.Exit != nil {
+	if a.rec.Exit != nil && !a.rec.Live() { // until then it is asked for more
 		f.o.Reaper.Taken(a.rec.Token)
 	}
 }

@@ -40,10 +40,10 @@ func TestStartAndExitAreTold(t *testing.T) {
 			t.Errorf("%s: exit event %+v, want type %s and a story of its own", tt.agent, evs[1], tt.wantType)
 		}
 		exit := data[contracts.AgentFailedData](t, evs[1]).Exit // the same field in both types
-		if exit == nil || exit.At.IsZero() {
+		if exit == nil || exit.At.IsZero() || exit.Lived == 0 || exit.Used == nil {
 			t.Fatalf("%s: exit %+v", tt.agent, exit)
 		}
-		exit.At = time.Time{}
+		exit.At, exit.Lived, exit.Used = time.Time{}, 0, nil
 		if *exit != tt.wantExit {
 			t.Errorf("%s: exit %+v, want %+v", tt.agent, *exit, tt.wantExit)
 		}

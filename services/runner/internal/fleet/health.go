@@ -74,7 +74,7 @@ func (f *Fleet) check(a *agent, p *process.Process, done <-chan struct{}, start 
 			f.o.Log.Warn("health not checked", "agent", a.name, "error", err)
 		case p.Active(): // a program that is stopped cannot answer, and that is seen by its silence
 			a.setUnwell(err)
-			first, verdict := streak.Checked(age(p), err)
+			first, verdict := streak.Checked(p.Identity().Age(), err)
 			if first {
 				close(passed)
 			}
@@ -95,7 +95,7 @@ func (f *Fleet) bound(a *agent, p *process.Process, done <-chan struct{}, b *hea
 	tick := time.NewTicker(pace)
 	defer tick.Stop()
 	for {
-		seen := health.Seen{Age: age(p)}
+		seen := health.Seen{Age: p.Identity().Age()}
 		if b.Spec.OutputWithin > 0 {
 			seen.Printed = a.printed()
 		}
@@ -116,12 +116,6 @@ func (f *Fleet) bound(a *agent, p *process.Process, done <-chan struct{}, b *hea
 			return
 		}
 	}
-}
-
-// age is how long the program has run, whatever the clock was set to meanwhile.
-func age(p *process.Process) time.Duration {
-	now, began := procfs.Ticks(), p.Identity().StartTime
-	return procfs.FromTicks(now - min(now, began))
 }
 
 // printed is a number that changes whenever an agent prints.

@@ -57,7 +57,7 @@ func (f *Fleet) hasParent(a *agent) bool { return a.child || f.o.Reaper.HasParen
 
 // status is an exit as it is told.
 func status(s process.Status) contracts.Exit {
-	exit := contracts.Exit{Code: s.Code, Unknown: !s.Known, Core: s.Core, At: s.At}
+	exit := contracts.Exit{Code: s.Code, Unknown: !s.Known, Core: s.Core, At: s.At, Lived: contracts.Duration(s.Lived), Used: s.Used}
 	if s.Signal != 0 {
 		exit.Signal = unix.SignalName(s.Signal)
 	}

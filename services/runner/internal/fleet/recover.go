@@ -49,6 +49,9 @@ func (f *Fleet) restore(ctx context.Context, a *agent, saw *process.Snapshot) er
 		return err
 	}
 	a.rec = rec
+	if _, exit, _ := f.o.Reaper.Find(rec.Token); rec.State == ledger.Leaving && exit != nil {
+		a.rec.Exit.Used = exit.Used
+	}
 	if !rec.Up() {
 		f.o.Reaper.Taken(rec.Token) // the record on disk has how it ended
 	}

@@ -99,6 +99,9 @@ func testEndWhileAway(t *testing.T, by parent) {
 		t.Errorf("event %+v, data %+v", evs[1], failed)
 	}
 	exit := failed.Exit
+	if by == byReaper && (exit.Used == nil || exit.Lived == 0 || exit.Lived.D() > 2*patience) {
+		t.Errorf("lived for %s, used %+v", exit.Lived, exit.Used)
+	}
 	if (by == byReaper || !exit.Unknown) && exit.Code != 9 || by == byReaper && (exit.Unknown || exit.At.After(seen)) {
 		t.Errorf("exit %+v", exit)
 	}

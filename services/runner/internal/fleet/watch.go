@@ -24,6 +24,7 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 			return
 		}
 		exit := status(p.Reap())
+		exit.Lived = contracts.Duration(p.Identity().Age())
 		f.setProgram(p, false)
 		a.mu.Lock()
 		a.gone(exit, "")
@@ -80,7 +81,14 @@ func (a *agent) gone(exit contracts.Exit, how string) {
 // ended records that nothing of an agent that was counted lives.
 func (f *Fleet) ended(a *agent) {
 	a.mu.Lock()
+	token, exit := a.rec.Token, *a.rec.Exit
+	a.mu.Unlock()
+	if exit.Used == nil { // its parent knows, or will in a moment
+		exit.Used = f.o.Reaper.Used(token)
+	}
+	a.mu.Lock()
 	defer a.mu.Unlock()
+	a.rec.Exit = &exit
 	f.record(a)
 	f.release()
 	close(a.done)

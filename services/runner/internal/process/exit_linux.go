@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
@@ -19,12 +20,15 @@ func exitStatus(pidfd int, id Identity) Status {
 	if err == nil {
 		// It is our zombie, so its number is still its own.
 		var ws unix.WaitStatus
+		var usage unix.Rusage
 		err = ignoringEINTR(func() error {
-			_, err := unix.Wait4(id.PID, &ws, 0, nil)
+			_, err := unix.Wait4(id.PID, &ws, 0, &usage)
 			return err
 		})
 		if err == nil {
-			return WaitStatus(syscall.WaitStatus(ws))
+			status := WaitStatus(syscall.WaitStatus(ws))
+			status.Used = used(&usage)
+			return status
 		}
 	}
 	return orphanStatus(pidfd, id)
@@ -60,6 +64,22 @@ func peekStatus(pidfd int, id Identity) (status Status, zombie bool) {
 		return WaitStatus(syscall.WaitStatus(info.Exit_code)), zombie
 	}
 	return unknownStatus, zombie
+}
+
+// used is what the kernel says a child has used. A child begins as a copy of
+// its parent, this process, and its peak of memory counts from there: one that is
+// not above this process's own says nothing about the child.
+func used(usage *unix.Rusage) *contracts.Resources {
+	r := &contracts.Resources{
+		User:   contracts.Duration(usage.Utime.Nano()),
+		System: contracts.Duration(usage.Stime.Nano()),
+	}
+	var own unix.Rusage
+	const kib = 1 << 10
+	if err := unix.Getrusage(unix.RUSAGE_SELF, &own); err == nil && usage.Maxrss > own.Maxrss {
+		r.PeakMemory = int64(usage.Maxrss) * kib
+	}
+	return r
 }
 
 func ignoringEINTR(f func() error) error {

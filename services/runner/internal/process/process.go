@@ -16,6 +16,9 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
 // ErrGone tells that a process no longer runs.
@@ -28,6 +31,13 @@ type Identity struct {
 	StartTime uint64 `json:"start_time"` // clock ticks since boot
 	// Epoch is that in which the other two count.
 	Epoch Epoch `json:"epoch"`
+}
+
+// Age is how long ago the process was started, whatever the clock was set to
+// meanwhile, and at least a clock tick. It must be of this boot.
+func (id Identity) Age() time.Duration {
+	now := procfs.Ticks()
+	return procfs.FromTicks(max(1, now-min(now, id.StartTime)))
 }
 
 // Command is a program to start. It travels to the reaper as JSON, see package
@@ -49,6 +59,10 @@ type Status struct {
 	Core   bool           // it left a core dump
 	// At is when it ended, where another process has seen that; or zero.
 	At time.Time
+	// Lived is for how long it ran, where another process has measured that; or 0.
+	Lived time.Duration
+	// Used is what it used, nil where only another process can know.
+	Used *contracts.Resources
 }
 
 // WaitStatus is the status that wait(2) reports.

@@ -166,7 +166,11 @@ func TestStatusOfEnds(t *testing.T) {
 		t.Run(tt.script, func(t *testing.T) {
 			t.Parallel()
 			p, _ := start(t, tt.script)
-			if got := wait(t, p); got != tt.want {
+			got := wait(t, p)
+			if got.Used == nil {
+				t.Error("what it used is not known")
+			}
+			if got.Used = nil; got != tt.want {
 				t.Errorf("status %+v, want %+v", got, tt.want)
 			}
 			if left := remains(p.Identity(), ""); len(left) > 0 {

@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
@@ -31,13 +32,15 @@ func AnyZombie() bool {
 type Zombie struct {
 	PID  int
 	Wait syscall.WaitStatus
+	Used *contracts.Resources
 }
 
 // NextZombie returns a child that has ended. It stays a zombie until it is reaped.
 func NextZombie() (Zombie, bool) {
 	var info unix.Siginfo
+	var usage unix.Rusage
 	err := ignoringEINTR(func() error {
-		return unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, nil)
+		return unix.Waitid(unix.P_ALL, 0, &info, unix.WEXITED|unix.WNOHANG|unix.WNOWAIT, &usage)
 	})
 	if err != nil || info.Signo == 0 {
 		return Zombie{}, false
@@ -56,7 +59,7 @@ func NextZombie() (Zombie, bool) {
 	case dumped:
 		wait |= coreFlag
 	}
-	return Zombie{PID: int(child.pid), Wait: syscall.WaitStatus(wait)}, true
+	return Zombie{PID: int(child.pid), Wait: syscall.WaitStatus(wait), Used: used(&usage)}, true
 }
 
 // Reap lets a zombie go: its number may be another's from now on.

@@ -13,6 +13,6 @@ var ErrLost = errors.New("reaper lost")
 // Status is the exit as a runner sees it.
 func (e Exit) Status() process.Status {
 	s := process.WaitStatus(syscall.WaitStatus(e.Wait))
-	s.At = e.At
+	s.At, s.Lived, s.Used = e.At, e.Lived.D(), e.Used
 	return s
 }

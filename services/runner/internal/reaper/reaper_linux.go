@@ -13,6 +13,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
 
@@ -21,6 +22,7 @@ const (
 	// it is continued, in case that somebody has stopped it, and gets answerPatience.
 	nudgeAfter     = time.Second
 	answerPatience = 10 * time.Second
+	usedPatience   = 250 * time.Millisecond
 )
 
 // Reaper is a runner's way to its reapers: to the one that starts its programs, and
@@ -263,13 +265,24 @@ func (r *Reaper) statusOf(token string) func() (process.Status, bool) {
 // Await waits for the reaper to say how a program that has ended did so. That
 // comes soon, unless the reaper is stuck.
 func (r *Reaper) Await(token string) (Exit, bool) {
+	return r.await(token, answerPatience)
+}
+
+// Used waits for the reaper to say what a program that has ended had used. An end
+// that is known otherwise waits for this no longer than usedPatience.
+func (r *Reaper) Used(token string) *contracts.Resources {
+	exit, _ := r.await(token, usedPatience)
+	return exit.Used
+}
+
+func (r *Reaper) await(token string, patience time.Duration) (Exit, bool) {
 	p, ok := r.program(token)
 	if !ok {
 		return Exit{}, false
 	}
 	nudge := time.AfterFunc(nudgeAfter, p.conn.nudge)
 	defer nudge.Stop()
-	enough := time.NewTimer(answerPatience)
+	enough := time.NewTimer(patience)
 	defer enough.Stop()
 	select {
 	case <-p.done:

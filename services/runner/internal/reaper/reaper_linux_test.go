@@ -20,6 +20,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/mistersmith/mistersmith/internal/oldkernel"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
 
@@ -176,7 +177,8 @@ func TestStatuses(t *testing.T) {
 		if since := kept.At.Sub(begin); since > patience || since < -patience {
 			t.Errorf("%s: it ended at %s", script, kept.At)
 		}
-		seen.At, kept.At = time.Time{}, time.Time{}
+		seen.At, seen.Lived, seen.Used = time.Time{}, 0, nil
+		kept.At, kept.Lived, kept.Used = time.Time{}, 0, nil
 		if seen != want || kept != want {
 			t.Errorf("%s: seen %+v, kept %+v, want %+v", script, seen, kept, want)
 		}
@@ -199,6 +201,9 @@ func TestAttributesTravel(t *testing.T) {
 	defer p.Close()
 	if got := r.wait(p); got.Code != 7 {
 		t.Errorf("exit %+v", got)
+	}
+	if used := r.Used(token); used == nil || used.PeakMemory != 0 {
+		t.Errorf("the way into the program counts as its own: %+v", used)
 	}
 	if out, _ := os.ReadFile(filepath.Join(r.dir, "out")); string(out) != "0027\n" {
 		t.Errorf("umask %q", out)
@@ -237,6 +242,44 @@ func TestStartErrors(t *testing.T) {
 	token, _ := r.start("sleep 1000")
 	if _, err := r.Start(token, shell(r.dir, "y", "exit 0")); err == nil || !strings.Contains(err.Error(), "started already") {
 		t.Errorf("the same start again: %v", err)
+	}
+}
+
+// What a program used is known, with the children that it waited for, and kept
+// where no runner lives.
+func TestWhatProgramsUse(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	r := open(t, dir)
+	const untilGo, spin = "while [ ! -e go ]; do sleep 0.01; done; ", "i=0; while [ $i -lt 300000 ]; do i=$((i+1)); done"
+	small, p := r.start("exit 3")
+	r.wait(p)
+	if exit, ok := r.Await(small); !ok || exit.Used == nil || exit.Used.PeakMemory != 0 || exit.Lived < contracts.Duration(10*time.Millisecond) {
+		t.Errorf("a program that uses less than its reaper: %+v, used %+v", exit, exit.Used)
+	}
+	if used := r.Used(small); used == nil {
+		t.Error("what it used is not told")
+	}
+	busy, p := r.start(untilGo + "(" + spin + "); " + spin)
+	large, q := r.start(untilGo + "dd if=/dev/zero of=/dev/null bs=96M count=1")
+	r.Close()
+	if err := os.WriteFile(filepath.Join(dir, "go"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the ends", func() bool { return ended(p.Identity().PID) && ended(q.Identity().PID) })
+	next := open(t, dir)
+	for _, token := range []string{busy, large} {
+		exit, ok := next.Await(token)
+		switch {
+		case !ok || exit.Used == nil || exit.Wait != 0:
+			t.Fatalf("%t: %+v", ok, exit)
+		case exit.Lived.D() < 10*time.Millisecond || exit.Lived.D() > 2*patience:
+			t.Errorf("lived for %s", exit.Lived)
+		case token == busy && exit.Used.User.D() < 20*time.Millisecond:
+			t.Errorf("busy: %+v", exit.Used)
+		case token == large && (exit.Used.PeakMemory < 96<<20 || exit.Used.PeakMemory > 128<<20):
+			t.Errorf("large: %+v", exit.Used)
+		}
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
 
@@ -24,6 +25,7 @@ func (*Reaper) Start(string, process.Command) (*process.Process, error) { return
 func (*Reaper) Find(string) (id process.Identity, exit *Exit, ok bool)  { return id, nil, false }
 func (*Reaper) Attach(string, *process.Process)                         {}
 func (*Reaper) Await(string) (Exit, bool)                               { return Exit{}, false }
+func (*Reaper) Used(string) *contracts.Resources                        { return nil }
 func (*Reaper) Taken(string)                                            {}
 func (*Reaper) Ended() []string                                         { return nil }
 func (*Reaper) HasParent(string) bool                                   { return false }

@@ -12,6 +12,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
 
@@ -304,7 +305,8 @@ func (s *server) reap() {
 			return
 		}
 		if token, is := s.tokens[z.PID]; is {
-			exit := Exit{Process: s.running[token], Wait: uint32(z.Wait), At: time.Now().UTC()}
+			id := s.running[token]
+			exit := Exit{Process: id, Wait: uint32(z.Wait), At: time.Now().UTC(), Lived: contracts.Duration(id.Age()), Used: z.Used}
 			s.forget(token, z.PID)
 			s.ended[token] = exit
 			s.save(token)

@@ -9,10 +9,13 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
 
-// version of the messages and files. A runner does not use a reaper of another.
+// version of the messages and files. A runner does not use a reaper of another, so
+// what is added to them has to do without: an older reaper leaves it out, an older
+// runner ignores it.
 const version = 1
 
 // op is what a message says.
@@ -54,6 +57,9 @@ type Exit struct {
 	Process process.Identity `json:"process"`
 	Wait    uint32           `json:"wait"` // as wait(2) reports it
 	At      time.Time        `json:"at"`
+	// Lived and Used are left out by older reapers.
+	Lived contracts.Duration   `json:"lived,omitempty"`
+	Used  *contracts.Resources `json:"used,omitempty"`
 }
 
 // maxMessage bounds a message and a file of exits. Commands, which may be longer,

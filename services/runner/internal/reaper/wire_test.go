@@ -8,6 +8,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 )
 
@@ -87,9 +88,24 @@ func FuzzDecodeCommand(f *testing.F) {
 	})
 }
 
+// A file that an older reaper wrote is read, and one that a newer one wrote is read
+// by older runners, which ignore what they do not know.
+func TestExitsOfOlderReapers(t *testing.T) {
+	e, err := decodeExit([]byte(`{"process":{"pid":7,"start_time":9,"epoch":"e"},"wait":1792,"at":"2030-01-01T00:00:00Z"}`))
+	if err != nil || e.Status().Code != 7 || e.Used != nil || e.Lived != 0 {
+		t.Errorf("%+v, %v", e, err)
+	}
+	e, err = decodeExit([]byte(`{"process":{"pid":7,"start_time":9,"epoch":"e"},"wait":9,"at":"2030-01-01T00:00:00Z","lived":"1.5s","used":{"user":"20ms","system":"3ms","peak_memory":4096},"later":{"x":1}}`))
+	want := contracts.Resources{User: contracts.Duration(20 * time.Millisecond), System: contracts.Duration(3 * time.Millisecond), PeakMemory: 4096}
+	if err != nil || e.Lived.D() != 1500*time.Millisecond || e.Used == nil || *e.Used != want {
+		t.Errorf("%+v, %v", e, err)
+	}
+}
+
 func FuzzDecodeExit(f *testing.F) {
 	b, _ := json.Marshal(Exit{Process: process.Identity{PID: 7, StartTime: 9, Epoch: "e"}, Wait: 7 << 8, At: time.Unix(1, 0).UTC()})
 	f.Add(b)
+	f.Add([]byte(`{"process":{"pid":7,"start_time":9,"epoch":"e"},"wait":9,"at":"2030-01-01T00:00:00Z","lived":"1.5s","used":{"user":"20ms","system":"3ms","peak_memory":4096}}`))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		e, err := decodeExit(b)
 		if err == nil && (e.Process.PID <= 0 || e.At.IsZero() || !e.Status().Known) {
