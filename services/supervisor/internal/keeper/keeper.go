@@ -69,11 +69,13 @@ type Options struct {
 }
 
 // Limits of what is decided and remembered at once. So many exits make a decision
-// that fits one message, and more of it would only wait longer for its turn.
+// that fits one message: in a storm each message waits at the server behind what
+// hosts publish, so that fewer and larger ones are stored sooner. More would make two
+// messages of it.
 const (
 	inboxSize  = 4096
-	maxBatch   = 360
-	maxChanged = 400
+	maxBatch   = 500
+	maxChanged = 540
 	maxWaiting = 1024
 )
 
