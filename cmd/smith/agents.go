@@ -16,7 +16,7 @@ type agentsCmd struct {
 	clientFlags
 	Type      string        `help:"Only agents of this type."`
 	Health    string        `enum:",unknown,healthy,degraded,unhealthy" default:"" help:"Only agents in this health, which the detector judges by silence: unknown, healthy, degraded or unhealthy."`
-	Status    string        `enum:",running,busy,degraded,stopping,stopped" default:"" help:"Only agents that report this status of themselves: running, busy, degraded, stopping or stopped."`
+	Status    string        `enum:",running,busy,degraded,stuck,stopping,stopped" default:"" help:"Only agents that report this status of themselves: running, busy, degraded, stuck, stopping or stopped."`
 	Suspicion bool          `help:"Show how suspicious each agent's silence is, from which evidence, and when it will be too much. On a terminal it stays up to date."`
 	Every     time.Duration `placeholder:"DURATION" help:"Show it again and again, such as every 5s."`
 }

@@ -18,6 +18,7 @@ type habits struct {
 	serviceTime  time.Duration
 	startDelay   time.Duration
 	runFor       time.Duration
+	watchdog     time.Duration
 	exitCode     int
 	crashStarts  int
 	crashCounter string
@@ -36,6 +37,7 @@ func parse(args []string, getenv func(string) string) (habits, error) {
 	f.DurationVar(&h.serviceTime, "service-time", 100*time.Millisecond, "how long a task takes")
 	f.DurationVar(&h.startDelay, "start-delay", 0, "how long to wait before connecting")
 	f.DurationVar(&h.runFor, "run-for", 0, "end by itself after this long; 0 means never")
+	f.DurationVar(&h.watchdog, "watchdog", 0, "how long a task may hang until the worker ceases to beat; 0 means for ever")
 	f.IntVar(&h.exitCode, "exit-code", 1, "exit `code` of -run-for and -crash-starts")
 	f.IntVar(&h.crashStarts, "crash-starts", 0, "crash at the first `n` starts; -1 means at every start; needs -crash-counter")
 	f.StringVar(&h.crashCounter, "crash-counter", "", "`file` that counts the starts")

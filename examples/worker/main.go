@@ -65,9 +65,11 @@ func (h habits) run(ctx context.Context, o agent.Options) error {
 	}
 	time.Sleep(h.startDelay)
 
+	o.Watchdog = h.watchdog
 	o.Handle = faults.Wrap(h.handler(records))
 	if h.runFor > 0 {
-		o.Work = func(ctx context.Context, _ *agent.Agent) error {
+		o.Work = func(ctx context.Context, a *agent.Agent) error {
+			a.BusyUntil(time.Now().Add(h.runFor))
 			select {
 			case <-time.After(h.runFor):
 				return h.exit(records, "end of -run-for")
@@ -112,6 +114,7 @@ func (h habits) handler(r *records) agent.Handler {
 		if order.Sleep != nil {
 			wait = order.Sleep.D()
 		}
+		t.BusyUntil(time.Now().Add(wait))
 		select {
 		case <-time.After(wait):
 		case <-ctx.Done():

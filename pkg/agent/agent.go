@@ -39,6 +39,10 @@ type Agent struct {
 	progress atomic.Uint64
 	kick     chan struct{} // asks for a beat now
 
+	loop    piece         // Work
+	isStuck atomic.Bool   // stuck is not empty
+	look    chan struct{} // asks the watchdog to look now
+
 	// The contexts of the agent's own code: work ends when the agent shall
 	// stop, tasks and reports when it can wait no longer.
 	work, tasks, reports context.Context
@@ -53,10 +57,12 @@ type Agent struct {
 	mu       sync.Mutex
 	status   contracts.AgentStatus // running, stopping or stopped
 	unwell   string                // why the agent is degraded
+	stuck    string                // what the watchdog says is stuck
 	cause    error                 // why it stops, if for a failure
 	drain    time.Duration
 	inFlight int
-	busy     map[*Task]time.Time
+	pieces   map[*piece]struct{}  // what runs
+	busy     map[*piece]time.Time // until when it shows no progress
 	attempts attempts
 	warned   time.Time
 	seq      uint64
@@ -97,12 +103,15 @@ func newAgent(ctx context.Context, o Options, l *link) *Agent {
 		o: o, link: l, started: time.Now(),
 		log:      o.Log.With("agent", o.Agent, "incarnation", o.Incarnation),
 		kick:     make(chan struct{}, 1),
+		look:     make(chan struct{}, 1),
 		stopping: make(chan struct{}),
 		status:   contracts.StatusRunning,
 		drain:    o.DrainTimeout,
-		busy:     make(map[*Task]time.Time),
+		pieces:   make(map[*piece]struct{}),
+		busy:     make(map[*piece]time.Time),
 		attempts: newAttempts(max(rememberedAttempts, 2*o.Capacity)),
 	}
+	a.loop.name = "Work"
 	lasting := context.WithoutCancel(ctx)
 	a.work, a.endWork = context.WithCancel(lasting)
 	a.tasks, a.endTasks = context.WithCancelCause(lasting)
@@ -123,6 +132,9 @@ func (a *Agent) serve(ctx context.Context) error {
 	helpers.Go(func() { a.beatUntil(ended) })
 	if a.o.Health != nil {
 		helpers.Go(func() { a.watchHealth() })
+	}
+	if a.o.Watchdog > 0 {
+		helpers.Go(a.guard)
 	}
 	if a.o.Work != nil {
 		a.runWork()
@@ -145,8 +157,8 @@ func (a *Agent) runWork() {
 	a.mu.Lock()
 	a.beginLocked()
 	a.mu.Unlock()
-	go catch(
-		func() error { return a.o.Work(a.work, a) },
+	go a.do(a.work, &a.loop,
+		func(ctx context.Context) error { return a.o.Work(ctx, a) },
 		func(err error) {
 			defer a.running.Done()
 			a.handlers.Add(-1)
@@ -251,9 +263,9 @@ func (a *Agent) Log() *slog.Logger { return a.log }
 // closed.
 func (a *Agent) Conn() *nats.Conn { return a.link.work }
 
-// Progress says that some real work got done. A finished task counts by
-// itself.
-func (a *Agent) Progress() { a.progress.Add(1) }
+// Progress says that Work got some real work done; it feeds the watchdog of Work.
+// A handler calls [Task.Progress] instead.
+func (a *Agent) Progress() { a.moved(&a.loop) }
 
 // Event begins an event with the agent as its source.
 func (a *Agent) Event(t contracts.EventType, entity string) *contracts.EventBuilder {

@@ -220,9 +220,6 @@ func TestHealth(t *testing.T) {
 		o.Health = func(context.Context) error { return (<-answers)() }
 		beats := w.subscribe(contracts.HeartbeatSubject("w1"))
 		end := w.run(o)
-		is := func(s contracts.AgentStatus) func(contracts.Heartbeat) bool {
-			return func(h contracts.Heartbeat) bool { return h.Status == s }
-		}
 		beats.beatWhere(t, is(contracts.StatusRunning))
 		beats.beatWhere(t, is(contracts.StatusDegraded)) // it has not returned
 		answers <- func() error { return nil }

@@ -12,16 +12,21 @@ import (
 )
 
 // beatUntil beats at once, then every interval, when the status changes, and
-// as soon as a lost connection is back.
+// as soon as a lost connection is back. A stuck agent says that it is, and then
+// nothing every interval.
 func (a *Agent) beatUntil(ended <-chan struct{}) {
 	back := a.link.beat.StatusChanged(nats.CONNECTED)
 	defer a.link.beat.RemoveStatusListener(back)
 	ticker := time.NewTicker(a.o.HeartbeatInterval)
 	defer ticker.Stop()
-	for {
-		a.beat()
+	for due := true; ; {
+		if due {
+			a.beat()
+		}
+		due = true
 		select {
 		case <-ticker.C:
+			due = !a.silenced()
 		case <-a.kick:
 		case <-back:
 		case <-ended:
@@ -42,6 +47,13 @@ func (a *Agent) beat() {
 	}
 }
 
+// silenced reports whether the watchdog has stopped the heartbeats.
+func (a *Agent) silenced() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.statusLocked() == contracts.StatusStuck
+}
+
 func (a *Agent) heartbeat() contracts.Heartbeat {
 	a.mu.Lock()
 	defer a.mu.Unlock()
@@ -52,6 +64,9 @@ func (a *Agent) heartbeat() contracts.Heartbeat {
 		Type:     a.o.Type, Capabilities: a.o.Capabilities,
 		Status: a.statusLocked(), InFlight: a.inFlight, Capacity: a.o.Capacity,
 		Progress: a.progress.Load(),
+	}
+	if h.Status == contracts.StatusStuck {
+		h.Detail = a.stuck
 	}
 	for _, until := range a.busy {
 		if h.BusyUntil == nil || until.After(*h.BusyUntil) {
@@ -66,6 +81,8 @@ func (a *Agent) statusLocked() contracts.AgentStatus {
 	switch {
 	case a.status != contracts.StatusRunning:
 		return a.status
+	case a.stuck != "":
+		return contracts.StatusStuck
 	case a.unwell != "":
 		return contracts.StatusDegraded
 	case a.inFlight >= a.o.Capacity:
@@ -75,18 +92,20 @@ func (a *Agent) statusLocked() contracts.AgentStatus {
 	}
 }
 
-// BusyUntil announces that work will show no progress before t, so that it is
-// not taken for hung. The zero time takes the announcement back.
-func (a *Agent) BusyUntil(t time.Time) { a.busyUntil(nil, t) }
+// BusyUntil announces that the agent will show no progress before t, so that neither
+// its watchdog nor the detector takes it for hung. The zero time takes the
+// announcement back. A handler calls [Task.BusyUntil] instead.
+func (a *Agent) BusyUntil(t time.Time) { a.busyUntil(&a.loop, t) }
 
-func (a *Agent) busyUntil(key *Task, t time.Time) {
+func (a *Agent) busyUntil(p *piece, t time.Time) {
 	a.mu.Lock()
 	if t.IsZero() {
-		delete(a.busy, key)
+		delete(a.busy, p)
 	} else {
-		a.busy[key] = t.UTC()
+		a.busy[p] = t.UTC()
 	}
 	a.mu.Unlock()
+	poke(a.look)
 }
 
 // watchHealth asks Health once an interval, never twice at the same time.

@@ -72,6 +72,49 @@ func ExampleRun() {
 	// the end: <nil>
 }
 
+// A loop that is stuck: its watchdog runs out, and the agent says so and ceases to
+// beat. A watchdog of half a minute is more usual.
+func ExampleOptions_watchdog() {
+	nc, done := exampleServer()
+	defer done()
+	beats, _ := nc.SubscribeSync("smith.heartbeat.crawler")
+
+	ctx, stop := context.WithCancel(context.Background())
+	ended := make(chan error)
+	go func() {
+		ended <- agent.Run(ctx, agent.Options{
+			Agent: "crawler", URL: nc.ConnectedUrl(), Log: quiet(), HeartbeatInterval: 10 * time.Millisecond,
+			Watchdog: 200 * time.Millisecond,
+			Work: func(ctx context.Context, a *agent.Agent) error {
+				for page := range 3 {
+					fmt.Println("page", page)
+					a.Progress()
+				}
+				<-ctx.Done() // stands for a call that does not return
+				return nil
+			},
+		})
+	}()
+	for {
+		msg, err := beats.NextMsg(30 * time.Second)
+		if err != nil {
+			log.Fatal(err)
+		}
+		if beat, err := contracts.DecodeHeartbeat(msg.Data); err == nil && beat.Status == contracts.StatusStuck {
+			fmt.Println("the last heartbeat says:", beat.Status)
+			break
+		}
+	}
+	stop()
+	fmt.Println("the end:", <-ended)
+	// Output:
+	// page 0
+	// page 1
+	// page 2
+	// the last heartbeat says: stuck
+	// the end: <nil>
+}
+
 // Two agents as goroutines of one program. One of them panics; the supervisor
 // hears of it, the other does not notice.
 func ExampleHost() {

@@ -56,6 +56,15 @@ type Options struct {
 	// Health is asked once an interval. While it returns an error, or has not
 	// returned, the agent says that it is degraded.
 	Health func(ctx context.Context) error
+	// Watchdog is how long Work, and Handle for each task, may show no progress;
+	// 0, the default, is for ever. Work calls [Agent.Progress] more often than that,
+	// as a service of systemd sends WATCHDOG=1, and a handler that takes longer calls
+	// [Task.Progress], or announces [Task.BusyUntil]. When the watchdog runs out, the
+	// agent logs where that work is, says in a last heartbeat that it is stuck, and
+	// beats no more until the work moves. Whoever supervises the agent restarts it.
+	// An agent that has nothing to do is not stuck: without a Work and without tasks
+	// it beats on.
+	Watchdog time.Duration
 	// DrainTimeout is how long tasks in flight may take to end once the agent
 	// shall stop, before their contexts are cancelled. Main and Host make it
 	// three quarters of the time after which the agent would be killed;
@@ -109,6 +118,9 @@ func (o Options) Validate() error {
 	}
 	if err := beat.Validate(); err != nil {
 		errs = append(errs, err)
+	}
+	if o.Watchdog != 0 && o.Watchdog < contracts.MinHeartbeatInterval {
+		add("Watchdog: %s; use 0 for none, or at least %s", o.Watchdog, contracts.MinHeartbeatInterval)
 	}
 	if o.DrainTimeout < 0 || o.ConnectTimeout < 0 {
 		add("DrainTimeout and ConnectTimeout: must not be negative")

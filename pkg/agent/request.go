@@ -72,7 +72,10 @@ func (a *Agent) subscribe() (unsubscribe func(), err error) {
 func (a *Agent) onPing(msg *nats.Msg) {
 	a.mu.Lock()
 	answer := contracts.PingReply{
-		Incarnation: a.o.Incarnation, Status: a.statusLocked(), InFlight: a.inFlight, Detail: a.unwell,
+		Incarnation: a.o.Incarnation, Status: a.statusLocked(), InFlight: a.inFlight,
+	}
+	if answer.Detail = a.unwell; answer.Status == contracts.StatusStuck {
+		answer.Detail = a.stuck
 	}
 	a.mu.Unlock()
 	reply(msg, a.log, answer)

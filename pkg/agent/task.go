@@ -38,6 +38,7 @@ type Task struct {
 	agent    *Agent
 	dispatch contracts.TaskDispatch
 	begun    time.Time
+	piece    piece
 }
 
 // Decode reads the payload into v. Its error is Permanent: the same payload
@@ -52,12 +53,19 @@ func (t *Task) Decode(v any) error {
 // Agent is who works on the task.
 func (t *Task) Agent() *Agent { return t.agent }
 
-// Progress says that some of the work got done.
-func (t *Task) Progress() { t.agent.Progress() }
+// Progress says that some of the work got done; it feeds the watchdog of this task.
+// The end of a task counts by itself.
+func (t *Task) Progress() { t.agent.moved(&t.piece) }
 
-// BusyUntil announces that this task will show no progress before then. It is
-// over when the task ends.
-func (t *Task) BusyUntil(then time.Time) { t.agent.busyUntil(t, then) }
+// BusyUntil announces that this task will show no progress before then, so that
+// neither the watchdog nor the detector takes it for hung. It is over when the task
+// ends, and taken back by the zero time. A handler that calls something that takes
+// long and cannot be looked into says so before:
+//
+//	if deadline, ok := ctx.Deadline(); ok {
+//		t.BusyUntil(deadline)
+//	}
+func (t *Task) BusyUntil(then time.Time) { t.agent.busyUntil(&t.piece, then) }
 
 type permanentError struct{ error }
 
@@ -132,7 +140,7 @@ func (a *Agent) admit(d contracts.TaskDispatch) (t *Task, reason string) {
 	a.unreported.Add(1)
 	return &Task{
 		ID: d.Task, Type: d.Type, Attempt: d.Attempt, Payload: d.Payload,
-		agent: a, dispatch: d, begun: time.Now(),
+		agent: a, dispatch: d, begun: time.Now(), piece: piece{name: "task " + d.Task},
 	}, ""
 }
 
@@ -146,13 +154,12 @@ func (a *Agent) perform(t *Task) {
 	}
 	defer cancel()
 	var value any
-	catch(
-		func() (err error) { value, err = a.o.Handle(ctx, t); return err },
+	a.do(ctx, &t.piece,
+		func(ctx context.Context) (err error) { value, err = a.o.Handle(ctx, t); return err },
 		func(err error) {
 			result := a.result(t, value, err)
 			a.mu.Lock()
 			a.inFlight--
-			delete(a.busy, t)
 			a.mu.Unlock()
 			a.progress.Add(1)
 			a.handlers.Add(-1)

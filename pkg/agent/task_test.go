@@ -179,6 +179,7 @@ func TestRejections(t *testing.T) {
 		}
 		beats.beatWhere(t, func(h contracts.Heartbeat) bool { return h.Status == contracts.StatusBusy && h.InFlight == 1 })
 		ask[contracts.OK](w, contracts.AgentStopSubject("w1"), nil)
+		beats.beatWhere(t, is(contracts.StatusStopping)) // it answers before it begins to stop
 		if r := w.dispatch("w1", dispatchOf("t4", 1)); r.Reason != "stopping" {
 			t.Errorf("while stopping: %+v", r)
 		}

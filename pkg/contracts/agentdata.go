@@ -26,7 +26,8 @@ const (
 	// ReasonConnectionLost: the server says that the connection it beat on is
 	// closed, and it did not come back in time.
 	ReasonConnectionLost FailureReason = "connection_lost"
-	// ReasonHung: it beats, but its work stands still past busy_until.
+	// ReasonHung: its own watchdog says so, or it beats, but its work stands still
+	// past busy_until.
 	ReasonHung FailureReason = "hung"
 	// ReasonStoppingTimeout: it said that it stops, and lives on.
 	ReasonStoppingTimeout FailureReason = "stopping_timeout"
@@ -186,7 +187,8 @@ type Silence struct {
 	Interval Duration `json:"interval"`
 	Samples  int      `json:"samples"`
 	// Rule says which rule spoke: phi, missed_beats, type (what young agents of
-	// the type did), start_deadline, progress, probe or connection.
+	// the type did), start_deadline, progress, watchdog, probe, connection or
+	// shutdown_timeout.
 	Rule string `json:"rule"`
 }
 

@@ -14,13 +14,15 @@ const (
 	StatusRunning  AgentStatus = "running"
 	StatusBusy     AgentStatus = "busy"
 	StatusDegraded AgentStatus = "degraded"
+	// StatusStuck: the watchdog of its own program ran out. It is judged at once.
+	StatusStuck    AgentStatus = "stuck"
 	StatusStopping AgentStatus = "stopping"
 	StatusStopped  AgentStatus = "stopped"
 )
 
 // AgentStatuses lists every status.
 func AgentStatuses() []AgentStatus {
-	return []AgentStatus{StatusRunning, StatusBusy, StatusDegraded, StatusStopping, StatusStopped}
+	return []AgentStatus{StatusRunning, StatusBusy, StatusDegraded, StatusStuck, StatusStopping, StatusStopped}
 }
 
 // TypeRunner is the type a runner beats with.
@@ -51,6 +53,8 @@ type Heartbeat struct {
 	BusyUntil *time.Time `json:"busy_until,omitempty"`
 	// Runner is the runner that sends it for an agent that does not beat itself.
 	Runner string `json:"runner,omitempty"`
+	// Detail says why the status is stuck, for people.
+	Detail string `json:"detail,omitempty"`
 }
 
 // DecodeHeartbeat reads a heartbeat; an empty body is the zero Heartbeat.
@@ -92,9 +96,12 @@ func (h Heartbeat) Validate() error {
 		errs = append(errs, err)
 	}
 	switch h.Status {
-	case "", StatusRunning, StatusBusy, StatusDegraded, StatusStopping, StatusStopped:
+	case "", StatusRunning, StatusBusy, StatusDegraded, StatusStuck, StatusStopping, StatusStopped:
 	default:
-		add("status: %.32q; use running, busy, degraded, stopping or stopped", string(h.Status))
+		add("status: %.32q; use running, busy, degraded, stuck, stopping or stopped", string(h.Status))
+	}
+	if len(h.Detail) > MaxHeartbeatDetail {
+		add("detail: %d bytes; at most %d", len(h.Detail), MaxHeartbeatDetail)
 	}
 	if h.InFlight < 0 || h.InFlight > MaxCapacity {
 		add("in_flight: %d is outside 0 to %d", h.InFlight, MaxCapacity)

@@ -64,6 +64,7 @@ func TestDecodeHeartbeatRefuses(t *testing.T) {
 		"unknown status":       {`{"status":"happy"}`, "status"},
 		"negative in_flight":   {`{"in_flight":-1}`, "in_flight"},
 		"vast capacity":        {`{"capacity":10001}`, "capacity"},
+		"long detail":          {`{"status":"stuck","detail":"` + strings.Repeat("x", 257) + `"}`, "detail"},
 		"bad time":             {`{"busy_until":"later"}`, "JSON"},
 		"over the limit":       {"{}" + strings.Repeat(" ", MaxHeartbeatBytes-1), "at most"},
 	} {

@@ -241,7 +241,7 @@ func (t *text) status() (AgentStatus, bool) {
 	if !ok {
 		return "", false
 	}
-	for _, s := range [...]AgentStatus{StatusRunning, StatusBusy, StatusDegraded, StatusStopping, StatusStopped, ""} {
+	for _, s := range [...]AgentStatus{StatusRunning, StatusBusy, StatusDegraded, StatusStuck, StatusStopping, StatusStopped, ""} {
 		if string(s) == string(word) {
 			return s, true
 		}

@@ -22,7 +22,7 @@ func FuzzHeartbeatDecoder(f *testing.F) {
 		`{"seq":18446744073709551615}`, `{"seq":18446744073709551616}`, `{"in_flight":10001}`, `{"in_flight":-1}`,
 		`{"interval":"1h"}`, `{"interval":"2h"}`, `{"interval":"0"}`, `{"interval":""}`, `{"type":""}`, `{"type":"a.b"}`, `{"type":"a\u0062"}`,
 		`{"capabilities":[]}`, `{"capabilities":["a",]}`, `{"capabilities":["a" , "b"]}`, `{"capabilities":["a b"]}`, `{"capabilities":null}`,
-		`{"status":"busy"}`, `{"runner":"r1"}`, `{"runner":""}`, `{"runner":"no id"}`, `{"status":"happy"}`, `{"status":""}`, `{"busy_until":"2026-03-01T12:00:00Z"}`, `{"busy_until":"2026-03-01T12:00:00+25:00"}`,
+		`{"status":"busy"}`, `{"status":"stuck","detail":"t\u0031 hangs"}`, `{"runner":"r1"}`, `{"runner":""}`, `{"runner":"no id"}`, `{"status":"happy"}`, `{"status":""}`, `{"busy_until":"2026-03-01T12:00:00Z"}`, `{"busy_until":"2026-03-01T12:00:00+25:00"}`,
 		`{"mood":"fine"}`, `{"seq":1,}`, `{,}`, `{"seq"}`, "{\"type\":\"\xff\"}", `{"seq":1}{"seq":2}`,
 	} {
 		f.Add([]byte(s))

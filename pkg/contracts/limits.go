@@ -7,6 +7,8 @@ import "time"
 const (
 	// MaxHeartbeatBytes bounds a heartbeat's body.
 	MaxHeartbeatBytes = 4 << 10
+	// MaxHeartbeatDetail bounds why an agent is stuck.
+	MaxHeartbeatDetail = 256
 	// MaxEventBytes bounds an event's JSON, below the NATS default of 1 MiB.
 	MaxEventBytes = 768 << 10
 	// MaxSourceBytes bounds an event's source.

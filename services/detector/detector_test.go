@@ -100,6 +100,21 @@ func TestHungThoughBeating(t *testing.T) {
 	})
 }
 
+func TestOwnWatchdogRanOut(t *testing.T) {
+	bubble(t, func(r *rig) {
+		r.detect(detector.Config{})
+		stop := r.beat("h", time.Second, `{"interval":"1s"}`)
+		r.wait(10 * time.Second)
+		stop()
+		r.beat("h", time.Hour, `{"interval":"1s","status":"stuck","detail":"task t1 has made no progress for 30s"}`)
+		r.wait(100 * time.Millisecond)
+		r.expect("h", "created", "state_changed healthy", "failed hung", "state_changed unhealthy")
+		if _, d := r.failure("h"); d.Detail != "its own watchdog ran out: task t1 has made no progress for 30s" || d.Silence.Rule != "watchdog" {
+			t.Errorf("%+v", d)
+		}
+	})
+}
+
 func TestProbeConfirmsAtOnce(t *testing.T) {
 	bubble(t, func(r *rig) {
 		r.detect(detector.Config{FailureThreshold: 20, MinSamples: 1000})

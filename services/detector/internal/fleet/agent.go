@@ -249,12 +249,17 @@ func (f *Fleet) move(a *agent, b Band) {
 
 // fail declares an agent failed.
 func (f *Fleet) fail(a *agent, reason Reason, rule Rule, now, trusted Instant) {
+	f.failSaying(a, reason, rule, "", now, trusted)
+}
+
+// failSaying is fail of an agent that said why itself.
+func (f *Fleet) failSaying(a *agent, reason Reason, rule Rule, detail string, now, trusted Instant) {
 	f.create(a)
 	e := f.evidence(a, now, trusted, rule)
 	f.settle(a)
 	a.state, f.past(a).since = failed, now
 	f.texts.set(&a.reason, string(reason))
-	f.find(a, Finding{Kind: Failed, Reason: reason, Evidence: e, OfRunner: a.spoken})
+	f.find(a, Finding{Kind: Failed, Reason: reason, Detail: detail, Evidence: e, OfRunner: a.spoken})
 	f.become(a, Unhealthy, e)
 	f.wheel.Set(a.number, trusted+f.cfg.ForgetAfter)
 }

@@ -26,6 +26,8 @@ type Beat struct {
 	Busy      bool
 	BusyUntil Instant
 	Promise   int64
+	// Detail says why the agent is stuck, where it is.
+	Detail string
 }
 
 // Beat takes note of a heartbeat that arrived at now.
@@ -168,30 +170,34 @@ func (f *Fleet) hear(a *agent, b *Beat, now, trusted Instant) {
 	}
 	process := a.process(b.Seq)
 	leaves := b.About.Status.leaves()
-	hung := f.hung(a, b, now) && !leaves
-	stuck := leaves && a.state == failed && f.texts.text(a.reason) == string(StoppingTimeout)
+	hung, rule := f.hung(a, b, now) && !leaves, RuleProgress
+	if b.About.Status == Stuck {
+		hung, rule = true, RuleWatchdog
+	}
+	overdue := leaves && a.state == failed && f.texts.text(a.reason) == string(StoppingTimeout)
 	a.last, a.heard, a.lost, a.seq = trusted, now, f.clock.lost, b.Seq
 	a.beaten, a.unclean, a.cleared = true, false, 0
 	f.note(a, &b.About)
 	if a.spoken = b.About.Runner != ""; a.spoken {
 		f.regroup(a, &a.runner, b.About.Runner)
 	}
-	if a.state == failed && !hung && !stuck {
+	if a.state == failed && !hung && !overdue {
 		a.state = watched
 		f.mistakes[a.number]++
 		f.find(a, Finding{Kind: Recovered, For: now - f.past(a).since, Process: process})
 	}
 
 	switch {
-	case stuck:
+	case overdue:
 		return
 	case leaves:
 		f.leave(a, now, trusted)
 		return
 	case hung:
 		if a.state != failed {
-			f.fail(a, Hung, RuleProgress, now, trusted)
+			f.failSaying(a, Hung, rule, b.Detail, now, trusted)
 		}
+		a.unclean = rule == RuleWatchdog // it beats no more, on purpose
 		return
 	}
 	f.settle(a)

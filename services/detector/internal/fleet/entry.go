@@ -28,6 +28,7 @@ type Status string
 
 // The statuses that matter here.
 const (
+	Stuck    Status = "stuck"
 	Stopping Status = "stopping"
 	Stopped  Status = "stopped"
 )

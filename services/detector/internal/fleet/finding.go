@@ -62,8 +62,10 @@ const (
 	RuleMissedBeats   Rule = "missed_beats"
 	RuleStartDeadline Rule = "start_deadline"
 	// RuleType is what young agents of the same type did.
-	RuleType       Rule = "type"
-	RuleProgress   Rule = "progress"
+	RuleType     Rule = "type"
+	RuleProgress Rule = "progress"
+	// RuleWatchdog is the one that an agent has itself.
+	RuleWatchdog   Rule = "watchdog"
 	RuleProbe      Rule = "probe"
 	RuleConnection Rule = "connection"
 	// RuleShutdownTimeout is how long an agent may take to end.
@@ -107,6 +109,7 @@ type Finding struct {
 	Incarnation uint64
 	About       About
 	Reason      Reason   // Failed
+	Detail      string   // Failed: what the agent said of it
 	Evidence    Evidence // Failed, BandChanged
 	From, To    Band     // BandChanged
 	// Seq and LastSeq are the numbers of a heartbeat that went back and of the

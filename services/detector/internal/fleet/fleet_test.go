@@ -165,6 +165,34 @@ func TestHungThoughBeating(t *testing.T) {
 	w.expect("recovered a/0", "a healthy")
 }
 
+// An agent that says that it is stuck is judged at once, and its silence afterwards
+// is neither judged again nor learned.
+func TestStuck(t *testing.T) {
+	w := newWorld(t, Config{})
+	b := beatOf("a")
+	w.live(b, 12)
+	w.found = nil
+	stuck := b
+	stuck.About.Status, stuck.Detail = Stuck, "Work stands still"
+	w.beat(stuck)
+	w.expect("failed a/0 hung watchdog", "a unhealthy")
+	before, _ := w.f.Agent(w.now, "a")
+	w.run(time.Minute)
+	w.beat(stuck) // after a reconnect, say
+	w.run(10 * time.Minute)
+	w.expect()
+	w.live(b, 1)
+	w.expect("recovered a/0", "a healthy")
+	if v, _ := w.f.Agent(w.now, "a"); v.Evidence.Samples != before.Evidence.Samples {
+		t.Errorf("%d samples, %d before", v.Evidence.Samples, before.Evidence.Samples)
+	}
+	w.live(stuck, 1)
+	w.expect("failed a/0 hung watchdog", "a unhealthy")
+	stuck.About.Status = Stopping
+	w.live(stuck, 1)
+	w.expect("recovered a/0", "a unknown")
+}
+
 // An agent that is busy for long and says so is not hung, nor is one that makes
 // progress past its time.
 func TestBusyIsNotHung(t *testing.T) {

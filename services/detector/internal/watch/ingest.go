@@ -91,7 +91,7 @@ const maxBusy = 10 * 365 * 24 * time.Hour
 // day; it is taken relative to this host's.
 func (w *Watcher) beatOf(agent string, h *contracts.Heartbeat) fleet.Beat {
 	b := fleet.Beat{
-		Agent: agent, Incarnation: h.Incarnation, Seq: h.Seq, Progress: h.Progress,
+		Agent: agent, Incarnation: h.Incarnation, Seq: h.Seq, Progress: h.Progress, Detail: h.Detail,
 		About: fleet.About{
 			Type: h.Type, Runner: h.Runner, Status: fleet.Status(cmp.Or(h.Status, contracts.StatusRunning)), Capabilities: h.Capabilities,
 			InFlight: h.InFlight, Capacity: h.Capacity, Interval: h.Interval.D(),

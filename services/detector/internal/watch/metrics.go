@@ -48,7 +48,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		detection:       seconds("detection_seconds", "Time until a failure was found, by evidence: from the last sign of life, or of an exit from the exit.", "evidence"),
 		mistakeDuration: seconds("mistake_duration_seconds", "How long verdicts stood that were taken back.").WithLabelValues(),
 		agents:          gauges("agents", "Agents known, by health.", "health"),
-		reporting:       gauges("agents_reporting", "Agents known, by the status that they report of themselves: running, busy, degraded, stopping or stopped.", "status"),
+		reporting:       gauges("agents_reporting", "Agents known, by the status that they report of themselves: running, busy, degraded, stuck, stopping or stopped.", "status"),
 		ignored:         gauges("heartbeats_ignored", "Heartbeats without effect since the start, by cause: stale, refused or evicted.", "cause"),
 		waiting:         gauges("events_waiting", "Events waiting to be stored.").WithLabelValues(),
 		suspended:       gauges("suspended", "1 while verdicts are suspended.").WithLabelValues(),

@@ -151,10 +151,10 @@ func runnerAnswer(q probe, body []byte) fleet.RunnerAnswer {
 }
 
 // pong is what an answer says of an incarnation. Whoever answers is alive,
-// whatever the words, unless they are those of another life.
+// whatever the words, unless they are those of another life or say that it is stuck.
 func pong(body []byte, incarnation uint64) fleet.Answer {
 	var reply contracts.PingReply
-	if json.Unmarshal(body, &reply) == nil && reply.Incarnation != 0 && reply.Incarnation != incarnation {
+	if json.Unmarshal(body, &reply) == nil && (reply.Status == contracts.StatusStuck || reply.Incarnation != 0 && reply.Incarnation != incarnation) {
 		return fleet.Silent
 	}
 	return fleet.Alive

@@ -3,6 +3,7 @@ package watch
 import (
 	"fmt"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -134,6 +135,9 @@ func detail(now time.Time, fd fleet.Finding) string {
 	case fleet.StoppingTimeout:
 		return fmt.Sprintf("it said %s ago that it stops, for which it has %s, and has not ended", round(e.Stopping), e.MayStop)
 	case fleet.Hung:
+		if e.Rule == fleet.RuleWatchdog {
+			return strings.TrimSuffix("its own watchdog ran out: "+fd.Detail, ": ")
+		}
 		return "it beats, but its work stands still past the time it gave itself"
 	case fleet.ConnectionLost:
 		return fmt.Sprintf("its connection was closed and did not come back; no heartbeat for %s", round(e.Elapsed))

@@ -74,9 +74,9 @@ func (k *Keeper) heardBeat(ctx context.Context, m *nats.Msg) (arrival, bool) {
 		k.opt.Rejects.Reject(ctx, shell.Message{Kind: "heartbeat", Subject: m.Subject, Body: m.Data}, err)
 		return arrival{}, false
 	}
-	unwell := hb.Status == contracts.StatusStopping || hb.Status == contracts.StatusStopped ||
-		hb.Status == contracts.StatusDegraded && k.opt.DegradedFails
-	if _, st, ok := k.tree.Lookup(agent); ok && st.Phase == tree.Claiming && unwell && hb.Status != contracts.StatusDegraded {
+	leaves := hb.Status == contracts.StatusStopping || hb.Status == contracts.StatusStopped
+	unwell := leaves || hb.Status == contracts.StatusStuck || hb.Status == contracts.StatusDegraded && k.opt.DegradedFails
+	if _, st, ok := k.tree.Lookup(agent); ok && st.Phase == tree.Claiming && leaves {
 		return arrival{}, false // it says that it is about to end
 	}
 	if !k.leader.News(agent, hb.Incarnation, unwell) {
