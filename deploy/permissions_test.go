@@ -174,6 +174,18 @@ var table = []permissions{
 		[]string{"smith.event.>", "smith.task.*", "smith.agent.*.task", "smith.supervisor.*", "$SRV.PING.smith-router", "_INBOX.>", "_INBOX_supervisor.>"},
 	},
 	{
+		"run",
+		[]string{
+			"smith.heartbeat.a", "smith.agent.a.ping", "smith.detector.status", "smith.event.agent.started.a", "smith.event.agent.stopped.a", "smith.event.agent.failed.a",
+		},
+		[]string{
+			"smith.agent.a.stop", "smith.agent.a.task", "smith.detector.unmonitor", "smith.runner.r.start", "smith.runner.r.announce", "smith.event.agent.recovered.a",
+			"smith.event.tree.decided.main", "smith.event.task.completed.x", "smith.task.x", "$KV.SMITH_STATE.tree.main", "$JS.API.CONSUMER.CREATE.SMITH_EVENTS.x",
+		},
+		[]string{"smith.agent.a.ping", "smith.agent.a.task", "smith.agent.a.stop", "smith.heartbeat.a", "_INBOX_run.x.*"},
+		[]string{"smith.>", "smith.event.>", "smith.task.*", "smith.runner.*.start", "_INBOX.>", "_INBOX_operator.>"},
+	},
+	{
 		"detector",
 		[]string{
 			"smith.agent.a.ping", "smith.runner.r.list", "smith.event.agent.created.a", "smith.event.agent.failed.a", "smith.event.agent.recovered.a",

@@ -45,6 +45,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, runStuck())
 		os.Exit(1)
 	}
+	if os.Getenv(asListener) != "" {
+		listenToSignals()
+	}
 	natstest.Isolate()
 	os.Exit(buildAndRun(m))
 }

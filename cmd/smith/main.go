@@ -25,6 +25,7 @@ type cli struct {
 	Version        kong.VersionFlag `help:"Print the version."`
 
 	Up   upCmd   `cmd:"" help:"Run everything in one process: an embedded NATS server and all services."`
+	Run  runCmd  `cmd:"" help:"Run a program in the foreground as an agent of the fleet."`
 	Demo demoCmd `cmd:"" help:"Show a fleet of real processes surviving six kinds of failure, in under a minute."`
 
 	Tree      treeCmd      `cmd:"" help:"Show the supervision tree."`
@@ -103,14 +104,23 @@ func run(args []string, stdout, stderr io.Writer) int {
 		return shell.ExitUsage
 	}
 	a := &app{stdout: stdout, stderr: stderr, log: log}
-	ctx, stop := shell.Signals(context.Background(), log, func() {
-		if last := a.last.Load(); last != nil {
-			(*last)()
-		}
-	})
-	defer stop()
-	a.ctx = ctx
+	a.ctx = context.Background()
+	if !handlesSignals(cmd) {
+		ctx, stop := shell.Signals(a.ctx, log, func() {
+			if last := a.last.Load(); last != nil {
+				(*last)()
+			}
+		})
+		defer stop()
+		a.ctx = ctx
+	}
 	return exitCode(cmd.Run(a), stderr)
+}
+
+// handlesSignals reports whether a command handles the signals of this process itself.
+func handlesSignals(cmd *kong.Context) bool {
+	_, own := cmd.Selected().Target.Interface().(interface{ ownSignals() })
+	return own
 }
 
 // helpOf is the command whose help says what the arguments should have been.
@@ -128,8 +138,13 @@ func exitCode(err error, stderr io.Writer) int {
 	if err == nil {
 		return shell.ExitOK
 	}
-	if !errors.Is(err, errSilent) {
+	var status exitStatus
+	decided := errors.As(err, &status)
+	if !errors.Is(err, errSilent) && (!decided || status.err != nil) {
 		fmt.Fprintln(stderr, "smith:", err)
+	}
+	if decided {
+		return status.code
 	}
 	if errors.Is(err, errUsage) {
 		return shell.ExitUsage

@@ -69,6 +69,12 @@ func TestMistakes(t *testing.T) {
 		{[]string{"events", "query", "--last", "--limit", "1001"}, 2, "smith: wrong use: --last gives at most 1000 events"},
 		{[]string{"task", "submit", "research", large}, 2, "smith: wrong use: the payload has more than 262144 bytes"},
 		{[]string{"tree", "--server", "nats://u:p/w@h"}, 2, "smith: wrong use: --server: invalid server URL: number 1 of 1 cannot be read"},
+		{[]string{"run"}, 2, `smith: expected "<command> ..."; see smith run --help`},
+		{[]string{"run", "--"}, 2, "smith: wrong use: name the program after --"},
+		{[]string{"run", "--name", "a.b", "--", "true"}, 2, `smith: wrong use: --name: invalid id: "a.b"`},
+		{[]string{"run", "--heartbeat-interval", "0s", "--", "true"}, 2, "smith: wrong use: --heartbeat-interval and --shutdown-timeout"},
+		{[]string{"run", "--health", "output_within=1m", "--", "true"}, 2, "smith: wrong use: --health: output_within: smith run does not read"},
+		{[]string{"run", "--creds", "/no/such/file", "--", "true"}, 2, "smith: wrong use: --creds: open /no/such/file"},
 		{[]string{"tree", "--creds", "/no/such/file"}, 1, "smith: --creds: open /no/such/file"},
 	} {
 		var out, errOut bytes.Buffer

@@ -57,7 +57,7 @@ func (c *whyCmd) ask(a *app, nc *nats.Conn) (describe.Answer, error) {
 	past, pastErr := askOn[contracts.WhyReply](a, c.clientFlags, nc, contracts.ServiceEventStore, "why", contracts.WhyRequest{Agent: c.Name})
 	switch {
 	case pastErr == nil && known:
-		return describe.Answer{WhyReply: past, Notes: []string{"it is not in the tree any longer; this is what the log remembers"}}, nil
+		return describe.Answer{WhyReply: past, Notes: []string{"it is not in the tree; this is what the log remembers"}}, nil
 	case pastErr == nil:
 		return describe.Answer{WhyReply: past, Notes: []string{"no supervisor answers, so its state is not known (" + err.Error() + "); this is what the log remembers"}}, nil
 	case known && notFound(pastErr):

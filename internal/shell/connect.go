@@ -45,6 +45,9 @@ type NATSFlags struct {
 // Options are the flags, and the context they name, as client options, and the
 // servers to connect to.
 func (f NATSFlags) Options() (servers string, opts []nats.Option, err error) {
+	if err := f.checkFiles(); err != nil {
+		return "", nil, err
+	}
 	var over []natscontext.Option
 	set := func(v string, o func(string) natscontext.Option) {
 		if v != "" {
@@ -91,9 +94,6 @@ func (f NATSFlags) Options() (servers string, opts []nats.Option, err error) {
 
 // Connect opens a connection that reconnects for ever. Trouble on it is logged.
 func (f NATSFlags) Connect(ctx context.Context, name string, log *slog.Logger, more ...nats.Option) (*nats.Conn, error) {
-	if err := f.checkFiles(); err != nil {
-		return nil, err
-	}
 	servers, opts, err := f.Options()
 	if err != nil {
 		return nil, err

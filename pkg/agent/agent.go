@@ -263,6 +263,14 @@ func (a *Agent) Log() *slog.Logger { return a.log }
 // closed.
 func (a *Agent) Conn() *nats.Conn { return a.link.work }
 
+// StopWithin is how long what is in flight may still take once the agent is to stop:
+// Options.DrainTimeout, or what the request that stops it says.
+func (a *Agent) StopWithin() time.Duration {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.drain
+}
+
 // Progress says that Work got some real work done; it feeds the watchdog of Work.
 // A handler calls [Task.Progress] instead.
 func (a *Agent) Progress() { a.moved(&a.loop) }

@@ -27,6 +27,9 @@ func What(e contracts.Event) string {
 		return as(e, failed)
 	case contracts.AgentStarted:
 		return as(e, func(d contracts.AgentStartedData) string {
+			if d.Runner == "" { // by hand
+				return fmt.Sprintf("#%d, pid %d", d.Incarnation, d.PID)
+			}
 			return fmt.Sprintf("#%d on %s, pid %d", d.Incarnation, d.Runner, d.PID)
 		})
 	case contracts.AgentStopped:

@@ -5,9 +5,6 @@ import (
 	"fmt"
 	"os"
 
-	"golang.org/x/sys/unix"
-
-	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/reaper"
@@ -55,15 +52,6 @@ func (f *Fleet) parents() []int { return append([]int{os.Getpid()}, f.o.Reaper.R
 // that what the program left is below it. a.mu is held.
 func (f *Fleet) hasParent(a *agent) bool { return a.child || f.o.Reaper.HasParent(a.rec.Token) }
 
-// status is an exit as it is told.
-func status(s process.Status) contracts.Exit {
-	exit := contracts.Exit{Code: s.Code, Unknown: !s.Known, Core: s.Core, At: s.At, Lived: contracts.Duration(s.Lived), Used: s.Used}
-	if s.Signal != 0 {
-		exit.Signal = unix.SignalName(s.Signal)
-	}
-	return exit
-}
-
 // endedAway records the end of a program that the reaper has seen while there was
 // no runner; a.mu is held.
 func (f *Fleet) endedAway(a *agent, exit reaper.Exit) {
@@ -71,7 +59,7 @@ func (f *Fleet) endedAway(a *agent, exit reaper.Exit) {
 		a.rec.Process = exit.Process
 		f.tell(a, f.startedEvent(a.rec))
 	}
-	a.gone(status(exit.Status()), "")
+	a.gone(exit.Status().Exit(), "")
 }
 
 // forget takes what the reaper has of starts that no agent is at: their ends were

@@ -23,7 +23,7 @@ func (f *Fleet) watch(a *agent, p *process.Process) {
 			}
 			return
 		}
-		exit := status(p.Reap())
+		exit := p.Reap().Exit()
 		exit.Lived = contracts.Duration(p.Identity().Age())
 		f.setProgram(p, false)
 		a.mu.Lock()

@@ -17,12 +17,17 @@ import (
 	"syscall"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
 // ErrGone tells that a process no longer runs.
 var ErrGone = errors.New("process gone")
+
+// ErrNotFound tells that no directory of the PATH has a program.
+var ErrNotFound = errors.New("not found")
 
 // Identity names one process for good: pids are reused, pids with start times
 // within one boot and pid namespace are not.
@@ -48,6 +53,10 @@ type Command struct {
 	Dir    string   // working directory, absolute
 	Output *os.File `json:"-"` // stdout and stderr; must not break when the runner dies
 	Lock   *os.File `json:"-"` // locked by the caller; becomes LockFD
+	// Foreground gives the program what this process has itself, instead of Output,
+	// Lock and a session of its own: standard input, output and error, all that this
+	// process was started with, terminal and process group.
+	Foreground bool `json:"-"`
 	Attributes
 }
 
@@ -63,6 +72,15 @@ type Status struct {
 	Lived time.Duration
 	// Used is what it used, nil where only another process can know.
 	Used *contracts.Resources
+}
+
+// Exit is the status as it is reported.
+func (s Status) Exit() contracts.Exit {
+	exit := contracts.Exit{Code: s.Code, Unknown: !s.Known, Core: s.Core, At: s.At, Lived: contracts.Duration(s.Lived), Used: s.Used}
+	if s.Signal != 0 {
+		exit.Signal = unix.SignalName(s.Signal)
+	}
+	return exit
 }
 
 // WaitStatus is the status that wait(2) reports.

@@ -46,23 +46,22 @@ func Start(c Command) (*Process, error) {
 	if err != nil {
 		return nil, err
 	}
-	null, err := os.Open(os.DevNull)
-	if err != nil {
-		return nil, err
-	}
-	defer null.Close()
-	// What this process itself was started with (sockets of a service manager,
-	// descriptors of a shell) is none of the agent's business.
-	_ = unix.CloseRange(LockFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
 	pidfd := -1
-	pid, err := fork(program, c, &syscall.ProcAttr{
-		Dir:   c.Dir,
-		Env:   c.Env,
-		Files: []uintptr{null.Fd(), c.Output.Fd(), c.Output.Fd(), c.Lock.Fd()},
-		// No Pdeathsig: it follows the thread that forked, not this process,
-		// and agents are meant to outlive their runner.
-		Sys: &syscall.SysProcAttr{Setsid: true, PidFD: &pidfd},
-	})
+	// No Pdeathsig: it follows the thread that forked, not this process,
+	// and agents are meant to outlive their runner.
+	attr := &syscall.ProcAttr{Dir: c.Dir, Env: c.Env, Files: []uintptr{0, 1, 2}, Sys: &syscall.SysProcAttr{PidFD: &pidfd}}
+	if !c.Foreground {
+		null, err := os.Open(os.DevNull)
+		if err != nil {
+			return nil, err
+		}
+		defer null.Close()
+		// What this process itself was started with (sockets of a service manager,
+		// descriptors of a shell) is none of the agent's business.
+		_ = unix.CloseRange(LockFD, math.MaxInt32, unix.CLOSE_RANGE_CLOEXEC)
+		attr.Files, attr.Sys.Setsid = []uintptr{null.Fd(), c.Output.Fd(), c.Output.Fd(), c.Lock.Fd()}, true
+	}
+	pid, err := fork(program, c, attr)
 	if err != nil {
 		if pidfd >= 0 { // of a step that failed
 			unix.Close(pidfd)
@@ -77,6 +76,7 @@ func Start(c Command) (*Process, error) {
 	}
 	if err != nil {
 		_ = unix.Kill(-pid, unix.SIGKILL)
+		_ = unix.Kill(pid, unix.SIGKILL) // one in the foreground leads no group
 		_, _ = unix.Wait4(pid, nil, 0, nil)
 		return nil, fmt.Errorf("watch %s: %w", program, err)
 	}
@@ -310,7 +310,7 @@ func Lookup(name, dir string, env []string) (string, error) {
 			return file, nil
 		}
 	}
-	return "", fmt.Errorf("program %q: not found in the agent's PATH %q", name, pathList)
+	return "", fmt.Errorf("program %q: %w in the agent's PATH %q", name, ErrNotFound, pathList)
 }
 
 func executable(file string) error {

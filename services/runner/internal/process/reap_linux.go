@@ -79,8 +79,22 @@ func ReapOrphans(skip func(pid int) bool) (reaped int) {
 	if err != nil {
 		return 0
 	}
-	for _, o := range orphans {
-		if pid, err := unix.Wait4(o.PID, nil, unix.WNOHANG, nil); err == nil && pid == o.PID {
+	return reap(orphans)
+}
+
+// ReapZombies is [ReapOrphans] for a process whose own children are all known: own
+// is true for them, and every other zombie is reaped, whatever its session.
+func ReapZombies(own func(pid int) bool) (reaped int) {
+	zombies, err := procfs.Zombies(own)
+	if err != nil {
+		return 0
+	}
+	return reap(zombies)
+}
+
+func reap(zombies []procfs.Stat) (reaped int) {
+	for _, z := range zombies {
+		if pid, err := unix.Wait4(z.PID, nil, unix.WNOHANG, nil); err == nil && pid == z.PID {
 			reaped++
 		}
 	}

@@ -98,13 +98,21 @@ func Orphans(skip func(pid int) bool) ([]Stat, error) {
 	if err != nil {
 		return nil, err
 	}
-	pids, err := children(self.PID)
+	zombies, err := Zombies(skip)
+	return slices.DeleteFunc(zombies, func(s Stat) bool { return s.Session == self.Session }), err
+}
+
+// Zombies returns the children of this process that wait to be reaped, without
+// those that skip is true for.
+func Zombies(skip func(pid int) bool) ([]Stat, error) {
+	self := os.Getpid()
+	pids, err := children(self)
 	if err != nil {
 		return nil, err
 	}
 	var found []Stat
 	for _, pid := range slices.DeleteFunc(pids, skip) {
-		if s, err := ReadStat(pid); err == nil && !s.Alive() && s.Session != self.Session && s.ParentPID == self.PID {
+		if s, err := ReadStat(pid); err == nil && !s.Alive() && s.ParentPID == self {
 			found = append(found, s)
 		}
 	}
