@@ -68,11 +68,12 @@ func BenchmarkRestart(b *testing.B) {
 			}
 			r.close()
 		}()
+		r.o.BootID = "this boot"
 		rigs[by] = r
 	}
 	incarnation := uint64(0)
 	start := func(r *rig) int {
-		reply := r.Start(contracts.StartCommand{Agent: "a", Incarnation: incarnation, Command: []string{"sleep", "1000"}})
+		reply := r.Start(contracts.StartCommand{Agent: "a", Incarnation: incarnation, BootID: r.o.BootID, Command: []string{"sleep", "1000"}})
 		if reply.Code != contracts.RunnerOK {
 			b.Fatalf("%+v", reply)
 		}

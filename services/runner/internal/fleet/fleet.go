@@ -46,7 +46,8 @@
 //
 // # Loss of power
 //
-// That a start was ordered is on disk before it is carried out, so that no
+// An order to start that names the boot of the host which it is for is refused
+// after a loss of power. Any other is on disk before it is carried out, so that no
 // incarnation is started a second time after the host comes back. All else
 // reaches the disk within about a second. A record that is older by that much
 // speaks of processes that no longer are, and leads to the report of an end

@@ -45,8 +45,13 @@ func (f *Fleet) findStarted(a *agent) (*process.Process, error) {
 }
 
 // parents are the processes that have programs of this runner as children, and get
-// what these leave behind.
-func (f *Fleet) parents() []int { return append([]int{os.Getpid()}, f.o.Reaper.Roots()...) }
+// what these leave behind: its reapers, or this process where it has none.
+func (f *Fleet) parents() []int {
+	if f.o.Reaper != nil {
+		return f.o.Reaper.Roots()
+	}
+	return []int{os.Getpid()}
+}
 
 // hasParent reports whether the parent of an agent's program has lived so far, so
 // that what the program left is below it. a.mu is held.

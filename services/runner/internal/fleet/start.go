@@ -183,7 +183,11 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) (failed error) {
 		Start: cmd, Token: token, Started: time.Now().UTC(), Outbox: a.rec.Outbox,
 		Process: process.Identity{Epoch: epoch},
 	}
-	if err := f.o.Ledger.Save(rec); err != nil {
+	save := f.o.Ledger.Save
+	if cmd.BootID != "" && cmd.BootID == f.o.BootID {
+		save = f.o.Ledger.Write // the order is refused after a loss of power
+	}
+	if err := save(rec); err != nil {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}
 	a.rec, a.tidied = rec, false

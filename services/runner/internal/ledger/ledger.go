@@ -7,7 +7,7 @@
 // to one runner at a time.
 //
 //	<state dir>/runner.lock             held while a runner uses the directory
-//	<state dir>/agents/<agent>/record.json
+//	<state dir>/agents/<agent>/record.json, record.json.before
 //	<state dir>/agents/<agent>/lock     held by the agent's own processes
 //	<state dir>/agents/<agent>/output.fifo, output/   see package output
 package ledger
@@ -189,37 +189,10 @@ func (l *Ledger) write(rec Record, sync bool) error {
 	return nil
 }
 
-// replace writes a file so that it is always wholly old or wholly new.
-func replace(path string, b []byte, sync bool) error {
-	tmp, err := os.OpenFile(path+".tmp", os.O_CREATE|os.O_WRONLY|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = tmp.Write(b)
-	if err == nil && sync {
-		err = tmp.Sync()
-	}
-	if err = errors.Join(err, tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(tmp.Name(), path); err != nil || !sync {
-		return err
-	}
-	return syncPath(filepath.Dir(path))
-}
-
 // Sync makes the last Write of an agent's record outlive a loss of power.
 func (l *Ledger) Sync(agent string) error {
 	if err := errors.Join(syncPath(l.path(agent, "record.json")), syncPath(l.path(agent, ""))); err != nil {
 		return fmt.Errorf("sync record of agent %s: %w", agent, err)
 	}
 	return nil
-}
-
-func syncPath(path string) error {
-	f, err := os.Open(path)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }

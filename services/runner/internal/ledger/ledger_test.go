@@ -96,6 +96,31 @@ func TestCorruptRecordIsSetAside(t *testing.T) {
 	}
 }
 
+// Each record takes the place of the one before whole, whatever a killed runner left
+// of the one that it was writing.
+func TestRecordsOfAllLengthsAreReplaced(t *testing.T) {
+	t.Parallel()
+	l := open(t, t.TempDir())
+	for i, n := range []int{10, 3000, 20, 0, 9000, 9000, 1} {
+		rec := record()
+		rec.Failure, rec.State = strings.Repeat("x", n), Idle
+		write := l.Write
+		if i%2 == 1 {
+			write = l.Save
+		}
+		if err := write(rec); err != nil {
+			t.Fatal(err)
+		}
+		got, err := l.Load("a")
+		if err != nil || got.Failure != rec.Failure {
+			t.Errorf("record %d: %d bytes, want %d, %v", i, len(got.Failure), n, err)
+		}
+		if err := os.WriteFile(l.path("a", "record.json.before"), []byte(`{"agent": "hal`), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
 func TestSecondRunnerIsRefused(t *testing.T) {
 	t.Parallel()
 	dir := t.TempDir()

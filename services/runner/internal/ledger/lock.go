@@ -72,7 +72,7 @@ func (l *Ledger) Inscribe(rec Record) error {
 	rec.Version, rec.Outbox = recordVersion, nil
 	b, err := json.Marshal(rec)
 	if err == nil {
-		err = os.WriteFile(l.LockPath(rec.Agent), b, 0o600)
+		err = overwrite(l.LockPath(rec.Agent), b, false)
 	}
 	if err != nil {
 		return fmt.Errorf("lock of agent %s: %w", rec.Agent, err)

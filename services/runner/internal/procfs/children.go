@@ -1,13 +1,13 @@
 package procfs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
 	"slices"
 	"strconv"
-	"strings"
 )
 
 // errUnsteady tells that processes came and went too fast for a walk.
@@ -21,9 +21,10 @@ var errUnsteady = errors.New("processes change faster than they can be listed")
 // An error says that a root is gone, that the kernel does not list children, or
 // that there is no end to the changes.
 func ScanBelow(look Look, roots []int, skip func(pid int) bool) ([]Process, error) {
+	r := newReader()
 	top := func() (pids []int, err error) {
 		for _, root := range roots {
-			below, err := children(root)
+			below, err := children(r, root)
 			if err != nil {
 				return nil, err
 			}
@@ -33,7 +34,7 @@ func ScanBelow(look Look, roots []int, skip func(pid int) bool) ([]Process, erro
 	}
 	before, err := top()
 	for tries := 0; err == nil; tries++ {
-		found := below(look, slices.DeleteFunc(slices.Clone(before), skip))
+		found := below(look, r, slices.DeleteFunc(slices.Clone(before), skip))
 		var after []int
 		if after, err = top(); slices.Equal(before, after) {
 			return found, err
@@ -46,9 +47,8 @@ func ScanBelow(look Look, roots []int, skip func(pid int) bool) ([]Process, erro
 }
 
 // below reads processes and their descendants.
-func below(look Look, pids []int) []Process {
+func below(look Look, r *reader, pids []int) []Process {
 	var found []Process
-	r := newReader()
 	for i := 0; i < len(pids); i++ {
 		s, err := ReadStat(pids[i])
 		if err != nil || !s.Alive() {
@@ -57,7 +57,7 @@ func below(look Look, pids []int) []Process {
 		p := Process{Stat: s}
 		p.look(look, r)
 		found = append(found, p)
-		next, _ := children(s.PID) // it has ended, and what was below it is ours
+		next, _ := children(r, s.PID) // it has ended, and what was below it is ours
 		pids = append(pids, next...)
 	}
 	return found
@@ -65,11 +65,11 @@ func below(look Look, pids []int) []Process {
 
 // children returns the children of all threads of a process, zombies included,
 // in order.
-func children(pid int) ([]int, error) {
+func children(r *reader, pid int) ([]int, error) {
 	var out []int
 	read := false
 	for _, tid := range numbers(path(pid, "task")) {
-		b, err := os.ReadFile(path(pid, taskFile(tid, "children")))
+		b, err := r.file(path(pid, taskFile(tid, "children")))
 		if errors.Is(err, fs.ErrNotExist) {
 			continue // the thread has ended
 		}
@@ -77,8 +77,8 @@ func children(pid int) ([]int, error) {
 			return nil, vanished(pid, err)
 		}
 		read = true
-		for _, field := range strings.Fields(string(b)) {
-			if child, err := strconv.Atoi(field); err == nil {
+		for field := range bytes.FieldsSeq(b) {
+			if child, err := strconv.Atoi(string(field)); err == nil {
 				out = append(out, child)
 			}
 		}
@@ -106,7 +106,7 @@ func Orphans(skip func(pid int) bool) ([]Stat, error) {
 // those that skip is true for.
 func Zombies(skip func(pid int) bool) ([]Stat, error) {
 	self := os.Getpid()
-	pids, err := children(self)
+	pids, err := children(newReader(), self)
 	if err != nil {
 		return nil, err
 	}

@@ -120,11 +120,23 @@ type reader struct{ buf []byte }
 
 func newReader() *reader { return &reader{buf: make([]byte, 16<<10)} }
 
+// readFile returns the contents of a small file.
+func readFile(file string) ([]byte, error) {
+	r := reader{buf: make([]byte, 1<<10)}
+	return r.file(file)
+}
+
 // read returns the contents until the next call, or nothing.
 func (r *reader) read(file string) []byte {
+	b, _ := r.file(file)
+	return b
+}
+
+// file returns the contents until the next call.
+func (r *reader) file(file string) ([]byte, error) {
 	fd, err := unix.Open(file, unix.O_RDONLY|unix.O_CLOEXEC, 0)
 	if err != nil {
-		return nil
+		return nil, &fs.PathError{Op: "open", Path: file, Err: err}
 	}
 	defer unix.Close(fd)
 	for n := 0; ; {
@@ -135,9 +147,9 @@ func (r *reader) read(file string) []byte {
 		switch {
 		case err == unix.EINTR:
 		case err != nil:
-			return nil
+			return nil, &fs.PathError{Op: "read", Path: file, Err: err}
 		case got == 0:
-			return r.buf[:n]
+			return r.buf[:n], nil
 		}
 		n += max(got, 0)
 	}
@@ -199,7 +211,7 @@ func holdsAny(s Stat, wanted []FileID) bool {
 func (s Stat) Kept(fd int) bool { return !s.closesOnExec(strconv.Itoa(fd)) }
 
 func (s Stat) closesOnExec(fd string) bool {
-	b, err := os.ReadFile(s.path("fdinfo/" + fd))
+	b, err := readFile(s.path("fdinfo/" + fd))
 	if err != nil {
 		return false
 	}

@@ -48,7 +48,7 @@ func (s Stat) Paused() bool { return s.State == StateStopped || s.State == State
 
 // ReadStat reads the state of process pid.
 func ReadStat(pid int) (Stat, error) {
-	b, err := os.ReadFile(path(pid, "stat"))
+	b, err := readFile(path(pid, "stat"))
 	if err != nil {
 		return Stat{}, vanished(pid, err)
 	}
@@ -67,7 +67,7 @@ func ReadStat(pid int) (Stat, error) {
 func survivor(pid int) (thread int, state byte) {
 	state = StateZombie
 	for _, tid := range numbers(path(pid, "task")) {
-		b, err := os.ReadFile(path(pid, taskFile(tid, "stat")))
+		b, err := readFile(path(pid, taskFile(tid, "stat")))
 		if err != nil || tid == pid {
 			continue
 		}
@@ -153,7 +153,7 @@ func (p *fieldParser) fail(field int, err error) {
 
 // BootID identifies the running boot of this host's kernel.
 func BootID() (string, error) {
-	b, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	b, err := readFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
 		return "", fmt.Errorf("boot id of this host: %w", err)
 	}

@@ -33,7 +33,7 @@ func UsageOf(pid int) (Usage, error) {
 		u.Processes++
 		u.Resident += int64(p.int(rss)) * int64(os.Getpagesize())
 		u.CPU += FromTicks(p.uint(utime) + p.uint(stime) + p.uint(cutime) + p.uint(cstime))
-		if below, err := children(pids[0]); err == nil {
+		if below, err := children(r, pids[0]); err == nil {
 			pids = append(pids, below...)
 		}
 	}
@@ -60,7 +60,7 @@ func WorkDir(pid int) (string, error) { return os.Readlink(path(pid, "cwd")) }
 // Credentials returns the effective user and group of a process, and its further
 // groups.
 func Credentials(pid int) (uid, gid uint32, groups []uint32, err error) {
-	b, err := os.ReadFile(path(pid, "status"))
+	b, err := readFile(path(pid, "status"))
 	if err != nil {
 		return 0, 0, nil, vanished(pid, err)
 	}

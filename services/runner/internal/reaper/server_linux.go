@@ -296,8 +296,9 @@ func (s *server) forget(token string, pid int) {
 	delete(s.tokens, pid)
 }
 
-// reap takes every child that has ended. An agent's status is in its file before
-// the process is let go.
+// reap takes every child that has ended. The runner waits for the status of an
+// agent, so it is told first; a successor of it reads the file, so that is there
+// before the process is let go.
 func (s *server) reap() {
 	for {
 		z, ok := process.NextZombie()
@@ -309,8 +310,8 @@ func (s *server) reap() {
 			exit := Exit{Process: id, Wait: uint32(z.Wait), At: time.Now().UTC(), Lived: contracts.Duration(id.Age()), Used: z.Used}
 			s.forget(token, z.PID)
 			s.ended[token] = exit
-			s.save(token)
 			s.send(message{Op: opEnded, Token: token, Exit: &exit})
+			s.save(token)
 		}
 		z.Reap()
 	}
