@@ -31,6 +31,10 @@ import (
 // kill: a goroutine that does not end when its context does stays, is reported
 // as not stopped, and is never joined by a second copy of itself.
 //
+// What only a process can have, a Host refuses, and names it: dir, env_file, group,
+// health, limits, nice, pass_env, stop_signal, umask and user. The variables of env
+// are there by Options.Getenv, and not in the environment of the program.
+//
 // A Host keeps nothing on disk. When its process dies, so do its agents, and
 // the report of an agent's end that the log had not yet acknowledged is lost;
 // the supervisor then learns of it from the silence of both.
@@ -135,7 +139,9 @@ func (h Host) Run(ctx context.Context) error {
 		return fmt.Errorf("host %s: %w", h.Name, err)
 	}
 	r.announceUntil(ctx.Done())
+	r.beat(contracts.StatusStopping)
 	err = r.shutDown()
+	r.beat(contracts.StatusStopped)
 	if e := service.Stop(); e != nil && !errors.Is(e, nats.ErrConnectionClosed) {
 		r.log.Warn("micro service did not stop cleanly", "error", e)
 	}
@@ -150,6 +156,7 @@ type hosting struct {
 	log     *slog.Logger
 	session string
 	started time.Time
+	beats   uint64 // sent for itself
 
 	reports    context.Context // of the events about agents
 	endReports context.CancelFunc
@@ -256,7 +263,6 @@ func (r *hosting) announceUntil(done <-chan struct{}) {
 	beat := time.NewTicker(r.base.HeartbeatInterval)
 	defer beat.Stop()
 	host, _ := os.Hostname() // empty says as much
-	var seq uint64
 	for sayHere, sayAlive := true, true; ; {
 		if sayHere {
 			r.mu.Lock()
@@ -268,10 +274,7 @@ func (r *hosting) announceUntil(done <-chan struct{}) {
 			})
 		}
 		if sayAlive {
-			seq++
-			r.publish(contracts.HeartbeatSubject(r.Name), contracts.Heartbeat{
-				Seq: seq, Interval: contracts.Duration(r.base.HeartbeatInterval), Type: contracts.TypeRunner,
-			})
+			r.beat(contracts.StatusRunning)
 		}
 		sayHere, sayAlive = false, false
 		select {
@@ -283,6 +286,14 @@ func (r *hosting) announceUntil(done <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// beat says how the runner itself is.
+func (r *hosting) beat(status contracts.AgentStatus) {
+	r.beats++
+	r.publish(contracts.HeartbeatSubject(r.Name), contracts.Heartbeat{
+		Seq: r.beats, Interval: contracts.Duration(r.base.HeartbeatInterval), Type: contracts.TypeRunner, Status: status,
+	})
 }
 
 // publish sends what is worth sending only now.

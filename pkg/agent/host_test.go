@@ -25,7 +25,7 @@ func funcs() map[string]agent.Func {
 			return agent.Run(ctx, o)
 		},
 		"short":   func(context.Context, agent.Options) error { return nil },
-		"failing": func(context.Context, agent.Options) error { return errBoom },
+		"failing": func(context.Context, agent.Options) error { <-time.After(3 * time.Second); return errBoom },
 		"panicky": func(context.Context, agent.Options) error { panic(strings.Repeat("panic ", 10_000)) },
 		"silent":  func(ctx context.Context, _ agent.Options) error { <-ctx.Done(); return nil },
 		"slow": func(ctx context.Context, _ agent.Options) error {
@@ -158,7 +158,7 @@ func TestHostReportsHowAgentsEnd(t *testing.T) {
 		if d := data[contracts.AgentStoppedData](t, w.log("smith.event.agent.stopped.short", 1)[0]); d.Reason != contracts.StopCompleted || d.Exit.Code != 0 {
 			t.Errorf("short: %+v", d)
 		}
-		if d := data[contracts.AgentFailedData](t, w.log("smith.event.agent.failed.failing", 1)[0]); d.Reason != contracts.ReasonExited || d.Detail != "boom" || d.Exit.Code != 1 || d.Exit.Tail != "boom" {
+		if d := data[contracts.AgentFailedData](t, w.log("smith.event.agent.failed.failing", 1)[0]); d.Reason != contracts.ReasonExited || d.Detail != "boom" || d.Exit.Code != 1 || d.Exit.Tail != "boom" || d.Exit.Lived.D() != 3*time.Second {
 			t.Errorf("failing: %+v", d)
 		}
 		e := w.log("smith.event.agent.failed.panicky", 1)[0]
@@ -301,10 +301,27 @@ func TestHostRefuses(t *testing.T) {
 		if !strings.Contains(r.Error, "deaf, failing, good") {
 			t.Errorf("does not say what there is: %s", r.Error)
 		}
-		r = w.start("g1", 1, "good", func(c *contracts.StartCommand) { c.User = "nobody" })
-		if w.wantCode("a user of its own", r, contracts.RunnerStartFailed); !strings.Contains(r.Error, "as parts of one program") {
-			t.Errorf("does not say why: %s", r.Error)
+		for setting, set := range map[string]func(*contracts.StartCommand){
+			"dir":         func(c *contracts.StartCommand) { c.Dir = "/tmp" },
+			"env_file":    func(c *contracts.StartCommand) { c.EnvFile = "/etc/env" },
+			"group":       func(c *contracts.StartCommand) { c.Group = "nogroup" },
+			"health":      func(c *contracts.StartCommand) { c.Health = &contracts.HealthSpec{TCP: "127.0.0.1:1"} },
+			"limits":      func(c *contracts.StartCommand) { c.Limits = &contracts.ProcessLimits{OpenFiles: 9} },
+			"nice":        func(c *contracts.StartCommand) { c.Nice = new(int) },
+			"pass_env":    func(c *contracts.StartCommand) { c.PassEnv = []string{"LANG"} },
+			"stop_signal": func(c *contracts.StartCommand) { c.StopSignal = "SIGINT" },
+			"umask":       func(c *contracts.StartCommand) { c.Umask = "0077" },
+			"user":        func(c *contracts.StartCommand) { c.User = "nobody" },
+			"dir, user":   func(c *contracts.StartCommand) { c.User, c.Dir = "nobody", "/tmp" },
+		} {
+			r = w.start("g1", 1, "good", set)
+			if w.wantCode(setting, r, contracts.RunnerStartFailed); !strings.Contains(r.Error, "cannot have "+setting+" of its own") {
+				t.Errorf("%s: does not say why: %s", setting, r.Error)
+			}
 		}
+		plain := func(c *contracts.StartCommand) { c.StopSignal, c.Env = contracts.StopTERM, map[string]string{"A": "b"} }
+		w.wantCode("what it can do", w.start("g0", 1, "short", plain), contracts.RunnerOK)
+		w.log("smith.event.agent.stopped.g0", 1)
 		referring := func(c *contracts.StartCommand) { c.Command[0], c.Expand = "${KIND:-silent}", true }
 		w.wantCode("first", w.start("g1", 1, "", referring), contracts.RunnerOK)
 		w.wantCode("over capacity", w.start("g2", 1, "silent"), contracts.RunnerFull)
@@ -328,7 +345,7 @@ func TestHostAnnouncesAndBeats(t *testing.T) {
 		beats := w.subscribe(contracts.HeartbeatSubject("h"))
 		w.start("g1", 1, "silent", func(c *contracts.StartCommand) { c.Heartbeats = contracts.HeartbeatsByRunner })
 		own := w.subscribe(contracts.HeartbeatSubject("g1"))
-		if h := own.beat(t); h.Incarnation != 1 || h.Interval.D() != time.Second {
+		if h := own.beat(t); h.Incarnation != 1 || h.Interval.D() != time.Second || h.Runner != "h" {
 			t.Errorf("beat on behalf of g1: %+v", h)
 		}
 		if h := beats.beat(t); h.Type != contracts.TypeRunner || h.Interval.D() != contracts.DefaultHeartbeatInterval {
@@ -347,8 +364,15 @@ func TestHostAnnouncesAndBeats(t *testing.T) {
 				t.Errorf("announcement %s has no %s", last, s)
 			}
 		}
+		if d := data[contracts.AgentStartedData](t, w.log("smith.event.agent.started.g1", 1)[0]); d.Heartbeats != contracts.HeartbeatsByRunner {
+			t.Errorf("started %+v", d)
+		}
 		if err := end(); err != nil {
 			t.Error(err)
+		}
+		beats.beatWhere(t, is(contracts.StatusStopping))
+		if h := beats.beat(t); h.Status != contracts.StatusStopped {
+			t.Errorf("the last beat of a host: %+v", h)
 		}
 	})
 }

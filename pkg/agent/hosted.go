@@ -19,6 +19,7 @@ import (
 type hosted struct {
 	cmd     contracts.StartCommand
 	started time.Time
+	began   time.Time // the same by the monotonic clock
 	cancel  context.CancelFunc
 	abort   chan struct{}
 	once    sync.Once
@@ -123,12 +124,14 @@ func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
 	case !ok:
 		return no(contracts.RunnerStartFailed, "host %s has no function %.80q; it has: %s", r.Name, cmd.Command[0],
 			strings.Join(slices.Sorted(maps.Keys(r.Funcs)), ", "))
-	case !cmd.Execution.IsZero():
-		return no(contracts.RunnerStartFailed, "host %s runs agents as parts of one program, so agent %s cannot have its own user, group, umask, nice, limits, pass_env or env_file; remove them", r.Name, cmd.Agent)
+	case len(unhonoured(cmd)) > 0:
+		return no(contracts.RunnerStartFailed, "host %s runs its agents as goroutines of one program, so agent %s cannot have %s of its own; remove what is not for it, or run it as a process. "+
+			"What hangs is found by Options.Watchdog and Options.Health of its code", r.Name, cmd.Agent, strings.Join(unhonoured(cmd), ", "))
 	case r.living >= r.Capacity || known == nil && len(r.agents) >= maxHostNames:
 		return no(contracts.RunnerFull, "host %s runs %d agents and knows %d; it takes %d and remembers %d", r.Name, r.living, len(r.agents), r.Capacity, maxHostNames)
 	}
-	a := &hosted{cmd: cmd, started: time.Now().UTC(), abort: make(chan struct{}), done: make(chan struct{}), reported: make(chan struct{})}
+	now := time.Now()
+	a := &hosted{cmd: cmd, started: now.UTC(), began: now, abort: make(chan struct{}), done: make(chan struct{}), reported: make(chan struct{})}
 	o := r.optionsFor(a)
 	if err := o.withDefaults().Validate(); err != nil {
 		return no(contracts.RunnerInvalid, "%v", err)
@@ -137,6 +140,30 @@ func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
 	r.living++
 	r.launch(a, f, o)
 	return contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation, Started: &a.started}
+}
+
+// unhonoured names the settings of a start that only a process can have.
+func unhonoured(c contracts.StartCommand) (names []string) {
+	for _, s := range []struct {
+		name string
+		set  bool
+	}{
+		{"dir", c.Dir != ""},
+		{"env_file", c.EnvFile != ""},
+		{"group", c.Group != ""},
+		{"health", c.Health != nil},
+		{"limits", c.Limits != nil},
+		{"nice", c.Nice != nil},
+		{"pass_env", len(c.PassEnv) > 0},
+		{"stop_signal", c.StopSignal != "" && c.StopSignal != contracts.StopTERM},
+		{"umask", c.Umask != ""},
+		{"user", c.User != ""},
+	} {
+		if s.set {
+			names = append(names, s.name)
+		}
+	}
+	return names
 }
 
 // optionsFor gives what Main reads from the environment of a process.
@@ -177,6 +204,7 @@ func (r *hosting) launch(a *hosted, f Func, o Options) {
 		cancel()
 		r.mu.Lock()
 		a.err, a.exit = err, exitOf(err)
+		a.exit.Lived = contracts.Duration(time.Since(a.began).Round(10 * time.Millisecond))
 		switch {
 		case a.order != nil:
 			a.exit.Blame = contracts.BlameOrder
@@ -201,7 +229,7 @@ func (r *hosting) beatFor(a *hosted, interval time.Duration) {
 	defer ticker.Stop()
 	h := contracts.Heartbeat{
 		Incarnation: a.cmd.Incarnation, Interval: contracts.Duration(interval), Type: a.cmd.Type,
-		Capabilities: a.cmd.Capabilities, Capacity: a.cmd.Capacity, Status: contracts.StatusRunning,
+		Capabilities: a.cmd.Capabilities, Capacity: a.cmd.Capacity, Status: contracts.StatusRunning, Runner: r.Name,
 	}
 	for a.alive() {
 		h.Seq++
@@ -309,7 +337,7 @@ func (r *hosting) startedEvent(a *hosted) (contracts.Event, error) {
 		Data(contracts.AgentStartedData{
 			Agent: c.Agent, Incarnation: c.Incarnation, Runner: r.Name, Type: c.Type,
 			Capabilities: c.Capabilities, Capacity: c.Capacity, Interval: c.HeartbeatInterval, StartDeadline: c.StartDeadline,
-			ShutdownTimeout: c.ShutdownTimeout,
+			ShutdownTimeout: c.ShutdownTimeout, Heartbeats: c.Heartbeats,
 		}).Build()
 }
 
