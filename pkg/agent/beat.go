@@ -12,28 +12,34 @@ import (
 )
 
 // beatUntil beats at once, then every interval, when the status changes, and
-// as soon as a lost connection is back. A stuck agent says that it is, and then
-// nothing every interval.
+// as soon as a lost connection is back. A stuck agent says that it is, in case
+// one is lost in lastBeats heartbeats, and then nothing.
 func (a *Agent) beatUntil(ended <-chan struct{}) {
 	back := a.link.beat.StatusChanged(nats.CONNECTED)
 	defer a.link.beat.RemoveStatusListener(back)
 	ticker := time.NewTicker(a.o.HeartbeatInterval)
 	defer ticker.Stop()
-	for due := true; ; {
-		if due {
+	for stuck := 0; ; {
+		if stuck++; !a.silenced() {
+			stuck = 0
+		}
+		if stuck <= lastBeats {
 			a.beat()
 		}
-		due = true
 		select {
 		case <-ticker.C:
-			due = !a.silenced()
 		case <-a.kick:
+			stuck = 0
 		case <-back:
+			stuck = 0
 		case <-ended:
 			return
 		}
 	}
 }
+
+// lastBeats is how often a stuck agent says that it is.
+const lastBeats = 3
 
 // beat sends one heartbeat. While the connection is down it is dropped: a
 // late beat would lie.

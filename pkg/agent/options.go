@@ -60,8 +60,8 @@ type Options struct {
 	// 0, the default, is for ever. Work calls [Agent.Progress] more often than that,
 	// as a service of systemd sends WATCHDOG=1, and a handler that takes longer calls
 	// [Task.Progress], or announces [Task.BusyUntil]. When the watchdog runs out, the
-	// agent logs where that work is, says in a last heartbeat that it is stuck, and
-	// beats no more until the work moves. Whoever supervises the agent restarts it.
+	// agent logs where that work is, says in its last heartbeats that it is stuck, and
+	// sends no more until the work moves. Whoever supervises the agent restarts it.
 	// An agent that has nothing to do is not stuck: without a Work and without tasks
 	// it beats on.
 	Watchdog time.Duration

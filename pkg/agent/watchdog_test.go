@@ -71,6 +71,11 @@ func TestWatchdogOfWork(t *testing.T) {
 		if h.Detail != "Work has made no progress for 5s" {
 			t.Errorf("detail %q", h.Detail)
 		}
+		for range 2 {
+			if again := beats.beat(t); again.Status != contracts.StatusStuck || again.Detail != h.Detail {
+				t.Errorf("says %+v, too", again)
+			}
+		}
 		if n := beats.within(t, time.Minute); n != 0 {
 			t.Errorf("%d heartbeats while stuck", n)
 		}
@@ -85,7 +90,7 @@ func TestWatchdogOfWork(t *testing.T) {
 
 		steps <- struct{}{}
 		synctest.Wait()
-		if now := beats.beat(t); now.Status != contracts.StatusRunning || now.Detail != "" || now.Seq != h.Seq+1 || now.Progress != h.Progress+1 {
+		if now := beats.beat(t); now.Status != contracts.StatusRunning || now.Detail != "" || now.Seq != h.Seq+3 || now.Progress != h.Progress+1 {
 			t.Errorf("after progress: %+v, after %+v", now, h)
 		}
 		beats.beatWhere(t, is(contracts.StatusStuck))
@@ -142,8 +147,8 @@ func TestWatchdogOfTasks(t *testing.T) {
 		if took := time.Since(begin).Round(time.Second); took != 5*time.Second {
 			t.Errorf("found stuck after %s", took)
 		}
-		if n := beats.within(t, 20*time.Second); n != 0 {
-			t.Errorf("%d heartbeats while a task hangs, though another moves", n)
+		if n := beats.within(t, 20*time.Second); n != 2 {
+			t.Errorf("%d more heartbeats while a task hangs, though another moves", n)
 		}
 		close(release)
 		beats.beatWhere(t, is(contracts.StatusRunning))
@@ -164,10 +169,10 @@ func TestWatchdogTellsAfterAnOutage(t *testing.T) {
 		o.Watchdog = 5 * time.Second
 		o.Work = func(ctx context.Context, _ *agent.Agent) error { <-ctx.Done(); return nil }
 		end := w.run(o)
+		beats := w.subscribe(contracts.HeartbeatSubject("w1"))
 		w.server.Down()
 		<-time.After(time.Minute)
 		w.server.Up(t)
-		beats := w.subscribe(contracts.HeartbeatSubject("w1"))
 		if h := beats.beat(t); h.Status != contracts.StatusStuck {
 			t.Errorf("back with %+v", h)
 		}
