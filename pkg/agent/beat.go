@@ -29,7 +29,6 @@ func (a *Agent) beatUntil(ended <-chan struct{}) {
 		select {
 		case <-ticker.C:
 		case <-a.kick:
-			stuck = 0
 		case <-back:
 			stuck = 0
 		case <-ended:
