@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/rand"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -294,6 +295,17 @@ func TestRunWithoutNATS(t *testing.T) {
 	if lines := strings.SplitAfter(errOut, "\n"); status != 128+9 || out != "out\n" || len(lines) != 3 || lines[1] != "err\n" || !strings.HasPrefix(errOut, "smith run: cannot connect to NATS at "+url) {
 		t.Errorf("exit code %d\n%s%s", status, out, errOut)
 	}
+	refusing := start(t, os.Args[0], []string{asNATSServer + "=1"}, "-a", "127.0.0.1", "-p", fmt.Sprint(port), "--user", "a", "--pass", "b")
+	eventually(t, 10*time.Second, "a server that refuses", func() bool {
+		_, err := nats.Connect(url)
+		return errors.Is(err, nats.ErrAuthorization)
+	})
+	_, errOut, status = run(t, []string{"NATS_URL=" + url}, bin("smith"), "run", "--", "sh", "-c", "exit 6")
+	if status != 6 || strings.Count(errOut, "\n") != 1 || !strings.Contains(errOut, "Authorization Violation; the command runs all the same, and is not seen") {
+		t.Errorf("refused: exit code %d\n%s", status, errOut)
+	}
+	refusing.Kill()
+
 	cmd := runCommand(url, "--name", "lasting", "--heartbeat-interval", "100ms", "--", "sh", "-c", "read line; exit 7")
 	stdin, err := cmd.StdinPipe()
 	if err != nil {

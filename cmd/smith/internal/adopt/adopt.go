@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -67,6 +68,7 @@ type adoption struct {
 	begun   chan struct{}
 	up      chan struct{} // closed when the agent is there
 	unseen  sync.Once     // says that the command runs without NATS
+	barred  sync.Once     // says that NATS refuses something of what an agent does
 	unheard sync.Once     // says that events are not stored
 	refused chan struct{} // closed when NATS refuses events
 }
@@ -110,7 +112,8 @@ func Run(o Options) (code int, err error) {
 // probe reports whether NATS can be reached now. The error says that the name is one
 // of a tree.
 func (a *adoption) probe() (reached bool, err error) {
-	opts := append([]nats.Option{nats.Name("smith run"), nats.Timeout(patience)}, a.NATS...)
+	quiet := nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) { a.Log.Debug("probe", "error", err) })
+	opts := append([]nats.Option{nats.Name("smith run"), nats.Timeout(patience), quiet}, a.NATS...)
 	nc, err := nats.Connect(a.Servers, opts...)
 	if err != nil {
 		a.without(fmt.Errorf("cannot connect to NATS at %s: %w", natsconn.Redact(a.Servers), err))
@@ -144,7 +147,11 @@ func (a *adoption) join(left chan error) error {
 // without says once that the command runs without NATS.
 func (a *adoption) without(err error) {
 	a.unseen.Do(func() {
-		a.Say(fmt.Sprintf("%v; the command runs all the same, and is agent %s when NATS can be reached", err, a.Name))
+		then := fmt.Sprintf("is agent %s when NATS can be reached", a.Name)
+		if natsconn.RefusalOf(err) != natsconn.NotRefused {
+			then = fmt.Sprintf("is not seen as agent %s", a.Name)
+		}
+		a.Say(fmt.Sprintf("%v; the command runs all the same, and %s", err, then))
 	})
 }
 
@@ -176,8 +183,14 @@ func (a *adoption) listeners() []nats.Option {
 			}
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
-			if errors.Is(err, nats.ErrPermissionViolation) {
+			switch {
+			case !errors.Is(err, nats.ErrPermissionViolation):
+			case strings.Contains(err.Error(), `"smith.event.`):
 				a.unstored(err)
+			default:
+				a.barred.Do(func() {
+					a.Say(fmt.Sprintf("%v; agent %s may not be seen, or cannot be asked to stop: use credentials that may do what an agent does", err, a.Name))
+				})
 			}
 			a.Log.Warn("NATS reported an error", "agent", a.Name, "error", err)
 		}),
