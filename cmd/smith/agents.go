@@ -17,12 +17,13 @@ type agentsCmd struct {
 	Type      string        `help:"Only agents of this type."`
 	Health    string        `enum:",unknown,healthy,degraded,unhealthy" default:"" help:"Only agents in this health, which the detector judges by silence: unknown, healthy, degraded or unhealthy."`
 	Status    string        `enum:",running,busy,degraded,stuck,stopping,stopped" default:"" help:"Only agents that report this status of themselves: running, busy, degraded, stuck, stopping or stopped."`
-	Suspicion bool          `help:"Show how suspicious each agent's silence is, from which evidence, and when it will be too much. On a terminal it stays up to date."`
+	Usage     bool          `xor:"columns" help:"Show how long each agent has been up and what it uses, the most memory first: processor time, memory and processes."`
+	Suspicion bool          `xor:"columns" help:"Show how suspicious each agent's silence is, from which evidence, and when it will be too much. On a terminal it stays up to date."`
 	Every     time.Duration `placeholder:"DURATION" help:"Show it again and again, such as every 5s."`
 }
 
 func (agentsCmd) Help() string {
-	return "Examples:\n  smith agents\n  smith agents --health unhealthy --json\n  smith agents --status degraded\n  smith agents --suspicion\n  smith agents --suspicion --every 5s"
+	return "Examples:\n  smith agents\n  smith agents --health unhealthy --json\n  smith agents --status degraded\n  smith agents --usage\n  smith agents --suspicion\n  smith agents --suspicion --every 5s"
 }
 
 // refresh is how often a terminal is brought up to date.
@@ -44,6 +45,11 @@ func (c *agentsCmd) Run(a *app) error {
 		agents, degraded, err := c.agents(a, nc, contracts.AgentsRequest{Type: c.Type, Health: contracts.Health(c.Health), Status: contracts.AgentStatus(c.Status)})
 		if err != nil {
 			return err
+		}
+		if c.Usage {
+			if err := c.addUsage(a, nc, agents); err != nil {
+				fmt.Fprintln(a.stderr, "smith:", err)
+			}
 		}
 		if c.Every > 0 && a.terminal() && !c.JSON {
 			fmt.Fprint(a.stdout, "\x1b[H\x1b[2J") // from the top of an empty screen
@@ -96,6 +102,8 @@ func (c *agentsCmd) printAgents(a *app, agents []contracts.AgentView) error {
 		return a.printJSON(agents)
 	case c.Suspicion:
 		return suspicions(a, agents)
+	case c.Usage:
+		return usageTable(a, agents)
 	}
 	rows := make([][]string, len(agents))
 	for i, v := range agents {

@@ -18,12 +18,14 @@ func TestTreeTable(t *testing.T) {
 	root := contracts.NodeView{Name: "root", Kind: "supervisor", Strategy: "one_for_one", Status: contracts.NodeRunning, Children: []contracts.NodeView{
 		{Name: "sammlung-ä", Kind: "agent", Type: "worker", Status: contracts.NodeRestarting, Reason: reason, Until: &until, Outdated: true, Incarnation: 12, Runner: "local"},
 		{Name: "b", Kind: "agent", Status: contracts.NodeFailed, Reason: "short", PID: 4711},
+		{Name: "c", Kind: "agent", Status: contracts.NodeRunning, Usage: &contracts.Usage{Uptime: contracts.Duration(time.Minute), CPU: contracts.Duration(1234 * time.Millisecond), Memory: 48 << 20}},
 	}}
 	for _, mode := range []string{"", "shadow"} {
 		root.Mode = mode
 		for _, width := range []int{0, 60, 160, 220} {
+			wide := width == 220
 			var out bytes.Buffer
-			if err := (&app{stdout: &out}).table(treeTable(root, width)); err != nil {
+			if err := (&app{stdout: &out}).table(treeTable(root, width, wide)); err != nil {
 				t.Fatal(err)
 			}
 			text, widest := out.String(), 0
@@ -34,7 +36,9 @@ func TestTreeTable(t *testing.T) {
 			switch {
 			case (width == 0) != all:
 				t.Errorf("width %d: all of the reason: %t\n%s", width, all, text)
-			case width > 100 && (widest > width || widest < width-len("PID")):
+			case strings.Contains(text, "1m0s    1.2s  48MiB") != wide:
+				t.Errorf("width %d, wide %t:\n%s", width, wide, text)
+			case width > 100 && (widest > width || widest < width-len("MEMORY")):
 				t.Errorf("width %d: %d columns\n%s", width, widest, text)
 			case !strings.Contains(text, "restarting (exited with"), !strings.Contains(text, "), outdated until 03:04:05.000"), !strings.Contains(text, "failed (short)"):
 				t.Errorf("width %d: a status is cut off\n%s", width, text)

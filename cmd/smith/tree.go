@@ -15,11 +15,12 @@ type treeCmd struct {
 	At       *place `placeholder:"TIME|SEQ" xor:"when" help:"Show the tree as it was: at a time, a duration ago such as 10m, or a sequence of the event stream."`
 	Problems bool   `xor:"when" help:"List only what is not well, with reasons. Exit code 0 means that nothing is wrong, 1 that something is."`
 	Stopped  bool   `xor:"when" help:"List only what operators have terminated, suspended or given another mode, with who ordered it and why. It stays so until an operator takes it back."`
+	Wide     bool   `xor:"when" help:"Show also how long each agent has been up, and what processor time and memory it uses."`
 	Diff     *span  `placeholder:"A B" xor:"when" help:"Show how the tree differs between two moments, each as for --at; now is one, too."`
 }
 
 func (treeCmd) Help() string {
-	return "Examples:\n  smith tree\n  smith tree research --json\n  smith tree --problems\n  smith tree --stopped\n  smith tree --at 10m\n  smith tree --diff 2026-01-02T15:04:05Z now\n  smith tree research --diff 4711 4800"
+	return "Examples:\n  smith tree\n  smith tree research --json\n  smith tree --wide\n  smith tree --problems\n  smith tree --stopped\n  smith tree --at 10m\n  smith tree --diff 2026-01-02T15:04:05Z now\n  smith tree research --diff 4711 4800"
 }
 
 func (c *treeCmd) Run(a *app) error {
@@ -40,6 +41,11 @@ func (c *treeCmd) Run(a *app) error {
 			fmt.Fprintln(a.stderr, "smith:", err)
 		}
 	}
+	if c.Wide {
+		if err := c.addTreeUsage(a, nc, &tree.Root); err != nil {
+			fmt.Fprintln(a.stderr, "smith:", err)
+		}
+	}
 	if c.Problems {
 		return c.showProblems(a, tree)
 	}
@@ -49,7 +55,7 @@ func (c *treeCmd) Run(a *app) error {
 	if c.JSON {
 		return a.printJSON(tree)
 	}
-	if err := a.table(treeTable(tree.Root, a.width())); err != nil {
+	if err := a.table(treeTable(tree.Root, a.width(), c.Wide)); err != nil {
 		return err
 	}
 	if err := showOrphans(a, tree.Orphans); err != nil {
@@ -83,8 +89,8 @@ func showOrphans(a *app, orphans []contracts.Orphan) error {
 }
 
 // treeTable returns the columns that show a tree, no wider than a width that is not 0
-// if the reasons can be shortened to that.
-func treeTable(root contracts.NodeView, width int) (header []string, rows [][]string) {
+// if the reasons can be shortened to that. Wide says that it shows what agents use.
+func treeTable(root contracts.NodeView, width int, wide bool) (header []string, rows [][]string) {
 	var nodes []contracts.NodeView
 	walkTree(root, "", "", func(n contracts.NodeView, row []string) {
 		nodes, rows = append(nodes, n), append(rows, row)
@@ -97,6 +103,12 @@ func treeTable(root contracts.NodeView, width int) (header []string, rows [][]st
 		header = slices.Delete(header, mode, mode+1)
 		for i, row := range rows {
 			rows[i] = slices.Delete(row, mode, mode+1)
+		}
+	}
+	if wide {
+		header = append(header, usageHeader...)
+		for i, n := range nodes {
+			rows[i] = append(rows[i], usageRow(n.Usage)...)
 		}
 	}
 	room := roomFor(status, header, rows, width)

@@ -185,6 +185,8 @@ type NodeView struct {
 	// Degraded is set for an agent that reports itself degraded. The detector hears
 	// that: smith tree and smith why add it to what the supervisor answers.
 	Degraded bool `json:"degraded,omitempty"`
+	// Usage is what an agent uses. Its runner knows that: smith tree --wide adds it.
+	Usage *Usage `json:"usage,omitempty"`
 	// Lacks are the labels that an agent asks for and that the runner it runs on does
 	// not have: its labels, or the runner's, have changed since it was started.
 	Lacks map[string]string `json:"lacks,omitempty"`

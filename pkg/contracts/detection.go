@@ -146,4 +146,6 @@ type AgentView struct {
 	// and MayStop how long it may take to.
 	Stopping Duration `json:"stopping,omitempty"`
 	MayStop  Duration `json:"may_stop,omitempty"`
+	// Usage is what it uses. Its runner knows that: smith agents --usage adds it.
+	Usage *Usage `json:"usage,omitempty"`
 }

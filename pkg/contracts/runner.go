@@ -167,6 +167,8 @@ type ListCommand struct {
 	After string `json:"after,omitempty"`
 	// Agent asks for one agent only; older runners answer with all.
 	Agent string `json:"agent,omitempty"`
+	// Usage asks for what each agent uses now; older runners do not say.
+	Usage bool `json:"usage,omitempty"`
 }
 
 // StopCommand is the body of smith.runner.<runner>.stop. It ends every

@@ -54,12 +54,11 @@ func (l *RunnerList) Fill(agents []RunnerAgent, after string) error {
 	return nil
 }
 
-// Select returns those of a runner's agents that the command asks for.
+// Select returns those of a runner's agents that the command asks for, behind After.
 func (c ListCommand) Select(agents []RunnerAgent) []RunnerAgent {
-	if c.Agent == "" {
-		return agents
-	}
-	return slices.DeleteFunc(agents, func(a RunnerAgent) bool { return a.Agent != c.Agent })
+	return slices.DeleteFunc(agents, func(a RunnerAgent) bool {
+		return c.Agent != "" && a.Agent != c.Agent || a.Agent <= c.After
+	})
 }
 
 // AgentState is what a runner has of an agent.
@@ -86,6 +85,23 @@ type RunnerAgent struct {
 	Tree string `json:"tree,omitempty"`
 	// Removed is set when the runner was told that the tree no longer has it.
 	Removed bool `json:"removed,omitempty"`
+	// Usage is there where it was asked for and the agent is a process that runs.
+	Usage *Usage `json:"usage,omitempty"`
+}
+
+// Usage is what an agent uses now: its main process and what descends from that.
+// Processes whose parents have ended do not count.
+type Usage struct {
+	// Uptime is how long ago the main process was started, by the clock of its host
+	// that nobody sets.
+	Uptime Duration `json:"uptime"`
+	// CPU is the processor time since then, with that of descendants that ended and
+	// were waited for.
+	CPU Duration `json:"cpu"`
+	// Memory is what is not swapped out, in bytes. What processes share counts for
+	// each of them.
+	Memory    int64 `json:"memory"`
+	Processes int   `json:"processes"`
 }
 
 // MaxIncarnation bounds incarnations: what JSON readers cannot represent was

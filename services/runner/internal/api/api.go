@@ -23,6 +23,7 @@ type Agents interface {
 	Stop(context.Context, contracts.StopCommand) contracts.RunnerReply
 	Fence(term uint64) (before uint64)
 	List() []contracts.RunnerAgent
+	AddUsage([]contracts.RunnerAgent)
 	Running() int
 	Forget(contracts.ForgetCommand)
 	Logs(context.Context, contracts.LogsRequest) (contracts.LogsReply, []byte, error)
@@ -201,7 +202,11 @@ func (a *API) list(body []byte) (any, error) {
 		return list, err
 	}
 	list.Term = max(a.agents.Fence(cmd.Term), cmd.Term)
-	return list, list.Fill(cmd.Select(a.agents.List()), cmd.After)
+	agents := cmd.Select(a.agents.List())
+	if cmd.Usage {
+		a.agents.AddUsage(agents)
+	}
+	return list, list.Fill(agents, cmd.After)
 }
 
 func decode[C interface{ Validate() error }](body []byte) (C, error) {

@@ -49,6 +49,8 @@ type many struct{ Agents }
 
 func (many) Fence(uint64) uint64 { return 40 }
 
+func (many) AddUsage([]contracts.RunnerAgent) {}
+
 func (many) List() []contracts.RunnerAgent {
 	now := time.Now().UTC()
 	var list []contracts.RunnerAgent
@@ -155,6 +157,8 @@ type fenced struct {
 
 func (f *fenced) Fence(term uint64) uint64    { f.term = term; return 0 }
 func (*fenced) List() []contracts.RunnerAgent { return nil }
+
+func (*fenced) AddUsage([]contracts.RunnerAgent) {}
 
 // A list fences what it names; one that cannot be read changes nothing.
 func FuzzList(f *testing.F) {

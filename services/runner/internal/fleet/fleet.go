@@ -133,6 +133,9 @@ type Fleet struct {
 	// checks has a place for each check of health that may run at once.
 	checks chan struct{}
 
+	// surveys is held by the one that finds out what agents use.
+	surveys sync.Mutex
+
 	// forks is held by those that start programs, and for good by the one that
 	// reaps orphans: a program is known before it can be taken for one.
 	forks sync.RWMutex
