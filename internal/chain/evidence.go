@@ -56,7 +56,9 @@ func usedEvidence(x *contracts.Exit) string {
 	s := fmt.Sprintf("; it lived for %s", briefly(x.Lived))
 	if u := x.Used; u != nil {
 		s += fmt.Sprintf(" and used %s of processor time", briefly(u.User+u.System))
-		if u.PeakMemory > 0 {
+		if u.AtMost {
+			s += fmt.Sprintf(" and at most %s of memory", contracts.FormatBytes(u.PeakMemory))
+		} else if u.PeakMemory > 0 {
 			s += fmt.Sprintf(" and %s of memory at its peak", contracts.FormatBytes(u.PeakMemory))
 		}
 	}

@@ -152,10 +152,11 @@ type Resources struct {
 	// kernel on their behalf.
 	User   Duration `json:"user"`
 	System Duration `json:"system"`
-	// PeakMemory is the most memory that one of them had at once, in bytes. It is
-	// left out where it is below that of the process which started it, some 10 MiB:
-	// the kernel does not tell it then.
-	PeakMemory int64 `json:"peak_memory,omitempty"`
+	// PeakMemory is the most memory that one of them had at once, in bytes.
+	PeakMemory int64 `json:"peak_memory"`
+	// AtMost says that PeakMemory is only a bound. The kernel counts a program's
+	// memory from that of the process which starts it.
+	AtMost bool `json:"at_most,omitempty"`
 }
 
 // AgentFailedData is the data of agent.failed, whoever found it.

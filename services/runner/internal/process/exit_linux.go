@@ -2,6 +2,8 @@ package process
 
 import (
 	"errors"
+	"math"
+	"os"
 	"syscall"
 	"time"
 
@@ -66,20 +68,27 @@ func peekStatus(pidfd int, id Identity) (status Status, zombie bool) {
 	return unknownStatus, zombie
 }
 
-// used is what the kernel says a child has used. A child begins as a copy of
-// its parent, this process, and its peak of memory counts from there: one that is
-// not above this process's own says nothing about the child.
+// used is what the kernel says a child has used. Until it is executed a child is a
+// copy of its parent, or a step, and its peak of memory begins with that: one that
+// is not well above this process's own is no more than a bound.
 func used(usage *unix.Rusage) *contracts.Resources {
-	r := &contracts.Resources{
-		User:   contracts.Duration(usage.Utime.Nano()),
-		System: contracts.Duration(usage.Stime.Nano()),
-	}
-	var own unix.Rusage
 	const kib = 1 << 10
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &own); err == nil && usage.Maxrss > own.Maxrss {
-		r.PeakMemory = int64(usage.Maxrss) * kib
+	peak := int64(usage.Maxrss) * kib
+	return &contracts.Resources{
+		User:       contracts.Duration(usage.Utime.Nano()),
+		System:     contracts.Duration(usage.Stime.Nano()),
+		PeakMemory: peak,
+		AtMost:     peak <= ownPeak()*5/4,
 	}
-	return r
+}
+
+// ownPeak is the most memory that this process has had since it was executed.
+func ownPeak() int64 {
+	peak, err := procfs.PeakMemory(os.Getpid())
+	if err != nil {
+		return math.MaxInt64 / 8
+	}
+	return peak
 }
 
 func ignoringEINTR(f func() error) error {

@@ -43,6 +43,22 @@ func UsageOf(pid int) (Usage, error) {
 	return u, nil
 }
 
+// PeakMemory returns the most memory that process pid has had at once since it was
+// executed, in bytes.
+func PeakMemory(pid int) (int64, error) {
+	b, err := os.ReadFile(path(pid, "status"))
+	if err != nil {
+		return 0, vanished(pid, err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if value, ok := strings.CutPrefix(line, "VmHWM:"); ok {
+			kib, err := strconv.ParseInt(strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(value), "kB")), 10, 64)
+			return kib << 10, err
+		}
+	}
+	return 0, fmt.Errorf("peak memory of process %d: the kernel does not tell it", pid)
+}
+
 // Environ returns the environment that a process was started with, as KEY=VALUE.
 func Environ(pid int) ([]string, error) {
 	s, err := ReadStat(pid)
