@@ -68,9 +68,10 @@ type AgentCreatedData struct {
 // AgentStartedData is the data of agent.started: a runner started a process. That
 // it works is only known when its heartbeat comes.
 type AgentStartedData struct {
-	Agent        string   `json:"agent"`
-	Incarnation  uint64   `json:"incarnation"`
-	Runner       string   `json:"runner"`
+	Agent       string `json:"agent"`
+	Incarnation uint64 `json:"incarnation"`
+	// Runner is the one that started it; empty where it was started by hand.
+	Runner       string   `json:"runner,omitempty"`
 	PID          int      `json:"pid,omitempty"`
 	Type         string   `json:"type,omitempty"`
 	Capabilities []string `json:"capabilities,omitempty"`

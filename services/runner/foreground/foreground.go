@@ -147,7 +147,7 @@ func (c *Command) Stop(ctx context.Context, grace time.Duration) {
 	defer cancel()
 	told := map[procfs.Stat]bool{}
 	for first := true; ctx.Err() == nil; first = false {
-		up := c.up() // before the look, which then has all that it left
+		up := !c.Ended() // before the look, which then has all that it left
 		left := c.left()
 		if !up && len(left) == 0 {
 			return
@@ -189,12 +189,12 @@ func (c *Command) left() []procfs.Stat {
 	return c.census.Take().Of(process.Tree{Mark: c.mark, Known: []procfs.Stat{{PID: id.PID, StartTime: id.StartTime}}})
 }
 
-// up reports whether the program lives.
-func (c *Command) up() bool {
+// Ended reports whether the program has ended.
+func (c *Command) Ended() bool {
 	select {
 	case <-c.done:
-		return false
-	default:
 		return true
+	default:
+		return false
 	}
 }

@@ -36,7 +36,7 @@ func (a *adoption) work(ctx context.Context, self *agent.Agent) error {
 	select {
 	case <-a.command.Done():
 	case <-ctx.Done():
-		ordered = true
+		ordered = !a.command.Ended()
 		a.command.Stop(events, self.StopWithin())
 		<-a.command.Done()
 	}
@@ -88,7 +88,7 @@ func (a *adoption) publish(ctx context.Context, self *agent.Agent, b *contracts.
 func (a *adoption) unstored(err error) {
 	a.unheard.Do(func() {
 		close(a.refused)
-		a.Say(fmt.Sprintf("start and end of agent %s are not in the event log: %v", a.Name, err))
+		a.Say(fmt.Sprintf("the event log does not have all of the start and end of agent %s: %v", a.Name, err))
 	})
 }
 
