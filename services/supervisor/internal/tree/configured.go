@@ -119,11 +119,43 @@ func (c *Configured) Consider(source, digest string, s Standing) Offer {
 	return Take
 }
 
-// Present returns the specifications of the nodes that the tree has. A configuration
-// that is in force already adds nothing: what it lists and the tree lacks, an operator
-// has removed.
+// Present returns the specifications of the nodes that the tree has, in its order. A
+// configuration that is in force already adds nothing and moves nothing: what it lists
+// and the tree lacks, an operator has removed.
 func (t *Tree) Present(specs []*Spec) []*Spec {
-	return slices.DeleteFunc(slices.Clone(specs), func(s *Spec) bool { return !t.Has(s.ID) })
+	place := map[string]int{}
+	var number func(id string)
+	number = func(id string) {
+		place[id] = len(place)
+		for _, c := range t.Children(id) {
+			number(c)
+		}
+	}
+	number(t.Root())
+	below := map[string][]*Spec{}
+	for _, s := range specs {
+		n := t.nodes[s.ID]
+		if n == nil || n.spec.Dynamic { // removed, or another of that name was added since
+			continue
+		}
+		if s.Parent != "" && !t.Has(s.Parent) { // which it had left before that was removed
+			here := *s
+			here.Parent, s = n.spec.Parent, &here
+		}
+		below[s.Parent] = append(below[s.Parent], s)
+	}
+	present := make([]*Spec, 0, len(specs))
+	var list func(parent string)
+	list = func(parent string) {
+		children := below[parent]
+		slices.SortStableFunc(children, func(a, b *Spec) int { return cmp.Compare(place[a.ID], place[b.ID]) })
+		for _, s := range children {
+			present = append(present, s)
+			list(s.ID)
+		}
+	}
+	list("")
+	return present
 }
 
 // configuredBy remembers where a configuration came from. One that was not

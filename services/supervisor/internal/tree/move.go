@@ -153,3 +153,23 @@ func (n *node) atRest() bool {
 	op := n.op()
 	return op == nil && (n.st.Phase == Running || n.st.Phase.idle()) || op != nil && op.together()
 }
+
+// settleMoved has those that an order has moved away from a supervisor, which is removed
+// now, belong to where they are.
+func (t *Tree) settleMoved(from *node) {
+	if from.spec.Supervisor == nil {
+		return
+	}
+	for _, n := range t.nodes {
+		if n.spec.Origin != from.spec.ID {
+			continue
+		}
+		spec := *n.spec
+		spec.Origin, spec.Dynamic = "", n.parent.spec.Dynamic
+		n.spec = &spec
+		t.mark(n, dirtyState|dirtySpec)
+		if !spec.Dynamic { // else nothing tells that it did not begin there
+			t.forgetPlace(n)
+		}
+	}
+}

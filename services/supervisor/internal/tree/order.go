@@ -373,6 +373,7 @@ func (t *Tree) remove(n *node) {
 	t.answerWith(n, Superseded, "its removal")
 	t.endScalings(n, "the removal of its supervisor")
 	t.depart(n, "was removed")
+	t.settleMoved(n)
 	t.setClaim(n, "")
 	t.setPhase(n, Idle, n.st.Why)
 	n.parent.removeChild(n)

@@ -58,6 +58,10 @@ func (w *world) configure(specs []*Spec) {
 			edited[i] = &other
 		}
 	}
+	i, j := rapid.IntRange(0, len(edited)-1).Draw(t, "changes places"), rapid.IntRange(0, len(edited)-1).Draw(t, "with")
+	if a, b := edited[i], edited[j]; a.Agent != nil && b.Agent != nil && a.Parent == b.Parent {
+		edited[i], edited[j] = b, a
+	}
 	for _, e := range w.applies(Input{Kind: Configure, Specs: edited, Boot: rapid.Bool().Draw(t, "boots"), Configuration: c, Token: w.token()}) {
 		if e.Refuses() {
 			return
@@ -166,6 +170,9 @@ func (w *world) checkRolling() {
 		w.t.Fatalf("the rolling restart never ends: %+v", r)
 	}
 	for id, n := range w.tree.nodes {
+		if s := n.st.Supervisor; s != nil && len(s.Order) > 0 {
+			w.t.Fatalf("the children of %s still wait for the order %v", id, s.Order)
+		}
 		if turn := n.part().Turn; turn == TurnWaits || turn == TurnNow || turn == TurnTried {
 			w.t.Fatalf("%s still waits to be restarted: %s", id, turn)
 		}

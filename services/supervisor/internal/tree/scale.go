@@ -129,7 +129,8 @@ func (t *Tree) instantiate(p *node, template string, specs []*Spec) (fresh []*no
 		fresh = append(fresh, n)
 	}
 	var order, rest []*node
-	for _, n := range p.kids {
+	kids := p.arranged()
+	for _, n := range kids {
 		switch {
 		case n.spec.Template == template:
 			order = append(order, n)
@@ -138,7 +139,7 @@ func (t *Tree) instantiate(p *node, template string, specs []*Spec) (fresh []*no
 		}
 	}
 	slices.SortFunc(order, func(a, b *node) int { return cmp.Compare(a.spec.Index, b.spec.Index) })
-	at := slices.IndexFunc(p.kids, func(n *node) bool { return n.spec.Template == template })
+	at := slices.IndexFunc(kids, func(n *node) bool { return n.spec.Template == template })
 	t.arrange(p, slices.Concat(rest[:min(at, len(rest))], order, rest[min(at, len(rest)):]))
 	for _, n := range fresh {
 		if n.st.Phase != Idle || !p.up() {
@@ -208,7 +209,8 @@ func (t *Tree) readmit(n *node) {
 
 // scaled applies to a configuration the counts that were given at run time. A
 // template whose configured count is another now has that; the scales that
-// still hold are given too, by supervisor.
+// still hold are given too, by supervisor. What an order has added is there already:
+// one of these that is not was removed since.
 func (t *Tree) scaled(specs []*Spec) ([]*Spec, map[string]map[string]Scale) {
 	any := false
 	for _, n := range t.nodes {
@@ -218,6 +220,10 @@ func (t *Tree) scaled(specs []*Spec) ([]*Spec, map[string]map[string]Scale) {
 		return specs, nil
 	}
 	valid := map[string]map[string]Scale{}
+	last := map[[2]string]int{}
+	for i, s := range specs {
+		last[[2]string{s.Parent, s.Template}] = i
+	}
 	var out []*Spec
 	for i, s := range specs {
 		c, ok := t.scaleOf(s)
@@ -232,9 +238,9 @@ func (t *Tree) scaled(specs []*Spec) ([]*Spec, map[string]map[string]Scale) {
 		if s.Index <= c.Count {
 			out = append(out, s)
 		}
-		if last := i == len(specs)-1 || specs[i+1].Template != s.Template; last {
-			for k := c.Configured + 1; k <= c.Count; k++ {
-				out = append(out, newInstance(s, k))
+		for k := c.Configured + 1; k <= c.Count && i == last[[2]string{s.Parent, s.Template}]; k++ {
+			if more := newInstance(s, k); t.nodes[more.ID] != nil {
+				out = append(out, more)
 			}
 		}
 	}

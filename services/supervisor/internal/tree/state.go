@@ -238,6 +238,8 @@ type Supervised struct {
 	// with.
 	Suspended bool       `json:"suspended,omitempty"`
 	Op        *Operation `json:"op,omitempty"`
+	// Order names the children in the order that they get when Op is over.
+	Order []string `json:"order,omitempty"`
 	// Scaled holds the templates below it whose count was changed at run time.
 	Scaled map[string]Scale `json:"scaled,omitempty"`
 	// Scaling are the orders to scale templates that are in progress, by template.
@@ -354,7 +356,7 @@ func (s *State) clone() *State {
 		sup := c.Supervisor
 		sup.Window = append([]Instant(nil), sup.Window...)
 		sup.Proposed = append([]Instant(nil), sup.Proposed...)
-		sup.Op, sup.Scaled = copied(sup.Op), maps.Clone(sup.Scaled)
+		sup.Op, sup.Order, sup.Scaled = copied(sup.Op), slices.Clone(sup.Order), maps.Clone(sup.Scaled)
 		sup.Spent, sup.Configured, sup.Rolling = sup.Spent.clone(), sup.Configured.clone(), sup.Rolling.clone()
 	}
 	return &c

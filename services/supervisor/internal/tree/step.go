@@ -271,6 +271,7 @@ func (t *Tree) settleAll() {
 		case op.Kind == OpStop && p.stopping == 0:
 			t.end(p)
 		}
+		t.rearrange(p)
 		t.hurryGroup(p)
 		for len(p.queue) > 0 && !t.busy(p) && !p.suspended() {
 			q := p.queue[0]

@@ -198,7 +198,7 @@ func (t *Tree) Children(id string) []string {
 		return nil
 	}
 	out := make([]string, 0, len(n.kids))
-	for _, c := range n.kids {
+	for _, c := range n.arranged() {
 		out = append(out, c.spec.ID)
 	}
 	return out
