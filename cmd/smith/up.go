@@ -56,7 +56,7 @@ func (c *upCmd) Run(a *app) error {
 	}
 	err = up.Run(a.ctx, up.Options{
 		Listen: c.Listen, StoreDir: dir, HTTP: c.HTTP, Runner: c.Runner, PassEnv: c.PassEnv, KeepAgents: c.KeepAgents, File: f, Log: a.log,
-		Reload: reload,
+		Reload: reload, Stdout: a.stdout,
 	}, func(url string) {
 		last := func() { fmt.Fprintln(a.stderr, "smith: ended at once;", whatIsLeft(c.Runner, url, a.log)) }
 		a.last.Store(&last)

@@ -46,7 +46,7 @@ func Default() *File {
 			AllowDegraded: true,
 		},
 		Placement:       Placement{LostAfter: time.Minute, OnReturn: OnReturnStay},
-		Runner:          Runner{Output: Output{MaxBytes: 10 << 20, Incarnations: 10}},
+		Runner:          Runner{Output: Output{MaxBytes: 10 << 20, Incarnations: 10, Forward: ForwardNone}},
 		RestartBudget:   RestartBudget{FleetWindow: time.Minute, RunnerWindow: time.Minute},
 		RestartPolicies: map[string]RestartPolicy{},
 		CircuitBreakers: map[string]CircuitBreaker{DefaultName: defaultBreaker()},

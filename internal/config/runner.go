@@ -21,7 +21,20 @@ type Output struct {
 	// LastLinesInEvents has the last lines of an incarnation published with the
 	// event that reports its end.
 	LastLinesInEvents bool
+	// Forward says where a copy of what agents print goes, line by line.
+	Forward Forward
 }
+
+// Forward says where a copy of the output of agents goes.
+type Forward string
+
+// Nowhere, or to the standard output of the runner, as lines of JSON.
+const (
+	ForwardNone   Forward = "none"
+	ForwardStdout Forward = "stdout"
+)
+
+var forwards = []Forward{ForwardNone, ForwardStdout}
 
 // readRunner reads what is for the runner that reads this file.
 func readRunner(o *object, r *Runner) {
@@ -41,5 +54,6 @@ func readOutput(o *object, c *Output) {
 	o.integer("incarnations", &c.Incarnations, 1, 1000)
 	o.duration("keep", &c.Keep, 0, longest)
 	o.boolean("last_lines_in_events", &c.LastLinesInEvents)
+	enum(o, "forward", forwards, &c.Forward)
 	o.done(nil)
 }

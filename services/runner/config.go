@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"io"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -47,6 +48,8 @@ type Config struct {
 	// the agents are ended; 0 means that they run on.
 	StopOnDisconnect time.Duration `name:"stop-on-disconnect" env:"SMITH_RUNNER_STOP_ON_DISCONNECT" placeholder:"DURATION" help:"End the agents when NATS was out of reach for so long, such as 60s, so that they can be started elsewhere safely (default: they run on)."`
 
+	// Stdout is where output is forwarded to if File says so; nil is this process's.
+	Stdout io.Writer `kong:"-"`
 	// File sets up the guard of calls to the event store (breaker, bulkhead,
 	// retry and timeouts named eventstore); nil means the defaults.
 	File *config.File `kong:"-"`
@@ -89,6 +92,9 @@ func (c Config) withDefaults() (Config, error) {
 	}
 	if c.File == nil {
 		c.File = config.Default()
+	}
+	if c.Stdout == nil {
+		c.Stdout = os.Stdout
 	}
 	c.MaxOutput = cmp.Or(c.MaxOutput, c.File.Runner.Output.MaxBytes)
 	c.PassEnv = slices.Compact(slices.Sorted(slices.Values(slices.Concat(c.PassEnv, c.File.Runner.PassEnv))))

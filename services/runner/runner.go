@@ -46,11 +46,13 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 	"golang.org/x/sync/errgroup"
 
+	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/guard"
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/api"
 	"github.com/mistersmith/mistersmith/services/runner/internal/fleet"
+	"github.com/mistersmith/mistersmith/services/runner/internal/forward"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/metrics"
 	"github.com/mistersmith/mistersmith/services/runner/internal/outbox"
@@ -163,7 +165,7 @@ func (r *runner) assemble(state *ledger.Ledger, parent *reaper.Reaper, down *she
 	r.fleet = fleet.New(fleet.Options{
 		Runner: r.cfg.Name, BootID: r.self.BootID, Ledger: state, Log: r.env.Log, Env: agentEnv, WorkDir: r.cfg.WorkDir,
 		SubReaper: subReaper(r.env.Log), Reaper: parent, MaxAgents: r.cfg.MaxAgents, Observe: r.counts,
-		Output: output.Limits{Bytes: r.cfg.MaxOutput, Incarnations: kept.Incarnations}, KeepOutput: kept.Keep, TellOutput: kept.LastLinesInEvents,
+		Output: output.Limits{Bytes: r.cfg.MaxOutput, Incarnations: kept.Incarnations}, KeepOutput: kept.Keep, TellOutput: kept.LastLinesInEvents, Forward: r.forwarder(down),
 		Notify: func(agent string) { r.outbox.Notify(agent) },
 		Beat:   func(agent string, h contracts.Heartbeat) { api.Beat(r.env, agent, h) },
 	})
@@ -184,6 +186,21 @@ func (r *runner) assemble(state *ledger.Ledger, parent *reaper.Reaper, down *she
 		// Each agent has its whole grace; then it is killed.
 		down.Add("stop agents", shell.Unbounded, r.fleet.StopAll)
 	}
+}
+
+// forwarder copies what agents print to where the configuration says; nil is nowhere.
+func (r *runner) forwarder(down *shell.Teardown) *forward.Forwarder {
+	if r.cfg.File.Runner.Output.Forward != config.ForwardStdout {
+		return nil
+	}
+	f := forward.New(r.cfg.Stdout, r.cfg.Name, r.counts, r.env.Log)
+	down.Add("forwarding of output", 2*time.Second, func(ctx context.Context) error {
+		ctx, cancel := context.WithTimeout(ctx, time.Second)
+		defer cancel()
+		f.Close(ctx)
+		return nil
+	})
+	return f
 }
 
 // subReaper makes this process the parent of what its own programs leave behind.

@@ -26,7 +26,7 @@ func (o Options) services() []service {
 			cfg := runner.FromFile(o.File)
 			cfg.Name, cfg.PassEnv = o.Runner, o.PassEnv
 			cfg.StateDir = filepath.Join(o.StoreDir, "runner")
-			cfg.StopAgents = !o.KeepAgents
+			cfg.StopAgents, cfg.Stdout = !o.KeepAgents, o.Stdout
 			return runner.Run(ctx, env, cfg)
 		}},
 		{contracts.ServiceDetector, stopWithin, func(ctx context.Context, env shell.Env) error {

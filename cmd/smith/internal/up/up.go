@@ -12,6 +12,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"path/filepath"
 	"time"
@@ -38,6 +39,9 @@ type Options struct {
 	// KeepAgents leaves agents running when everything else stops.
 	KeepAgents bool
 	File       *config.File
+	// Stdout is where the output of agents is forwarded to if File says so, once all
+	// serve.
+	Stdout io.Writer
 	// Reload has the file read again, and applied, each time that it gives
 	// something.
 	Reload <-chan struct{}
@@ -67,6 +71,8 @@ func Run(ctx context.Context, o Options, ready func(url string)) (err error) {
 	}
 	down.Add("nats-server", stopWithin, func(context.Context) error { srv.Shutdown(); return nil })
 
+	serving := make(chan struct{})
+	o.Stdout = gate{serving, o.Stdout}
 	services := o.services()
 	health := shell.NewHealth(names(services)...)
 	metrics := shell.NewMetrics()
@@ -99,12 +105,24 @@ func Run(ctx context.Context, o Options, ready func(url string)) (err error) {
 		}
 	}
 	ready(srv.URL())
+	close(serving)
 	select {
 	case <-ctx.Done():
 		return nil
 	case err := <-failed:
 		return err
 	}
+}
+
+// gate is a writer that waits until it is open: what ready prints comes first.
+type gate struct {
+	open <-chan struct{}
+	w    io.Writer
+}
+
+func (g gate) Write(b []byte) (int, error) {
+	<-g.open
+	return g.w.Write(b)
 }
 
 // service is one part of the whole.

@@ -65,6 +65,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/cgroup"
+	"github.com/mistersmith/mistersmith/services/runner/internal/forward"
 	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
 	"github.com/mistersmith/mistersmith/services/runner/internal/output"
 	"github.com/mistersmith/mistersmith/services/runner/internal/process"
@@ -92,6 +93,8 @@ type Options struct {
 	Output output.Limits
 	// KeepOutput is how long the output of removed agents is kept.
 	KeepOutput time.Duration
+	// Forward gets a copy of what agents print; nil is nobody.
+	Forward *forward.Forwarder
 	// TellOutput puts the last lines of output into the events that report ends.
 	TellOutput bool
 	// Notify is told that an agent has events to publish. It must not block.

@@ -16,7 +16,11 @@ import (
 const tailLines = 20
 
 func (f *Fleet) place(a *agent) output.Place {
-	return output.Place{FIFO: f.o.Ledger.FIFOPath(a.name), Dir: f.o.Ledger.OutputDir(a.name)}
+	p := output.Place{FIFO: f.o.Ledger.FIFOPath(a.name), Dir: f.o.Ledger.OutputDir(a.name)}
+	if f.o.Forward != nil {
+		p.Copy = f.o.Forward.Agent(a.name).Stored
+	}
+	return p
 }
 
 // openOutput begins to store what an incarnation is going to print, and opens what

@@ -13,6 +13,7 @@ import (
 // Metrics implements fleet.Observer.
 type Metrics struct {
 	starts, stops, exits, adopted, retries *prometheus.CounterVec
+	forwarded, notForwarded                *prometheus.CounterVec
 	running, waiting                       *prometheus.GaugeVec
 	startSeconds, stopSeconds              *prometheus.HistogramVec
 	runner                                 string
@@ -38,6 +39,8 @@ func New(r prometheus.Registerer, runner string) *Metrics {
 		exits:        counter("exits_total", "Ends of agents: failed, lost with the host, requested or completed.", "kind"),
 		adopted:      counter("adopted_total", "Processes taken over from an earlier runner."),
 		retries:      counter("event_retries_total", "Attempts to store an event that failed and are repeated."),
+		forwarded:    counter("forwarded_lines_total", "Lines of output that were forwarded to the log of the host."),
+		notForwarded: counter("not_forwarded_lines_total", "Lines of output that were not forwarded, because the log was read too slowly or not at all."),
 		running:      gauge("agents", "Agents that run."),
 		waiting:      gauge("outbox_agents", "Agents with events that are not stored yet."),
 		startSeconds: seconds("start_seconds", "Time to carry out a start command."),
@@ -71,3 +74,11 @@ func (m *Metrics) Waiting(n int) { m.waiting.WithLabelValues(m.runner).Set(float
 
 // Retry counts an event that has to be published again.
 func (m *Metrics) Retry() { m.retries.WithLabelValues(m.runner).Inc() }
+
+// Forwarded counts lines of output that were forwarded.
+func (m *Metrics) Forwarded(lines int) { m.forwarded.WithLabelValues(m.runner).Add(float64(lines)) }
+
+// NotForwarded counts lines of output that were not.
+func (m *Metrics) NotForwarded(lines int) {
+	m.notForwarded.WithLabelValues(m.runner).Add(float64(lines))
+}

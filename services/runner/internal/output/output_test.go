@@ -178,7 +178,7 @@ type bench struct {
 
 func record(t *testing.T, dir string, incarnation uint64, l Limits) *bench {
 	t.Helper()
-	p := Place{filepath.Join(dir, "fifo"), filepath.Join(dir, "output")}
+	p := Place{FIFO: filepath.Join(dir, "fifo"), Dir: filepath.Join(dir, "output")}
 	r, err := Record(p, incarnation, l, quiet)
 	if err != nil {
 		t.Fatal(err)
@@ -387,7 +387,7 @@ func FuzzParseSegment(f *testing.F) {
 // BenchmarkRecord is how fast what an agent prints is stored.
 func BenchmarkRecord(b *testing.B) {
 	dir := b.TempDir()
-	r, err := Record(Place{dir + "/fifo", dir + "/output"}, 1, Limits{10 << 20, 3}, quiet)
+	r, err := Record(Place{FIFO: dir + "/fifo", Dir: dir + "/output"}, 1, Limits{10 << 20, 3}, quiet)
 	if err != nil {
 		b.Fatal(err)
 	}

@@ -27,6 +27,9 @@ type buffer struct{ text, lines []byte }
 type Place struct {
 	// FIFO is what the agent writes to, Dir where it is stored.
 	FIFO, Dir string
+	// Copy, if it is not nil, is called with what was stored of an incarnation, by
+	// one goroutine at a time. It must not block.
+	Copy func(incarnation uint64, stored []byte)
 }
 
 // Recorder stores what an agent prints. It has a goroutine and two files open.
@@ -236,6 +239,9 @@ func (r *Recorder) write(b []byte) error {
 	r.now.size += int64(n)
 	if n > 0 {
 		r.torn = b[n-1] != '\n'
+		if r.place.Copy != nil {
+			r.place.Copy(r.incarnation, b[:n])
+		}
 	}
 	return err
 }
