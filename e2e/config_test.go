@@ -255,3 +255,43 @@ func TestOutdatedAgents(t *testing.T) {
 		t.Errorf("smith tree:\n%s", out)
 	}
 }
+
+// TestApplyWhileAgentsCrash: the file that mends agents which crash all the time is
+// applied by the first command, whatever each of them is doing at that moment.
+func TestApplyWhileAgentsCrash(t *testing.T) {
+	t.Parallel()
+	const agents = 12
+	dir := t.TempDir()
+	e := &edited{t: t, file: filepath.Join(dir, "config.yaml")}
+	of := func(command string) string {
+		return `
+supervision_tree:
+  restart_policies: {fast: {max_restarts: 10000, time_window: 60s, restart_delay: 50ms, backoff_strategy: {type: fixed}}}
+  root_restart_policy: fast
+  verification: {stabilisation: 50ms}
+  tree:
+    - {name: f, count: ` + strconv.Itoa(agents) + `, command: ` + command + `, heartbeats: runner, policy: fast}
+`
+	}
+	e.write(of(`[sh, -c, "sleep 0.2; exit 3"]`))
+	e.up = start(t, bin("smith"), nil, "up", "--listen", "127.0.0.1:0", "--store-dir", filepath.Join(dir, "store"), "--config", e.file)
+	e.url = readyURL(t, e.up)
+	eventually(t, 20*time.Second, "all agents to have crashed", func() bool {
+		restarted := 0
+		for _, n := range e.agents() {
+			if n.Restarts > 1 {
+				restarted++
+			}
+		}
+		return restarted == agents
+	})
+	e.write(of(`[sleep, "1101"]`))
+	if out, errOut, code := e.smith("config", "apply", e.file, "--max-unavailable", strconv.Itoa(agents)); code != 0 {
+		t.Fatalf("apply: exit code %d\n%s%s", code, out, errOut)
+	}
+	want := map[string]string{}
+	for i := range agents {
+		want["f-"+strconv.Itoa(i+1)] = "1101"
+	}
+	e.runs(want)
+}

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -75,11 +74,7 @@ func (c *configApplyCmd) Run(a *app) error {
 			return err
 		}
 	}
-	req.Plan = p.Plan
-	applied, err := askOn[contracts.ConfigPlan](a, c.clientFlags, nc, contracts.ServiceSupervisor, "apply", req)
-	if isConflict(err) {
-		return c.stale(a, nc, req, p)
-	}
+	applied, err := c.apply(a, nc, req, p)
 	if err != nil {
 		return err
 	}
@@ -228,35 +223,55 @@ func isConflict(err error) bool {
 	return errors.As(err, &refused) && refused.Code == contracts.CodeConflict
 }
 
-// stale shows how a plan differs from the one that was agreed to.
-func (c *configApplyCmd) stale(a *app, nc *nats.Conn, req *contracts.ConfigRequest, old contracts.ConfigPlan) error {
-	now, err := c.plan(a, nc, req)
-	if err != nil {
-		return err
+// maxAgreed bounds the plans that one command agrees to.
+const maxAgreed = 20
+
+// apply has the file applied, as long as that does no more than the plan that was shown.
+func (c *configApplyCmd) apply(a *app, nc *nats.Conn, req *contracts.ConfigRequest, shown contracts.ConfigPlan) (contracts.ConfigPlan, error) {
+	req.Plan = shown.Plan
+	for range maxAgreed {
+		applied, err := askOn[contracts.ConfigPlan](a, c.clientFlags, nc, contracts.ServiceSupervisor, "apply", req)
+		if !isConflict(err) {
+			return applied, err
+		}
+		now, err := c.plan(a, nc, req)
+		if err != nil {
+			return now, err
+		}
+		// Of a plan that is cut it is not known what is new.
+		more := contracts.Exceeding(now.Changes, shown.Changes)
+		if len(more) > 0 || now.Others > 0 {
+			return now, c.stale(a, shown, now, more)
+		}
+		if !c.JSON {
+			c.dropped(a, shown, now)
+		}
+		req.Plan, shown = now.Plan, now
 	}
+	return shown, errors.New("the tree changes all the time, and with it the plan; nothing is changed. Apply again")
+}
+
+// stale shows what a plan does in excess of the one that was agreed to, and what it no
+// longer does.
+func (c *configApplyCmd) stale(a *app, shown, now contracts.ConfigPlan, more []contracts.PlannedChange) error {
 	if c.JSON {
-		now.Note = fmt.Sprintf("the tree has changed since decision %d; nothing is changed", old.Decision)
+		now.Note = fmt.Sprintf("the tree has changed since decision %d; nothing is changed", shown.Decision)
 		return errors.Join(a.printJSON(now), errSilent)
 	}
-	fmt.Fprintf(a.stderr, "smith: the tree has changed since decision %d, and with it the plan; nothing is changed. Apply again if this is what you want:\n", old.Decision)
-	before, after := lines(old), lines(now)
-	for _, l := range before {
-		if !slices.Contains(after, l) {
-			fmt.Fprint(a.stderr, "no longer ", l)
-		}
+	fmt.Fprintf(a.stderr, "smith: the tree has changed since decision %d, and with it the plan; nothing is changed. Apply again if this is what you want:\n", shown.Decision)
+	c.dropped(a, shown, now)
+	for _, change := range more {
+		fmt.Fprint(a.stderr, "now       ", planned(change))
 	}
-	for _, l := range after {
-		if !slices.Contains(before, l) {
-			fmt.Fprint(a.stderr, "now       ", l)
-		}
+	if len(more) == 0 {
+		fmt.Fprintf(a.stderr, "smith: it has %s, more than are shown; smith config diff shows the first\n", plural(len(now.Changes)+now.Others, "change"))
 	}
 	return errSilent
 }
 
-func lines(p contracts.ConfigPlan) []string {
-	var out []string
-	for _, c := range p.Changes {
-		out = append(out, planned(c))
+// dropped shows what a plan did and no longer does.
+func (c *configApplyCmd) dropped(a *app, shown, now contracts.ConfigPlan) {
+	for _, change := range contracts.Exceeding(shown.Changes, now.Changes) {
+		fmt.Fprint(a.stderr, "no longer ", planned(change))
 	}
-	return out
 }

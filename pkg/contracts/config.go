@@ -2,6 +2,7 @@ package contracts
 
 import (
 	"fmt"
+	"reflect"
 	"time"
 )
 
@@ -15,7 +16,7 @@ type ConfigRequest struct {
 	// remembered.
 	Source string `json:"source,omitempty"`
 	// Plan is that of an earlier answer: the configuration is applied only if
-	// it still changes exactly what that plan says.
+	// it still changes what that plan says, see [PlannedChange.Binding].
 	Plan string `json:"plan,omitempty"`
 	// MaxUnavailable is how many agents may be restarted at once, 1 if left
 	// out; Keep restarts none.
@@ -107,9 +108,14 @@ const (
 type PlannedChange struct {
 	Node string `json:"node"`
 	// Kind is supervisor or agent.
-	Kind   string      `json:"kind"`
-	Change PlanChange  `json:"change"`
-	Then   Consequence `json:"then"`
+	Kind   string     `json:"kind"`
+	Change PlanChange `json:"change"`
+	// Then is what comes of it as the node is now; an agent that is being restarted
+	// when the configuration is applied may have that of one that runs.
+	Then Consequence `json:"then"`
+	// Interrupts is set where it stops or restarts the agent, if that is up when the
+	// configuration is applied: it is now, or comes up by itself.
+	Interrupts bool `json:"interrupts,omitempty"`
 	// From and To are the supervisors that a moved node leaves and comes to.
 	From string `json:"from,omitempty"`
 	To   string `json:"to,omitempty"`
@@ -121,6 +127,44 @@ type PlannedChange struct {
 	// Alone is the supervisor of a group whose member is restarted alone: what would
 	// be restarted with it after a failure continues to run.
 	Alone string `json:"alone,omitempty"`
+}
+
+// Binding returns the part of a planned change that must still hold when the
+// configuration is applied: what changes, and whether that stops or restarts an agent
+// that is up. What an agent does at the moment is not part of it, such as waiting for its
+// restart: of agents that keep failing it is never the same twice. It reports whether
+// there is such a part.
+func (c PlannedChange) Binding() (PlannedChange, bool) {
+	c.Then, c.After, c.Alone = "", nil, ""
+	switch c.Change {
+	case PlanDue:
+		return c, false
+	case PlanOutdated:
+		return c, c.Interrupts
+	}
+	return c, true
+}
+
+// Exceeding returns those of some planned changes that other ones, which somebody has
+// agreed to, do not cover: another change, or one that interrupts an agent which was not
+// to be.
+func Exceeding(changes, agreed []PlannedChange) []PlannedChange {
+	covered := make(map[string]PlannedChange, len(agreed))
+	for _, c := range agreed {
+		if c, binds := c.Binding(); binds {
+			covered[c.Node] = c
+		}
+	}
+	var out []PlannedChange
+	for _, change := range changes {
+		c, binds := change.Binding()
+		was, known := covered[c.Node]
+		c.Interrupts = c.Interrupts || was.Interrupts // doing less is covered
+		if binds && !(known && reflect.DeepEqual(c, was)) {
+			out = append(out, change)
+		}
+	}
+	return out
 }
 
 // ConfigProblem is one thing that is wrong with a configuration. Line and

@@ -7,15 +7,16 @@ import (
 )
 
 // alone marks the changes that restart a member of a group without a sibling that a
-// failure would restart with it.
+// failure would restart with it. One that is down now and another program, too, is
+// restarted with it as far as that goes.
 func (c *comparison) alone(changes []contracts.PlannedChange) {
 	restarted := map[string]bool{}
 	for _, p := range changes {
-		restarted[p.Node] = p.Then == contracts.WillRestart
+		restarted[p.Node] = p.Interrupts
 	}
 	for i := range changes {
 		p := &changes[i]
-		if !restarted[p.Node] {
+		if p.Then != contracts.WillRestart {
 			continue
 		}
 		spec, _, _ := c.tree.Lookup(p.Node)

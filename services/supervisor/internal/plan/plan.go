@@ -4,6 +4,7 @@
 package plan
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -30,14 +31,17 @@ func Of(s tree.Snapshot, in tree.Input, now tree.Instant) (p contracts.ConfigPla
 	if root := t.Root(); root != "" {
 		before = t.Configured()
 	}
-	order := children(t)
+	order, wanted := children(t), wanted(t)
 	in.Revision = 0
 	for _, e := range t.Step(&in, now, nil) {
 		if e.Refuses() {
 			return p, []tree.Objection{{Node: t.Root(), Why: e.Reason}}, nil
 		}
 	}
-	c := comparison{tree: t, before: s.Nodes, order: order}
+	c := comparison{tree: t, before: s.Nodes, order: order, wanted: wanted}
+	if in.Configuration != nil {
+		c.restarts = in.Configuration.MaxUnavailable > 0
+	}
 	all := c.changes()
 	p.Same = c.same
 	p.Plan = digest(all)
@@ -48,9 +52,18 @@ func Of(s tree.Snapshot, in tree.Input, now tree.Instant) (p contracts.ConfigPla
 	return p, nil, nil
 }
 
-// digest stands for a plan.
+// digest stands for what must still hold of a plan when it is applied, see
+// [contracts.PlannedChange.Binding].
 func digest(changes []contracts.PlannedChange) string {
-	raw, err := json.Marshal(changes)
+	binding := []contracts.PlannedChange{}
+	for _, c := range changes {
+		if c, binds := c.Binding(); binds {
+			binding = append(binding, c)
+		}
+	}
+	// What is removed has its place by whether it runs.
+	slices.SortFunc(binding, func(a, b contracts.PlannedChange) int { return cmp.Compare(a.Node, b.Node) })
+	raw, err := json.Marshal(binding)
 	if err != nil {
 		return "" // of strings and numbers there is always JSON
 	}
@@ -84,13 +97,28 @@ func children(t *tree.Tree) map[string][]string {
 	return out
 }
 
+// wanted holds the agents that run, or will without anybody's order.
+func wanted(t *tree.Tree) map[string]bool {
+	out := map[string]bool{}
+	for _, id := range t.Names() {
+		if t.Wanted(id) {
+			out[id] = true
+		}
+	}
+	return out
+}
+
 // comparison is a tree before and after.
 type comparison struct {
 	tree   *tree.Tree
 	before map[string]*tree.Record
 	// order are the children that supervisors had.
 	order map[string][]string
-	same  int
+	// wanted are the agents that ran, or were going to, and restarts is set where
+	// those that are another program now are restarted.
+	wanted   map[string]bool
+	restarts bool
+	same     int
 }
 
 // changes lists what differs: what is there in the tree's order, then what goes.
@@ -119,7 +147,7 @@ func (c *comparison) changes() []contracts.PlannedChange {
 
 func (c *comparison) removed(id string) contracts.PlannedChange {
 	r := c.before[id]
-	p := contracts.PlannedChange{Node: id, Kind: kind(r.Spec), Change: contracts.PlanRemoved, Then: contracts.NothingRuns}
+	p := contracts.PlannedChange{Node: id, Kind: kind(r.Spec), Change: contracts.PlanRemoved, Then: contracts.NothingRuns, Interrupts: c.wanted[id]}
 	if !r.State.Phase.Down() && !r.State.Phase.Apart() {
 		p.Then = contracts.WillStop
 	}
@@ -160,6 +188,7 @@ func (c *comparison) of(id string, gone bool) (p contracts.PlannedChange, differ
 		return p, false
 	}
 	p.Then = c.then(id, was, &st, p, rolls, outdated)
+	p.Interrupts = c.restarts && c.wanted[id] && rebuilt(was, spec)
 	return p, true
 }
 
@@ -210,6 +239,19 @@ func (c *comparison) then(id string, was *tree.Record, st *tree.State, p contrac
 		return contracts.AtNextStart
 	}
 	return contracts.AtOnce
+}
+
+// rebuilt reports whether a specification is of another program than an agent runs, or
+// will when it starts the next time. A build that is not known is not another.
+func rebuilt(was *tree.Record, spec *tree.Spec) bool {
+	if was.Spec.Agent == nil || spec.Agent == nil {
+		return false
+	}
+	runs := was.Spec.Agent.Build
+	if r := was.State.Renewal; r != nil && r.Build != "" {
+		runs = r.Build
+	}
+	return runs != "" && spec.Agent.Build != "" && runs != spec.Agent.Build
 }
 
 // due reports whether a node was down for a reason of its own: its start is then a

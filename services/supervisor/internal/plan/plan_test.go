@@ -236,6 +236,9 @@ func TestPlansComeTrue(t *testing.T) {
 			if c.Kind != "agent" {
 				continue
 			}
+			if (c.Then == contracts.WillStop || c.Then == contracts.WillRestart) != c.Interrupts {
+				rt.Fatalf("it interrupts what it does not stop, or the reverse: %+v", c)
+			}
 			switch c.Then {
 			case contracts.WillStart:
 				want = append(want, "start "+c.Node)
