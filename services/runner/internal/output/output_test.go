@@ -285,8 +285,9 @@ func TestGrownWhileClosing(t *testing.T) {
 // A successor continues where a predecessor was killed, within a line.
 func TestSuccessorContinues(t *testing.T) {
 	b := record(t, t.TempDir(), 7, plenty)
+	grown := b.Grown()
 	fmt.Fprint(b.end, "first\nsec")
-	<-b.Grown()
+	<-grown
 	for {
 		if text, _ := b.all(t, 7); strings.HasSuffix(text, " sec") {
 			break
