@@ -214,6 +214,7 @@ type childAddCmd struct {
 	CPU          float64            `name:"limit-cpu" placeholder:"CORES" help:"How many cores it may use, such as 1.5; its host needs cgroups for that."`
 	OpenFiles    int                `name:"limit-open-files" placeholder:"N" help:"How many files each of its processes may have open."`
 	Processes    int                `name:"limit-processes" placeholder:"N" help:"How many processes and threads it may have."`
+	MaxOutput    string             `name:"max-output" placeholder:"SIZE" help:"How much of its output its runner keeps, such as 100MiB."`
 	Core         *int64             `name:"limit-core" placeholder:"BYTES" help:"Size of its largest core file, in bytes; --limit-core=-1 for any."`
 }
 
@@ -245,6 +246,13 @@ func (c *childAddCmd) Run(a *app) error {
 		if limits.Memory, err = contracts.ParseBytes(c.Memory); err != nil {
 			return usagef("--limit-memory: %v", err)
 		}
+	}
+	if c.MaxOutput != "" {
+		most, err := contracts.ParseBytes(c.MaxOutput)
+		if err != nil {
+			return usagef("--max-output: %v", err)
+		}
+		execution.Output = &contracts.OutputLimits{MaxBytes: most}
 	}
 	if limits != (contracts.ProcessLimits{}) {
 		execution.Limits = &limits

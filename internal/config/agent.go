@@ -17,7 +17,7 @@ const (
 
 var agentKeys = []string{
 	"type", "count", "command", "env", "dir", "capabilities", "capacity", "heartbeat_interval", "start_deadline",
-	"stabilisation", "heartbeats", "stop_signal", "leave_children", "health", "pass_env", "env_file", "user", "group", "umask", "nice", "limits", "runner", "runner_labels", "on_return", "phi_threshold", "failure_threshold",
+	"stabilisation", "heartbeats", "stop_signal", "leave_children", "health", "pass_env", "env_file", "user", "group", "umask", "nice", "limits", "output", "runner", "runner_labels", "on_return", "phi_threshold", "failure_threshold",
 }
 
 // agent reads an agent and gives as many as its count says.

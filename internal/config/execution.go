@@ -27,6 +27,14 @@ func readExecution(o *object, e *contracts.Execution) {
 	if limits := o.section("limits"); o.has("limits") {
 		e.Limits = readProcessLimits(limits)
 	}
+	if output := o.section("output"); o.has("output") {
+		l := contracts.OutputLimits{}
+		readMaxOutput(output, &l.MaxBytes)
+		output.done(nil)
+		if l.MaxBytes > 0 { // otherwise the same as none
+			e.Output = &l
+		}
+	}
 }
 
 func readProcessLimits(o *object) *contracts.ProcessLimits {

@@ -1,6 +1,10 @@
 package config
 
-import "time"
+import (
+	"time"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
+)
 
 // Runner holds settings of a runner.
 type Runner struct {
@@ -43,17 +47,19 @@ func readRunner(o *object, r *Runner) {
 	o.done(nil)
 }
 
-// LeastOutput is the least that the output of an agent can be bounded to.
-const LeastOutput = 64 << 10
-
 func readOutput(o *object, c *Output) {
-	o.bytes("max_bytes", &c.MaxBytes, LeastOutput)
-	if c.MaxBytes == 0 {
-		o.at("max_bytes").fail("the output of an agent needs a bound; give at least 64KiB")
-	}
+	readMaxOutput(o, &c.MaxBytes)
 	o.integer("incarnations", &c.Incarnations, 1, 1000)
 	o.duration("keep", &c.Keep, 0, longest)
 	o.boolean("last_lines_in_events", &c.LastLinesInEvents)
 	enum(o, "forward", forwards, &c.Forward)
 	o.done(nil)
+}
+
+// readMaxOutput reads what the output of an agent is bounded to.
+func readMaxOutput(o *object, most *int64) {
+	o.bytes("max_bytes", most, contracts.MinOutput)
+	if o.has("max_bytes") && *most == 0 {
+		o.at("max_bytes").fail("the output of an agent needs a bound; give at least 64KiB")
+	}
 }

@@ -307,6 +307,7 @@ func TestHostRefuses(t *testing.T) {
 			"group":       func(c *contracts.StartCommand) { c.Group = "nogroup" },
 			"health":      func(c *contracts.StartCommand) { c.Health = &contracts.HealthSpec{TCP: "127.0.0.1:1"} },
 			"limits":      func(c *contracts.StartCommand) { c.Limits = &contracts.ProcessLimits{OpenFiles: 9} },
+			"output":      func(c *contracts.StartCommand) { c.Output = &contracts.OutputLimits{MaxBytes: 1 << 20} },
 			"nice":        func(c *contracts.StartCommand) { c.Nice = new(int) },
 			"pass_env":    func(c *contracts.StartCommand) { c.PassEnv = []string{"LANG"} },
 			"stop_signal": func(c *contracts.StartCommand) { c.StopSignal = "SIGINT" },

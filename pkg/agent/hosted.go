@@ -153,6 +153,7 @@ func unhonoured(c contracts.StartCommand) (names []string) {
 		{"group", c.Group != ""},
 		{"health", c.Health != nil},
 		{"limits", c.Limits != nil},
+		{"output", c.Output != nil},
 		{"nice", c.Nice != nil},
 		{"pass_env", len(c.PassEnv) > 0},
 		{"stop_signal", c.StopSignal != "" && c.StopSignal != contracts.StopTERM},

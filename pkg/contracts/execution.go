@@ -28,6 +28,13 @@ type Execution struct {
 	// Nice is from -20, the largest share of the CPU, to 19.
 	Nice   *int           `json:"nice,omitempty"`
 	Limits *ProcessLimits `json:"limits,omitempty"`
+	Output *OutputLimits  `json:"output,omitempty"`
+}
+
+// OutputLimits bound what a runner keeps of what an agent prints.
+type OutputLimits struct {
+	// MaxBytes takes the place of the runner's own bound; 0 leaves it.
+	MaxBytes int64 `json:"max_bytes,omitempty"`
 }
 
 // ProcessLimits bound what an agent may use. What is 0 or left out is not bounded
@@ -55,11 +62,13 @@ const (
 	MinMemory = 1 << 20
 	MinCPU    = 0.01
 	MaxCPU    = 10_000
+	// MinOutput is the least that the output of an agent can be bounded to.
+	MinOutput = 64 << 10
 )
 
 // IsZero reports whether nothing is said of the execution.
 func (e Execution) IsZero() bool {
-	return len(e.PassEnv) == 0 && e.EnvFile == "" && e.User == "" && e.Group == "" && e.Umask == "" && e.Nice == nil && e.Limits == nil
+	return len(e.PassEnv) == 0 && e.EnvFile == "" && e.User == "" && e.Group == "" && e.Umask == "" && e.Nice == nil && e.Limits == nil && e.Output == nil
 }
 
 // Validate reports everything that is wrong, or nil.
@@ -103,6 +112,9 @@ func (e Execution) Validate() error {
 		if l.Core != nil && *l.Core < -1 {
 			add("limits.core: %d is not a size; use -1 for any", *l.Core)
 		}
+	}
+	if o := e.Output; o != nil && o.MaxBytes != 0 && o.MaxBytes < MinOutput {
+		add("output.max_bytes: %d bytes; at least %d", o.MaxBytes, MinOutput)
 	}
 	slices.SortFunc(errs, func(a, b error) int { return strings.Compare(a.Error(), b.Error()) })
 	return errors.Join(errs...)

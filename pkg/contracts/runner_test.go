@@ -37,6 +37,7 @@ func TestStartCommandValidate(t *testing.T) {
 		"no agent":         {"agent:", func(c *StartCommand) { c.Agent = "" }},
 		"agent with dots":  {"agent:", func(c *StartCommand) { c.Agent = "../../etc" }},
 		"no incarnation":   {"incarnation:", func(c *StartCommand) { c.Incarnation = 0 }},
+		"little output":    {"output.max_bytes:", func(c *StartCommand) { c.Output = &OutputLimits{MaxBytes: 9} }},
 		"no command":       {"command:", func(c *StartCommand) { c.Command = nil }},
 		"empty program":    {"command:", func(c *StartCommand) { c.Command = []string{"", "x"} }},
 		"many arguments":   {"command:", func(c *StartCommand) { c.Command = make([]string, MaxCommandArgs+1) }},

@@ -115,7 +115,7 @@ func (c Config) Validate() error {
 		}
 	}
 	check(c.MaxAgents >= 0 && c.MaxAgents <= mostAgents, "max agents: %d; use 1 to %d (0: %d)", c.MaxAgents, mostAgents, defaultMaxAgents)
-	check(c.MaxOutput == 0 || c.MaxOutput >= config.LeastOutput, "max output: %d bytes; use at least %d (0: %d)", c.MaxOutput, config.LeastOutput, defaultMaxOutput)
+	check(c.MaxOutput == 0 || c.MaxOutput >= contracts.MinOutput, "max output: %d bytes; use at least %d (0: %d)", c.MaxOutput, contracts.MinOutput, defaultMaxOutput)
 	check(c.StopOnDisconnect == 0 || c.StopOnDisconnect >= leastDisconnect, "stop on disconnect: %s; use at least %s, since a server that is restarted is away as well (0: never)", c.StopOnDisconnect, leastDisconnect)
 	for _, name := range c.PassEnv {
 		check(name != "" && !strings.ContainsAny(name, "=\x00"), "pass env: %q is not the name of a variable", name)

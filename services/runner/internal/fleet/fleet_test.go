@@ -385,8 +385,20 @@ func TestOutputOfARunningAgentIsBounded(t *testing.T) {
 	t.Parallel()
 	r := open(t, t.TempDir())
 	r.o.Output.Bytes = 64 << 10
-	r.mustStart(t, script("loud", 1, `while :; do echo 0123456789012345678901234567890123456789; done`))
+	const loud = `while :; do echo 0123456789012345678901234567890123456789; done`
+	r.mustStart(t, script("loud", 1, loud))
+	more := script("more", 1, loud)
+	more.Output = &contracts.OutputLimits{MaxBytes: 512 << 10} // its own
+	r.mustStart(t, more)
 	r.printsBeyond(t, "loud")
+	eventually(t, "more to be kept of the other", func() bool { return r.outputDisk(t, "more") > 256<<10 })
+	eventually(t, "output beyond its bound", func() bool {
+		if disk := r.outputDisk(t, "more"); disk > more.Output.MaxBytes {
+			t.Fatalf("output takes %d bytes of disk, at most %d allowed", disk, more.Output.MaxBytes)
+		}
+		reply, _, err := r.Logs(t.Context(), contracts.LogsRequest{Agent: "more", Lines: 1})
+		return err == nil && reply.Next > 2*more.Output.MaxBytes
+	})
 }
 
 // printsBeyond waits until an agent has printed far more than is kept of it.

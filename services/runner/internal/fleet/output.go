@@ -23,13 +23,22 @@ func (f *Fleet) place(a *agent) output.Place {
 	return p
 }
 
+// kept is what is kept of an agent's output.
+func (f *Fleet) kept(cmd contracts.StartCommand) output.Limits {
+	l := f.o.Output
+	if o := cmd.Output; o != nil && o.MaxBytes > 0 {
+		l.Bytes = o.MaxBytes
+	}
+	return l
+}
+
 // openOutput begins to store what an incarnation is going to print, and opens what
 // it prints to; a.mu is held.
-func (f *Fleet) openOutput(a *agent, incarnation uint64) (end *os.File, err error) {
+func (f *Fleet) openOutput(a *agent, cmd contracts.StartCommand) (end *os.File, err error) {
 	if a.out != nil { // what it left behind may print on
-		err = a.out.Begin(incarnation, f.o.Output)
+		err = a.out.Begin(cmd.Incarnation, f.kept(cmd))
 	} else {
-		a.out, err = output.Record(f.place(a), incarnation, f.o.Output, f.o.Log.With("agent", a.name))
+		a.out, err = output.Record(f.place(a), cmd.Incarnation, f.kept(cmd), f.o.Log.With("agent", a.name))
 	}
 	if err != nil {
 		return nil, err
@@ -52,7 +61,7 @@ func (f *Fleet) adoptOutput(a *agent) {
 	if target, err := os.Readlink(fd); err == nil && target == p.FIFO+" (deleted)" {
 		p.FIFO = fd
 	}
-	out, err := output.Record(p, a.rec.Incarnation(), f.o.Output, log)
+	out, err := output.Record(p, a.rec.Incarnation(), f.kept(a.rec.Start), log)
 	if err != nil {
 		log.Error("output of an adopted agent is not read; it will wait when it prints more", "error", err)
 		return

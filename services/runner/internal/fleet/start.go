@@ -157,7 +157,7 @@ func (f *Fleet) launch(a *agent, cmd contracts.StartCommand) (failed error) {
 	}
 	defer lock.Close() // from here on the program itself holds it
 	opened := a.out == nil
-	out, err := f.openOutput(a, cmd.Incarnation)
+	out, err := f.openOutput(a, cmd)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errRecord, err)
 	}

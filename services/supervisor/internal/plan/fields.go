@@ -65,6 +65,7 @@ var (
 		{"umask", func(s *side) string { return s.start.Umask }},
 		{"nice", func(s *side) string { return asJSON(s.start.Nice, (*int)(nil)) }},
 		{"limits", func(s *side) string { return asJSON(s.start.Limits, (*contracts.ProcessLimits)(nil)) }},
+		{"output", func(s *side) string { return asJSON(s.start.Output, (*contracts.OutputLimits)(nil)) }},
 		{"start_deadline", func(s *side) string { return s.Agent.StartDeadline.String() }},
 		{"stabilisation", func(s *side) string { return s.Agent.Stabilisation.String() }},
 		{"runner", func(s *side) string { return s.Agent.Runner }},
