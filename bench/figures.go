@@ -80,4 +80,28 @@ var benchmarks = []benchmark{
 		},
 		shown: []string{"single-cpu-ns/beat", "floor-cpu-ns/beat", "ratio"},
 	},
+	{
+		part: "runner", what: "100 processes under smith up, killed and running again, against a bare loop of pidfds and Erlang/OTP",
+		dir: "./bench/restart", name: "BenchmarkKilled", flags: []string{"-benchtime", "1x"},
+		promises: []promise{
+			{what: "one at a time, times the bare loop's", metric: "one-ratio", atMost: 2.5},
+			{what: "all at once, times the bare loop's", metric: "all-ratio", atMost: 2.5},
+		},
+		shown: []string{"one-ms", "one-floor-ms", "one-erlang-ratio", "all-ms", "all-floor-ms", "all-erlang-ratio"},
+	},
+	{
+		part: "runner", what: "1,000 programs under one runner",
+		dir: "./bench/restart", name: "BenchmarkCrowd/^1000", flags: []string{"-benchtime", "1x"},
+		promises: []promise{
+			{what: "memory of the runner for each, KiB", metric: "KiB/agent", atMost: 30},
+			{what: "killed, and serving with all of them again, seconds", metric: "adoption-s", atMost: 2},
+		},
+		shown: []string{"stop-s"},
+	},
+	{
+		part: "runner", what: "10,000 programs that sleep",
+		dir: "./bench/restart", name: "BenchmarkCrowd/^10000", flags: []string{"-benchtime", "1x"},
+		promises: []promise{{what: "processor time of the runner, percent of a core", metric: "idle-percent", atMost: 2}},
+		shown:    []string{"agents", "KiB/agent", "adoption-s"},
+	},
 }

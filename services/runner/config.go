@@ -60,8 +60,8 @@ func FromFile(f *config.File) Config { return Config{File: f} }
 
 const (
 	defaultMaxAgents = 1000
-	// mostAgents keeps the answer to list within one message.
-	mostAgents       = 3500
+	// mostAgents is how many have been tried; each takes two descriptors.
+	mostAgents       = 20_000
 	defaultMaxOutput = 10 << 20
 	leastDisconnect  = 5 * time.Second
 )

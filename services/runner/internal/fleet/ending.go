@@ -55,7 +55,7 @@ func (f *Fleet) look(a *agent, rec ledger.Record, known []procfs.Stat) ([]procfs
 		defer a.mu.Unlock()
 		return f.hasParent(a)
 	}
-	if !rec.Up() && rec.Ending == nil && hasParent() {
+	if !rec.Up() && hasParent() {
 		// Mostly nothing is left, and that is soon known.
 		if left, err := f.left(rec, f.orphans, known); hasParent() {
 			return left, err
