@@ -45,6 +45,10 @@ type Host struct {
 	Funcs map[string]Func
 	// Capacity is how many agents it runs at once; 1,000 by default.
 	Capacity int
+	// OutputBytes is how much of what an agent printed is kept in memory for `smith
+	// logs`; 64 KiB by default. Of agents that have ended it is kept for as many as
+	// Capacity, the latest.
+	OutputBytes int
 	// Labels are announced with it.
 	Labels map[string]string
 	// HeartbeatInterval is of its own beats; 5 s by default.
@@ -89,6 +93,9 @@ func (h Host) Validate() error {
 	if h.Capacity < 0 {
 		errs = append(errs, fmt.Errorf("field Capacity: %d is negative", h.Capacity))
 	}
+	if h.OutputBytes != 0 && h.OutputBytes < leastOutput {
+		errs = append(errs, fmt.Errorf("field OutputBytes: %d is too few; at least %d", h.OutputBytes, leastOutput))
+	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("host %q: %w", h.Name, err)
 	}
@@ -111,10 +118,11 @@ func (h Host) Main() {
 	os.Exit(exitOK)
 }
 
-// Run serves start, stop and list until ctx ends, and then stops its agents.
+// Run serves start, stop, list, logs and forget until ctx ends, and then stops its agents.
 // The error wraps ErrNotStopped when some of them live on.
 func (h Host) Run(ctx context.Context) error {
 	h.Capacity = orDefault(h.Capacity, defaultHostCapacity)
+	h.OutputBytes = orDefault(h.OutputBytes, defaultOutput)
 	if err := h.Validate(); err != nil {
 		return err
 	}
@@ -127,7 +135,8 @@ func (h Host) Run(ctx context.Context) error {
 	r := &hosting{
 		Host: h, base: o, link: l, log: o.Log.With("runner", h.Name),
 		session: rand.Text(), started: time.Now().UTC(),
-		agents: make(map[string]*hosted),
+		agents: make(map[string]*hosted), outputs: make(map[string]*output),
+		readers: make(chan struct{}, maxReaders), down: make(chan struct{}),
 	}
 	r.reports, r.endReports = context.WithCancel(context.WithoutCancel(ctx))
 	defer r.endReports()
@@ -161,9 +170,12 @@ type hosting struct {
 	reports    context.Context // of the events about agents
 	endReports context.CancelFunc
 	helpers    sync.WaitGroup
+	readers    chan struct{} // taken by each that waits for output
+	down       chan struct{} // closed when it no longer waits
 
 	mu       sync.Mutex
 	agents   map[string]*hosted
+	outputs  map[string]*output // what agents printed
 	living   int
 	stopping bool   // takes no starts
 	fence    uint64 // takes none of lower terms
@@ -189,7 +201,9 @@ func (r *hosting) serve() (micro.Service, error) {
 	if err != nil {
 		return nil, fmt.Errorf("micro service: %w", err)
 	}
-	for verb, f := range map[string]func(micro.Request){"start": r.onStart, "stop": r.onStop, "list": r.onList} {
+	for verb, f := range map[string]func(micro.Request){
+		"start": r.onStart, "stop": r.onStop, "list": r.onList, "logs": r.onLogs, "forget": r.onForget,
+	} {
 		if err := service.AddEndpoint(verb, micro.HandlerFunc(f), micro.WithEndpointSubject(contracts.RunnerSubject(r.Name, verb))); err != nil {
 			return nil, errors.Join(fmt.Errorf("endpoint %s: %w", verb, err), service.Stop())
 		}
@@ -342,6 +356,7 @@ func (r *hosting) shutDown() error {
 	}
 	r.mu.Lock()
 	r.closed = true
+	close(r.down)
 	r.mu.Unlock()
 	if len(left) > 0 {
 		return fmt.Errorf("host %s: %w: %s; end the process", r.Name, ErrNotStopped, strings.Join(left, ", "))

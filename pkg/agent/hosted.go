@@ -29,9 +29,10 @@ type hosted struct {
 	lost     bool          // that it never will; read after reported is closed
 
 	// Under hosting.mu; exit and failure are final once done is closed.
-	order *contracts.StopCommand // who ordered the end, if anybody
-	exit  *contracts.Exit
-	err   error
+	order   *contracts.StopCommand // who ordered the end, if anybody
+	exit    *contracts.Exit
+	err     error
+	removed bool // the tree no longer has it
 }
 
 func (a *hosted) alive() bool {
@@ -45,7 +46,7 @@ func (a *hosted) alive() bool {
 
 func (r *hosting) viewLocked(a *hosted) contracts.RunnerAgent {
 	v := contracts.RunnerAgent{
-		Agent: a.cmd.Agent, Incarnation: a.cmd.Incarnation, State: contracts.AgentRunning, Started: &a.started, Exit: a.exit, Tree: a.cmd.Tree,
+		Agent: a.cmd.Agent, Incarnation: a.cmd.Incarnation, State: contracts.AgentRunning, Started: &a.started, Exit: a.exit, Tree: a.cmd.Tree, Removed: a.removed,
 	}
 	switch {
 	case a.exit != nil:
@@ -136,9 +137,11 @@ func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
 	if err := o.withDefaults().Validate(); err != nil {
 		return no(contracts.RunnerInvalid, "%v", err)
 	}
+	p := r.printing(cmd.Agent, cmd.Incarnation)
+	o.Output, o.Log = p, r.logInto(p)
 	r.agents[cmd.Agent] = a
 	r.living++
-	r.launch(a, f, o)
+	r.launch(a, f, o, p)
 	return contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation, Started: &a.started}
 }
 
@@ -195,7 +198,7 @@ func (r *hosting) optionsFor(a *hosted) Options {
 
 // launch runs the agent in a goroutine and another that reports on it. The
 // report of its end comes after that of its start.
-func (r *hosting) launch(a *hosted, f Func, o Options) {
+func (r *hosting) launch(a *hosted, f Func, o Options, p *printed) {
 	ctx, cancel := context.WithCancel(context.WithoutCancel(r.reports))
 	a.cancel = cancel
 	if a.cmd.Heartbeats == contracts.HeartbeatsByRunner {
@@ -203,8 +206,10 @@ func (r *hosting) launch(a *hosted, f Func, o Options) {
 	}
 	go catch(func() error { return f(ctx, o) }, func(err error) {
 		cancel()
+		exit := exitOf(err)
+		p.end(exit.Tail)
 		r.mu.Lock()
-		a.err, a.exit = err, exitOf(err)
+		a.err, a.exit = err, exit
 		a.exit.Lived = contracts.Duration(time.Since(a.began).Round(10 * time.Millisecond))
 		switch {
 		case a.order != nil:

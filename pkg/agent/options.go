@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"os"
 	"strconv"
@@ -47,6 +48,10 @@ type Options struct {
 	Args []string
 	// Getenv gives the agent's environment; os.Getenv by default.
 	Getenv func(string) string
+	// Output is where the agent prints to: what is written there, and to Log, is what
+	// `smith logs` shows. It is os.Stdout by default. On a Host, where the standard
+	// output is that of all, it is the agent's own.
+	Output io.Writer
 
 	// Handle works on tasks. Without it every task is rejected.
 	Handle Handler
@@ -75,7 +80,8 @@ type Options struct {
 	ConnectTimeout time.Duration
 	// NATS are further options for the connections.
 	NATS []nats.Option
-	// Log is slog.Default() by default.
+	// Log is slog.Default() by default. On a Host it writes to the log of the host
+	// and to Output.
 	Log *slog.Logger
 
 	link  *link           // the connections of a Host
@@ -97,6 +103,9 @@ func (o Options) withDefaults() Options {
 	o.ConnectTimeout = orDefault(o.ConnectTimeout, defaultConnectTimeout)
 	if o.Getenv == nil {
 		o.Getenv = os.Getenv
+	}
+	if o.Output == nil {
+		o.Output = os.Stdout
 	}
 	if o.Log == nil {
 		o.Log = slog.Default()
@@ -141,6 +150,8 @@ func FromEnv(getenv func(string) string) (Options, error) {
 		Creds:  getenv(contracts.EnvNATSCreds),
 		CA:     getenv(contracts.EnvNATSCA),
 		Getenv: getenv,
+		Output: os.Stdout,
+		Log:    slog.Default(),
 	}
 	var errs []error
 	add := func(name, format string, args ...any) {

@@ -1,6 +1,7 @@
 package agent_test
 
 import (
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -24,7 +25,10 @@ func TestFromEnv(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got.Getenv = nil
+	if got.Output != os.Stdout || got.Log == nil {
+		t.Errorf("an agent cannot print: %v, %v", got.Output, got.Log)
+	}
+	got.Getenv, got.Output, got.Log = nil, nil, nil
 	want := agent.Options{
 		Agent: "w1", Incarnation: 7, Type: "coder", Capabilities: []string{"go", "web"}, Capacity: 4,
 		HeartbeatInterval: time.Second, URL: "nats://a:1,nats://b:2", Creds: "/c", CA: "/ca",

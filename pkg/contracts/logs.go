@@ -1,8 +1,10 @@
 package contracts
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 )
 
@@ -62,6 +64,32 @@ func (r LogsRequest) Validate() error {
 	return nil
 }
 
+// ErrNoOutput tells that a runner has no such output.
+var ErrNoOutput = errors.New("no output")
+
+// Choose returns the incarnation that the request is about: kept are those of which
+// the runner has output, in order, and newest is the newest that ran there, or 0.
+func (r LogsRequest) Choose(runner string, kept []uint64, newest uint64) (uint64, error) {
+	n := cmp.Or(r.Incarnation, newest)
+	if n == 0 {
+		return 0, fmt.Errorf("%w of agent %s on runner %s: it never ran here, or its output went with it", ErrNoOutput, r.Agent, runner)
+	}
+	if r.Previous {
+		before := slices.IndexFunc(kept, func(k uint64) bool { return k >= n })
+		if before < 0 {
+			before = len(kept)
+		}
+		if before == 0 {
+			return 0, fmt.Errorf("%w of an incarnation before %s#%d is kept on runner %s", ErrNoOutput, r.Agent, n, runner)
+		}
+		n = kept[before-1]
+	}
+	if n != newest && !slices.Contains(kept, n) {
+		return 0, fmt.Errorf("%w of %s#%d is kept on runner %s; there is that of %v", ErrNoOutput, r.Agent, n, runner, kept)
+	}
+	return n, nil
+}
+
 // ForgetCommand is the body of smith.runner.<runner>.forget: these agents are no
 // longer in the tree that they were started for. What is kept of their output goes
 // after the time that is configured. A runner does nothing about those that live,
@@ -114,4 +142,18 @@ type LogsReply struct {
 	// is the one among them that ended a longer run, when each since has failed.
 	Kept         []uint64 `json:"kept,omitempty"`
 	FirstFailure uint64   `json:"first_failure,omitempty"`
+}
+
+// Following returns the next incarnation that there is output of, or that may print:
+// newest is the newest that ran there, or 0.
+func (r LogsReply) Following(newest uint64) uint64 {
+	for _, k := range r.Kept {
+		if k > r.Incarnation {
+			return k
+		}
+	}
+	if newest > r.Incarnation {
+		return newest
+	}
+	return 0
 }

@@ -1,6 +1,7 @@
 package contracts
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"time"
@@ -66,4 +67,18 @@ func ParseOutputLine(line []byte) (OutputLine, error) {
 	default:
 		return OutputLine{}, fmt.Errorf("%w: %q after its time", ErrOutputLine, byte(tag))
 	}
+}
+
+// OutputSince is the place in some output of the first line of a time or later. A
+// part of a line that it begins with is passed over.
+func OutputSince(b []byte, t time.Time) int {
+	at := 0
+	for at < len(b) {
+		text, _, _ := bytes.Cut(b[at:], []byte{'\n'})
+		if line, err := ParseOutputLine(text); err == nil && !line.Time.Before(t) {
+			return at
+		}
+		at += len(text) + 1
+	}
+	return len(b)
 }

@@ -10,7 +10,6 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
-	"github.com/mistersmith/mistersmith/services/runner/internal/fleet"
 )
 
 // logs answers with a message that has output, or says why there is none.
@@ -27,7 +26,7 @@ func (a *API) logs(body []byte) (any, error) {
 	}
 	reply, data, err := a.agents.Logs(a.ctx, req)
 	switch {
-	case errors.Is(err, fleet.ErrNoOutput):
+	case errors.Is(err, contracts.ErrNoOutput):
 		refuse(contracts.CodeNotFound, err)
 		return msg, nil
 	case err != nil:

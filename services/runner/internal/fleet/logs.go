@@ -2,9 +2,6 @@ package fleet
 
 import (
 	"context"
-	"errors"
-	"fmt"
-	"slices"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -13,9 +10,6 @@ import (
 
 // gather is how long output is gathered for those who wait for it.
 const gather = 10 * time.Millisecond
-
-// ErrNoOutput tells that there is no such output here.
-var ErrNoOutput = errors.New("no output")
 
 // Logs returns a part of what an agent printed, see [contracts.LogsRequest]. It
 // reads what is stored, so it keeps neither the agent nor the runner from anything.
@@ -55,7 +49,7 @@ func (f *Fleet) logs(req contracts.LogsRequest) (reply contracts.LogsReply, data
 	if n := len(reply.Kept); n > 0 {
 		newest = max(newest, reply.Kept[n-1])
 	}
-	if reply.Incarnation, err = choose(req, reply.Kept, newest, f.o.Runner); err != nil {
+	if reply.Incarnation, err = req.Choose(f.o.Runner, reply.Kept, newest); err != nil {
 		return reply, nil, nil, err
 	}
 	part, err := output.Read(dir, reply.Incarnation, output.From{At: req.At, Since: req.Since, Lines: req.Lines}, contracts.MaxLogsBytes)
@@ -66,7 +60,7 @@ func (f *Fleet) logs(req contracts.LogsRequest) (reply contracts.LogsReply, data
 	// It was looked whether it lives before it was read.
 	reply.Ended = len(part.Data) == 0 && (reply.Incarnation != newest || !live)
 	if reply.Ended {
-		reply.Successor = successor(reply.Incarnation, reply.Kept, newest)
+		reply.Successor = reply.Following(newest)
 	}
 	return reply, part.Data, grown, nil
 }
@@ -86,42 +80,4 @@ func (f *Fleet) printing(name string) (newest uint64, live bool, grown <-chan st
 		grown = a.out.Grown()
 	}
 	return a.rec.Incarnation(), a.rec.Live() || a.out != nil, grown
-}
-
-// choose returns the incarnation that a request is about.
-func choose(req contracts.LogsRequest, kept []uint64, newest uint64, runner string) (uint64, error) {
-	n := req.Incarnation
-	if n == 0 {
-		n = newest
-	}
-	if n == 0 {
-		return 0, fmt.Errorf("%w of agent %s on runner %s: it never ran here, or its output went with it", ErrNoOutput, req.Agent, runner)
-	}
-	if req.Previous {
-		before := slices.IndexFunc(kept, func(k uint64) bool { return k >= n })
-		if before < 0 {
-			before = len(kept)
-		}
-		if before == 0 {
-			return 0, fmt.Errorf("%w of an incarnation before %s#%d is kept on runner %s", ErrNoOutput, req.Agent, n, runner)
-		}
-		n = kept[before-1]
-	}
-	if n != newest && !slices.Contains(kept, n) {
-		return 0, fmt.Errorf("%w of %s#%d is kept on runner %s; there is that of %v", ErrNoOutput, req.Agent, n, runner, kept)
-	}
-	return n, nil
-}
-
-// successor is the next incarnation that there is output of, or that may print.
-func successor(n uint64, kept []uint64, newest uint64) uint64 {
-	for _, k := range kept {
-		if k > n {
-			return k
-		}
-	}
-	if newest > n {
-		return newest
-	}
-	return 0
 }

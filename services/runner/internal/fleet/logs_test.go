@@ -42,7 +42,7 @@ func TestLogsOfIncarnations(t *testing.T) {
 		"an incarnation before the first":    {Agent: "a", Incarnation: 1, Previous: true},
 		"an agent whose name is a directory": {Agent: ".."},
 	} {
-		if reply, data, err := r.Logs(t.Context(), req); !errors.Is(err, ErrNoOutput) {
+		if reply, data, err := r.Logs(t.Context(), req); !errors.Is(err, contracts.ErrNoOutput) {
 			t.Errorf("%s: %+v, %q, %v", what, reply, data, err)
 		}
 	}

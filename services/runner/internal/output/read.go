@@ -1,7 +1,6 @@
 package output
 
 import (
-	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -149,22 +148,9 @@ func (r reader) since(t time.Time) (int64, error) {
 		if n, err = r.readAt(s, body, 0); err != nil {
 			return 0, err
 		}
-		return s.offset + int64(sinceIn(body[:n], t)), nil
+		return s.offset + int64(contracts.OutputSince(body[:n], t)), nil
 	}
 	return 0, nil
-}
-
-// sinceIn is the place in some lines of the first of a time or later.
-func sinceIn(b []byte, t time.Time) int {
-	at := 0
-	for at < len(b) {
-		text, _, _ := bytes.Cut(b[at:], []byte{'\n'})
-		if line, err := contracts.ParseOutputLine(text); err == nil && !line.Time.Before(t) {
-			return at
-		}
-		at += len(text) + 1
-	}
-	return len(b)
 }
 
 // last is the place of the last n lines, of which the very last may have no end.
