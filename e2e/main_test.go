@@ -41,6 +41,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, subscribeIdly(url))
 		os.Exit(1)
 	}
+	if os.Getenv(asHost) != "" {
+		runHost()
+	}
 	if os.Getenv(asStuck) != "" {
 		fmt.Fprintln(os.Stderr, runStuck())
 		os.Exit(1)

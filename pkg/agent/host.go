@@ -32,7 +32,7 @@ import (
 // as not stopped, and is never joined by a second copy of itself.
 //
 // What only a process can have, a Host refuses, and names it: dir, env_file, group,
-// health, limits, nice, pass_env, stop_signal, umask and user. The variables of env
+// health, limits, nice, output, pass_env, stop_signal, umask and user. The variables of env
 // are there by Options.Getenv, and not in the environment of the program.
 //
 // A Host keeps nothing on disk. When its process dies, so do its agents, and

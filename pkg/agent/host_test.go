@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime/pprof"
 	"strings"
 	"testing"
 	"time"
@@ -27,7 +28,13 @@ func funcs() map[string]agent.Func {
 		"short":   func(context.Context, agent.Options) error { return nil },
 		"failing": func(context.Context, agent.Options) error { <-time.After(3 * time.Second); return errBoom },
 		"panicky": func(context.Context, agent.Options) error { panic(strings.Repeat("panic ", 10_000)) },
-		"silent":  func(ctx context.Context, _ agent.Options) error { <-ctx.Done(); return nil },
+		"labelled": func(ctx context.Context, _ agent.Options) error {
+			if name, _ := pprof.Label(ctx, "agent"); name != "" {
+				return errors.New("profiled as " + name)
+			}
+			return nil
+		},
+		"silent": func(ctx context.Context, _ agent.Options) error { <-ctx.Done(); return nil },
 		"slow": func(ctx context.Context, _ agent.Options) error {
 			<-ctx.Done()
 			<-time.After(3 * time.Second)
@@ -161,6 +168,10 @@ func TestHostReportsHowAgentsEnd(t *testing.T) {
 		if d := data[contracts.AgentFailedData](t, w.log("smith.event.agent.failed.failing", 1)[0]); d.Reason != contracts.ReasonExited || d.Detail != "boom" || d.Exit.Code != 1 || d.Exit.Tail != "boom" || d.Exit.Lived.D() != 3*time.Second {
 			t.Errorf("failing: %+v", d)
 		}
+		w.start("labelled", 1, "labelled")
+		if d := data[contracts.AgentFailedData](t, w.log("smith.event.agent.failed.labelled", 1)[0]); d.Detail != "profiled as labelled" {
+			t.Errorf("%+v", d)
+		}
 		e := w.log("smith.event.agent.failed.panicky", 1)[0]
 		d := data[contracts.AgentFailedData](t, e)
 		if d.Reason != contracts.ReasonPanicked || d.Runner != "h" || d.Type != "tester" || len(d.Exit.Tail) > contracts.MaxOutputTail {
@@ -170,6 +181,37 @@ func TestHostReportsHowAgentsEnd(t *testing.T) {
 			t.Errorf("a failure must begin its own story: %+v", e)
 		}
 		w.wantCode("the next one", w.start("panicky", 2, "good"), contracts.RunnerOK)
+		if err := end(); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// The environment of a hosted agent is that of a process: of its start, not of the
+// program, which may be an agent itself.
+func TestHostedEnvironment(t *testing.T) {
+	for _, name := range []string{contracts.EnvAgent, contracts.EnvCapacity, contracts.EnvShutdownTimeout, "OTHER"} {
+		t.Setenv(name, "the program's")
+	}
+	natstest.Bubble(t, func(t *testing.T) {
+		w := newWorld(t)
+		end := w.host(func(h *agent.Host) {
+			h.Funcs["env"] = func(_ context.Context, o agent.Options) error {
+				from, err := agent.FromEnv(o.Getenv)
+				if err != nil {
+					return err
+				}
+				return fmt.Errorf("%s#%d on %s, %s %s, capacity %d, every %s, drain %s, %s %s", from.Agent, from.Incarnation, o.Getenv(contracts.EnvRunner),
+					from.Type, from.Capabilities, from.Capacity, from.HeartbeatInterval, from.DrainTimeout, o.Getenv("OWN"), o.Getenv("OTHER"))
+			}
+		})
+		w.start("g1", 3, "env", func(c *contracts.StartCommand) {
+			c.Capabilities, c.Capacity, c.Env, c.ShutdownTimeout = []string{"web", "pdf"}, 4, map[string]string{"OWN": "its own"}, 0
+		})
+		d := data[contracts.AgentFailedData](t, w.log("smith.event.agent.failed.g1", 1)[0])
+		if d.Detail != "g1#3 on h, tester [web pdf], capacity 4, every 1s, drain 0s, its own the program's" {
+			t.Error(d.Detail)
+		}
 		if err := end(); err != nil {
 			t.Error(err)
 		}
@@ -316,7 +358,7 @@ func TestHostRefuses(t *testing.T) {
 			"dir, user":   func(c *contracts.StartCommand) { c.User, c.Dir = "nobody", "/tmp" },
 		} {
 			r = w.start("g1", 1, "good", set)
-			if w.wantCode(setting, r, contracts.RunnerStartFailed); !strings.Contains(r.Error, "cannot have "+setting+" of its own") {
+			if w.wantCode(setting, r, contracts.RunnerStartFailed); !strings.Contains(r.Error, "cannot give agent g1 "+setting+":") {
 				t.Errorf("%s: does not say why: %s", setting, r.Error)
 			}
 		}

@@ -5,7 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
-	"os"
+	"runtime/pprof"
 	"slices"
 	"strconv"
 	"strings"
@@ -126,8 +126,8 @@ func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
 		return no(contracts.RunnerStartFailed, "host %s has no function %.80q; it has: %s", r.Name, cmd.Command[0],
 			strings.Join(slices.Sorted(maps.Keys(r.Funcs)), ", "))
 	case len(unhonoured(cmd)) > 0:
-		return no(contracts.RunnerStartFailed, "host %s runs its agents as goroutines of one program, so agent %s cannot have %s of its own; remove what is not for it, or run it as a process. "+
-			"What hangs is found by Options.Watchdog and Options.Health of its code", r.Name, cmd.Agent, strings.Join(unhonoured(cmd), ", "))
+		return no(contracts.RunnerStartFailed, "host %s cannot give agent %s %s: its agents are goroutines of one program; remove these settings, or run the agent as a process",
+			r.Name, cmd.Agent, strings.Join(unhonoured(cmd), ", "))
 	case r.living >= r.Capacity || known == nil && len(r.agents) >= maxHostNames:
 		return no(contracts.RunnerFull, "host %s runs %d agents and knows %d; it takes %d and remembers %d", r.Name, r.living, len(r.agents), r.Capacity, maxHostNames)
 	}
@@ -145,57 +145,6 @@ func (r *hosting) start(cmd contracts.StartCommand) contracts.RunnerReply {
 	return contracts.RunnerReply{Code: contracts.RunnerOK, Agent: cmd.Agent, Incarnation: cmd.Incarnation, Started: &a.started}
 }
 
-// unhonoured names the settings of a start that only a process can have.
-func unhonoured(c contracts.StartCommand) (names []string) {
-	for _, s := range []struct {
-		name string
-		set  bool
-	}{
-		{"dir", c.Dir != ""},
-		{"env_file", c.EnvFile != ""},
-		{"group", c.Group != ""},
-		{"health", c.Health != nil},
-		{"limits", c.Limits != nil},
-		{"output", c.Output != nil},
-		{"nice", c.Nice != nil},
-		{"pass_env", len(c.PassEnv) > 0},
-		{"stop_signal", c.StopSignal != "" && c.StopSignal != contracts.StopTERM},
-		{"umask", c.Umask != ""},
-		{"user", c.User != ""},
-	} {
-		if s.set {
-			names = append(names, s.name)
-		}
-	}
-	return names
-}
-
-// optionsFor gives what Main reads from the environment of a process.
-func (r *hosting) optionsFor(a *hosted) Options {
-	o := r.base
-	o.Agent, o.Incarnation, o.Type = a.cmd.Agent, a.cmd.Incarnation, a.cmd.Type
-	o.Capabilities, o.Capacity = a.cmd.Capabilities, a.cmd.Capacity
-	o.HeartbeatInterval = a.cmd.HeartbeatInterval.D()
-	if d := a.cmd.ShutdownTimeout.D(); d > 0 {
-		o.DrainTimeout = drainWithin(d)
-	}
-	o.Args, o.link, o.abort = a.cmd.Command[1:], r.link, a.abort
-	own := map[string]string{
-		contracts.EnvAgent: o.Agent, contracts.EnvIncarnation: strconv.FormatUint(o.Incarnation, 10),
-		contracts.EnvRunner: r.Name, contracts.EnvType: o.Type, contracts.EnvNATSURL: o.URL,
-	}
-	o.Getenv = func(name string) string {
-		if v, ok := own[name]; ok {
-			return v
-		}
-		if v, ok := a.cmd.Env[name]; ok {
-			return v
-		}
-		return os.Getenv(name)
-	}
-	return o
-}
-
 // launch runs the agent in a goroutine and another that reports on it. The
 // report of its end comes after that of its start.
 func (r *hosting) launch(a *hosted, f Func, o Options, p *printed) {
@@ -204,8 +153,19 @@ func (r *hosting) launch(a *hosted, f Func, o Options, p *printed) {
 	if a.cmd.Heartbeats == contracts.HeartbeatsByRunner {
 		r.helpers.Go(func() { r.beatFor(a, o.withDefaults().HeartbeatInterval) })
 	}
-	go catch(func() error { return f(ctx, o) }, func(err error) {
-		cancel()
+	go pprof.Do(ctx, pprof.Labels(labelAgent, a.cmd.Agent), func(ctx context.Context) { r.call(ctx, a, f, o, p) })
+	r.helpers.Go(func() {
+		r.report(r.startedEvent(a))
+		<-a.done
+		a.lost = !r.report(r.endedEvent(a))
+		close(a.reported)
+	})
+}
+
+// call runs the agent's function, and notes how it ended.
+func (r *hosting) call(ctx context.Context, a *hosted, f Func, o Options, p *printed) {
+	catch(func() error { return f(ctx, o) }, func(err error) {
+		a.cancel()
 		exit := exitOf(err)
 		p.end(exit.Tail)
 		r.mu.Lock()
@@ -220,12 +180,6 @@ func (r *hosting) launch(a *hosted, f Func, o Options, p *printed) {
 		r.living--
 		r.mu.Unlock()
 		close(a.done)
-	})
-	r.helpers.Go(func() {
-		r.report(r.startedEvent(a))
-		<-a.done
-		a.lost = !r.report(r.endedEvent(a))
-		close(a.reported)
 	})
 }
 
