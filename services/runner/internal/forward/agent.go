@@ -87,10 +87,10 @@ func (a *Agent) forward(incarnation uint64, line contracts.OutputLine) {
 	}
 	var parts [][]byte
 	for text := line.Text; len(parts) == 0 || len(text) > 0; out.Rest = true {
-		n := min(len(text), maxLine/2)
+		n := whole(text, maxLine/2)
 		part := out.encode(text[:n])
 		for len(part) > maxLine { // of characters that take six for one
-			n /= 2
+			n = whole(text, n/2)
 			part = out.encode(text[:n])
 		}
 		parts, text = append(parts, part), text[n:]
@@ -103,6 +103,19 @@ func (a *Agent) forward(incarnation uint64, line contracts.OutputLine) {
 	for _, part := range parts {
 		a.f.add(queued{from: a, line: part})
 	}
+}
+
+// whole is the length of the beginning of a text, at most n, that cuts no character.
+func whole(text []byte, n int) int {
+	if n >= len(text) {
+		return len(text)
+	}
+	for cut := n; cut > n-utf8.UTFMax; cut-- {
+		if utf8.RuneStart(text[cut]) {
+			return cut
+		}
+	}
+	return n // it is no text
 }
 
 // admit reports whether there is room for a text; otherwise it is dropped.
