@@ -12,27 +12,46 @@ import (
 
 type runnersCmd struct {
 	clientFlags
+	Usage bool `help:"Show what the agents of each runner use together: processor time, memory and processes, and the longest of their uptimes."`
 }
 
 func (runnersCmd) Help() string {
-	return "ROOM is how many more agents a runner takes, BOOT the beginning of the id that its host has until it boots again; --json has the whole.\n\nExamples:\n  smith runners\n  smith runners --json"
+	return "ROOM is how many more agents a runner takes, BOOT the beginning of the id that its host has until it boots again; --json has the whole.\n\nExamples:\n  smith runners\n  smith runners --usage\n  smith runners --json"
 }
 
 func (c *runnersCmd) Run(a *app) error {
-	reply, err := ask[contracts.RunnersReply](a, c.clientFlags, contracts.ServiceSupervisor, "runners", struct{}{})
+	nc, err := c.connect(a)
 	if err != nil {
 		return err
+	}
+	defer nc.Close()
+	reply, err := askOn[contracts.RunnersReply](a, c.clientFlags, nc, contracts.ServiceSupervisor, "runners", struct{}{})
+	if err != nil {
+		return err
+	}
+	if c.Usage {
+		if err := c.addUsage(a, nc, reply.Runners); err != nil {
+			fmt.Fprintln(a.stderr, "smith:", err)
+		}
 	}
 	if c.JSON {
 		return a.printJSON(reply)
 	}
-	rows := make([][]string, 0, len(reply.Runners))
-	for _, r := range reply.Runners {
-		rows = append(rows, []string{
-			r.Runner, runnerState(r), fmt.Sprint(r.Agents), room(r), dash(labels(r.Labels)), dash(short(r.BootID)), since(&r.Seen),
-		})
+	header, rows := []string{"RUNNER", "STATE", "AGENTS", "ROOM"}, make([][]string, len(reply.Runners))
+	if c.Usage {
+		header = append(append(header, usageHeader...), "PROCESSES")
+	} else {
+		header = append(header, "LABELS", "BOOT", "SEEN")
 	}
-	if err := a.table([]string{"RUNNER", "STATE", "AGENTS", "ROOM", "LABELS", "BOOT", "SEEN"}, rows); err != nil {
+	for i, r := range reply.Runners {
+		rows[i] = []string{r.Runner, runnerState(r), fmt.Sprint(r.Agents), room(r)}
+		if c.Usage {
+			rows[i] = append(append(rows[i], usageRow(r.Usage)...), processes(r.Usage))
+		} else {
+			rows[i] = append(rows[i], dash(labels(r.Labels)), dash(short(r.BootID)), since(&r.Seen))
+		}
+	}
+	if err := a.table(header, rows); err != nil {
 		return err
 	}
 	for _, r := range reply.Runners {

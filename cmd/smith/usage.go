@@ -27,10 +27,22 @@ func (u usages) of(agent string, incarnation uint64) *contracts.Usage {
 
 // usages asks runners what their agents use. An error says of which this is not known.
 func (f clientFlags) usages(a *app, nc *nats.Conn, runners []string) (usages, error) {
+	on, err := f.usagesOfAll(a, nc, runners)
+	found := usages{}
+	for _, agents := range on {
+		for _, agent := range agents {
+			found[agent.Agent] = agent
+		}
+	}
+	return found, err
+}
+
+// usagesOfAll returns the agents that live on each runner, with what they use.
+func (f clientFlags) usagesOfAll(a *app, nc *nats.Conn, runners []string) (map[string][]contracts.RunnerAgent, error) {
 	f.Timeout = min(f.Timeout, outputPatience)
 	var mu sync.Mutex
 	var errs []error
-	found := usages{}
+	on := map[string][]contracts.RunnerAgent{}
 	var g errgroup.Group
 	g.SetLimit(16)
 	slices.Sort(runners)
@@ -44,17 +56,14 @@ func (f clientFlags) usages(a *app, nc *nats.Conn, runners []string) (usages, er
 			defer mu.Unlock()
 			if err != nil {
 				errs = append(errs, fmt.Errorf("what agents on runner %s use is not known: %w", shell.OneLine(runner), err))
+				return nil
 			}
-			for _, agent := range agents {
-				if agent.Usage != nil { // it lives there
-					found[agent.Agent] = agent
-				}
-			}
+			on[runner] = slices.DeleteFunc(agents, func(agent contracts.RunnerAgent) bool { return agent.Usage == nil })
 			return nil
 		})
 	}
 	_ = g.Wait()
-	return found, errors.Join(errs...)
+	return on, errors.Join(errs...)
 }
 
 // usagesOn reads all pages of one runner's list.
@@ -84,6 +93,13 @@ func usageRow(u *contracts.Usage) []string {
 	return []string{round(u.Uptime.D()), round(u.CPU.D()), contracts.FormatBytes(u.Memory)}
 }
 
+func processes(u *contracts.Usage) string {
+	if u == nil {
+		return "-"
+	}
+	return fmt.Sprint(u.Processes)
+}
+
 // addUsage adds to agents what they use.
 func (c *agentsCmd) addUsage(a *app, nc *nats.Conn, agents []contracts.AgentView) error {
 	runners := make([]string, len(agents))
@@ -108,11 +124,7 @@ func usageTable(a *app, agents []contracts.AgentView) error {
 	slices.SortStableFunc(agents, func(x, y contracts.AgentView) int { return cmp.Compare(memory(y), memory(x)) })
 	rows := make([][]string, len(agents))
 	for i, v := range agents {
-		processes := "-"
-		if v.Usage != nil {
-			processes = fmt.Sprint(v.Usage.Processes)
-		}
-		rows[i] = append(append([]string{v.Agent, string(v.Health), dash(v.Runner)}, usageRow(v.Usage)...), processes)
+		rows[i] = append(append([]string{v.Agent, string(v.Health), dash(v.Runner)}, usageRow(v.Usage)...), processes(v.Usage))
 	}
 	return a.table(append(append([]string{"AGENT", "HEALTH", "RUNNER"}, usageHeader...), "PROCESSES"), rows)
 }
@@ -136,5 +148,30 @@ func (f clientFlags) addTreeUsage(a *app, nc *nats.Conn, root *contracts.NodeVie
 		}
 	}
 	add(root)
+	return err
+}
+
+// addUsage adds to runners what their agents use together.
+func (c *runnersCmd) addUsage(a *app, nc *nats.Conn, views []contracts.RunnerView) error {
+	runners := make([]string, len(views))
+	for i, v := range views {
+		runners[i] = v.Runner
+	}
+	on, err := c.usagesOfAll(a, nc, runners)
+	for i, v := range views {
+		agents, known := on[v.Runner]
+		if !known || v.Kind == "goroutine" { // which are parts of one process
+			continue
+		}
+		sum := &contracts.Usage{}
+		for _, agent := range agents {
+			u := agent.Usage
+			sum.Uptime = max(sum.Uptime, u.Uptime)
+			sum.CPU += u.CPU
+			sum.Memory += u.Memory
+			sum.Processes += u.Processes
+		}
+		views[i].Usage = sum
+	}
 	return err
 }

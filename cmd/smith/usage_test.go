@@ -53,6 +53,9 @@ func TestUsage(t *testing.T) {
 	root.Children[2].Incarnation = 2 // that one has ended
 	reply(contracts.ServiceSubject(contracts.ServiceDetector, "agents"), contracts.AgentsReply{Agents: views})
 	reply(contracts.ServiceSubject(contracts.ServiceSupervisor, "tree"), contracts.TreeReply{Tree: "main", Root: root})
+	reply(contracts.ServiceSubject(contracts.ServiceSupervisor, "runners"), contracts.RunnersReply{Runners: []contracts.RunnerView{
+		{Runner: "r2", Agents: 1, Capacity: 5, Available: true}, {Runner: "r9", Lost: true},
+	}})
 	if err := nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
@@ -73,6 +76,8 @@ func TestUsage(t *testing.T) {
 	for _, c := range []struct{ args, want string }{
 		{"agents --usage", `(?s)^AGENT +HEALTH +RUNNER +UPTIME +CPU +MEMORY +PROCESSES\nlarge +r2 +\S+s +\S+s +\S+iB +4\nsmall +healthy +r1 +\S+s +\S+s +\S+iB +1\naway +r9 +- +- +- +-\napart +- +- +- +- +-\n`},
 		{"tree --wide", `(?s)PID +UPTIME +CPU +MEMORY\n.* large .*- +\S+s +\S+s +\S+iB\n.* small .*- +- +- +-\n`},
+		{"runners --usage", `(?s)^RUNNER +STATE +AGENTS +ROOM +UPTIME +CPU +MEMORY +PROCESSES\nr2 +available +1 +4 +\S+s +\S+s +\S+iB +4\nr9 +lost +0 +unbounded +- +- +- +-\n`},
+		{"runners --usage --json", `(?s)"runner": "r2".*"usage": \{.*"processes": 4`},
 		{"agents --usage --json", `(?s)"agent": "large".*"usage": \{\s+"uptime": "\S+s",\s+"cpu": "\S+s",\s+"memory": \d{5,},\s+"processes": 4`},
 		{"tree --wide --json", `(?s)"name": "large".*"usage": \{\s+"uptime": "\S+s"`},
 	} {

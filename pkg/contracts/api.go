@@ -230,6 +230,9 @@ type RunnerView struct {
 	Held bool `json:"held,omitempty"`
 	// Comparison is there while what it has is compared with the tree.
 	Comparison *Comparison `json:"comparison,omitempty"`
+	// Usage is what its agents use together, and the longest of their uptimes. It
+	// knows that: smith runners --usage adds it.
+	Usage *Usage `json:"usage,omitempty"`
 }
 
 // ComparisonStage is how far the comparison of a runner with the tree is.
