@@ -46,12 +46,58 @@ func ask[Resp any](a *app, f clientFlags, service, verb string, req any) (Resp, 
 	return askOn[Resp](a, f, nc, service, verb, req)
 }
 
-// askOn is ask on a connection at hand.
+// askOn is ask on a connection at hand. It waits for a supervisor that takes over.
 func askOn[Resp any](a *app, f clientFlags, nc *nats.Conn, service, verb string, req any) (Resp, error) {
 	ctx, cancel := f.request(a)
 	defer cancel()
-	resp, err := shell.Call[Resp](ctx, nc, contracts.ServiceSubject(service, verb), req)
-	return resp, asUsage(err)
+	v := vacancy{begin: time.Now(), bound: f.Timeout, reads: reads[verb]}
+	for {
+		resp, err := shell.Call[Resp](ctx, nc, contracts.ServiceSubject(service, verb), req)
+		if service != contracts.ServiceSupervisor || !v.passes(err) {
+			return resp, asUsage(err)
+		}
+		if v.shows == nil {
+			v.shows = newProgress(a, f.JSON)
+			defer v.shows.close()
+		}
+		v.shows.set(verb + ": no supervisor answers now")
+		if shell.Pause(ctx, askAgain) != nil {
+			return resp, asUsage(err)
+		}
+	}
+}
+
+const (
+	// takeoverTakes is how long it takes at most until another supervisor decides when
+	// one has ended, with time to spare.
+	takeoverTakes = 5 * time.Second
+	// askAgain is how soon a question is asked again.
+	askAgain = 200 * time.Millisecond
+)
+
+// reads are the verbs of supervisors that change nothing.
+var reads = map[string]bool{
+	"tree": true, "status": true, "runners": true, "why": true, "proposals": true, "diff": true, "rehearse": true, "plan": true, "rolling": true,
+}
+
+// vacancy is the time in which no supervisor decides, since one takes over from another.
+type vacancy struct {
+	begin time.Time
+	// bound is how long the caller waits at most.
+	bound time.Duration
+	// reads is set for a question that may be asked again although it has arrived.
+	reads bool
+	shows *progress
+}
+
+// passes reports whether to ask again after an error: nobody was there to answer, or a
+// supervisor that does not decide, and a takeover may be under way.
+func (v *vacancy) passes(err error) bool {
+	if time.Since(v.begin) >= min(takeoverTakes, v.bound) {
+		return false
+	}
+	var refused *shell.APIError
+	return errors.Is(err, nats.ErrNoResponders) || v.reads && errors.As(err, &refused) && refused.Code == contracts.CodeNotReady
 }
 
 // asUsage makes a service's complaint about the request one about the use of

@@ -138,7 +138,7 @@ func (f *follower) moved(after uint64) (part, bool) {
 
 // placed asks the supervisor where the agent is.
 func (f *follower) placed() (contracts.NodeView, bool) {
-	view, err := askOn[contracts.NodeView](f.app, f.cmd.clientFlags, f.nc, contracts.ServiceSupervisor, "status", contracts.NodeRequest{Node: f.cmd.Agent})
+	view, err := askOn[contracts.NodeView](f.app, f.cmd.briefly(), f.nc, contracts.ServiceSupervisor, "status", contracts.NodeRequest{Node: f.cmd.Agent})
 	return view, err == nil && view.Runner != ""
 }
 

@@ -93,7 +93,7 @@ func (o *order) await(ctx context.Context) (contracts.OrderReply, error) {
 			return reply, err
 		default:
 			o.shows.set(o.what + ": no supervisor answers now")
-			if err := shell.Pause(ctx, firstPoll); err != nil {
+			if err := shell.Pause(ctx, askAgain); err != nil {
 				return reply, o.interrupted()
 			}
 		}
@@ -102,7 +102,9 @@ func (o *order) await(ctx context.Context) (contracts.OrderReply, error) {
 }
 
 func (o *order) ask(ctx context.Context) (contracts.OrderReply, error) {
-	ctx, cancel := context.WithTimeout(ctx, o.flags.Timeout)
+	// A supervisor answers after the wait that it is asked for. One that was killed
+	// never does, so its successor is asked soon.
+	ctx, cancel := context.WithTimeout(ctx, o.req.Order().Wait.D()+o.flags.Timeout/4)
 	defer cancel()
 	return shell.Call[contracts.OrderReply](ctx, o.nc, contracts.ServiceSubject(contracts.ServiceSupervisor, o.verb), o.req)
 }
@@ -117,7 +119,8 @@ func (o *order) again(err error) bool {
 	if o.accepted {
 		return time.Since(o.heard) < silentFor
 	}
-	return !errors.Is(err, nats.ErrNoResponders) && time.Since(o.begin) < o.flags.Timeout
+	v := vacancy{begin: o.begin, bound: o.flags.Timeout}
+	return v.passes(err) || !errors.Is(err, nats.ErrNoResponders) && time.Since(o.begin) < o.flags.Timeout
 }
 
 // interrupted says what becomes of the order when its caller stops to wait.
