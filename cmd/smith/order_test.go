@@ -83,7 +83,7 @@ func TestOrderWaits(t *testing.T) {
 		{name: "refused", answers: []any{"409"}, err: "code 409", most: time.Second},
 		{name: "fails later", answers: []any{underWay, "409"}, err: "code 409", most: time.Second},
 		{name: "never decided", answers: []any{"503"}, err: "code 503", least: 10 * time.Second, most: 11 * time.Second},
-		{name: "nobody is left", answers: []any{underWay, silence{}}, err: "deadline exceeded", least: time.Minute, most: 80 * time.Second},
+		{name: "nobody is left", answers: []any{underWay, silence{}}, err: "no answer on smith.supervisor.restart within", least: time.Minute, most: 80 * time.Second},
 		{name: "interrupted", answers: []any{underWay}, interrupt: 5 * time.Second, err: "restart a: interrupted; it is under way and goes on", least: 5 * time.Second, most: 5 * time.Second},
 		{name: "interrupted early", answers: []any{silence{}}, interrupt: time.Second, err: "interrupted before the supervisor had answered", least: time.Second, most: time.Second},
 	} {

@@ -80,7 +80,7 @@ func (c *treeCmd) showProblems(a *app, tree contracts.TreeReply) error {
 	} else if err := a.printProblems(tree, found, orders(tree)); err != nil {
 		return err
 	}
-	if len(found) > 0 {
+	if len(found) > 0 || tree.Trouble != "" {
 		return errSilent
 	}
 	return nil
@@ -90,7 +90,11 @@ func (c *treeCmd) showProblems(a *app, tree contracts.TreeReply) error {
 // a problem.
 func (a *app) printProblems(tree contracts.TreeReply, found []contracts.NodeView, orders string) error {
 	if len(found) == 0 {
-		_, err := fmt.Fprintf(a.stdout, "tree %s: nothing is wrong\n%s", tree.Tree, orders)
+		says := "nothing is wrong"
+		if tree.Trouble != "" {
+			says = "its supervisor can decide nothing; no node was known to be wrong before"
+		}
+		_, err := fmt.Fprintf(a.stdout, "tree %s: %s\n%s", tree.Tree, says, orders)
 		return err
 	}
 	if err := a.listNodes(found); err != nil {

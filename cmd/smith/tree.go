@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/mistersmith/mistersmith/cmd/smith/internal/describe"
+	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
@@ -35,6 +36,9 @@ func (c *treeCmd) Run(a *app) error {
 	tree, err := askOn[contracts.TreeReply](a, c.clientFlags, nc, contracts.ServiceSupervisor, "tree", contracts.TreeRequest{Node: c.Node, Moment: c.At.moment()})
 	if err != nil {
 		return err
+	}
+	if tree.Trouble != "" {
+		fmt.Fprintf(a.stderr, "smith: %s\nsmith: the tree is the last one that was stored; what happened since is not in it\n", shell.OneLine(tree.Trouble))
 	}
 	if c.At == nil {
 		if err := c.markDegraded(a, nc, &tree.Root); err != nil && c.Problems {

@@ -284,11 +284,15 @@ func Call[Resp any](ctx context.Context, nc *nats.Conn, subject string, req any)
 	if err != nil {
 		return resp, fmt.Errorf("ask %s: %w", subject, err)
 	}
+	begin := time.Now()
 	msg, err := nc.RequestWithContext(ctx, subject, body)
 	if errors.Is(err, nats.ErrNoResponders) {
 		absent := Errorf(contracts.CodeNotReady, "nobody answers on %s; is that service running?", subject)
 		absent.cause = err
 		return resp, absent
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return resp, &unansweredError{subject, time.Since(begin), err}
 	}
 	if err != nil {
 		return resp, fmt.Errorf("ask %s: %w", subject, err)
@@ -301,3 +305,18 @@ func Call[Resp any](ctx context.Context, nc *nats.Conn, subject string, req any)
 	}
 	return resp, nil
 }
+
+// unansweredError is of a request that has arrived, as far as is known, and was not
+// answered in time.
+type unansweredError struct {
+	subject string
+	after   time.Duration
+	cause   error
+}
+
+func (e *unansweredError) Error() string {
+	return fmt.Sprintf("no answer on %s within %s; the service hangs, is busy or waits for its storage: its log tells", e.subject, e.after.Round(100*time.Millisecond))
+}
+
+// Unwrap returns that of the context.
+func (e *unansweredError) Unwrap() error { return e.cause }

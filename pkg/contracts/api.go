@@ -136,6 +136,9 @@ type TreeReply struct {
 	Rolling *RollingView `json:"rolling,omitempty"`
 	// Orphans are agents on runners that no supervisor decides about.
 	Orphans []Orphan `json:"orphans,omitempty"`
+	// Trouble says why the supervisor can decide nothing now; the tree is then the last
+	// one that it has stored.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // Orphan is an agent that a runner has and no supervisor decides about: it was

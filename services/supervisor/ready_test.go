@@ -66,6 +66,41 @@ func TestReadiness(t *testing.T) {
 	})
 }
 
+// TestImpeded: while decisions cannot be stored, an order is refused at once with what is
+// in the way, and the tree is what was stored.
+func TestImpeded(t *testing.T) {
+	inWorld(t, threeGroups, func(t *testing.T, w *world) {
+		w.up()
+		stored := w.tree()
+		w.take(1)
+		w.cannotOrder()
+		w.becomes(false, 4*time.Second)
+		begin := time.Now()
+		for verb, req := range map[string]any{
+			"restart": contracts.NodeRequest{Node: "a"}, "terminate": contracts.NodeRequest{Node: "a"}, "status": contracts.NodeRequest{Node: "a"},
+			"scale": contracts.ScaleRequest{Template: "a", Count: 3}, "plan": contracts.ConfigRequest{Config: threeGroups}, "runners": struct{}{},
+		} {
+			_, err := ask[contracts.OK](w, verb, req)
+			for _, part := range []string{"cannot store decisions since", "disk of the NATS server", "message size exceeds"} {
+				w.wantRefused(verb, err, contracts.CodeNotReady, part)
+			}
+		}
+		tree := w.tree()
+		if tree.Decision != stored.Decision || tree.At == nil || !strings.Contains(tree.Trouble, "message size exceeds") || len(tree.Root.Children) != len(stored.Root.Children) {
+			t.Errorf("the tree is %+v, and was %+v", tree, stored)
+		}
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("all of it took %s", took)
+		}
+		w.take(-1)
+		w.becomes(true, 10*time.Second)
+		w.settled()
+		if tree := w.tree(); tree.Trouble != "" || tree.At != nil {
+			t.Errorf("the tree is %+v", tree)
+		}
+	})
+}
+
 // TestStuck: one that should end when it is stuck does so, with an error.
 func TestStuck(t *testing.T) {
 	inWorld(t, threeGroups, func(t *testing.T, w *world) {

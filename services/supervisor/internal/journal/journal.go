@@ -183,6 +183,9 @@ func (j *Journal) store(ctx context.Context, a *leader.Append, part int, m messa
 		case ctx.Err() != nil:
 			return ctx.Err()
 		}
+		if !guard.Rejected(err) { // that follows from earlier failures
+			j.Watch.Failed(storage.Append, err)
+		}
 		j.env.Log.Warn("decision not stored yet", "tree", j.tree, "event", m.event.ID, "error", err)
 		if err := shell.Pause(ctx, wait); err != nil {
 			return err
@@ -298,6 +301,7 @@ func (j *Journal) readMessage(ctx context.Context, get func(context.Context) (*j
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
 		case !guard.Rejected(err):
+			j.Watch.Failed(storage.Read, err)
 			j.env.Log.Warn("log not readable yet", "tree", j.tree, "error", err)
 		}
 		if err := shell.Pause(ctx, 200*time.Millisecond); err != nil {

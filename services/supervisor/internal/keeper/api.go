@@ -11,6 +11,7 @@ import (
 	"github.com/mistersmith/mistersmith/internal/shell"
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/leader"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/lease"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -130,33 +131,59 @@ func (k *Keeper) Stop(ctx context.Context, patience time.Duration) error {
 	}
 }
 
-// ask runs f in the keeper's loop.
+// ask runs f in the keeper's loop, between two decisions.
 func (k *Keeper) ask(ctx context.Context, f func()) error {
 	if err := k.confirm(ctx); err != nil {
 		return err
 	}
 	done := make(chan struct{})
+	query := func() { f(); close(done) }
 	select {
-	case k.queries <- func() { f(); close(done) }:
+	case k.queries <- query:
+		<-done
+		return nil
+	case <-time.After(lookEvery):
+	case <-ctx.Done():
+		return k.busy()
+	}
+	ctx, cancel := k.unimpeded(ctx)
+	defer cancel()
+	select {
+	case k.queries <- query:
 		<-done
 		return nil
 	case <-ctx.Done():
-		return k.busy()
+		return impediment(ctx, k.busy())
 	}
 }
 
 // busy says that the loop did not take something in time.
 func (k *Keeper) busy() error {
+	if err := k.impeded(); err != nil {
+		return err
+	}
 	return shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; try again", k.opt.Tree)
 }
 
-// confirm makes sure that no successor has taken over while this process stood
-// still: what it says would be old.
+// confirm makes sure that decisions can be stored, and that no successor has taken over
+// while this process stood still: what it says would be old.
 func (k *Keeper) confirm(ctx context.Context) error {
-	if err := k.opt.Term.Confirm(ctx); err != nil {
-		return shell.Errorf(contracts.CodeNotReady, "supervisor %s does not decide about tree %s any more; try again", k.env.Instance, k.opt.Tree)
+	if err := k.impeded(); err != nil {
+		return err
 	}
-	return nil
+	if k.opt.Term.Held() {
+		return nil
+	}
+	ctx, cancel := k.unimpeded(ctx)
+	defer cancel()
+	err := k.opt.Term.Confirm(ctx)
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, lease.ErrLost):
+		return shell.Errorf(contracts.CodeNotReady, "supervisor %s no longer decides about tree %s; try again", k.env.Instance, k.opt.Tree)
+	}
+	return impediment(ctx, shell.Errorf(contracts.CodeNotReady, "supervisor %s does not know whether it still decides about tree %s: it cannot renew its lease; try again", k.env.Instance, k.opt.Tree))
 }
 
 // order has an operator's command decided and waits for its result until ctx
@@ -174,8 +201,11 @@ func (k *Keeper) order(ctx context.Context, in tree.Input) (contracts.OrderReply
 	case <-ctx.Done():
 	}
 	if !who.decided.Load() {
-		return none, shell.Errorf(contracts.CodeNotReady,
-			"%s of %s: supervisor %s ends or cannot reach its log, and does not know whether it was decided upon; look at the tree before you try again", in.Command, in.Node, k.env.Instance)
+		why := fmt.Sprintf("supervisor %s ends or cannot reach its log", k.env.Instance)
+		if err := k.impeded(); err != nil {
+			why = err.Error()
+		}
+		return none, shell.Errorf(contracts.CodeNotReady, "%s of %s: it is not known whether it was decided upon; look at the tree before you try again: %s", in.Command, in.Node, why)
 	}
 	select {
 	case a := <-who.reply:
@@ -326,6 +356,9 @@ func (k *Keeper) serveTree(ctx context.Context, req contracts.TreeRequest) (cont
 		reply.Root, found = k.view(cmp.Or(req.Node, k.tree.Root()), true)
 		reply.Rolling = rollingOf(k.tree, "")
 	})
+	if why := k.impeded(); err != nil && why != nil {
+		return k.stored(ctx, req, why)
+	}
 	if err == nil && !found {
 		err = shell.Errorf(contracts.CodeNotFound, "tree %s has no node %.80q", k.opt.Tree, req.Node)
 	}

@@ -206,6 +206,6 @@ func (k *Keeper) send(ctx context.Context, in *tree.Input) (answer, error) {
 	case a := <-who.reply:
 		return a, nil
 	case <-ctx.Done():
-		return answer{}, shell.Errorf(contracts.CodeNotReady, "the supervisor of tree %s is busy or cannot reach its log; look at the tree before you try again", k.opt.Tree)
+		return answer{}, shell.Errorf(contracts.CodeNotReady, "it is not known whether it was decided upon; look at the tree before you try again: %v", k.busy())
 	}
 }

@@ -42,6 +42,7 @@ const (
 type Watch struct {
 	mu    sync.Mutex
 	since [works]time.Time
+	why   [works]string
 }
 
 // Begin notes that work is under way since then, unless it already was.
@@ -53,11 +54,18 @@ func (w *Watch) Begin(work Work, at time.Time) {
 	}
 }
 
+// Failed notes why an attempt at work that is under way has failed.
+func (w *Watch) Failed(work Work, err error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.why[work] = err.Error()
+}
+
 // Done notes that work has succeeded, or is no longer tried.
 func (w *Watch) Done(work Work) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.since[work] = time.Time{}
+	w.since[work], w.why[work] = time.Time{}, ""
 }
 
 // Trouble is work that does not succeed.
@@ -65,6 +73,8 @@ type Trouble struct {
 	Work Work
 	// Since is when it was begun.
 	Since time.Time
+	// Why is what the last attempt failed of, empty if that is not known yet.
+	Why string
 }
 
 // Trouble returns the work that has been under way longest, and whether it has
@@ -75,7 +85,7 @@ func (w *Watch) Trouble(now time.Time) (Trouble, bool) {
 	var t Trouble
 	for work, since := range w.since {
 		if !since.IsZero() && (t.Since.IsZero() || since.Before(t.Since)) {
-			t = Trouble{Work(work), since}
+			t = Trouble{Work(work), since, w.why[work]}
 		}
 	}
 	return t, !t.Since.IsZero() && now.Sub(t.Since) > troubledAfter

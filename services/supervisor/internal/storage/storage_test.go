@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"testing"
 	"time"
 )
@@ -28,13 +29,22 @@ func TestTrouble(t *testing.T) {
 	check(99, false, 0)
 	w.Begin(Read, at(100))
 	check(103, true, Read)
+	w.Failed(Read, errors.New("no space"))
+	if got, _ := w.Trouble(at(103)); got.Why != "no space" {
+		t.Errorf("the reason is %q", got.Why)
+	}
+	w.Done(Read)
+	w.Begin(Read, at(200))
+	if got, troubled := w.Trouble(at(203)); got.Why != "" || !troubled {
+		t.Errorf("a later trouble has the reason of a former one: %+v", got)
+	}
 }
 
 // TestHopeless: what cannot be stored for a minute while the server answers ends
 // the process; an outage of the server does not.
 func TestHopeless(t *testing.T) {
 	begin := time.Unix(1000, 0)
-	trouble := Trouble{Append, begin}
+	trouble := Trouble{Work: Append, Since: begin}
 	for _, c := range []struct {
 		now, connected time.Duration
 		want           bool
