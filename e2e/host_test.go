@@ -39,7 +39,7 @@ supervision_tree:
   tree:
     - {name: chatty, command: [chatty, me], runner: goroutines, heartbeat_interval: 200ms}
     - {name: panicky, command: [panicky], runner: goroutines, heartbeats: runner}
-    - {name: demanding, command: [chatty], runner: goroutines, dir: /tmp, health: {max_runtime: 1h}}
+    - {name: demanding, command: [chatty], runner: goroutines, dir: /tmp, health: {max_memory: 1GiB}}
 `
 
 // TestAgentsWithinAProgram: what people ask about an agent is answered for one that is
@@ -73,6 +73,6 @@ func TestAgentsWithinAProgram(t *testing.T) {
 	says("its log", []string{"logs", "chatty"}, "Z printed by me", `Z level=INFO msg="logged by it"`)
 	says("its panic", []string{"logs", "panicky", "--incarnation", "1"}, "e2e.explode(", "panicked: runtime error: index out of range [3]")
 	says("why it panicked", []string{"why", "panicky"}, "panicked", "index out of range [3]", "the last that panicky#", "e2e.explode(")
-	says("why it is not started", []string{"why", "demanding"}, "host goroutines cannot give agent demanding dir, health:")
+	says("why it is not started", []string{"why", "demanding"}, "host goroutines cannot give agent demanding dir, health.max_memory:")
 	e.up.Stop() // before the program, whose agents it stops
 }

@@ -32,8 +32,9 @@ import (
 // as not stopped, and is never joined by a second copy of itself.
 //
 // What only a process can have, a Host refuses, and names it: dir, env_file, group,
-// health, limits, nice, output, pass_env, stop_signal, umask and user. The variables of env
-// are there by Options.Getenv, and not in the environment of the program.
+// limits, nice, output, pass_env, stop_signal, umask and user, and of health all but
+// output_within and max_runtime. The variables of env are there by Options.Getenv,
+// and not in the environment of the program.
 //
 // A Host keeps nothing on disk. When its process dies, so do its agents, and
 // the report of an agent's end that the log had not yet acknowledged is lost;

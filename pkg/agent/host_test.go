@@ -347,7 +347,11 @@ func TestHostRefuses(t *testing.T) {
 			"dir":         func(c *contracts.StartCommand) { c.Dir = "/tmp" },
 			"env_file":    func(c *contracts.StartCommand) { c.EnvFile = "/etc/env" },
 			"group":       func(c *contracts.StartCommand) { c.Group = "nogroup" },
-			"health":      func(c *contracts.StartCommand) { c.Health = &contracts.HealthSpec{TCP: "127.0.0.1:1"} },
+			"health.tcp":  func(c *contracts.StartCommand) { c.Health = &contracts.HealthSpec{TCP: "127.0.0.1:1"} },
+			"health.http": func(c *contracts.StartCommand) { c.Health = &contracts.HealthSpec{HTTP: "http://127.0.0.1:1"} },
+			"health.command, health.max_memory": func(c *contracts.StartCommand) {
+				c.Health = &contracts.HealthSpec{Command: []string{"true"}, MaxMemory: 1 << 30}
+			},
 			"limits":      func(c *contracts.StartCommand) { c.Limits = &contracts.ProcessLimits{OpenFiles: 9} },
 			"output":      func(c *contracts.StartCommand) { c.Output = &contracts.OutputLimits{MaxBytes: 1 << 20} },
 			"nice":        func(c *contracts.StartCommand) { c.Nice = new(int) },

@@ -156,6 +156,9 @@ func (r *hosting) launch(a *hosted, f Func, o Options, p *printed) {
 	go pprof.Do(ctx, pprof.Labels(labelAgent, a.cmd.Agent), func(ctx context.Context) { r.call(ctx, a, f, o, p) })
 	r.helpers.Go(func() {
 		r.report(r.startedEvent(a))
+		if reason, verdict := r.attend(a, p); reason != "" {
+			r.tellUnwell(a, reason, verdict)
+		}
 		<-a.done
 		a.lost = !r.report(r.endedEvent(a))
 		close(a.reported)

@@ -10,6 +10,10 @@ import (
 
 // unhonoured names the settings of a start that only a process can have.
 func unhonoured(c contracts.StartCommand) (names []string) {
+	var health contracts.HealthSpec
+	if c.Health != nil {
+		health = *c.Health
+	}
 	for _, s := range []struct {
 		name string
 		set  bool
@@ -17,7 +21,10 @@ func unhonoured(c contracts.StartCommand) (names []string) {
 		{"dir", c.Dir != ""},
 		{"env_file", c.EnvFile != ""},
 		{"group", c.Group != ""},
-		{"health", c.Health != nil},
+		{"health.command", len(health.Command) > 0},
+		{"health.http", health.HTTP != ""},
+		{"health.max_memory", health.MaxMemory > 0},
+		{"health.tcp", health.TCP != ""},
 		{"limits", c.Limits != nil},
 		{"nice", c.Nice != nil},
 		{"output", c.Output != nil},

@@ -29,6 +29,7 @@ type printed struct {
 	lines       []byte              // whole lines
 	rest        []byte              // a line that has not ended
 	tag         contracts.OutputTag // of that line: OutputRest if its beginning is in lines
+	at          time.Time           // when it printed last, or began
 	ended       bool
 }
 
@@ -39,7 +40,7 @@ const maxPrinted = 10
 func (o *output) begin(incarnation uint64) *printed {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	p := &printed{o: o, incarnation: incarnation, tag: contracts.OutputText}
+	p := &printed{o: o, incarnation: incarnation, tag: contracts.OutputText, at: time.Now()}
 	// One that printed nothing need not be remembered.
 	o.runs = slices.DeleteFunc(o.runs, func(p *printed) bool { return p.ended && len(p.lines) == 0 })
 	o.runs = append(o.runs[max(0, len(o.runs)+1-maxPrinted):], p)
@@ -85,7 +86,15 @@ func (p *printed) Write(text []byte) (int, error) {
 	return len(text), nil
 }
 
+// latest is when the incarnation printed last, or began.
+func (p *printed) latest() time.Time {
+	p.o.mu.Lock()
+	defer p.o.mu.Unlock()
+	return p.at
+}
+
 func (p *printed) write(now time.Time, text []byte) {
+	p.at = now
 	most := min(contracts.MaxOutputLine, p.o.limit/8)
 	for part := range bytes.Lines(text) {
 		p.rest = append(p.rest, part...)
