@@ -395,12 +395,16 @@ func TestEvidence(t *testing.T) {
 	})
 	r.add("said", contracts.AgentFailed, "a", "", "", contracts.AgentFailedData{Agent: "a", Incarnation: 3, Reason: contracts.ReasonHung, Detail: "stands\nstill"})
 	r.add("custom", contracts.CustomEventType("x"), "a", "", "", nil)
+	r.add("lost", contracts.AgentFailed, "a", "", "", contracts.AgentFailedData{
+		Agent: "a", Incarnation: 3, Reason: contracts.ReasonHostLost, Runner: "r1", Exit: &contracts.Exit{Code: -1, Unknown: true, Blame: contracts.BlameHost},
+	})
 	r.stopped("stop", "a", 3, "", "").started("start", "a", 4, "", "")
 	want := []string{
 		"a#3 heartbeat_timeout: no heartbeat for 3.2s (phi 9.1, threshold 8.0, 40 samples)",
 		`a#3 exited: ended with exit code 2, last words "out of\tmemory" on r1; it lived for 3.25s and used 1.24s of processor time and 48MiB of memory at its peak`,
 		"a#3 hung: stands still",
 		"test/t reports custom.x about a",
+		"a#3 host_lost: ended with its host on r1",
 		"a#3 stopped on request",
 		"a#4 started on r1 as process 42",
 	}

@@ -94,6 +94,8 @@ func composedFailure(d contracts.AgentFailedData) string {
 func exitEvidence(x contracts.Exit) string {
 	var s string
 	switch {
+	case x.Blame == contracts.BlameHost && x.Unknown:
+		s = "ended with its host"
 	case x.OutOfMemory:
 		s = "ended out of memory, by its limit"
 	case x.Signal != "":
@@ -101,8 +103,6 @@ func exitEvidence(x contracts.Exit) string {
 		if x.Core {
 			s += ", with a core dump"
 		}
-	case x.Blame == contracts.BlameHost:
-		s = "ended with its host, which rebooted, or with its container, which was restarted"
 	case x.Unknown:
 		s = "ended while its runner was away"
 	default:

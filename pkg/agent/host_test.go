@@ -25,6 +25,7 @@ func funcs() map[string]agent.Func {
 			o.Handle = func(context.Context, *agent.Task) (any, error) { return o.Args, nil }
 			return agent.Run(ctx, o)
 		},
+		"obeying": func(ctx context.Context, _ agent.Options) error { <-ctx.Done(); return ctx.Err() },
 		"short":   func(context.Context, agent.Options) error { return nil },
 		"failing": func(context.Context, agent.Options) error { <-time.After(3 * time.Second); return errBoom },
 		"panicky": func(context.Context, agent.Options) error { panic(strings.Repeat("panic ", 10_000)) },
@@ -145,11 +146,16 @@ func TestHostRunsAnAgent(t *testing.T) {
 		}
 
 		w.wantCode("next incarnation", w.start("g1", 4, "good"), contracts.RunnerOK)
+		w.wantCode("one that returns an error when it is to end", w.start("g2", 1, "obeying"), contracts.RunnerOK)
 		if err := end(); err != nil {
 			t.Errorf("host: %v", err)
 		}
 		d := data[contracts.AgentFailedData](t, w.log("smith.event.agent.failed.g1", 1)[0])
 		if d.Reason != contracts.ReasonHostLost || d.Incarnation != 4 {
+			t.Errorf("at the host's end: %+v", d)
+		}
+		d = data[contracts.AgentFailedData](t, w.log("smith.event.agent.failed.g2", 1)[0])
+		if d.Reason != contracts.ReasonHostLost || d.Exit.Blame != contracts.BlameHost || !strings.HasSuffix(d.Detail, "it returned: context canceled") {
 			t.Errorf("at the host's end: %+v", d)
 		}
 	})

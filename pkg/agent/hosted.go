@@ -177,7 +177,7 @@ func (r *hosting) call(ctx context.Context, a *hosted, f Func, o Options, p *pri
 		switch {
 		case a.order != nil:
 			a.exit.Blame = contracts.BlameOrder
-		case err == nil && r.stopping:
+		case r.stopping: // however it ends: many return ctx.Err()
 			a.exit.Blame = contracts.BlameHost
 		}
 		r.living--
@@ -308,27 +308,31 @@ func (r *hosting) startedEvent(a *hosted) (contracts.Event, error) {
 // because its host shuts down, which nobody ordered for the agent.
 func (r *hosting) endedEvent(a *hosted) (contracts.Event, error) {
 	r.mu.Lock()
-	order, exit, err, shutdown := a.order, a.exit, a.err, r.stopping
+	order, exit, err := a.order, a.exit, a.err
 	r.mu.Unlock()
+	ended := func(t contracts.EventType) *contracts.EventBuilder { return r.event(t, a, exit.At, "agent.ended") }
 	stopped := contracts.AgentStoppedData{Agent: a.cmd.Agent, Incarnation: a.cmd.Incarnation, Runner: r.Name, Exit: exit}
 	failed := contracts.AgentFailedData{
 		Agent: a.cmd.Agent, Incarnation: a.cmd.Incarnation, Runner: r.Name, Type: a.cmd.Type, Exit: exit, Reason: contracts.ReasonExited,
 	}
 	var panicked *PanicError
-	switch {
-	case order != nil:
+	switch exit.Outcome() {
+	case contracts.OutcomeRequested:
 		stopped.Reason = contracts.StopRequested
-		return r.event(contracts.AgentStopped, a, exit.At, "agent.ended").
-			Causation(order.CausationID).Correlation(order.CorrelationID).Data(stopped).Build()
-	case errors.As(err, &panicked):
-		failed.Reason, failed.Detail = contracts.ReasonPanicked, contracts.Clip(fmt.Sprint(panicked.Value), 512)
-	case err != nil:
-		failed.Detail = contracts.Clip(err.Error(), 512)
-	case shutdown:
-		failed.Reason, failed.Detail = contracts.ReasonHostLost, "its host, a Go program, is shutting down"
-	default:
+		return ended(contracts.AgentStopped).Causation(order.CausationID).Correlation(order.CorrelationID).Data(stopped).Build()
+	case contracts.OutcomeCompleted:
 		stopped.Reason = contracts.StopCompleted
-		return r.event(contracts.AgentStopped, a, exit.At, "agent.ended").Data(stopped).Build()
+		return ended(contracts.AgentStopped).Data(stopped).Build()
+	case contracts.OutcomeLost:
+		failed.Reason, failed.Detail = contracts.ReasonHostLost, "its host, a Go program, is shutting down"
+		if err != nil {
+			failed.Detail = contracts.Clip(failed.Detail+"; it returned: "+err.Error(), 512)
+		}
+	case contracts.OutcomeFailed:
+		failed.Detail = contracts.Clip(fmt.Sprint(err), 512)
+		if errors.As(err, &panicked) {
+			failed.Reason, failed.Detail = contracts.ReasonPanicked, contracts.Clip(fmt.Sprint(panicked.Value), 512)
+		}
 	}
-	return r.event(contracts.AgentFailed, a, exit.At, "agent.ended").Data(failed).Build()
+	return ended(contracts.AgentFailed).Data(failed).Build()
 }

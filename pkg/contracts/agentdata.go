@@ -105,19 +105,6 @@ type AgentStoppedData struct {
 	Exit        *Exit      `json:"exit,omitempty"`
 }
 
-// Blame names what an end is charged to. Only an agent's own ends count against
-// a limit or wait for a backoff.
-type Blame string
-
-const (
-	// BlameAgent: it ended by itself.
-	BlameAgent Blame = ""
-	// BlameHost: its host rebooted, or the container of its runner was restarted.
-	BlameHost Blame = "host"
-	// BlameOrder: it was ordered to end.
-	BlameOrder Blame = "order"
-)
-
 // Exit is how a process ended.
 type Exit struct {
 	// Code is the exit status, or -1 when a signal ended it or it is unknown.

@@ -43,7 +43,7 @@ type Config struct {
 	AgentCA     string `name:"agent-ca" env:"SMITH_AGENT_CA" type:"path" placeholder:"FILE" help:"TLS certificate authority given to agents."`
 	// StopAgents ends the agents when the runner ends. Otherwise they run on,
 	// and the next runner on the same StateDir takes them over.
-	StopAgents bool `name:"stop-agents" env:"SMITH_RUNNER_STOP_AGENTS" help:"End the agents when the runner is ended, instead of leaving them to its successor."`
+	StopAgents bool `name:"stop-agents" env:"SMITH_RUNNER_STOP_AGENTS" help:"End the agents when the runner is ended, instead of leaving them to its successor. They are started again when it is back, or elsewhere."`
 	// StopOnDisconnect is for how long the event stream may be out of reach until
 	// the agents are ended; 0 means that they run on.
 	StopOnDisconnect time.Duration `name:"stop-on-disconnect" env:"SMITH_RUNNER_STOP_ON_DISCONNECT" placeholder:"DURATION" help:"End the agents when NATS was out of reach for so long, such as 60s, so that they can be started elsewhere safely (default: they run on)."`

@@ -53,7 +53,7 @@ func (r *runner) watchCutoff(ctx context.Context) {
 			return
 		}
 		if away, over := c.look(reached, procfs.Ticks()); over {
-			n := r.fleet.CutOff(fmt.Sprintf("runner %s was cut off for %s", r.cfg.Name, away.Round(time.Second)))
+			n := r.fleet.Withdraw(fmt.Sprintf("runner %s was cut off for %s", r.cfg.Name, away.Round(time.Second)))
 			r.env.Log.Error("cut off: ending all agents, which may be started elsewhere", "agents", n, "away", away.Round(time.Second), "limit", c.limit)
 		}
 		select {

@@ -54,7 +54,8 @@ func TestStopOnDisconnect(t *testing.T) {
 	cfg.File.Runner.Output.LastLinesInEvents = true
 	h.run(cfg)
 	polite := h.mustStart(script("polite", 1, `trap 'echo saved; exit 3' TERM; echo up; while :; do sleep 0.1; done`))
-	h.stored("smith.event.agent.started.*", 1)
+	good := h.mustStart(script("good", 1, `trap 'exit 0' TERM; echo up; while :; do sleep 0.1; done`))
+	h.stored("smith.event.agent.started.*", 2)
 
 	h.server.Down()
 	h.server.Up(t)
@@ -67,12 +68,16 @@ func TestStopOnDisconnect(t *testing.T) {
 	}
 
 	h.server.Down()
-	h.eventually("its end", func() bool { return !alive(polite.PID) })
+	h.eventually("its end", func() bool { return !alive(polite.PID) && !alive(good.PID) })
 	h.server.Up(t)
-	evs := h.stored("smith.event.agent.failed.*", 1)
+	evs := h.stored("smith.event.agent.failed.polite", 1)
 	got, err := contracts.DecodeData[contracts.AgentFailedData](evs[0])
 	if err != nil || got.Reason != contracts.ReasonHostLost || got.Exit == nil || got.Exit.Code != 3 || got.Exit.Blame != contracts.BlameHost ||
 		!strings.Contains(got.Detail, "runner r1 was cut off for ") || !strings.Contains(got.Exit.Tail, "saved") {
+		t.Errorf("told %+v, exit %+v, %v", got, got.Exit, err)
+	}
+	got, err = contracts.DecodeData[contracts.AgentFailedData](h.stored("smith.event.agent.failed.good", 1)[0])
+	if err != nil || got.Reason != contracts.ReasonHostLost || got.Exit.Code != 0 || !strings.HasSuffix(got.Detail, "ended with it, with exit code 0") {
 		t.Errorf("told %+v, exit %+v, %v", got, got.Exit, err)
 	}
 	h.mustStart(script("polite", 2, forever))

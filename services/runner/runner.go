@@ -184,7 +184,7 @@ func (r *runner) assemble(state *ledger.Ledger, parent *reaper.Reaper, down *she
 	})
 	if r.cfg.StopAgents {
 		// Each agent has its whole grace; then it is killed.
-		down.Add("stop agents", shell.Unbounded, r.fleet.StopAll)
+		down.Add("stop agents", shell.Unbounded, r.fleet.WithdrawAll)
 	}
 }
 

@@ -341,8 +341,10 @@ func TestShutdownLeavesOrStopsAgents(t *testing.T) {
 	if alive(a.PID) {
 		t.Error("the agent lives")
 	}
-	if ev := h.stored("smith.event.agent.stopped.a", 1); len(ev) != 1 {
-		t.Errorf("stopped events %+v", ev)
+	// Nobody ordered it to end, so it is started again when the runner is back.
+	got, err := contracts.DecodeData[contracts.AgentFailedData](h.stored("smith.event.agent.failed.a", 1)[0])
+	if err != nil || got.Reason != contracts.ReasonHostLost || !strings.HasPrefix(got.Detail, "runner r1 was ended, and process ") {
+		t.Errorf("told %+v, %v", got, err)
 	}
 }
 

@@ -109,10 +109,10 @@ func (a *adoption) endedEvent(self *agent.Agent, ordered bool) *contracts.EventB
 		exit.Blame = contracts.BlameOrder
 	}
 	stopped := contracts.AgentStoppedData{Agent: a.Name, Reason: contracts.StopCompleted, Exit: &exit}
-	switch {
-	case ordered:
+	switch exit.Outcome() {
+	case contracts.OutcomeRequested:
 		stopped.Reason = contracts.StopRequested
-	case exit.Code != 0:
+	case contracts.OutcomeFailed:
 		return a.event(self, contracts.AgentFailed, "agent.ended").Data(contracts.AgentFailedData{
 			Agent: a.Name, Type: a.Type, Reason: contracts.ReasonExited, Exit: &exit, Detail: fmt.Sprintf("process %d: %s", a.command.PID(), describe.Exit(exit)),
 		})

@@ -74,6 +74,8 @@ func as[T any](e contracts.Event, describe func(T) string) string {
 func failed(d contracts.AgentFailedData) string {
 	s := fmt.Sprintf("#%d %s", d.Incarnation, d.Reason)
 	switch {
+	case d.Exit != nil && d.Exit.Blame == contracts.BlameHost && d.Detail != "": // who ended it, not how
+		s += ": " + d.Detail
 	case d.Exit != nil:
 		s += ": " + Exit(*d.Exit)
 	case d.Silence != nil && (d.Detail == "" || d.Reason != contracts.ReasonHung && d.Reason != contracts.ReasonStoppingTimeout): // these beat

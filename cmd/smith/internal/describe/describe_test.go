@@ -19,6 +19,7 @@ func TestWhat(t *testing.T) {
 		{contracts.AgentFailed, contracts.AgentFailedData{Incarnation: 2, Reason: contracts.ReasonExited, Exit: &contracts.Exit{Code: 3}}, "#2 exited: exit code 3"},
 		{contracts.AgentFailed, contracts.AgentFailedData{Incarnation: 2, Reason: contracts.ReasonExited, Exit: &contracts.Exit{Code: -1, Signal: "SIGKILL"}}, "#2 exited: SIGKILL"},
 		{contracts.AgentFailed, contracts.AgentFailedData{Reason: contracts.ReasonExited, Exit: &contracts.Exit{Code: -1, Unknown: true}}, "#0 exited: exit status unknown"},
+		{contracts.AgentFailed, contracts.AgentFailedData{Incarnation: 2, Reason: contracts.ReasonHostLost, Detail: "runner r1 was ended, and process 7 ended with it, with exit code 0", Exit: &contracts.Exit{Blame: contracts.BlameHost}}, "#2 host_lost: runner r1 was ended, and process 7 ended with it, with exit code 0"},
 		{contracts.AgentFailed, contracts.AgentFailedData{Incarnation: 1, Reason: contracts.ReasonHeartbeatTimeout, Silence: &contracts.Silence{Phi: 5.04, Elapsed: contracts.Duration(1234567 * time.Microsecond)}}, "#1 heartbeat_timeout: silent for 1.23s, phi 5.0"},
 		{contracts.AgentFailed, contracts.AgentFailedData{Incarnation: 1, Reason: contracts.ReasonStoppingTimeout, Silence: &contracts.Silence{Elapsed: contracts.Duration(time.Millisecond)}, Detail: "it has not ended"}, "#1 stopping_timeout: it has not ended"},
 		{contracts.AgentStarted, contracts.AgentStartedData{Incarnation: 4, Runner: "host1", PID: 77}, "#4 on host1, pid 77"},

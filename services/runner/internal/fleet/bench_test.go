@@ -44,7 +44,7 @@ func BenchmarkReadopt(b *testing.B) {
 	}
 	b.ReportMetric(float64(starting.Microseconds())/1000/agents, "ms/start")
 	begin = time.Now()
-	if err := r.StopAll(b.Context()); err != nil {
+	if err := r.WithdrawAll(b.Context()); err != nil {
 		b.Error(err)
 	}
 	b.ReportMetric(float64(time.Since(begin).Microseconds())/1000, "ms/stop-all")
@@ -63,7 +63,7 @@ func BenchmarkRestart(b *testing.B) {
 			b.Fatal(err)
 		}
 		defer func() {
-			if err := r.StopAll(context.Background()); err != nil {
+			if err := r.WithdrawAll(context.Background()); err != nil {
 				b.Error(err)
 			}
 			r.close()

@@ -98,7 +98,7 @@ func TestStopWaitsForTheWholeTree(t *testing.T) {
 				r.stopping(contracts.StopCommand{Agent: "a", Incarnation: 1})
 			}
 			all := make(chan error, 1)
-			go func() { all <- r.StopAll(context.Background()) }()
+			go func() { all <- r.WithdrawAll(context.Background()) }()
 			eventually(t, "the others' waiting", func() bool { return r.closingNow() })
 			unanswered(t, name, reply)
 			if !alive(child) || len(r.eventsOf(t, "a", 1)) != 1 {

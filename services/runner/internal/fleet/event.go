@@ -21,10 +21,10 @@ func (f *Fleet) startedEvent(rec ledger.Record) *contracts.EventBuilder {
 		})
 }
 
-// exitEvent reports how an agent ended: as ordered, by itself and well, or not,
-// or with its host, for which the record has the reason.
-func (f *Fleet) exitEvent(rec ledger.Record) (kind string, _ *contracts.EventBuilder) {
+// exitEvent reports how an agent ended.
+func (f *Fleet) exitEvent(rec ledger.Record) (contracts.Outcome, *contracts.EventBuilder) {
 	exit := *rec.Exit
+	outcome := exit.Outcome()
 	event := func(t contracts.EventType) *contracts.EventBuilder {
 		return contracts.NewEvent(f.source(), t, rec.Agent, exit.At).ID(endedID(rec))
 	}
@@ -33,21 +33,25 @@ func (f *Fleet) exitEvent(rec ledger.Record) (kind string, _ *contracts.EventBui
 			Agent: rec.Agent, Incarnation: rec.Incarnation(), Runner: f.o.Runner, Reason: reason, Exit: &exit,
 		})
 	}
-	switch {
-	case rec.Stop != nil && exit.Blame != contracts.BlameAgent: // the order came first
-		return "requested", stopped(contracts.StopRequested).
-			Causation(rec.Stop.CausationID).Correlation(rec.Stop.CorrelationID)
-	case !exit.Unknown && exit.Signal == "" && exit.Code == 0:
-		return "completed", stopped(contracts.StopCompleted)
+	failed := func(reason contracts.FailureReason) *contracts.EventBuilder {
+		return event(contracts.AgentFailed).Data(contracts.AgentFailedData{
+			Agent: rec.Agent, Incarnation: rec.Incarnation(), Reason: reason,
+			Type: rec.Start.Type, Runner: f.o.Runner, Detail: detail(rec), Exit: &exit,
+		})
 	}
-	kind, reason := "failed", contracts.ReasonExited
-	if exit.Blame == contracts.BlameHost {
-		kind, reason = "lost", contracts.ReasonHostLost
+	switch outcome {
+	case contracts.OutcomeRequested:
+		e := stopped(contracts.StopRequested)
+		if rec.Stop != nil {
+			e = e.Causation(rec.Stop.CausationID).Correlation(rec.Stop.CorrelationID)
+		}
+		return outcome, e
+	case contracts.OutcomeCompleted:
+		return outcome, stopped(contracts.StopCompleted)
+	case contracts.OutcomeLost:
+		return outcome, failed(contracts.ReasonHostLost)
 	}
-	return kind, event(contracts.AgentFailed).Data(contracts.AgentFailedData{
-		Agent: rec.Agent, Incarnation: rec.Incarnation(), Reason: reason,
-		Type: rec.Start.Type, Runner: f.o.Runner, Detail: detail(rec), Exit: &exit,
-	})
+	return outcome, failed(contracts.ReasonExited)
 }
 
 // endedID is the id of the event that reports the end.
@@ -61,7 +65,7 @@ func detail(rec ledger.Record) string {
 	}
 	switch {
 	case rec.Exit.Blame == contracts.BlameHost:
-		return rec.How + ", and " + who + " ended with it"
+		return rec.How + ", and " + who + " ended with it" + manner(*rec.Exit)
 	case rec.Exit.OutOfMemory:
 		return fmt.Sprintf("%s ran out of memory: it reached its limit of %d bytes and was ended by the kernel", who, memory(rec))
 	case rec.Exit.Unknown:
@@ -72,6 +76,17 @@ func detail(rec ledger.Record) string {
 		return fmt.Sprintf("%s was ended by %s", who, rec.Exit.Signal)
 	}
 	return fmt.Sprintf("%s exited with code %d", who, rec.Exit.Code)
+}
+
+// manner is how a process ended, where that is not the point; it follows "ended".
+func manner(x contracts.Exit) string {
+	switch {
+	case x.Unknown:
+		return ""
+	case x.Signal != "":
+		return ", by " + x.Signal
+	}
+	return fmt.Sprintf(", with exit code %d", x.Code)
 }
 
 func memory(rec ledger.Record) int64 {

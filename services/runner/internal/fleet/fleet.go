@@ -115,8 +115,8 @@ type Options struct {
 type Observer interface {
 	Start(code contracts.RunnerCode, took time.Duration)
 	Stop(code contracts.RunnerCode, took time.Duration)
-	// Exit counts an end: failed, lost with the host, requested or completed.
-	Exit(kind string)
+	// Exit counts an end by what it comes to.
+	Exit(contracts.Outcome)
 	// Adopted tells that a process of a predecessor was found.
 	Adopted()
 	Running(n int)

@@ -352,13 +352,13 @@ func TestRunnerBeatsForAgentsThatDoNot(t *testing.T) {
 	}
 }
 
-func TestStopAll(t *testing.T) {
+func TestWithdrawAll(t *testing.T) {
 	t.Parallel()
 	r := open(t, t.TempDir())
 	for _, name := range []string{"a", "b", "c"} {
 		r.mustStart(t, script(name, 1, forever))
 	}
-	if err := r.StopAll(t.Context()); err != nil {
+	if err := r.WithdrawAll(t.Context()); err != nil {
 		t.Error(err)
 	}
 	if n := r.Running(); n != 0 {

@@ -130,7 +130,7 @@ type noObserver struct{}
 
 func (noObserver) Start(contracts.RunnerCode, time.Duration) {}
 func (noObserver) Stop(contracts.RunnerCode, time.Duration)  {}
-func (noObserver) Exit(string)                               {}
+func (noObserver) Exit(contracts.Outcome)                    {}
 func (noObserver) Adopted()                                  {}
 func (noObserver) Running(int)                               {}
 

@@ -120,7 +120,7 @@ func (f *Fleet) endClaim(a *agent, c claim, saw *process.Snapshot, why error) {
 		Agent: a.name, Highest: max(a.rec.Highest, c.Incarnation), Token: c.Token, Process: id, Outbox: a.rec.Outbox,
 		Start: contracts.StartCommand{Agent: a.name, Incarnation: c.Incarnation, ShutdownTimeout: contracts.Duration(c.ShutdownTimeout)},
 	}
-	a.gone(contracts.Exit{Code: -1, Unknown: true, Blame: contracts.BlameHost}, "runner lost its state directory")
+	a.gone(contracts.Exit{Code: -1, Unknown: true}, "runner lost its state directory")
 	f.mu.Lock()
 	f.count(+1)
 	f.mu.Unlock()

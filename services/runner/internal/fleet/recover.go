@@ -111,7 +111,7 @@ func (f *Fleet) readopt(ctx context.Context, a *agent, saw *process.Snapshot) er
 		a.gone(contracts.Exit{Code: -1, Unknown: true}, "")
 		return f.remains(a)
 	case errors.Is(err, process.ErrGone):
-		a.gone(contracts.Exit{Code: -1, Unknown: true, Blame: contracts.BlameHost}, "runner ended while starting it")
+		a.gone(contracts.Exit{Code: -1, Unknown: true}, "runner ended while starting it")
 		return f.remains(a)
 	case err != nil:
 		return err
@@ -203,7 +203,7 @@ func (f *Fleet) lost(ctx context.Context, a *agent, how string) error {
 		return err
 	}
 	if a.rec.Up() {
-		a.gone(contracts.Exit{Code: -1, Unknown: true, Blame: contracts.BlameHost}, how)
+		a.gone(contracts.Exit{Code: -1, Unknown: true}, how)
 	}
 	f.record(a)
 	return nil

@@ -261,8 +261,8 @@ func TestWhatIsNotWatchedIsNotStopped(t *testing.T) {
 	}
 	f := New(Options{Runner: "r1", Ledger: l, Log: slog.New(slog.DiscardHandler), Observe: noObserver{}})
 	f.agent("a").rec = rec // as after a failure to watch it
-	if err := f.StopAll(t.Context()); err == nil || !strings.Contains(err.Error(), "does not watch") {
-		t.Errorf("StopAll: %v", err)
+	if err := f.WithdrawAll(t.Context()); err == nil || !strings.Contains(err.Error(), "does not watch") {
+		t.Errorf("%v", err)
 	}
 	f.Close()
 	l.Close()

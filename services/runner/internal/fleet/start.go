@@ -79,7 +79,7 @@ func (f *Fleet) start(a *agent, cmd contracts.StartCommand, reply contracts.Runn
 	f.release()
 	switch {
 	case errors.Is(err, errUncertain):
-		a.gone(contracts.Exit{Code: -1, Unknown: true, Blame: contracts.BlameHost}, errUncertain.Error())
+		a.gone(contracts.Exit{Code: -1, Unknown: true}, errUncertain.Error())
 		f.record(a)
 		f.o.Notify(a.name)
 		return admit(a.rec, cmd)

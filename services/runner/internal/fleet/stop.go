@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"sync"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
@@ -39,17 +38,17 @@ func (f *Fleet) stop(ctx context.Context, cmd contracts.StopCommand) contracts.R
 		defer a.mu.Unlock()
 		return ok(cmd)
 	}
-	if a.done == nil { // it could not be taken over, and this runner is about to end
+	if a.done == nil {
 		defer a.mu.Unlock()
 		reply := ok(cmd)
-		reply.Code, reply.Error = contracts.RunnerNotStopped, fmt.Sprintf("agent %s: runner %s does not watch it", a.name, f.o.Runner)
+		reply.Code, reply.Error = contracts.RunnerNotStopped, f.unwatched(a).Error()
 		return reply
 	}
 	f.order(a, cmd)
 	done, bound := a.done, a.rec.Ending.Bound
 	a.mu.Unlock()
 
-	if err := f.confirmed(ctx, a, done, bound); err != nil {
+	if err := f.confirmed(ctx, done, bound); err != nil {
 		reply := ok(cmd)
 		reply.Code, reply.Error = contracts.RunnerNotStopped, fmt.Sprintf("agent %s: %v", a.name, err)
 		if f.ctx.Err() != nil || ctx.Err() != nil {
@@ -162,7 +161,7 @@ func (f *Fleet) freeLock(ctx context.Context, agent string) error {
 
 // confirmed waits until all of an agent has ended. It gives up when that does
 // not come within killPatience after the bound.
-func (f *Fleet) confirmed(ctx context.Context, a *agent, done <-chan struct{}, bound uint64) error {
+func (f *Fleet) confirmed(ctx context.Context, done <-chan struct{}, bound uint64) error {
 	now := procfs.Ticks()
 	timer := time.NewTimer(procfs.FromTicks(max(bound, now)-now) + killPatience)
 	defer timer.Stop()
@@ -178,28 +177,11 @@ func (f *Fleet) confirmed(ctx context.Context, a *agent, done <-chan struct{}, b
 	}
 }
 
+// unwatched is the error about an agent that could not be taken over. A runner that
+// has one ends.
+func (f *Fleet) unwatched(a *agent) error {
+	return fmt.Errorf("agent %s: runner %s does not watch it", a.name, f.o.Runner)
+}
+
 // errLeft tells that the runner leaves its agents alone.
 var errLeft = errors.New("the runner ends; its successor continues")
-
-// StopAll ends every agent, all at once, each within its own shutdown timeout.
-func (f *Fleet) StopAll(ctx context.Context) error {
-	f.Refuse()
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var errs []error
-	for _, v := range f.List() {
-		if v.State == contracts.AgentExited {
-			continue
-		}
-		wg.Go(func() {
-			reply := f.Stop(ctx, contracts.StopCommand{Agent: v.Agent, Incarnation: v.Incarnation})
-			if reply.Code != contracts.RunnerOK {
-				mu.Lock()
-				defer mu.Unlock()
-				errs = append(errs, errors.New(reply.Error))
-			}
-		})
-	}
-	wg.Wait()
-	return errors.Join(errs...)
-}

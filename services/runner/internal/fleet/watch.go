@@ -62,20 +62,14 @@ func (a *agent) live(p *process.Process) {
 }
 
 // gone records that the program of an agent has ended; what it started may live.
-// How names what ended it where that was not the agent. a.mu is held.
-func (a *agent) gone(exit contracts.Exit, how string) {
+// Host is what has happened to its host, where that ended it. a.mu is held.
+func (a *agent) gone(exit contracts.Exit, host string) {
 	exit.Health = a.unwell
 	if exit.At.IsZero() {
 		exit.At = time.Now().UTC()
 	}
-	switch {
-	case exit.Blame != contracts.BlameAgent:
-	case a.rec.Stop != nil:
-		exit.Blame = contracts.BlameOrder
-	case a.rec.Cut != "":
-		exit.Blame, how = contracts.BlameHost, a.rec.Cut
-	}
-	a.rec.State, a.rec.Exit, a.rec.How = ledger.Leaving, &exit, how
+	exit.Blame, a.rec.How = blame(a.rec, host)
+	a.rec.State, a.rec.Exit = ledger.Leaving, &exit
 }
 
 // ended records that nothing of an agent that was counted lives.
@@ -103,12 +97,12 @@ func (f *Fleet) record(a *agent) {
 	exit.Tail = f.endOutput(a)
 	exit.OutOfMemory = f.ungroup(a.rec)
 	a.rec.State, a.rec.Exit, a.rec.Ending = ledger.Exited, &exit, nil
-	kind, event := f.exitEvent(a.rec)
-	f.noteEnd(a, kind == "failed")
+	outcome, event := f.exitEvent(a.rec)
+	f.noteEnd(a, outcome == contracts.OutcomeFailed)
 	f.tell(a, event)
 	f.write(a)
-	f.o.Observe.Exit(kind)
-	f.o.Log.Info("agent ended", "agent", a.name, "incarnation", a.rec.Incarnation(), "kind", kind,
+	f.o.Observe.Exit(outcome)
+	f.o.Log.Info("agent ended", "agent", a.name, "incarnation", a.rec.Incarnation(), "kind", outcome,
 		"code", exit.Code, "signal", exit.Signal, "unknown", exit.Unknown, "out_of_memory", exit.OutOfMemory, "reason", a.rec.How)
 }
 

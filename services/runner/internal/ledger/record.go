@@ -50,7 +50,7 @@ type Record struct {
 	// Stop is the order to end the process, if there was one.
 	Stop *contracts.StopCommand `json:"stop,omitempty"`
 	// Cut says why the runner itself ended the process, where it did, see
-	// Fleet.CutOff.
+	// Fleet.Withdraw.
 	Cut string `json:"cut,omitempty"`
 	// Ending is how far the end of the processes is, once it was begun.
 	Ending *Ending         `json:"ending,omitempty"`

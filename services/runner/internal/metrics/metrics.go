@@ -61,7 +61,7 @@ func (m *Metrics) Stop(code contracts.RunnerCode, took time.Duration) {
 }
 
 // Exit counts an end.
-func (m *Metrics) Exit(kind string) { m.exits.WithLabelValues(m.runner, kind).Inc() }
+func (m *Metrics) Exit(o contracts.Outcome) { m.exits.WithLabelValues(m.runner, string(o)).Inc() }
 
 // Adopted counts a process taken over.
 func (m *Metrics) Adopted() { m.adopted.WithLabelValues(m.runner).Inc() }

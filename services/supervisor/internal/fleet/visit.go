@@ -23,10 +23,10 @@ func Held(a contracts.RunnerAgent, treeName string) tree.Held {
 }
 
 func heldEnd(e contracts.Exit) tree.HeldState {
-	switch {
-	case e.Blame != contracts.BlameAgent:
+	switch e.Outcome() {
+	case contracts.OutcomeRequested, contracts.OutcomeLost:
 		return tree.HeldEnded
-	case !e.Unknown && e.Signal == "" && e.Code == 0:
+	case contracts.OutcomeCompleted:
 		return tree.HeldCompleted
 	}
 	return tree.HeldFailed
