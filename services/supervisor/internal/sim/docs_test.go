@@ -48,7 +48,7 @@ func TestManual(t *testing.T) {
 			t.Errorf("the page does not list the mutation %q", m)
 		}
 	}
-	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers, Blame, Modes, Alone, Placed, Caused, Applied, Rolls, Current, Kept} {
+	for _, i := range []Invariant{OneLives, Logged, Growing, Replay, DeadFirst, Prompt, Recovers, Blame, Modes, Alone, Placed, Caused, Applied, Rolls, Current, Kept, Rests} {
 		if !strings.Contains(string(text), "| "+string(i)+" |") {
 			t.Errorf("the page does not explain the invariant %q", i)
 		}

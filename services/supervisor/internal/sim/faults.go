@@ -126,7 +126,22 @@ func (s *Scenario) stopping() {
 	stop := Fault{At: r.between(0, s.Calm), Kind: StopService, Rest: r.between(10*time.Millisecond, 3*time.Second)}
 	stop.For = r.between(0, min(4*time.Second, s.Calm-stop.At))
 	s.Faults = append(s.Faults, stop)
+	if r.chance(50) {
+		s.failing(&r, stop.At)
+	}
 	s.order()
+}
+
+// failing lets an agent fail once too often, mostly soon before an instant.
+func (s *Scenario) failing(r *stream, before time.Duration) {
+	agents := slices.DeleteFunc(slices.Clone(s.Specs), func(n *tree.Spec) bool { return n.Agent == nil })
+	agent := agents[r.below(len(agents))]
+	sup := s.Specs[slices.IndexFunc(s.Specs, func(n *tree.Spec) bool { return n.ID == agent.Parent })].Supervisor
+	sup.MaxRestarts, sup.CoolOff = 0, r.between(time.Second, 20*time.Second)
+	sup.MaxCoolOff = 2 * sup.CoolOff
+	for range 2 {
+		s.Faults = append(s.Faults, Fault{At: max(0, before-r.between(0, 2*time.Second)), Kind: AgentExits, Node: agent.ID})
+	}
 }
 
 // reconfigure lets whoever takes over find another configuration, and somebody

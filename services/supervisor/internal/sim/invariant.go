@@ -159,6 +159,7 @@ func (w *world) decided(parts []*decision) {
 	w.decidedConfiguration(parts)
 	w.decidedModes(parts)
 	w.decidedCauses(parts)
+	w.decidedRests(parts)
 	w.countPlaces(parts)
 	for _, d := range parts {
 		for _, e := range d.effects {

@@ -129,6 +129,10 @@ func switchedMutants() []mutant {
 			configure, "\t\tt.compareBuilds(n, former)\n",
 			"\t\tt.compareBuilds(n, former)\n\t\tif mutant == \"restarts what is moved\" && n.spec.Agent != nil && n.st.Phase == Running && !n.outdated() {\n\t\t\tt.stop(n, ThenRestart, EndStopped, \"\", false)\n\t\t}\n",
 		}}},
+		{name: "starts what rests", by: []Invariant{Rests}, edits: []edit{{
+			"tree/group.go", "if op.Resume = outcome == Ordered &&",
+			`if op.Resume = mutant != "starts what rests" && outcome == Ordered &&`,
+		}}},
 		{name: "trusts the log", by: []Invariant{Kept}, edits: []edit{{
 			"leader/saving.go", "return log.forgets(u.First, age)",
 			`return log.forgets(u.First, age) && mutant != "trusts the log"`,

@@ -79,6 +79,8 @@ type world struct {
 	// consumed when a supervisor last started afresh.
 	causes map[string]drawn
 	booted map[string]uint64
+	// rests says until when nodes rest that failed too often, see [Rests].
+	rests map[string]tree.Instant
 	// consumed is how far the last decision had consumed evidence.
 	consumed uint64
 

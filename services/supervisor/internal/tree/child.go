@@ -171,10 +171,7 @@ func (t *Tree) ended(n *node) {
 func (t *Tree) follow(n *node) {
 	p := n.parent
 	if t.busy(p) || p.suspended() {
-		t.setDown(n, Ended, n.st.End, n.st.Why)
-		t.seq++
-		n.st.Ticket = t.seq
-		p.queue = append(p.queue, queued{n, t.seq})
+		t.queueEnd(n)
 		return
 	}
 	switch {
@@ -202,6 +199,14 @@ func (t *Tree) follow(n *node) {
 	default:
 		t.restart(n)
 	}
+}
+
+// queueEnd leaves the end of a child until its supervisor is free.
+func (t *Tree) queueEnd(n *node) {
+	t.setDown(n, Ended, n.st.End, n.st.Why)
+	t.seq++
+	n.st.Ticket = t.seq
+	n.parent.queue = append(n.parent.queue, queued{n, t.seq})
 }
 
 // finish retires a child that is not to be restarted.

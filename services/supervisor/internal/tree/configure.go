@@ -91,8 +91,8 @@ func (t *Tree) configure(in *Input) {
 	}
 	t.removeUnwanted(wanted)
 	t.succeed(fresh)
-	due := t.rejudge(ends)
 	t.startTree(in)
+	due := t.rejudge(ends)
 	t.placeAgain(unplaced)
 	for _, n := range fresh {
 		if p := n.parent; p != nil && n.st.Phase == Idle && !n.st.End.final() && p.up() && !t.willStart(p, n) {
@@ -128,6 +128,7 @@ func (t *Tree) keep(in *Input) {
 func (t *Tree) startTree(in *Input) {
 	switch root := t.root; {
 	case !in.Boot:
+	case root.st.Phase == Idle && t.unhold(root):
 	case root.st.Phase == Idle && !t.staysDown(root):
 		t.resume(root, t.story)
 	case root.st.Phase == Stopping && root.st.Then == ThenClose:
@@ -138,9 +139,10 @@ func (t *Tree) startTree(in *Input) {
 
 // resume starts a node because the supervisor's process does.
 func (t *Tree) resume(n *node, because Story) {
+	was := t.resuming
 	t.resuming = true
 	t.begin(n, because, false)
-	t.resuming = false
+	t.resuming = was
 }
 
 // install gives every node its configured specification and place. It returns

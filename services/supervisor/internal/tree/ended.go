@@ -96,12 +96,14 @@ func (t *Tree) concluded(s *node, outcome Outcome) {
 		t.setPhase(s, Waiting, why)
 		t.arm(s, t.now.Add(s.spec.Supervisor.CoolOff))
 		t.ready(s)
+		t.holdEnd(s)
 	case BootFailed:
 		t.startFailed(s)
 	case Terminated:
 		s.st.Why = gaveUp(why)
 		t.note(s, Effect{Kind: NoteDown, Reason: why})
 		t.ready(s)
+		t.holdEnd(s)
 	default:
 		t.note(s, Effect{Kind: NoteDown, Reason: why})
 		switch {
@@ -112,6 +114,7 @@ func (t *Tree) concluded(s *node, outcome Outcome) {
 			t.startFailed(s)
 		default:
 			t.ended(s)
+			t.holdEnd(s)
 		}
 	}
 }

@@ -29,7 +29,9 @@ func (t *Tree) busy(p *node) bool {
 func (t *Tree) boot(s *node, again bool) {
 	t.setPhase(s, Starting, "")
 	s.st.Then, s.st.Decision = "", t.decision
-	s.st.Supervisor.Window, s.st.Supervisor.Proposed = nil, nil
+	if !t.resuming || s.exceeded() {
+		s.st.Supervisor.Window, s.st.Supervisor.Proposed = nil, nil
+	}
 	if t.opt.StartTerminated && s.st.Supervisor.Suspended {
 		t.unsuspend(s)
 	}
@@ -38,28 +40,10 @@ func (t *Tree) boot(s *node, again bool) {
 	if t.opt.Volatile {
 		t.forgetAdded(s)
 	}
-	s.st.Supervisor.Op = &Operation{
-		Kind: OpBoot, Stage: StageStart, Again: again, Story: s.st.Story,
-		Resume: t.resuming || s.parent.resumes(),
-	}
+	op := &Operation{Kind: OpBoot, Stage: StageStart, Again: again, Story: s.st.Story, Resume: t.resuming}
+	s.st.Supervisor.Op = op
 	for _, c := range s.kids {
-		switch c.st.Phase {
-		case Watched:
-			continue
-		case Running, Stabilising:
-			continue // it was moved here as it is
-		case Stopping:
-			// It was to be stopped while its supervisor was down, or with that.
-			t.turnBack(c, s.st.Story)
-			continue
-		}
-		if t.staysDown(c) {
-			continue
-		}
-		if c.st.Phase != Idle || c.st.Attempts != 0 || c.st.Isolation != nil {
-			t.setDown(c, Idle, "", "")
-			c.fresh()
-		}
+		t.prepare(c, op)
 	}
 	if !t.independent(s) {
 		t.advance(s)
@@ -67,10 +51,45 @@ func (t *Tree) boot(s *node, again bool) {
 	}
 	for _, c := range s.kids {
 		if c.st.Phase == Idle && !t.staysDown(c) {
-			t.begin(c, s.st.Story, again)
+			t.beginWith(op, c, s.st.Story)
 		}
 	}
 	t.settleLater(s)
+}
+
+// exceeded reports whether a supervisor stopped because of its limit: it starts afresh.
+func (n *node) exceeded() bool {
+	return len(n.st.Supervisor.Window) > n.spec.Supervisor.MaxRestarts
+}
+
+// prepare makes a child ready for the start of its supervisor. Its failures are
+// forgotten, unless the supervisor starts with the service.
+func (t *Tree) prepare(c *node, op *Operation) {
+	switch c.st.Phase {
+	case Watched:
+		return
+	case Running, Stabilising:
+		return // it was moved here as it is
+	case Stopping:
+		// It was to be stopped while its supervisor was down, or with that.
+		t.turnBack(c, op.Story)
+		return
+	}
+	switch {
+	case op.Resume && t.unhold(c), t.staysDown(c):
+	case op.Resume && c.st.Phase == Idle: // its failures count
+	case c.st.Phase != Idle || c.st.Held != "" || c.st.Attempts != 0 || c.st.Isolation != nil:
+		t.setDown(c, Idle, "", "")
+		c.fresh()
+	}
+}
+
+// beginWith starts a child with its supervisor's operation.
+func (t *Tree) beginWith(op *Operation, c *node, story Story) {
+	was := t.resuming
+	t.resuming = op.boots()
+	t.begin(c, story, op.Again)
+	t.resuming = was
 }
 
 // turnBack starts a node again that is being stopped since its supervisor was down, or
@@ -78,7 +97,7 @@ func (t *Tree) boot(s *node, again bool) {
 // start now, whatever the others take to stop. Everything else starts when it is down.
 func (t *Tree) turnBack(n *node, because Story) {
 	switch op := n.op(); {
-	case n.st.Then != "" && n.st.Then != ThenClose, n.st.Discarded(), n.spec.Dynamic && n.spec.Restart == Temporary:
+	case n.st.Then != "" && n.st.Then != ThenClose, n.st.Discarded(), n.spec.Dynamic && n.spec.Restart == Temporary, op != nil && op.Outcome != Ordered:
 		return // something else follows
 	case op != nil && op.together() && t.independent(n):
 		for _, c := range n.kids {
@@ -122,6 +141,11 @@ func (t *Tree) shutdown(s *node, outcome Outcome, end End, why string) {
 	}
 	s.st.End = end
 	op := &Operation{Kind: OpStop, Stage: StageStop, At: math.MaxInt64, Outcome: outcome, Story: s.st.Story}
+	if op.Resume = outcome == Ordered && (s.st.Then == ThenClose || s.parent.closes()); op.Resume {
+		for _, c := range s.kids {
+			t.holdDown(c)
+		}
+	}
 	if d := s.spec.ShutdownTimeout; d > 0 {
 		op.Due = t.now.Add(d)
 	}
@@ -217,7 +241,7 @@ func (t *Tree) advance(p *node) {
 				}
 				continue
 			}
-			if !c.st.Phase.idle() && !c.st.Phase.delayed() || t.staysDown(c) {
+			if !c.st.Phase.idle() && !c.st.Phase.delayed() || t.staysDown(c) || op.boots() && c.st.Phase != Idle {
 				continue
 			}
 			story := op.Story
@@ -225,7 +249,7 @@ func (t *Tree) advance(p *node) {
 				// One that ended by itself has its own, see stopped.
 				story = c.st.Story
 			}
-			t.begin(c, story, op.Again)
+			t.beginWith(op, c, story)
 			if c.st.Phase == Watched {
 				continue
 			}
@@ -286,6 +310,8 @@ func (t *Tree) stopped(c *node) bool {
 	case !c.st.Phase.live():
 		t.keepDown(c)
 		return true
+	case c.spec.Supervisor != nil && c.parent.closes() && c.endsByItself():
+		return false // what becomes of it has been decided
 	case c.spec.Supervisor != nil:
 		c.blameFor(c.parent.op())
 		if op := c.op(); op != nil && op.Kind == OpStop {

@@ -47,7 +47,7 @@ func (t *Tree) move(n *node, in *Input) {
 // start, or was down only because its supervisor was.
 func (t *Tree) relocate(n, to *node) (due bool) {
 	from := n.parent
-	if due = !from.up() || n.awaitsTurn(); n.st.Phase.pending() {
+	if due = !from.up() && n.st.Held == "" || n.awaitsTurn(); n.st.Phase.pending() {
 		due = true
 		t.setDown(n, Idle, "", "") // its supervisor no longer counts on it
 	}

@@ -149,7 +149,7 @@ func (t *Tree) obey(n *node) {
 	case CmdTerminate:
 		t.terminate(n, ThenTerminate)
 	case CmdClose:
-		if n.terminated() {
+		if n.terminated() || n.st.Held != "" || phase.delayed() && t.holdDown(n) {
 			t.answer(n, OK)
 		} else {
 			t.terminate(n, ThenClose)

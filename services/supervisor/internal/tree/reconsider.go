@@ -46,7 +46,7 @@ func (t *Tree) wanted(n *node) bool {
 func (t *Tree) endedByRequest() map[*node]bool {
 	out := map[*node]bool{}
 	for _, n := range t.nodes {
-		if n.parent != nil && n.spec.Restart == Transient && n.st.Phase == Idle && n.st.End == EndStopped && n.parent.up() && !t.willStart(n.parent, n) {
+		if n.parent != nil && n.spec.Restart == Transient && n.st.Phase == Idle && n.st.End == EndStopped && (n.heldDown() || n.parent.up() && !t.willStart(n.parent, n)) {
 			out[n] = true
 		}
 	}

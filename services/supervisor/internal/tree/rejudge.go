@@ -33,7 +33,7 @@ func (n *node) judge() *node {
 func (t *Tree) waitingEnds() []waitingEnd {
 	var out []waitingEnd
 	for _, n := range t.nodes {
-		if n.waits() {
+		if n.waits() || n.st.Held.delayed() {
 			out = append(out, waitingEnd{n, n.spec, n.judge(), n.judge().spec.Supervisor})
 		}
 	}
@@ -62,7 +62,7 @@ func (t *Tree) rejudge(ends []waitingEnd) (due []*node) {
 				t.autoShutdown(p, n)
 			}
 		case n.st.Phase == Isolated && p != e.by: // it is moved, and stays apart until its time is over
-		case n.st.Phase == Isolated && (!is.isolates() || is.allowsMore(e.limit)):
+		case n.st.Phase == Isolated && (e.limit.isolates() && !is.isolates() || is.allowsMore(e.limit)):
 			due = append(due, n)
 		case n.st.Phase == Isolated:
 			rounds, seed := n.st.rounds()-1, seedOf(n.spec.ID)+n.st.Incarnation

@@ -156,7 +156,7 @@ func (n *node) waitsFor() *node {
 		return n
 	}
 	for p := n.parent; p != nil; p = p.parent {
-		if p.st.Phase.delayed() {
+		if p.delayed() {
 			return p
 		}
 	}

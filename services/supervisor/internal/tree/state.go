@@ -216,6 +216,9 @@ type Wait struct {
 	// since it starts again with its group. Why then says how, too. Nothing is
 	// decided by it.
 	Own End `json:"own,omitempty"`
+	// Held is the phase in which the node was down when the service stopped, and
+	// which it has again with the next start; Due is then that of this phase.
+	Held Phase `json:"held,omitempty"`
 }
 
 // OwnEnd returns how a node that is down ended, but for its being stopped with
@@ -320,8 +323,8 @@ type Operation struct {
 	// supervisor itself stops, when that must be over, 0 for never.
 	Due     Instant `json:"due,omitempty"`
 	Outcome Outcome `json:"outcome,omitempty"`
-	// Again tells that what it starts are restarts, Resume that it starts because the
-	// supervisor's process does: what has finished is left down then.
+	// Again tells that what it starts are restarts, Resume that it stops, or starts,
+	// because the supervisor's process does: what was down is left down then.
 	Again  bool `json:"again,omitempty"`
 	Resume bool `json:"resume,omitempty"`
 	Story

@@ -16,20 +16,18 @@ func (n *node) hasFinished() bool { return n.st.End == EndFinished && !n.spec.pe
 
 // staysDown reports whether n is left down when its group restarts and when its
 // supervisor starts again: what an operator ended, only an operator's order starts.
-// What has finished is left down, too, when the tree is only resumed.
+// What was down before the service stopped, or has finished, is left down, too, when the
+// tree is only resumed.
 func (t *Tree) staysDown(n *node) bool {
 	if t.opt.StartTerminated {
 		return false
 	}
-	return n.terminated() || n.parent.resumes() && n.finished()
+	return n.terminated() || n.parent.op().boots() && (n.heldDown() || n.finished())
 }
 
-// resumes reports whether a supervisor starts because its process does, which goes on
-// with what it did before.
-func (p *node) resumes() bool {
-	op := p.op()
-	return op != nil && op.Kind == OpBoot && op.Resume
-}
+// boots reports whether an operation starts a supervisor because its process starts,
+// which continues what it did before.
+func (op *Operation) boots() bool { return op != nil && op.Kind == OpBoot && op.Resume }
 
 // KeptDown reports whether only an operator's order starts a node, because an
 // operator terminated it.

@@ -161,6 +161,9 @@ func (s *stroll) input() Input {
 		case 0:
 			return Input{Kind: Configure, Specs: s.specs(), Boot: true}
 		case 1:
+			if s.IntN(4) == 0 {
+				return Input{Kind: Order, Command: CmdClose, Node: "root"}
+			}
 			return oneOf(s, Input{Kind: HeartbeatsMissed}, Input{Kind: Runners}, Input{Kind: Runners, Runners: []Runner{{Name: "r"}}})
 		}
 		return s.tick()
