@@ -105,12 +105,13 @@ func (f planFlags) open(a *app) (*nats.Conn, *contracts.ConfigRequest, error) {
 		fmt.Fprintln(a.stderr, err) // lines that begin with their place in the file
 		return nil, nil, errSilent
 	}
-	if most := contracts.MaxRequestBytes * 9 / 10; len(text) > most {
-		return nil, nil, usagef("%s has %d bytes, and at most %d can be sent; put it where the supervisor reads it, and send that SIGHUP", f.File, len(text), most)
+	sent, err := contracts.PackConfig(string(text))
+	if err != nil {
+		return nil, nil, fmt.Errorf("%s: %w; put it where the supervisor reads it, and send that SIGHUP", f.File, err)
 	}
 	nc, err := f.connect(a)
 	return nc, &contracts.ConfigRequest{
-		Config: string(text), Name: f.File, Source: config.SourceOf(f.File), MaxUnavailable: f.MaxUnavailable, Keep: f.Keep, By: operator(),
+		ConfigText: sent, Name: f.File, Source: config.SourceOf(f.File), MaxUnavailable: f.MaxUnavailable, Keep: f.Keep, By: operator(),
 	}, err
 }
 

@@ -6,6 +6,7 @@ import (
 
 	"github.com/mistersmith/mistersmith/internal/config"
 	"github.com/mistersmith/mistersmith/internal/config/lint"
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 type configCmd struct {
@@ -13,6 +14,9 @@ type configCmd struct {
 	Apply configApplyCmd `cmd:"" help:"Apply a file to the running tree, and restart what changed, a few agents at a time."`
 	Check configCheckCmd `cmd:"" help:"Check a file and list what is wrong with it, and what will not work out as it seems."`
 }
+
+// tooLong is the rule of a file that supervisors read, and that cannot be sent to one.
+const tooLong lint.Rule = "too-long-to-send"
 
 type configCheckCmd struct {
 	File   string `arg:"" type:"path" help:"The file."`
@@ -34,6 +38,12 @@ func (c *configCheckCmd) Run(a *app) error {
 	var outlooks []lint.Outlook
 	if err == nil {
 		warnings, outlooks = lint.Check(f), lint.Outlooks(f)
+		if _, err := contracts.PackConfig(f.Text()); err != nil {
+			warnings = append(warnings, lint.Finding{
+				Rule: tooLong, File: c.File, Setting: config.TreeSetting, Message: err.Error() + ", so smith config diff, apply and rehearse refuse it",
+				Advice: "put it where the supervisor reads it, and send that SIGHUP; templates and anchors make it shorter",
+			})
+		}
 	}
 	if c.JSON {
 		if err := a.printJSON(c.result(err, warnings, outlooks)); err != nil {

@@ -119,8 +119,12 @@ func (c *rehearseCmd) Run(a *app) error {
 	if _, err := config.Parse(name, text); err != nil {
 		return fmt.Errorf("%w: --config:\n%w", errUsage, err)
 	}
+	sent, err := contracts.PackConfig(string(text))
+	if err != nil {
+		return fmt.Errorf("%s: %w", c.Config, err)
+	}
 	reply, err := ask[contracts.RehearseReply](a, c.clientFlags, contracts.ServiceSupervisor, "rehearse", contracts.RehearseRequest{
-		Config: string(text), Name: name, From: c.From.moment(), To: c.To.moment(), Beyond: c.Beyond,
+		ConfigText: sent, Name: name, From: c.From.moment(), To: c.To.moment(), Beyond: c.Beyond,
 	})
 	if err != nil {
 		return err

@@ -7,11 +7,13 @@ import (
 	"strings"
 
 	"go.yaml.in/yaml/v4"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 // Bounds on what a file may make the decoder do.
 const (
-	maxFileBytes = 4 << 20
+	maxFileBytes = contracts.MaxConfigBytes
 	maxValues    = 200_000 // aliases can multiply what is read
 	maxDepth     = 64
 	maxPath      = 160 // of a setting's path, as messages show it

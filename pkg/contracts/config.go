@@ -9,9 +9,9 @@ import (
 // ConfigRequest offers a configuration: supervisor.plan shows what it would
 // change, supervisor.apply applies it.
 type ConfigRequest struct {
-	// Config is the text of the file, Name what messages call it.
-	Config string `json:"config"`
-	Name   string `json:"name,omitempty"`
+	ConfigText
+	// Name is what messages call the file.
+	Name string `json:"name,omitempty"`
 	// Source says where the file is, as HOST:PATH. What was last read from it is
 	// remembered.
 	Source string `json:"source,omitempty"`

@@ -65,10 +65,9 @@ type FieldDiff struct {
 // RehearseRequest asks what a tree would have done under another
 // configuration: supervisor.rehearse.
 type RehearseRequest struct {
-	// Config is the text of a configuration file, Name what to call it in
-	// messages.
-	Config string `json:"config"`
-	Name   string `json:"name,omitempty"`
+	ConfigText
+	// Name is what messages call the file.
+	Name string `json:"name,omitempty"`
 	// From and To bound the part of the past; left out, they are the tree's
 	// beginning and now.
 	From Moment `json:"from,omitzero"`

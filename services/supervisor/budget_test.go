@@ -84,7 +84,7 @@ func TestRestartBudget(t *testing.T) {
 			t.Error(s)
 		}
 
-		all := w.rehearse(contracts.RehearseRequest{Config: budgeted})
+		all := w.rehearse(contracts.RehearseRequest{ConfigText: contracts.ConfigText{Config: budgeted}})
 		if !all.Faithful || all.First != nil || all.Recorded != all.Rehearsed {
 			t.Errorf("the same configuration: deviation %d, first %+v\nrecorded  %+v\nrehearsed %+v", all.Deviation, all.First, all.Recorded, all.Rehearsed)
 		}
@@ -95,7 +95,7 @@ func TestRestartBudget(t *testing.T) {
 		}
 		last, waits := w.tree().Sequence, map[int]bool{}
 		for seq := uint64(1); seq < last; seq++ {
-			part := w.rehearse(contracts.RehearseRequest{Config: budgeted, From: contracts.Moment{Sequence: seq}, To: contracts.Moment{Sequence: last}})
+			part := w.rehearse(contracts.RehearseRequest{ConfigText: contracts.ConfigText{Config: budgeted}, From: contracts.Moment{Sequence: seq}, To: contracts.Moment{Sequence: last}})
 			if !part.Faithful || part.First != nil || part.Recorded != part.Rehearsed {
 				t.Errorf("from %d: deviation %d, first %+v\nrecorded  %+v\nrehearsed %+v", seq, part.Deviation, part.First, part.Recorded, part.Rehearsed)
 			}
@@ -104,7 +104,7 @@ func TestRestartBudget(t *testing.T) {
 		if !waits[0] || !waits[1] || !waits[2] {
 			t.Errorf("waits %v: not from before, amid and after them", waits)
 		}
-		free := w.rehearse(contracts.RehearseRequest{Config: strings.Replace(budgeted, "fleet_restarts: 2", "fleet_restarts: 4", 1)})
+		free := w.rehearse(contracts.RehearseRequest{ConfigText: contracts.ConfigText{Config: strings.Replace(budgeted, "fleet_restarts: 2", "fleet_restarts: 4", 1)}})
 		if r := free.Rehearsed; !free.Faithful || free.First == nil || free.Recorded != all.Recorded || r.BudgetWaits != 0 || r.BudgetWaited != 0 || r.Restarts != 4 || r.Downtime >= free.Recorded.Downtime-free.Recorded.BudgetWaited/2 {
 			t.Errorf("with a larger budget: first %+v\nrecorded  %+v\nrehearsed %+v", free.First, free.Recorded, free.Rehearsed)
 		}

@@ -136,7 +136,7 @@ func (r *reader) join(ctx context.Context) {
 // comes of it.
 func (r *reader) offer(ctx context.Context, f *config.File, joining bool) error {
 	req := contracts.ConfigRequest{
-		Config: f.Text(), Name: f.Path, Source: config.SourceOf(f.Path), Joining: joining, Reason: "read by supervisor " + r.env.Instance,
+		ConfigText: contracts.ConfigText{Config: f.Text()}, Name: f.Path, Source: config.SourceOf(f.Path), Joining: joining, Reason: "read by supervisor " + r.env.Instance,
 	}
 	ctx, cancel := context.WithTimeout(ctx, shell.RequestTimeout)
 	defer cancel()
@@ -148,9 +148,11 @@ func (r *reader) offer(ctx context.Context, f *config.File, joining bool) error 
 		}
 		return err
 	}
-	if len(req.Config) > contracts.MaxRequestBytes*9/10 {
-		return fmt.Errorf("the file has %d bytes, and this supervisor stands by; at most %d can be sent to the one that decides: have it read the file there, with SIGHUP", len(req.Config), contracts.MaxRequestBytes*9/10)
+	packed, err := contracts.PackConfig(f.Text())
+	if err != nil {
+		return fmt.Errorf("this supervisor stands by, and the one that decides cannot be sent the file: %w; have it read the file there, with SIGHUP", err)
 	}
+	req.ConfigText = packed
 	p, err := shell.Call[contracts.ConfigPlan](ctx, r.env.NC, contracts.ServiceSubject(contracts.ServiceSupervisor, "apply"), req)
 	if err == nil {
 		keeper.ReportPlan(r.env.Log, p)

@@ -39,7 +39,7 @@ func (w *world) configure(verb string, req contracts.ConfigRequest) (contracts.C
 // apply applies a configuration and waits until what it began is over.
 func (w *world) apply(text string) contracts.ConfigPlan {
 	w.t.Helper()
-	p, err := w.configure("apply", contracts.ConfigRequest{Config: text, Name: "new.yaml", Source: "laptop:/new.yaml"})
+	p, err := w.configure("apply", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: text}, Name: "new.yaml", Source: "laptop:/new.yaml"})
 	if err != nil || !p.Applied {
 		w.t.Fatalf("apply: %+v, %v", p, err)
 	}
@@ -100,7 +100,7 @@ func TestApply(t *testing.T) {
 	inWorld(t, fleet("x", secret), func(t *testing.T, w *world) {
 		w.up()
 		edited := strings.Replace(fleet("y", "other"), "- {name: same, command: [x]}", "- {name: same, command: [x]}\n    - {name: new, command: [x]}", 1)
-		plan, err := w.configure("plan", contracts.ConfigRequest{Config: edited, Name: "new.yaml"})
+		plan, err := w.configure("plan", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: edited}, Name: "new.yaml"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -128,7 +128,7 @@ func TestApply(t *testing.T) {
 func TestApplyKeeps(t *testing.T) {
 	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
 		w.up()
-		p, err := w.configure("apply", contracts.ConfigRequest{Config: fleet("y", "one"), Keep: true})
+		p, err := w.configure("apply", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: fleet("y", "one")}, Keep: true})
 		if err != nil || !p.Applied {
 			t.Fatal(p, err)
 		}
@@ -143,7 +143,7 @@ func TestApplyKeeps(t *testing.T) {
 			return names
 		}
 		w.want("outdated", outdated(), "ab")
-		plan, err := w.configure("plan", contracts.ConfigRequest{Config: fleet("y", "one")})
+		plan, err := w.configure("plan", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: fleet("y", "one")}})
 		w.want("planned again", summary(plan), "a outdated: restarted, b outdated: restarted")
 		if err != nil {
 			t.Error(err)
@@ -170,7 +170,7 @@ func TestRollingRestartStops(t *testing.T) {
 		w.runner.mu.Lock()
 		w.runner.broken["a"] = true
 		w.runner.mu.Unlock()
-		p, err := w.configure("apply", contracts.ConfigRequest{Config: fleet("y", "one")})
+		p, err := w.configure("apply", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: fleet("y", "one")}})
 		if err != nil || !p.Applied {
 			t.Fatal(p, err)
 		}
@@ -217,22 +217,52 @@ func TestRollingRestartStops(t *testing.T) {
 func TestStalePlan(t *testing.T) {
 	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
 		w.up()
-		plan, err := w.configure("plan", contracts.ConfigRequest{Config: fleet("y", "one")})
+		plan, err := w.configure("plan", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: fleet("y", "one")}})
 		if err != nil {
 			t.Fatal(err)
 		}
 		w.want("restart", w.refusal("restart", contracts.NodeRequest{Node: "same"}), "ok")
 		w.want("terminate", w.refusal("terminate", contracts.NodeRequest{Node: "a"}), "ok")
-		_, err = w.configure("apply", contracts.ConfigRequest{Config: fleet("y", "one"), Plan: plan.Plan})
+		_, err = w.configure("apply", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: fleet("y", "one")}, Plan: plan.Plan})
 		w.wantRefused("a stale plan", err, contracts.CodeConflict, "nothing is changed")
-		again, err := w.configure("plan", contracts.ConfigRequest{Config: fleet("y", "one")})
+		again, err := w.configure("plan", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: fleet("y", "one")}})
 		w.want("plan", summary(again), "a changed command: at its next start, b changed command: restarted")
 		if err != nil || again.Decision <= plan.Decision {
 			t.Errorf("made against decision %d, then %d, %v", plan.Decision, again.Decision, err)
 		}
 		w.want("restart", w.refusal("restart", contracts.NodeRequest{Node: "same"}), "ok")
-		if p, err := w.configure("apply", contracts.ConfigRequest{Config: fleet("y", "one"), Plan: again.Plan}); err != nil || !p.Applied {
+		if p, err := w.configure("apply", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: fleet("y", "one")}, Plan: again.Plan}); err != nil || !p.Applied {
 			t.Errorf("a plan that holds: %+v, %v", p, err)
+		}
+	})
+}
+
+// TestLargeFiles: a file that is longer than a request is planned and applied, by the one
+// that decides and from one that stands by, and a successor knows it.
+func TestLargeFiles(t *testing.T) {
+	inWorld(t, fleet("x", "one"), func(t *testing.T, w *world) {
+		stop := w.supervise("first")
+		w.settled()
+		text := fleet("y", "one") + strings.Repeat("# what an agent is for, in a line\n", 30_000)
+		sent, err := contracts.PackConfig(text)
+		if err != nil || len(sent.Packed) == 0 {
+			t.Fatalf("%d bytes, %v", len(sent.Packed), err)
+		}
+		for _, verb := range []string{"plan", "apply"} {
+			p, err := w.configure(verb, contracts.ConfigRequest{ConfigText: sent, Name: "large.yaml"})
+			w.want(verb, summary(p), "a changed command: restarted, b changed command: restarted")
+			if err != nil || p.Applied != (verb == "apply") {
+				t.Errorf("%s: %+v, %v", verb, p, err)
+			}
+		}
+		w.rolled()
+		before := w.settled()
+		stop()
+		w.supervise("successor")
+		w.want("after a takeover", w.settled(), before)
+		p, err := w.configure("plan", contracts.ConfigRequest{ConfigText: sent})
+		if w.want("plan", summary(p), ""); err != nil {
+			t.Error(err)
 		}
 	})
 }
@@ -245,7 +275,7 @@ func TestTwoApplies(t *testing.T) {
 		done := make(chan error)
 		for i := range 8 {
 			go func() {
-				p, err := w.configure("apply", contracts.ConfigRequest{Config: fleet("c"+strconv.Itoa(i%2), "one")})
+				p, err := w.configure("apply", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: fleet("c"+strconv.Itoa(i%2), "one")}})
 				if err == nil && !p.Applied {
 					err = errors.New(summary(p))
 				}
@@ -285,7 +315,7 @@ func TestRefusedConfigurations(t *testing.T) {
 			"control commands": {"supervision_tree: \x1b[2J", []string{"new.yaml"}},
 		} {
 			for _, verb := range []string{"plan", "apply"} {
-				p, err := w.configure(verb, contracts.ConfigRequest{Config: c.text, Name: "new.yaml"})
+				p, err := w.configure(verb, contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: c.text}, Name: "new.yaml"})
 				all := ""
 				for _, problem := range p.Problems {
 					all += problem.Place() + ": " + problem.Message + "\n"
@@ -301,9 +331,10 @@ func TestRefusedConfigurations(t *testing.T) {
 			}
 		}
 		for name, req := range map[string]contracts.ConfigRequest{
-			"too large":    {Config: strings.Repeat("#", contracts.MaxRequestBytes)},
-			"both":         {Config: fleet("y", "one"), Keep: true, MaxUnavailable: 1},
-			"less than no": {Config: fleet("y", "one"), MaxUnavailable: -1},
+			"too large":    {ConfigText: contracts.ConfigText{Config: strings.Repeat("#", contracts.MaxRequestBytes)}},
+			"not packed":   {ConfigText: contracts.ConfigText{Packed: []byte(fleet("y", "one"))}},
+			"both":         {ConfigText: contracts.ConfigText{Config: fleet("y", "one")}, Keep: true, MaxUnavailable: 1},
+			"less than no": {ConfigText: contracts.ConfigText{Config: fleet("y", "one")}, MaxUnavailable: -1},
 		} {
 			if p, err := w.configure("apply", req); err == nil {
 				t.Errorf("%s: %+v", name, p)
@@ -344,7 +375,7 @@ func FuzzConfigRequest(f *testing.F) {
 		f.Add(s, "new.yaml")
 	}
 	f.Fuzz(func(t *testing.T, text, name string) {
-		raw, err := json.Marshal(contracts.ConfigRequest{Config: text, Name: name})
+		raw, err := json.Marshal(contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: text}, Name: name})
 		if err != nil {
 			t.Fatal(err)
 		}

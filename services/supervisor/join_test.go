@@ -22,7 +22,7 @@ func TestTheSameFileJoinsItsRollout(t *testing.T) {
 		stop := w.up()
 		apply := func(text string) string {
 			t.Helper()
-			p, err := w.configure("apply", contracts.ConfigRequest{Config: text, Name: "own.yaml", Source: "laptop:/own.yaml"})
+			p, err := w.configure("apply", contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: text}, Name: "own.yaml", Source: "laptop:/own.yaml"})
 			if err != nil || !p.Applied || p.Rolling == nil || p.Rolling.State != contracts.RollingOn {
 				t.Fatalf("apply: %+v, %v", p, err)
 			}

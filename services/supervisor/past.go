@@ -112,7 +112,11 @@ func (p past) rehearse(ctx context.Context, req contracts.RehearseRequest) (cont
 	if req.Beyond != "" && req.Beyond != "run" && req.Beyond != "repeat" {
 		return none, shell.Errorf(contracts.CodeBadRequest, "beyond: %.80q; use run or repeat", req.Beyond)
 	}
-	all, err := configured(cmp.Or(req.Name, "configuration"), req.Config, p.tree)
+	text, err := req.Text()
+	if err != nil {
+		return none, shell.Errorf(contracts.CodeBadRequest, "%v", err)
+	}
+	all, err := configured(cmp.Or(req.Name, "configuration"), text, p.tree)
 	if err != nil {
 		return none, shell.Errorf(contracts.CodeBadRequest, "%v", err)
 	}

@@ -78,7 +78,7 @@ func TestImpeded(t *testing.T) {
 		begin := time.Now()
 		for verb, req := range map[string]any{
 			"restart": contracts.NodeRequest{Node: "a"}, "terminate": contracts.NodeRequest{Node: "a"}, "status": contracts.NodeRequest{Node: "a"},
-			"scale": contracts.ScaleRequest{Template: "a", Count: 3}, "plan": contracts.ConfigRequest{Config: threeGroups}, "runners": struct{}{},
+			"scale": contracts.ScaleRequest{Template: "a", Count: 3}, "plan": contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: threeGroups}}, "runners": struct{}{},
 		} {
 			_, err := ask[contracts.OK](w, verb, req)
 			for _, part := range []string{"cannot store decisions since", "disk of the NATS server", "message size exceeds"} {

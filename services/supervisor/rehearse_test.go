@@ -47,7 +47,7 @@ func TestRehearsal(t *testing.T) {
 		w.settled()
 
 		last := w.tree().Sequence
-		all := w.rehearse(contracts.RehearseRequest{Config: threeGroups})
+		all := w.rehearse(contracts.RehearseRequest{ConfigText: contracts.ConfigText{Config: threeGroups}})
 		t.Logf("%+v", all)
 		if !all.Faithful || all.First != nil || all.Recorded != all.Rehearsed || all.Assumed != (contracts.RehearsalAssumed{}) {
 			t.Errorf("the same configuration: deviation %d, first %+v\nrecorded  %+v\nrehearsed %+v\nassumed %+v", all.Deviation, all.First, all.Recorded, all.Rehearsed, all.Assumed)
@@ -57,7 +57,7 @@ func TestRehearsal(t *testing.T) {
 		}
 		parts := 0
 		for seq := uint64(1); seq < last; seq += 7 {
-			part := w.rehearse(contracts.RehearseRequest{Config: threeGroups, From: contracts.Moment{Sequence: seq}, To: contracts.Moment{Sequence: last}})
+			part := w.rehearse(contracts.RehearseRequest{ConfigText: contracts.ConfigText{Config: threeGroups}, From: contracts.Moment{Sequence: seq}, To: contracts.Moment{Sequence: last}})
 			if !part.Faithful || part.First != nil || part.Recorded != part.Rehearsed {
 				t.Errorf("from %d: deviation %d, first %+v", seq, part.Deviation, part.First)
 			}
@@ -67,7 +67,7 @@ func TestRehearsal(t *testing.T) {
 
 		patient := strings.ReplaceAll(threeGroups, "strategy: one_for_one", "strategy: one_for_one\n      policy: patient") +
 			"  restart_policies:\n    patient: {max_restarts: 100, time_window: 1m, restart_delay: 50ms, backoff_strategy: {type: fixed}}\n"
-		other := w.rehearse(contracts.RehearseRequest{Config: patient})
+		other := w.rehearse(contracts.RehearseRequest{ConfigText: contracts.ConfigText{Config: patient}})
 		if !other.Faithful || other.First == nil || other.Rehearsed.Escalations != 0 || other.Rehearsed.Down != 0 {
 			t.Errorf("more patience: first %+v, %+v", other.First, other.Rehearsed)
 		}
@@ -81,14 +81,14 @@ func TestRehearsalRefused(t *testing.T) {
 			what, code, part string
 			req              contracts.RehearseRequest
 		}{
-			{"no YAML", contracts.CodeBadRequest, "new.yaml:2:1", contracts.RehearseRequest{Config: "supervision_tree: [", Name: "new.yaml"}},
-			{"unknown key", contracts.CodeBadRequest, "tre", contracts.RehearseRequest{Config: "supervision_tree:\n  tre: []\n"}},
+			{"no YAML", contracts.CodeBadRequest, "new.yaml:2:1", contracts.RehearseRequest{ConfigText: contracts.ConfigText{Config: "supervision_tree: ["}, Name: "new.yaml"}},
+			{"unknown key", contracts.CodeBadRequest, "tre", contracts.RehearseRequest{ConfigText: contracts.ConfigText{Config: "supervision_tree:\n  tre: []\n"}}},
 			{"an agent that is a supervisor", contracts.CodeBadRequest, "cannot become", contracts.RehearseRequest{
-				Config: strings.Replace(threeGroups, "- {name: a, command: [x]}", "- {name: a, strategy: one_for_one}", 1),
-				From:   contracts.Moment{Sequence: w.tree().Sequence - 2},
+				ConfigText: contracts.ConfigText{Config: strings.Replace(threeGroups, "- {name: a, command: [x]}", "- {name: a, strategy: one_for_one}", 1)},
+				From:       contracts.Moment{Sequence: w.tree().Sequence - 2},
 			}},
-			{"what follows", contracts.CodeBadRequest, "use run or repeat", contracts.RehearseRequest{Config: threeGroups, Beyond: "hope"}},
-			{"an empty time", contracts.CodeBadRequest, "nothing was decided", contracts.RehearseRequest{Config: threeGroups, From: at(time.Now().Add(time.Hour))}},
+			{"what follows", contracts.CodeBadRequest, "use run or repeat", contracts.RehearseRequest{ConfigText: contracts.ConfigText{Config: threeGroups}, Beyond: "hope"}},
+			{"an empty time", contracts.CodeBadRequest, "nothing was decided", contracts.RehearseRequest{ConfigText: contracts.ConfigText{Config: threeGroups}, From: at(time.Now().Add(time.Hour))}},
 		} {
 			_, err := ask[contracts.RehearseReply](w, "rehearse", c.req)
 			w.wantRefused(c.what, err, c.code, c.part)

@@ -32,7 +32,7 @@ func TestEmptiedFile(t *testing.T) {
 			"settings alone": "supervision_tree: {verification: {stabilisation: 1s}}\n",
 		} {
 			for _, verb := range []string{"plan", "apply"} {
-				p, err := w.configure(verb, contracts.ConfigRequest{Config: text, Name: "new.yaml"})
+				p, err := w.configure(verb, contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: text}, Name: "new.yaml"})
 				if err != nil || p.Applied || len(p.Changes) > 0 || len(p.Problems) != 1 || !strings.Contains(p.Problems[0].Message, want) || !strings.Contains(p.Problems[0].Message, `"tree: []"`) {
 					t.Errorf("%s of %s: %+v, %v", verb, name, p, err)
 				}

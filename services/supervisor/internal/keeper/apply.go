@@ -77,7 +77,11 @@ func (k *Keeper) readConfig(req contracts.ConfigRequest, ref Refer) (c Configura
 		return c, in, nil, shell.Errorf(contracts.CodeBadRequest, "max_unavailable: %d; use at least 1, and none with keep", req.MaxUnavailable)
 	}
 	name := contracts.Clip(shell.OneLine(cmp.Or(req.Name, "configuration")), maxReason)
-	c, err = k.opt.Read(name, req.Config)
+	text, err := req.Text()
+	if err != nil {
+		return c, in, nil, shell.Errorf(contracts.CodeBadRequest, "%v", err)
+	}
+	c, err = k.opt.Read(name, text)
 	if err != nil {
 		return c, in, problems(err), nil
 	}

@@ -3,6 +3,7 @@ package keeper
 import (
 	"context"
 	"crypto/sha256"
+	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -109,7 +110,7 @@ func (k *Keeper) postpone(ctx context.Context, why string) error {
 	k.opening = tree.Input{}
 	k.visits.Go(func() {
 		for shell.Pause(ctx, postponedFor) == nil {
-			p, err := k.Apply(ctx, contracts.ConfigRequest{Config: own.Text(), Name: own.Path, Source: config.SourceOf(own.Path)})
+			p, err := k.Apply(ctx, contracts.ConfigRequest{ConfigText: contracts.ConfigText{Config: own.Text()}, Name: own.Path, Source: config.SourceOf(own.Path)})
 			if err == nil && (p.Applied || !k.later(p)) {
 				ReportPlan(k.env.Log, p)
 				return
@@ -158,16 +159,45 @@ func (k *Keeper) fileInForce(c *tree.Configured) *config.File {
 	vars, err := k.environs.Get(c.Text)
 	if err == nil {
 		var read Configuration
-		if read, err = k.opt.Read("the configuration in force", vars[textVariable]); err == nil {
-			return read.File
+		var text string
+		if text, err = unpacked(vars); err == nil {
+			if read, err = k.opt.Read("the configuration in force", text); err == nil {
+				return read.File
+			}
 		}
 	}
 	k.env.Log.Warn("the configuration in force cannot be read; defaults of added agents are those of the own file", "tree", k.opt.Tree, "error", err)
 	return k.opt.Own
 }
 
-// textVariable is what a file's text is kept as.
-const textVariable = "text"
+// textVariable is what a file's text is kept as, and packedVariable a long one, in base64
+// of [contracts.ConfigText]. What is too long to be sent is not kept.
+const (
+	textVariable   = "text"
+	packedVariable = "packed"
+)
+
+// packed returns a file's text as it is kept; nil for one that is not.
+func packed(text string) map[string]string {
+	sent, err := contracts.PackConfig(text)
+	switch {
+	case err != nil || text == "":
+		return nil
+	case len(sent.Packed) > 0:
+		return map[string]string{packedVariable: base64.StdEncoding.EncodeToString(sent.Packed)}
+	}
+	return map[string]string{textVariable: text}
+}
+
+// unpacked returns the text of a file that is kept.
+func unpacked(vars map[string]string) (string, error) {
+	kept := contracts.ConfigText{Config: vars[textVariable]}
+	var err error
+	if kept.Packed, err = base64.StdEncoding.DecodeString(vars[packedVariable]); err != nil {
+		return "", err
+	}
+	return kept.Text()
+}
 
 // Refer returns the reference to an agent's environment.
 type Refer func(agent string, vars map[string]string) (ref string, err error)
@@ -211,8 +241,8 @@ func (k *Keeper) seal(c Configuration, ref Refer) ([]*tree.Spec, *tree.Configura
 		return nil, nil, err
 	}
 	out := &tree.Configuration{Source: c.Source, Digest: k.digest(c), Sections: c.Sections}
-	if text := c.File.Text(); text != "" && len(text) <= contracts.MaxRequestBytes {
-		if out.Text, err = ref("", map[string]string{textVariable: text}); err != nil {
+	if vars := packed(c.File.Text()); vars != nil {
+		if out.Text, err = ref("", vars); err != nil {
 			return nil, nil, err
 		}
 	}

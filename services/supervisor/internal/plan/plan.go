@@ -45,9 +45,8 @@ func Of(s tree.Snapshot, in tree.Input, now tree.Instant) (p contracts.ConfigPla
 	all := c.changes()
 	p.Same = c.same
 	p.Plan = digest(all)
-	if p.Changes = all; len(all) > contracts.MaxPlannedChanges {
-		p.Changes, p.Others = all[:contracts.MaxPlannedChanges], len(all)-contracts.MaxPlannedChanges
-	}
+	shown := fit(all)
+	p.Changes, p.Others = all[:shown], len(all)-shown
 	p.Elsewhere = elsewhere(before, in.Configuration)
 	return p, nil, nil
 }
