@@ -56,6 +56,7 @@ func (f *Fleet) adoptOutput(a *agent) {
 		return
 	}
 	p, log := f.place(a), f.o.Log.With("agent", a.name)
+	p.Before = f.o.Reaper.Output(a.rec.Token)
 	// The FIFO may have been removed with the state directory.
 	fd := procfs.Stat{PID: a.rec.Process.PID}.Descriptor(unix.Stdout)
 	if target, err := os.Readlink(fd); err == nil && target == p.FIFO+" (deleted)" {

@@ -52,8 +52,8 @@ func (f *Fleet) restore(ctx context.Context, a *agent, saw *process.Snapshot) er
 	if _, exit, _ := f.o.Reaper.Find(rec.Token); rec.State == ledger.Leaving && exit != nil {
 		a.rec.Exit.Used = exit.Used
 	}
-	if !rec.Up() {
-		f.o.Reaper.Taken(rec.Token) // the record on disk has how it ended
+	if !rec.Live() {
+		f.o.Reaper.Taken(rec.Token) // the record on disk has how it ended, and its output is stored
 	}
 	if rec.Live() {
 		if err := f.readopt(ctx, a, saw); err != nil {
@@ -148,6 +148,7 @@ func (f *Fleet) adopted(a *agent) {
 // remains handles an agent whose program has ended: what it left is ended, and
 // then its end is reported; a.mu is held.
 func (f *Fleet) remains(a *agent) error {
+	f.adoptOutput(a) // what it printed last
 	left, err := f.left(a.rec, f.census, nil)
 	if err == nil && len(left) == 0 {
 		f.record(a)
@@ -156,7 +157,6 @@ func (f *Fleet) remains(a *agent) error {
 	f.mu.Lock()
 	f.count(+1)
 	f.mu.Unlock()
-	f.adoptOutput(a)
 	a.live(nil)
 	f.write(a)
 	f.goEnd(a)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -114,6 +115,52 @@ func testEndWhileAway(t *testing.T, by parent) {
 		t.Errorf("the same start again: %+v", reply)
 	}
 	r.mustStart(t, script("a", 2, forever))
+}
+
+// What agents print last while no runner lives is stored and told of, whether their
+// reaper lives on or not, and also what they leave behind.
+func TestLastWordsWhileTheRunnerIsAway(t *testing.T) {
+	t.Parallel()
+	for _, others := range []bool{false, true} {
+		t.Run(fmt.Sprint("others live: ", others), func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			const ends = `echo up; while [ ! -e go ]; do sleep 0.01; done; echo last words; exit 9`
+			const leaves = `echo up; (setsid sh -c 'echo $$ >child; while [ ! -e ended ]; do sleep 0.01; done; echo its child too' &); while [ ! -e go ]; do sleep 0.01; done; exit 9`
+			cmds := []contracts.StartCommand{script("ends", 1, ends), script("leaves", 1, leaves)}
+			if others {
+				cmds = append(cmds, script("lives", 1, forever))
+			}
+			before := killedRunner(t, dir, cmds...)
+			touch(t, dir, "go")
+			eventually(t, "the ends", func() bool {
+				exits, _ := filepath.Glob(filepath.Join(dir, "reaper", "exits", "*"))
+				return len(exits) == 2 && !alive(before[0].PID) && !alive(before[1].PID)
+			})
+			if others { // their reaper lives, and has what comes later
+				touch(t, dir, "ended")
+				eventually(t, "the child's end", func() bool {
+					b, _ := os.ReadFile(filepath.Join(dir, "child"))
+					child, err := strconv.Atoi(strings.TrimSpace(string(b)))
+					return err == nil && !alive(child)
+				})
+			}
+
+			r := open(t, dir)
+			exit := data[contracts.AgentFailedData](t, r.eventsOf(t, "ends", 2)[1]).Exit
+			if text := r.outputOf(t, "ends"); text != "up\nlast words\n" || exit.Tail != "up\nlast words" || exit.Code != 9 {
+				t.Errorf("output %q, exit %+v", text, exit)
+			}
+			r.eventsOf(t, "leaves", 2)
+			if text := r.outputOf(t, "leaves"); others && text != "up\nits child too\n" {
+				t.Errorf("output %q", text)
+			}
+			eventually(t, "the removal of what was kept", func() bool {
+				kept, _ := filepath.Glob(filepath.Join(dir, "reaper", "output", "*"))
+				return len(kept) == 0
+			})
+		})
+	}
 }
 
 // The record says "starting": its writer died between fork and the next write.

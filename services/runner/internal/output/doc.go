@@ -17,5 +17,6 @@
 // What can be lost: when the runner is killed, what it has read and not written
 // yet, which is [readSize] at most; when the host loses power, what its file
 // system loses. What an agent prints while no runner lives is kept until the FIFO
-// is full; then the agent waits when it prints more.
+// is full; then the agent waits when it prints more. When it ends meanwhile, its
+// reaper keeps what is in the FIFO (package reaper); only without a reaper is it lost.
 package output

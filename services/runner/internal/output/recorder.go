@@ -27,6 +27,9 @@ type buffer struct{ text, lines []byte }
 type Place struct {
 	// FIFO is what the agent writes to, Dir where it is stored.
 	FIFO, Dir string
+	// Before is a file with what was printed before what is in the FIFO, if it is there.
+	// It is removed when that is stored.
+	Before string
 	// Copy, if it is not nil, is called with what was stored of an incarnation, by
 	// one goroutine at a time. It must not block.
 	Copy func(incarnation uint64, stored []byte)
@@ -72,8 +75,31 @@ func Record(p Place, incarnation uint64, l Limits, log *slog.Logger) (*Recorder,
 		fifo.Close()
 		return nil, err
 	}
+	r.storeBefore()
 	go r.read()
 	return r, nil
+}
+
+// storeBefore stores what was printed before what is in the FIFO.
+func (r *Recorder) storeBefore() {
+	if r.place.Before == "" {
+		return
+	}
+	text, err := os.ReadFile(r.place.Before)
+	var info os.FileInfo
+	if err == nil {
+		info, err = os.Stat(r.place.Before)
+	}
+	if err != nil {
+		if !errors.Is(err, os.ErrNotExist) {
+			r.log.Warn("what an agent printed last is not stored", "error", err)
+		}
+		return
+	}
+	b := buffers.Get().(*buffer)
+	defer buffers.Put(b)
+	r.store(b, text, info.ModTime())
+	_ = os.Remove(r.place.Before)
 }
 
 // End opens the end of the FIFO for an agent.

@@ -8,6 +8,7 @@
 // by its socket, learns what runs and what has ended, and continues with it.
 //
 //	<state dir>/reaper/exits/       one file per status that no runner has taken
+//	<state dir>/reaper/output/      one file per program that printed what no runner has read
 //	<state dir>/reaper/1/lock       held by a reaper as long as it lives
 //	<state dir>/reaper/1/socket     where the runner connects
 //	<state dir>/reaper/1/log        empty, unless the reaper has failed
@@ -21,7 +22,9 @@
 //
 //   - The runner is killed, at any instant: a start that it has sent is carried
 //     out, and every status is kept. The reaper reads all that the runner has sent
-//     before it talks to the next one, so the next one sees all of it.
+//     before it talks to the next one, so the next one sees all of it. What a program
+//     printed last is kept, too: the reaper has its FIFO open, and moves to a file
+//     what is in it when the program has ended.
 //   - The reaper is killed: its agents become the runner's children, if the runner
 //     lives and had started this reaper. Each status that the reaper has seen is in
 //     a file. The next start begins another reaper.

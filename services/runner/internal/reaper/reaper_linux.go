@@ -30,6 +30,7 @@ const (
 type Reaper struct {
 	dir    string // below the state directory
 	exits  exits
+	output outputs
 	around string // see surroundings
 	log    *slog.Logger
 
@@ -82,8 +83,8 @@ func (e *end) as(exit *Exit) {
 // one if none of them is as this runner is.
 func Open(stateDir string, log *slog.Logger) (*Reaper, error) {
 	dir := filepath.Join(stateDir, "reaper")
-	r := &Reaper{dir: dir, exits: exits(filepath.Join(dir, "exits")), log: log, programs: map[string]program{}}
-	err := os.MkdirAll(string(r.exits), 0o700)
+	r := &Reaper{dir: dir, exits: exits(filepath.Join(dir, "exits")), output: outputs(filepath.Join(dir, "output")), log: log, programs: map[string]program{}}
+	err := errors.Join(os.MkdirAll(string(r.exits), 0o700), os.MkdirAll(string(r.output), 0o700))
 	if err == nil {
 		r.around, err = surroundings()
 	}
@@ -106,6 +107,10 @@ func Open(stateDir string, log *slog.Logger) (*Reaper, error) {
 			r.programs[token] = p
 		}
 	}
+	r.output.tidy(func(token string) bool {
+		_, known := r.programs[token]
+		return known
+	})
 	for _, c := range r.conns {
 		r.leaveIdle(c)
 	}
@@ -324,11 +329,21 @@ func (r *Reaper) forget(token string) {
 			_ = send(c.socket, message{Op: opTaken, Token: token})
 		} else {
 			_ = r.exits.remove(token)
+			r.output.remove(token)
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
 		r.leaveIdle(c)
 	})
+}
+
+// Output returns the file that may have what a program printed last, while no runner
+// lived. What is in the FIFO was printed after that.
+func (r *Reaper) Output(token string) string {
+	if _, ok := r.program(token); !ok {
+		return ""
+	}
+	return r.output.file(token)
 }
 
 // Ended returns the starts whose status is known and not taken.

@@ -26,6 +26,7 @@ func (*Reaper) Find(string) (id process.Identity, exit *Exit, ok bool)  { return
 func (*Reaper) Attach(string, *process.Process)                         {}
 func (*Reaper) Await(string) (Exit, bool)                               { return Exit{}, false }
 func (*Reaper) Used(string) *contracts.Resources                        { return nil }
+func (*Reaper) Output(string) string                                    { return "" }
 func (*Reaper) Taken(string)                                            {}
 func (*Reaper) Ended() []string                                         { return nil }
 func (*Reaper) HasParent(string) bool                                   { return false }

@@ -78,7 +78,7 @@ func serve() error {
 		return err
 	}
 	s := &server{
-		epoch: epoch, around: around, exits: "../exits", events: make(chan func()),
+		epoch: epoch, around: around, exits: "../exits", outputs: "../output", held: map[string]int{}, events: make(chan func()),
 		running: map[string]process.Identity{}, tokens: map[int]string{}, ended: map[string]Exit{}, unsaved: map[string]bool{},
 	}
 	go s.listen(l.(*net.UnixListener))
@@ -91,11 +91,13 @@ type server struct {
 	epoch   process.Epoch
 	around  string
 	exits   exits
+	outputs outputs
 	events  chan func()
 	running map[string]process.Identity // by token
 	tokens  map[int]string              // of running, by pid
 	ended   map[string]Exit             // that no runner has taken, by token
 	unsaved map[string]bool             // of ended, those without a file
+	held    map[string]int              // the output of both, open for reading, by token
 	runner  *net.UnixConn               // or nil
 }
 
@@ -119,6 +121,7 @@ func (s *server) loop(ended <-chan os.Signal) {
 		case s.runner != nil || len(s.running) > 0 || !met && time.Since(begin) < firstPatience:
 			idle = time.Time{}
 		case len(s.unsaved) == 0:
+			s.keepOutputs()
 			return
 		case idle.IsZero():
 			idle = time.Now()
@@ -153,6 +156,7 @@ func (s *server) listen(l *net.UnixListener) {
 		s.do(func() {
 			s.runner = nil
 			_ = conn.Close()
+			s.keepOutputs() // it may not have read what was printed last
 		})
 	}
 }
@@ -206,6 +210,7 @@ func (s *server) handle(m message, fds []int) {
 		if err := s.exits.remove(m.Token); err == nil {
 			delete(s.ended, m.Token)
 			delete(s.unsaved, m.Token)
+			s.release(m.Token)
 		}
 	}
 	closeAll(fds)
@@ -221,6 +226,9 @@ func (s *server) start(token string, fds []int) {
 		files = append(files, os.NewFile(uintptr(fd), "received"))
 	}
 	p, err := s.fork(token, files)
+	if err == nil {
+		s.hold(token, files[1])
+	}
 	for _, f := range files {
 		_ = f.Close() // the lock is the program's alone, before anybody is told
 	}
@@ -287,6 +295,7 @@ func (s *server) abort(token string) {
 			}
 		}
 		s.forget(token, id.PID)
+		s.release(token)
 	}
 	s.send(message{Op: opFailed, Token: token})
 }
@@ -319,14 +328,21 @@ func (s *server) reap() {
 
 func (s *server) save(token string) {
 	err := s.exits.save(token, s.ended[token])
+	if err == nil {
+		err = s.keepOutput(token)
+	}
 	if err == nil || errors.Is(err, os.ErrNotExist) { // nobody looks where the directory was removed
 		delete(s.unsaved, token)
 		return
 	}
 	if !s.unsaved[token] {
-		fmt.Fprintln(os.Stderr, time.Now().UTC().Format(time.RFC3339), "reaper:", err)
+		s.complain(err)
 	}
 	s.unsaved[token] = true
+}
+
+func (s *server) complain(err error) {
+	fmt.Fprintln(os.Stderr, time.Now().UTC().Format(time.RFC3339), "reaper:", err)
 }
 
 func (s *server) saveAgain() {
