@@ -170,6 +170,7 @@ func (r *runner) assemble(state *ledger.Ledger, parent *reaper.Reaper, down *she
 		Beat:   func(agent string, h contracts.Heartbeat) { api.Beat(r.env, agent, h) },
 	})
 	r.outbox = outbox.New(r.fleet, r.store, r.env.Log, r.counts.Retry)
+	r.showUsage(down)
 	down.Add("agents", 5*time.Second, func(context.Context) error { r.fleet.Close(); return nil })
 	down.Add("events", time.Second, func(context.Context) error { r.outbox.Close(); return nil })
 	// What cannot be told in time is on disk, for the next runner to tell.
@@ -186,6 +187,20 @@ func (r *runner) assemble(state *ledger.Ledger, parent *reaper.Reaper, down *she
 		// Each agent has its whole grace; then it is killed.
 		down.Add("stop agents", shell.Unbounded, r.fleet.WithdrawAll)
 	}
+}
+
+// showUsage has what agents use among the metrics.
+func (r *runner) showUsage(down *shell.Teardown) {
+	u := metrics.NewUsage(r.cfg.Name, func() []contracts.RunnerAgent {
+		running := slices.DeleteFunc(r.fleet.List(), func(a contracts.RunnerAgent) bool { return a.State == contracts.AgentExited })
+		r.fleet.AddUsage(running)
+		return running
+	})
+	if err := r.env.Metrics.Register(u); err != nil {
+		r.env.Log.Warn("what agents use is not among the metrics", "error", err)
+		return
+	}
+	down.Add("usage metrics", time.Second, func(context.Context) error { r.env.Metrics.Unregister(u); return nil })
 }
 
 // forwarder copies what agents print to where the configuration says; nil is nowhere.

@@ -36,6 +36,9 @@ func TestCommandsAndEvents(t *testing.T) {
 	if ev := h.stored("smith.event.agent.started.a", 1); len(ev) != 1 || ev[0].Source != "runner/r1" {
 		t.Errorf("started events %+v", ev)
 	}
+	if got := testutil.CollectAndCount(h.reg, "smith_runner_agent_memory_bytes", "smith_runner_agents_memory_bytes"); got != 2 {
+		t.Errorf("%d metrics of what it uses", got)
+	}
 	if err := syscall.Kill(started.PID, syscall.SIGKILL); err != nil {
 		t.Fatal(err)
 	}
@@ -52,6 +55,9 @@ func TestCommandsAndEvents(t *testing.T) {
 	}
 	if got := testutil.CollectAndCount(h.reg, "smith_runner_starts_total", "smith_runner_start_seconds", "smith_runner_exits_total"); got < 3 {
 		t.Errorf("%d metrics", got)
+	}
+	if got := testutil.CollectAndCount(h.reg, "smith_runner_agent_memory_bytes"); got != 0 {
+		t.Errorf("%d metrics of agents that have ended", got)
 	}
 }
 
