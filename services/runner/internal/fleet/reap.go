@@ -58,13 +58,17 @@ func (f *Fleet) parents() []int {
 func (f *Fleet) hasParent(a *agent) bool { return a.child || f.o.Reaper.HasParent(a.rec.Token) }
 
 // endedAway records the end of a program that the reaper has seen while there was
-// no runner; a.mu is held.
-func (f *Fleet) endedAway(a *agent, exit reaper.Exit) {
+// no runner. Over is what has happened to the host or container since, if it is
+// another now. a.mu is held.
+func (f *Fleet) endedAway(a *agent, exit reaper.Exit, over string) {
 	if a.rec.State == ledger.Starting {
 		a.rec.Process = exit.Process
 		f.tell(a, f.startedEvent(a.rec))
 	}
-	a.gone(exit.Status().Exit(), "")
+	if !f.o.Reaper.InShutdown(exit) {
+		over = "" // it ended before, by itself
+	}
+	a.gone(exit.Status().Exit(), over)
 }
 
 // forget takes what the reaper has of starts that no agent is at: their ends were

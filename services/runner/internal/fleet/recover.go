@@ -72,18 +72,19 @@ func (f *Fleet) restore(ctx context.Context, a *agent, saw *process.Snapshot) er
 // readopt finds the process that the record speaks of, or finds that it is
 // gone; a.mu is held.
 func (f *Fleet) readopt(ctx context.Context, a *agent, saw *process.Snapshot) error {
-	id, exit, known := f.o.Reaper.Find(a.rec.Token)
-	if exit != nil && a.rec.Up() {
-		f.endedAway(a, *exit)
-		return f.remains(a)
-	}
 	epoch, err := process.CurrentEpoch()
 	if err != nil {
 		return err
 	}
-	if how := a.rec.Process.Epoch.Ended(epoch); how != "" {
+	over := a.rec.Process.Epoch.Ended(epoch)
+	id, exit, known := f.o.Reaper.Find(a.rec.Token)
+	if exit != nil && a.rec.Up() {
+		f.endedAway(a, *exit, over)
+		return f.remains(a)
+	}
+	if over != "" {
 		// Numbers and environments of that time may be others' by now.
-		return f.lost(ctx, a, how)
+		return f.lost(ctx, a, over)
 	}
 	started := a.rec.State == ledger.Running
 	if a.rec.State == ledger.Leaving {
@@ -102,7 +103,7 @@ func (f *Fleet) readopt(ctx context.Context, a *agent, saw *process.Snapshot) er
 	}
 	if errors.Is(err, process.ErrGone) && known { // it has just ended
 		if exit, ok := f.o.Reaper.Await(a.rec.Token); ok {
-			f.endedAway(a, exit)
+			f.endedAway(a, exit, "")
 			return f.remains(a)
 		}
 	}

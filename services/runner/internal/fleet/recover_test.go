@@ -2,6 +2,7 @@ package fleet
 
 import (
 	"bufio"
+	"bytes"
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
@@ -283,6 +284,101 @@ func TestEndWithTheHostIsNotTheAgents(t *testing.T) {
 			}
 			r.mustStart(t, script("a", 2, forever))
 		})
+	}
+}
+
+// A host that is shut down ends the runner, then sends SIGTERM to all, and agents end
+// in their ways, which the reaper sees. An agent that had ended before did so by itself;
+// and so did all where only the signals came and the host did not end.
+func TestEndInTheShutdownOfTheHostIsNotTheAgents(t *testing.T) {
+	t.Parallel()
+	now, err := process.CurrentEpoch()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(now), " ")
+	for name, c := range map[string]struct {
+		told, over bool
+		want       contracts.Outcome // of an agent that exits with 0
+	}{
+		"shut down":        {told: true, over: true, want: contracts.OutcomeLost},
+		"only the signals": {told: true, want: contracts.OutcomeCompleted},
+		"a loss of power":  {over: true, want: contracts.OutcomeCompleted}, // which came after the end
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			dir := t.TempDir()
+			up := t.TempDir()
+			trap := func(agent, action string) contracts.StartCommand {
+				return script(agent, 1, "trap '"+action+"' TERM; : >"+filepath.Join(up, agent)+"; while :; do sleep 0.05; done")
+			}
+			started := killedRunner(t, dir, trap("good", "exit 0"), trap("bad", "exit 3"), trap("plain", "trap - TERM; kill $$"))
+			eventually(t, "their traps", func() bool { found, _ := os.ReadDir(up); return len(found) == len(started) })
+			stat, err := procfs.ReadStat(started[0].PID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parent := stat.ParentPID
+			if c.told {
+				if err := syscall.Kill(parent, syscall.SIGTERM); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, s := range started {
+				if err := syscall.Kill(s.PID, syscall.SIGTERM); err != nil {
+					t.Fatal(err)
+				}
+			}
+			written := func(pattern string) (n int) { // whole: each file is one write
+				files, _ := filepath.Glob(filepath.Join(dir, "reaper", pattern))
+				for _, file := range files {
+					if info, err := os.Stat(file); err == nil && info.Size() > 0 {
+						n++
+					}
+				}
+				return n
+			}
+			eventually(t, "the ends", func() bool {
+				return written("exits/*") == len(started) && c.told == (written("shutdown") == 1)
+			})
+			_ = syscall.Kill(parent, syscall.SIGKILL)
+			eventually(t, "the reaper's end", func() bool { return !alive(parent) })
+			if c.over { // what there is, is of an earlier boot
+				rename(t, dir, string(now), "another-boot "+rest)
+			}
+			r := open(t, dir)
+			for agent, alone := range map[string]contracts.Outcome{"good": c.want, "bad": contracts.OutcomeFailed, "plain": contracts.OutcomeFailed} {
+				if c.want == contracts.OutcomeLost {
+					alone = c.want
+				}
+				ev := r.eventsOf(t, agent, 2)[1]
+				exit := *data[contracts.AgentFailedData](t, ev).Exit
+				if got := exit.Outcome(); got != alone || exit.Unknown {
+					t.Errorf("%s: %s, want %s: %s", agent, got, alone, ev.Data)
+				}
+				if alone == contracts.OutcomeLost && !strings.HasPrefix(data[contracts.AgentFailedData](t, ev).Detail, "host rebooted, and process ") {
+					t.Errorf("%s: told %s", agent, ev.Data)
+				}
+			}
+		})
+	}
+}
+
+// rename replaces a text in all files of a directory.
+func rename(t *testing.T, dir, text, instead string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, d os.DirEntry, err error) error {
+		if err != nil || !d.Type().IsRegular() {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil || !bytes.Contains(b, []byte(text)) {
+			return err
+		}
+		return os.WriteFile(path, bytes.ReplaceAll(b, []byte(text), []byte(instead)), 0o600)
+	})
+	if err != nil {
+		t.Fatal(err)
 	}
 }
 

@@ -32,7 +32,9 @@ type Reaper struct {
 	exits  exits
 	output outputs
 	around string // see surroundings
-	log    *slog.Logger
+	// shutdown is the latest that a reaper has witnessed.
+	shutdown shutdown
+	log      *slog.Logger
 
 	connecting sync.Mutex
 
@@ -83,7 +85,7 @@ func (e *end) as(exit *Exit) {
 // one if none of them is as this runner is.
 func Open(stateDir string, log *slog.Logger) (*Reaper, error) {
 	dir := filepath.Join(stateDir, "reaper")
-	r := &Reaper{dir: dir, exits: exits(filepath.Join(dir, "exits")), output: outputs(filepath.Join(dir, "output")), log: log, programs: map[string]program{}}
+	r := &Reaper{dir: dir, exits: exits(filepath.Join(dir, "exits")), output: outputs(filepath.Join(dir, "output")), shutdown: loadShutdown(dir), log: log, programs: map[string]program{}}
 	err := errors.Join(os.MkdirAll(string(r.exits), 0o700), os.MkdirAll(string(r.output), 0o700))
 	if err == nil {
 		r.around, err = surroundings()
@@ -345,6 +347,10 @@ func (r *Reaper) Output(token string) string {
 	}
 	return r.output.file(token)
 }
+
+// InShutdown reports whether a program ended while its reaper had been told to end. A
+// program of a boot or container that is over ended with that then.
+func (r *Reaper) InShutdown(e Exit) bool { return r != nil && r.shutdown.ended(e) }
 
 // Ended returns the starts whose status is known and not taken.
 func (r *Reaper) Ended() []string {

@@ -28,6 +28,7 @@ func (*Reaper) Await(string) (Exit, bool)                               { return
 func (*Reaper) Used(string) *contracts.Resources                        { return nil }
 func (*Reaper) Output(string) string                                    { return "" }
 func (*Reaper) Taken(string)                                            {}
+func (*Reaper) InShutdown(Exit) bool                                    { return false }
 func (*Reaper) Ended() []string                                         { return nil }
 func (*Reaper) HasParent(string) bool                                   { return false }
 func (*Reaper) Roots() []int                                            { return nil }

@@ -51,8 +51,10 @@ func init() {
 func serve() error {
 	// Nothing ends it before its time. A handler, other than an ignored signal, is
 	// not inherited by agents.
+	told := make(chan os.Signal, 1)
+	signal.Notify(told, unix.SIGTERM)
 	deaf := make(chan os.Signal, 1)
-	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGTERM, unix.SIGUSR1, unix.SIGUSR2} {
+	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2} {
 		if !signal.Ignored(sig) {
 			signal.Notify(deaf, sig)
 		}
@@ -82,7 +84,7 @@ func serve() error {
 		running: map[string]process.Identity{}, tokens: map[int]string{}, ended: map[string]Exit{}, unsaved: map[string]bool{},
 	}
 	go s.listen(l.(*net.UnixListener))
-	s.loop(ended)
+	s.loop(told, ended)
 	return nil
 }
 
@@ -99,15 +101,19 @@ type server struct {
 	unsaved map[string]bool             // of ended, those without a file
 	held    map[string]int              // the output of both, open for reading, by token
 	runner  *net.UnixConn               // or nil
+	// shutdown is when this process was told to end.
+	shutdown shutdown
 }
 
-func (s *server) loop(ended <-chan os.Signal) {
+func (s *server) loop(told, ended <-chan os.Signal) {
 	begin := time.Now()
 	var idle time.Time // since when only files are to be written
 	tick := time.NewTicker(saveInterval)
 	defer tick.Stop()
 	for met := false; ; {
 		select {
+		case <-told:
+			s.toldToEnd()
 		case <-ended:
 			s.reap()
 		case event := <-s.events:
@@ -128,6 +134,15 @@ func (s *server) loop(ended <-chan os.Signal) {
 		case time.Since(idle) > savePatience:
 			return
 		}
+	}
+}
+
+// toldToEnd keeps that this process was told to end, for the runner of the next boot.
+func (s *server) toldToEnd() {
+	s.shutdown = s.shutdown.again(time.Now().UTC())
+	s.shutdown.Process = process.Identity{PID: os.Getpid(), Epoch: s.epoch}
+	if err := s.shutdown.save(".."); err != nil && !errors.Is(err, os.ErrNotExist) {
+		fmt.Fprintln(os.Stderr, s.shutdown.Last.Format(time.RFC3339), "reaper: told to end:", err)
 	}
 }
 
