@@ -63,6 +63,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/mistersmith/mistersmith/pkg/contracts"
 	"github.com/mistersmith/mistersmith/services/runner/internal/cgroup"
 	"github.com/mistersmith/mistersmith/services/runner/internal/forward"
@@ -129,6 +131,10 @@ type Fleet struct {
 	census *process.Census // of all processes
 	// orphans is the census of what the programs of parents left behind.
 	orphans *process.Census
+	// checked is the census of what commands that check agents left behind, which are
+	// marked with id, this fleet's own.
+	checked *process.Census
+	id      string
 	ctx     context.Context // ends when the runner leaves its agents alone
 	cancel  context.CancelFunc
 	wg      sync.WaitGroup
@@ -184,6 +190,7 @@ func New(o Options) *Fleet {
 	ctx, cancel := context.WithCancel(context.Background())
 	f := &Fleet{o: o, ctx: ctx, cancel: cancel, agents: map[string]*agent{}, programs: map[int]bool{}, checks: make(chan struct{}, maxChecks), census: process.NewCensus(ledger.MarkVars()...)}
 	f.orphans = process.NewCensusOfOrphans(f.parents, f.program, ledger.MarkVars()...)
+	f.checked, f.id = f.censusOfChecks(), uuid.NewString()
 	return f
 }
 

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -55,7 +56,8 @@ func (f *Fleet) check(a *agent, p *process.Process, done <-chan struct{}, start 
 		case <-ctx.Done():
 		}
 	})
-	ask := health.NewCheck(spec, f.as(p, start))
+	mark := f.id + "." + strconv.Itoa(p.Identity().PID)
+	ask := health.NewCheck(spec, f.as(p, start, mark))
 	streak := health.Streak{Failures: spec.Failures, Grace: start.StartDeadline.D()}
 	tick := time.NewTicker(spec.Interval.D())
 	defer tick.Stop()
@@ -66,6 +68,9 @@ func (f *Fleet) check(a *agent, p *process.Process, done <-chan struct{}, start 
 			return
 		}
 		err := ask(ctx)
+		if len(spec.Command) > 0 {
+			f.endCheck(a.name, mark)
+		}
 		<-f.checks
 		switch {
 		case ctx.Err() != nil:
@@ -130,8 +135,8 @@ func (a *agent) printed() int64 {
 
 // as is how the agent's program runs. A predecessor may have started it, with
 // variables that no record has.
-func (f *Fleet) as(p *process.Process, start contracts.StartCommand) health.As {
-	as := health.As{}
+func (f *Fleet) as(p *process.Process, start contracts.StartCommand, mark string) health.As {
+	as := health.As{Run: f.runCheck}
 	as.Dir, _ = f.workDir(start.Dir) // the check says what is wrong with it
 	pid := p.Identity().PID
 	if start.Expand { // by variables that no record has
@@ -143,6 +148,7 @@ func (f *Fleet) as(p *process.Process, start contracts.StartCommand) health.As {
 		name, _, _ := strings.Cut(kv, "=")
 		return ledger.IsMark(name)
 	})
+	as.Env = append(as.Env, f.o.Ledger.CheckEnv(mark)...)
 	if uid, gid, groups, err := procfs.Credentials(pid); err == nil && int(uid) != os.Geteuid() {
 		as.User = &syscall.Credential{Uid: uid, Gid: gid, Groups: groups}
 	}

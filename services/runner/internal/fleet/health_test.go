@@ -3,11 +3,15 @@ package fleet
 import (
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/ledger"
+	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
 // condemned waits for what is told of an agent after its start.
@@ -157,4 +161,68 @@ func TestChecksDoNotHoldUpAnEnd(t *testing.T) {
 	if took := time.Since(begin); took > 10*time.Second {
 		t.Errorf("its end took %s", took)
 	}
+}
+
+// What commands that check agents leave behind, in any session, is killed and reaped
+// after each check, and by the next runner when this one is killed amid a check.
+func TestChecksLeaveNothingBehind(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	runner := startRemote(t, dir)
+	check := func(agent, script string) {
+		cmd := scriptOf(agent, script)
+		pid := runner.start(cmd).PID
+		t.Cleanup(func() { _ = syscall.Kill(pid, syscall.SIGKILL) })
+	}
+	const away = "(setsid sleep 1000 &) >/dev/null 2>&1; "
+	check("passes", away+"sleep 0.01 | cat; (sleep 0 &); echo >>passes; exit 0")
+	check("hangs", away+"echo >>hangs; timeout 1000 sleep 1000 | cat")
+	for _, agent := range []string{"passes", "hangs"} {
+		eventually(t, "checks of "+agent, func() bool {
+			b, _ := os.ReadFile(filepath.Join(dir, agent))
+			return len(b) >= 5
+		})
+	}
+	runner.stop("passes", 1)
+	eventually(t, "the end of what the checks of an agent left", func() bool {
+		return record(dir, "passes").State == ledger.Exited && len(checksOf(dir)) <= len([]string{"sh", "setsid sleep", "timeout", "sleep", "cat"})
+	})
+	eventually(t, "the reaping", func() bool {
+		zombies := 0
+		for _, pid := range children(t, runner.cmd.Process.Pid) {
+			if s, err := procfs.ReadStat(pid); err == nil && !s.Alive() {
+				zombies++
+			}
+		}
+		return zombies == 0
+	})
+	eventually(t, "a check that hangs", func() bool { return len(checksOf(dir)) > 2 })
+	runner.kill()
+	if len(checksOf(dir)) == 0 {
+		t.Error("the kill has ended the check, which shows nothing")
+	}
+	open(t, dir) // has its own checks
+	eventually(t, "the end of the former runner's checks", func() bool {
+		ids := map[string]bool{}
+		for _, p := range checksOf(dir) {
+			id, _, _ := strings.Cut(p.Vars[ledger.CheckVar], ".")
+			ids[id] = true
+		}
+		return len(ids) <= 1
+	})
+}
+
+func scriptOf(agent, check string) contracts.StartCommand {
+	const quick = contracts.Duration(100 * time.Millisecond)
+	cmd := script(agent, 1, forever)
+	cmd.Health = &contracts.HealthSpec{Command: []string{"sh", "-c", check}, Interval: quick, Timeout: quick, Failures: 1000}
+	return cmd
+}
+
+// checksOf returns the processes of checks in a directory.
+func checksOf(dir string) []procfs.Process {
+	return slices.DeleteFunc(procfs.Scan(procfs.Look{Vars: ledger.CheckVars()}), func(p procfs.Process) bool {
+		wd, _ := procfs.WorkDir(p.PID)
+		return p.Vars == nil || wd != dir
+	})
 }

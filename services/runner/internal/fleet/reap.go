@@ -89,13 +89,15 @@ func (f *Fleet) forget() {
 }
 
 // setProgram notes that the status of a program is to be collected, or was.
-func (f *Fleet) setProgram(p *process.Process, is bool) {
+func (f *Fleet) setProgram(p *process.Process, is bool) { f.setPID(p.Identity().PID, is) }
+
+func (f *Fleet) setPID(pid int, is bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	if is {
-		f.programs[p.Identity().PID] = true
+		f.programs[pid] = true
 	} else {
-		delete(f.programs, p.Identity().PID)
+		delete(f.programs, pid)
 	}
 }
 

@@ -35,6 +35,7 @@ func (f *Fleet) Recover(ctx context.Context) error {
 		return err
 	}
 	f.recognise(saw)
+	f.wg.Go(f.endChecks)
 	f.forget()
 	return nil
 }

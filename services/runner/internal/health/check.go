@@ -32,6 +32,8 @@ type As struct {
 	Env []string
 	// User is nil where it is this process's own.
 	User *syscall.Credential
+	// Run runs the command, as [exec.Cmd.Run] does, which nil stands for.
+	Run func(*exec.Cmd) error
 }
 
 // NewCheck makes the check of a complete spec, nil where it has none. A check that
@@ -74,7 +76,8 @@ func what(spec contracts.HealthSpec) string {
 // maxSaid bounds what is kept of a check's output.
 const maxSaid = 200
 
-// run runs a program in a process group of its own, which is killed at the end of ctx.
+// run runs a program in a session of its own, so that what it leaves behind is told
+// from what this process runs itself. Its process group is killed at the end of ctx.
 func run(ctx context.Context, argv []string, as As) error {
 	program, err := process.Lookup(argv[0], as.Dir, as.Env)
 	if err != nil {
@@ -83,10 +86,13 @@ func run(ctx context.Context, argv []string, as As) error {
 	cmd := exec.CommandContext(ctx, program, argv[1:]...)
 	said := &head{max: maxSaid}
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = as.Dir, as.Env, said, said
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Credential: as.User}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Credential: as.User}
 	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
 	cmd.WaitDelay = time.Second // what it started may hold its output open
-	err = cmd.Run()
+	if as.Run == nil {
+		as.Run = (*exec.Cmd).Run
+	}
+	err = as.Run(cmd)
 	var exit *exec.ExitError
 	switch {
 	case err == nil || errors.Is(err, exec.ErrWaitDelay):

@@ -16,7 +16,24 @@ const (
 	// stateVar is the state directory of the runner that started it: with the
 	// runner's name it tells this runner from others on the host.
 	stateVar = "SMITH_RUNNER_STATE"
+	// CheckVar names, instead of TokenVar, the checks of an agent's health, which are
+	// none of its processes.
+	CheckVar = "SMITH_CHECK"
 )
+
+// CheckVars are the variables to read of processes that may be of checks.
+func CheckVars() []string { return []string{CheckVar, stateVar} }
+
+// CheckEnv are the entries KEY=VALUE that mark every process of a check.
+func (l *Ledger) CheckEnv(mark string) []string {
+	return []string{CheckVar + "=" + mark, stateVar + "=" + l.dir}
+}
+
+// IsCheck reports whether a process is of a check that a runner of this state
+// directory has made.
+func (l *Ledger) IsCheck(vars map[string]string) bool {
+	return vars[CheckVar] != "" && vars[stateVar] == l.dir
+}
 
 // MarkVars are the variables to read of processes, the token's first.
 func MarkVars() []string {
@@ -33,7 +50,7 @@ func (l *Ledger) MarkEnv(token string) []string {
 
 // IsMark reports whether an environment variable is the ledger's own.
 func IsMark(name string) bool {
-	return strings.EqualFold(name, TokenVar) || strings.EqualFold(name, stateVar)
+	return strings.EqualFold(name, TokenVar) || strings.EqualFold(name, stateVar) || strings.EqualFold(name, CheckVar)
 }
 
 // Marks are what a process says in its environment about its start.
