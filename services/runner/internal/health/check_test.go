@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/runner/internal/process"
 	"github.com/mistersmith/mistersmith/services/runner/internal/procfs"
 )
 
@@ -93,7 +94,11 @@ func TestCheckLeavesNothingBehind(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if s, err := procfs.ReadStat(pid); err == nil && s.Alive() {
-		t.Error("it lives")
+	if s, err := procfs.ReadStat(pid); err == nil && s.Alive() { // it was killed this moment
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+		defer cancel()
+		if process.WaitGone(ctx, []procfs.Stat{s}); ctx.Err() != nil {
+			t.Error("it lives")
+		}
 	}
 }
