@@ -1,7 +1,7 @@
 // Package envfile reads files of environment variables in the format of systemd's
 // EnvironmentFile: NAME=VALUE lines; empty lines and those that begin with # or ;
 // count for nothing. A value may be quoted with ' or ", and then go over several
-// lines. A backslash outside quotes stands for the character after it, within "
+// lines; a quote means that only where the value, or its next part, begins. A backslash outside quotes stands for the character after it, within "
 // only for ", \, ` and $, and at the end of a line it joins the next one. Nothing
 // is expanded. Of a name that is given twice the last value counts.
 //
@@ -103,33 +103,35 @@ func (p *parser) next() (name, value string, err error) {
 	return name, value, nil
 }
 
-// value reads a value to the end of its line. White space around it does not
-// count, unless it is quoted or escaped.
+// value reads a value to the end of its line. White space around it and between its
+// quoted parts does not count, unless it is quoted or escaped. Once an unquoted part
+// has begun, quotes stand for themselves: it reaches to the end of the line.
 func (p *parser) value() (string, error) {
 	var out strings.Builder
-	kept := 0 // length up to the last character that is no white space to be cut
+	plain := false // an unquoted part has begun
+	kept := 0      // length up to the last character that is no white space to be cut
 	for i := 0; i < len(p.text); i++ {
-		switch c := p.text[i]; c {
-		case '\n':
+		switch c := p.text[i]; {
+		case c == '\n':
 			return p.end(i+1, out.String()[:kept]), nil
-		case '\'', '"':
+		case !plain && (c == '\'' || c == '"'):
 			n := p.quoted(i, &out)
 			if n < 0 {
 				return "", fmt.Errorf("the quote %c is not closed", c)
 			}
 			i, kept = n, out.Len()
-		case '\\':
+		case c == '\\':
 			if i++; i < len(p.text) && p.text[i] != '\n' {
 				out.WriteByte(p.text[i])
-				kept = out.Len()
 			}
-		case ' ', '\t':
-			if out.Len() > 0 {
+			plain, kept = true, out.Len()
+		case c == ' ', c == '\t', c == '\r':
+			if plain {
 				out.WriteByte(c)
 			}
 		default:
 			out.WriteByte(c)
-			kept = out.Len()
+			plain, kept = true, out.Len()
 		}
 	}
 	return p.end(len(p.text), out.String()[:kept]), nil

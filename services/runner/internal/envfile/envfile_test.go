@@ -12,7 +12,7 @@ import (
 func TestParse(t *testing.T) {
 	const text = "# comment\n; too\n\nA=1\nB = spaced  out \t\nC=\"a b\\\"\\n\\$X\" tail\nD='a\"\\b'\nE=one\\\n two\nF=\nG=\"two\nlines\"\nH=a\\ b\\ \nI=x # no comment\n  J=j\r\nK=last\nA=2"
 	want := map[string]string{
-		"A": "2", "B": "spaced  out", "C": "a b\"\\n$X tail", "D": `a"\b`, "E": "one two", "F": "", "G": "two\nlines",
+		"A": "2", "B": "spaced  out", "C": "a b\"\\n$Xtail", "D": `a"\b`, "E": "one two", "F": "", "G": "two\nlines",
 		"H": "a b ", "I": "x # no comment", "J": "j", "K": "last",
 	}
 	got, err := Parse("f", []byte(text))
@@ -21,6 +21,29 @@ func TestParse(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// What systemd's own parser makes of lines in which quotes stand at other places than
+// around the whole value (systemd-environment-d-generator, version 252).
+func TestQuotesAsSystemdHasThem(t *testing.T) {
+	for line, want := range map[string]string{
+		`{"a": "b", "n": 1}`:   `{"a": "b", "n": 1}`,
+		`--name="x y" --q`:     `--name="x y" --q`,
+		`don't`:                `don't`,
+		`"Carolina" # your id`: `Carolina# your id`,
+		`"x"   "y"`:            `xy`,
+		`"x"'y'`:               `xy`,
+		`"x" y "z"`:            `xy "z"`,
+		`\"x y\"`:              `"x y"`,
+		"a \\\n":               `a `,
+		"\\\n\"x\"":            `"x"`,
+		`  "  x "  `:           `  x `,
+	} {
+		got, err := Parse("f", []byte("A="+line+"\nB=1\n"))
+		if err != nil || got["A"] != want || got["B"] == "" && !strings.HasSuffix(line, "\n") {
+			t.Errorf("%q is %q, %v; want %q", line, got["A"], err, want)
+		}
 	}
 }
 
