@@ -162,6 +162,7 @@ func (f planFlags) show(a *app, p contracts.ConfigPlan) error {
 		b.WriteString("\n")
 	}
 	fmt.Fprintf(&b, "tree %s, decision %d: %s, %d the same\n", p.Tree, p.Decision, plural(len(p.Changes)+p.Others, "change"), p.Same)
+	b.WriteString(scaledLines(p.Scaled))
 	if len(p.Elsewhere) > 0 {
 		fmt.Fprintf(&b, "other services read these only when they start; restart them for it: %s\n", strings.Join(p.Elsewhere, ", "))
 	}

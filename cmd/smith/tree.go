@@ -69,7 +69,7 @@ func (c *treeCmd) Run(a *app) error {
 	if tree.At != nil {
 		when = fmt.Sprintf(" at sequence %d, %s", tree.Sequence, tree.At.Local().Format("2006-01-02 15:04:05.000"))
 	}
-	_, err = fmt.Fprintf(a.stdout, "\ntree %s, decision %d by %s%s\n%s", tree.Tree, tree.Decision, tree.Supervisor, when, rollingLine(tree.Rolling))
+	_, err = fmt.Fprintf(a.stdout, "\ntree %s, decision %d by %s%s\n%s%s", tree.Tree, tree.Decision, tree.Supervisor, when, rollingLine(tree.Rolling), scaledLines(scaledBelow(tree.Root)))
 	return err
 }
 

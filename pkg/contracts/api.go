@@ -182,6 +182,9 @@ type NodeView struct {
 	// Orders are those of operators that stand about the node itself: terminate,
 	// drain, suspend, mode, move.
 	Orders []StandingOrder `json:"orders,omitempty"`
+	// Scaled are the templates below a supervisor that have another count by order than
+	// in the configuration.
+	Scaled []ScaledTemplate `json:"scaled,omitempty"`
 	// Outdated is set for an agent that runs what its specification no longer
 	// says: a restart makes it run that.
 	Outdated bool `json:"outdated,omitempty"`
@@ -202,6 +205,15 @@ type NodeView struct {
 	Dynamic  bool           `json:"dynamic,omitempty"`
 	History  []RestartEntry `json:"history,omitempty"`
 	Children []NodeView     `json:"children,omitempty"`
+}
+
+// ScaledTemplate is a template whose count by order differs from the configured one. It
+// lasts until the configuration has another count than that.
+type ScaledTemplate struct {
+	Template string `json:"template"`
+	// Count is that by order, Configured that of the configuration.
+	Count      int `json:"count"`
+	Configured int `json:"configured"`
 }
 
 // RestartEntry is one entry of a node's restart history, the latest last.

@@ -48,6 +48,9 @@ type ConfigPlan struct {
 	Changes []PlannedChange `json:"changes"`
 	Others  int             `json:"others,omitempty"`
 	Same    int             `json:"same"`
+	// Scaled are the templates that keep the count which an operator has ordered: the
+	// configuration has the count that it had before.
+	Scaled []ScaledTemplate `json:"scaled,omitempty"`
 	// Elsewhere are the sections that differ and that other services read when
 	// they start.
 	Elsewhere []string `json:"elsewhere,omitempty"`

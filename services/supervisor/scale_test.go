@@ -1,6 +1,7 @@
 package supervisor
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,7 @@ supervision_tree:
 		stop()
 		stop = w.supervise("s2")
 		w.want("with a new supervisor", w.settled(), after)
+		w.want("the count by order", fmt.Sprint(w.tree().Root.Children[0].Scaled), "[{w 4 2}]")
 		w.want("down", w.refusal("scale", contracts.ScaleRequest{Template: "w", Count: 1}), "ok")
 		w.settled()
 		stop()

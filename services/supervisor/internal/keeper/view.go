@@ -46,7 +46,7 @@ func (w viewer) view(id string, deep bool) (contracts.NodeView, bool) {
 		v.PID = 0
 	}
 	v.Outdated, v.KeptDown = t.Outdated(id), t.KeptDown(id)
-	v.Orders = diagnosis.Standing(id, &st)
+	v.Orders, v.Scaled = diagnosis.Standing(id, &st), diagnosis.Scaled(&st)
 	if m, ok := t.Misplaced(id); ok {
 		v.Lacks = m.Lacks
 	}

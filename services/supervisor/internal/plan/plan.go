@@ -13,6 +13,7 @@ import (
 	"slices"
 
 	"github.com/mistersmith/mistersmith/pkg/contracts"
+	"github.com/mistersmith/mistersmith/services/supervisor/internal/diagnosis"
 	"github.com/mistersmith/mistersmith/services/supervisor/internal/tree"
 )
 
@@ -47,6 +48,7 @@ func Of(s tree.Snapshot, in tree.Input, now tree.Instant) (p contracts.ConfigPla
 	p.Plan = digest(all)
 	shown := fit(all)
 	p.Changes, p.Others = all[:shown], len(all)-shown
+	p.Scaled = scaled(t)
 	p.Elsewhere = elsewhere(before, in.Configuration)
 	return p, nil, nil
 }
@@ -84,6 +86,16 @@ func elsewhere(before *tree.Configured, after *tree.Configuration) []string {
 	}
 	slices.Sort(out)
 	return out
+}
+
+// scaled lists the templates whose count by order stays.
+func scaled(t *tree.Tree) (out []contracts.ScaledTemplate) {
+	for _, id := range slices.Sorted(slices.Values(t.Names())) {
+		if _, st, _ := t.Lookup(id); st.Supervisor != nil && !st.Discarded() {
+			out = append(out, diagnosis.Scaled(&st)...)
+		}
+	}
+	return out[:min(len(out), contracts.MaxPlannedChanges)]
 }
 
 func children(t *tree.Tree) map[string][]string {

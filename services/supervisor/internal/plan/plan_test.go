@@ -257,6 +257,29 @@ func TestPlansComeTrue(t *testing.T) {
 	})
 }
 
+// TestPlanOfWhatIsScaled: a count that an operator has ordered stays while the file has the
+// count that it had, and the plan says so.
+func TestPlanOfWhatIsScaled(t *testing.T) {
+	t.Parallel()
+	specs := func(count int) []*tree.Spec {
+		out := []*tree.Spec{sup("root", ""), sup("g", "root")}
+		for i := range count {
+			s := agent(tree.Instance("w", i+1), "g", "1")
+			s.Template, s.Index, s.Instances = "w", i+1, count
+			out = append(out, s)
+		}
+		return out
+	}
+	tr := grow(t, specs(4))
+	settle(tr, tree.Input{Kind: tree.Order, Command: tree.CmdScale, Node: "w", Count: 3})
+	for count, want := range map[int]string{4: "[{w 3 4}] and 0 changes", 5: "[] and 2 changes"} {
+		p, _, err := Of(tr.Snapshot(), configure(1, specs(count)...), now)
+		if got := fmt.Sprintf("%v and %d changes", p.Scaled, len(p.Changes)); err != nil || got != want {
+			t.Errorf("%d in the file: %s, want %s, %v\n%s", count, got, want, err, lines(p))
+		}
+	}
+}
+
 func TestElsewhere(t *testing.T) {
 	t.Parallel()
 	before := &tree.Configured{Sections: map[string]string{"limits": "1", "routing": "1"}}
