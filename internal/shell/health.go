@@ -12,6 +12,8 @@ type Health struct {
 	mu      sync.Mutex
 	parts   map[string]bool
 	changed chan struct{}
+	// awaits is why parts do not serve, as far as they say so.
+	awaits map[string]string
 }
 
 // NewHealth expects the named parts to become ready.
@@ -30,6 +32,26 @@ func (h *Health) Ready(part string) { h.set(part, true) }
 // needs.
 func (h *Health) Unready(part string) { h.set(part, false) }
 
+// Awaits notes why a part does not serve yet.
+func (h *Health) Awaits(part, why string) {
+	if h == nil {
+		return
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.awaits == nil {
+		h.awaits = map[string]string{}
+	}
+	h.awaits[part] = why
+}
+
+// Why returns why a part does not serve, empty where it has not said so or serves.
+func (h *Health) Why(part string) string {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	return h.awaits[part]
+}
+
 func (h *Health) set(part string, ready bool) {
 	if h == nil {
 		return
@@ -40,6 +62,7 @@ func (h *Health) set(part string, ready bool) {
 		h.parts = map[string]bool{}
 	}
 	h.parts[part] = ready
+	delete(h.awaits, part)
 	if h.changed != nil {
 		close(h.changed)
 	}

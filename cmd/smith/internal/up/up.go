@@ -191,6 +191,9 @@ func waitReady(ctx context.Context, health *shell.Health, name string, failed <-
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-limit.C:
+			if why := health.Why(name); why != "" {
+				return fmt.Errorf("not ready after %s: %s", readyWithin, why)
+			}
 			return fmt.Errorf("not ready after %s", readyWithin)
 		}
 	}
