@@ -37,7 +37,7 @@ func (configDiffCmd) Help() string {
 func (configApplyCmd) Help() string {
 	return "The file is applied as one decision, or not at all. Agents whose command or environment changed are then restarted\n" +
 		"one after the other, each only when the one before is up and verified; the first that does not come up stops that.\n" +
-		"Exit code 0 means that all of it is done. What is applied lasts until another configuration is.\n\n" +
+		"Exit code 0 means that all of it is done, and that what was removed has ended. What is applied lasts until another configuration is.\n\n" +
 		"Examples:\n  smith config apply supervision-config.yaml\n  smith config apply supervision-config.yaml --max-unavailable 3\n" +
 		"  smith config apply supervision-config.yaml --keep\n  smith config apply supervision-config.yaml --dry-run"
 }

@@ -92,6 +92,9 @@ func rollingLine(r *contracts.RollingView) string {
 
 // rollingProgress is how far a rolling restart is, in a line.
 func rollingProgress(r *contracts.RollingView) string {
+	if r.Total == 0 {
+		return "removed agents" + rollingNow(r)
+	}
 	if r.Added == r.Total {
 		return fmt.Sprintf("new agents: %d of %d up%s", r.Done, r.Total, rollingNow(r))
 	}
@@ -110,7 +113,7 @@ func rollingNow(r *contracts.RollingView) string {
 		}
 		return ", " + what + " " + strings.Join(names, ", ")
 	}
-	return few("now", r.Now) + few("waiting for", r.Down)
+	return few("now", r.Now) + few("waiting for", r.Down) + few("still ending", r.Ending)
 }
 
 // rollingPoll is how often a rolling restart is asked about.
@@ -131,7 +134,7 @@ func followRolling(a *app, f clientFlags, nc *nats.Conn, v *contracts.RollingVie
 			return &now, errors.New("what became of the rolling restart is no longer known; look with smith tree, and smith tree --problems tells what does not run")
 		case now.State == contracts.RollingNone:
 			done := *v
-			done.State, done.Done, done.Now, done.Down = contracts.RollingNone, v.Total, nil, nil
+			done.State, done.Done, done.Now, done.Down, done.Ending = contracts.RollingNone, v.Total, nil, nil, nil
 			return &done, nil
 		case now.State == contracts.RollingFailed:
 			return &now, fmt.Errorf("%s, but %s; smith tree --problems tells more", words.done, shell.OneLine(now.Reason))

@@ -3,6 +3,8 @@ package main
 import (
 	"strings"
 	"testing"
+
+	"github.com/mistersmith/mistersmith/pkg/contracts"
 )
 
 // What a command advises after its rolling restart was stopped is a command, for the
@@ -19,6 +21,19 @@ func TestAdviceAfterAStoppedRollingRestart(t *testing.T) {
 		}
 		if err := (command{line: advice}).check(t); err != nil {
 			t.Errorf("%s: %v", advice, err)
+		}
+	}
+}
+
+// A command that waits says what for.
+func TestRollingProgress(t *testing.T) {
+	for want, v := range map[string]contracts.RollingView{
+		"removed agents, still ending a, b":                                                    {Ending: []string{"a", "b"}},
+		"new agents: 1 of 2 up, now n, still ending a":                                         {Total: 2, Added: 2, Done: 1, Now: []string{"n"}, Ending: []string{"a"}},
+		"rolling restart: 0 of 1 agent, at most 1 at once, still ending a, b, c, d and 1 more": {Total: 1, MaxUnavailable: 1, Ending: []string{"a", "b", "c", "d", "e"}},
+	} {
+		if got := rollingProgress(&v); got != want {
+			t.Errorf("got %q, want %q", got, want)
 		}
 	}
 }

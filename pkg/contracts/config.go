@@ -262,12 +262,14 @@ type RollingView struct {
 	// Total counts the agents that it is for, Added those of them that a
 	// configuration added, which it only follows, Done those that are up again or
 	// have failed without stopping it. Now are those that are being restarted or are new, Down others of its
-	// agents that are not up: they count, too. Each names at most MaxRollingNames.
-	Total int      `json:"total,omitempty"`
-	Added int      `json:"added,omitempty"`
-	Done  int      `json:"done,omitempty"`
-	Now   []string `json:"now,omitempty"`
-	Down  []string `json:"down,omitempty"`
+	// agents that are not up: they count, too. Ending are those that a configuration
+	// removed and that may still run. Each names at most MaxRollingNames.
+	Total  int      `json:"total,omitempty"`
+	Added  int      `json:"added,omitempty"`
+	Done   int      `json:"done,omitempty"`
+	Now    []string `json:"now,omitempty"`
+	Down   []string `json:"down,omitempty"`
+	Ending []string `json:"ending,omitempty"`
 	// Reason says why it was stopped or superseded, or what failed.
 	Reason string     `json:"reason,omitempty"`
 	Since  *time.Time `json:"since,omitempty"`

@@ -126,5 +126,6 @@ func rollingView(r *tree.Rolling) *contracts.RollingView {
 		v.Now = append(v.Now, n.Node)
 	}
 	v.Down = r.Down[:min(len(r.Down), contracts.MaxRollingNames)]
+	v.Ending = r.Ending[:min(len(r.Ending), contracts.MaxRollingNames)]
 	return v
 }

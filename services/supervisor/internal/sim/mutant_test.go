@@ -102,8 +102,8 @@ func switchedMutants() []mutant {
 			`if a.outdated() || mutant == "rolls what is current" && a.ordered() {`,
 		}}},
 		{name: "endless roll", by: []Invariant{Recovers}, edits: []edit{{
-			rolling, "if r.Done >= r.Total {",
-			`if r.Done >= r.Total && mutant != "endless roll" {`,
+			rolling, "if r.Done >= r.Total && ",
+			`if r.Done >= r.Total && mutant != "endless roll" && `,
 		}}},
 		{name: "same builds", by: []Invariant{Current}, edits: []edit{{
 			"tree/renewal.go", `case runs != "" && says != "" && runs != says:`,

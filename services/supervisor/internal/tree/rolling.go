@@ -29,10 +29,15 @@ type Rolling struct {
 	// Left says of the first agent that was taken out of it before it was verified how
 	// that came, such as "a was terminated".
 	Left string `json:"left,omitempty"`
+	// Until is when what a configuration removed must have ended; 0 once it has.
+	Until Instant `json:"until,omitempty"`
 	// Now are those that are being restarted, Down others of its agents that are
 	// not up. Both are told by [Tree.Rolling] alone; older programs stored Now.
 	Now  []Replaced `json:"now,omitempty"`
 	Down []string   `json:"-"`
+	// Ending are those that a configuration removed and that may still run, while they
+	// are waited for. Only [Tree.Rolling] tells them.
+	Ending []string `json:"-"`
 	// Stopped says why no further agent is restarted, and By names the agent that
 	// failed; both are empty while it proceeds.
 	Stopped string `json:"stopped,omitempty"`
@@ -55,7 +60,7 @@ func (r *Rolling) clone() *Rolling {
 		return nil
 	}
 	c := *r
-	c.Now, c.Down = slices.Clone(r.Now), slices.Clone(r.Down)
+	c.Now, c.Down, c.Ending = slices.Clone(r.Now), slices.Clone(r.Down), slices.Clone(r.Ending)
 	return &c
 }
 
@@ -75,6 +80,9 @@ func (t *Tree) Rolling() *Rolling {
 	}
 	for n := range t.parts().added {
 		r.Now = append(r.Now, Replaced{n.spec.ID, n.part().Roll})
+	}
+	if r.Until > 0 {
+		r.Ending = t.Leaving()
 	}
 	slices.SortFunc(r.Now, func(a, b Replaced) int { return cmp.Compare(a.Node, b.Node) })
 	slices.Sort(r.Down)
@@ -209,9 +217,37 @@ func (t *Tree) roll() {
 		}
 		t.replace(n, r, TurnNow)
 	}
-	if r.Done >= r.Total {
+	t.followRemoved(r)
+	if r.Done >= r.Total && r.Until == 0 {
 		t.finishRolling(r)
 	}
+}
+
+// followRemoved looks whether what a configuration removed has ended. What takes longer
+// than it may is not waited for any further.
+func (t *Tree) followRemoved(r *Rolling) {
+	switch {
+	case r.Until == 0:
+		return
+	case !t.leaves():
+	case t.now < r.Until:
+		return
+	default:
+		if left := t.Leaving(); len(left) > 0 {
+			r.Failed = cmp.Or(r.Failed, left[0]+", which is removed, has not ended in its time")
+		}
+	}
+	r.Until = 0
+	t.touch(t.root)
+}
+
+// removalDue is when the agents that a configuration removed must have ended.
+func (t *Tree) removalDue() (due Instant, ok bool) {
+	r := t.rolling()
+	if r == nil || r.Stopped != "" || r.Until == 0 || r.Until == forever {
+		return 0, false
+	}
+	return r.Until, true
 }
 
 // followRoll goes on with an agent whose phase has changed. It reports whether it has

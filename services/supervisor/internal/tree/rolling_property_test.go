@@ -107,6 +107,11 @@ func (w *world) applies(in Input) []Effect {
 			replaced = id
 		}
 	}
+	for _, id := range was.Ending {
+		if n := w.tree.nodes[id]; n != nil && !n.goes() {
+			replaced = id // it was to end
+		}
+	}
 	a, over := w.tree.Answered(was.Applied)
 	switch now := w.tree.rolling(); {
 	case over && a.Result == Superseded && a.Reason == whyReplaced && replaced == "":

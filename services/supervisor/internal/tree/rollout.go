@@ -9,7 +9,7 @@ import (
 const whyReplaced = "another configuration was applied"
 
 // rolledOut returns the agents that the rollout of a configuration is for, with what
-// that has them run; nil where none is under way.
+// that has them run, or nil for those that it removes; nil where none is under way.
 func (t *Tree) rolledOut() map[*node]*Spec {
 	r := t.rolling()
 	if r == nil || r.Stopped != "" || r.Applied == "" {
@@ -17,7 +17,12 @@ func (t *Tree) rolledOut() map[*node]*Spec {
 	}
 	out := map[*node]*Spec{}
 	for _, n := range t.root.agents(nil) {
-		if n.part().Turn != "" && !n.goes() {
+		switch {
+		case n.goes():
+			if r.Until > 0 && n.ordered() {
+				out[n] = nil
+			}
+		case n.part().Turn != "":
 			out[n] = n.spec
 		}
 	}
@@ -25,9 +30,15 @@ func (t *Tree) rolledOut() map[*node]*Spec {
 }
 
 // replaces reports whether a configuration has replaced, removed or released something of
-// what was being rolled out.
+// what was being rolled out, or keeps what was being removed.
 func (t *Tree) replaces(rolled map[*node]*Spec) bool {
 	for n, former := range rolled {
+		if former == nil {
+			if !n.goes() {
+				return true
+			}
+			continue
+		}
 		if n.rebuilt(former) || n.goes() || t.unmanaged(n) {
 			return true
 		}
@@ -66,7 +77,7 @@ func (t *Tree) goingBack(specs []*Spec) (back []*node) {
 // rollOut begins what follows from a configuration: every agent that does not run
 // what its specification says is restarted, if that is asked for, and those that waited
 // to be started and are another program now are started at once. Those that it added
-// are followed. It returns the name of the rollout to wait for, empty for none: its
+// are followed, and those that it removed until they have ended. It returns the name of the rollout to wait for, empty for none: its
 // own, or the one under way, of which it replaces nothing. Else it supersedes that.
 func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input) (rollout string) {
 	if r := t.rolling(); r != nil && r.Stopped == "" && r.Applied != "" && t.replaces(rolled) {
@@ -104,16 +115,16 @@ func (t *Tree) rollOut(rolled map[*node]*Spec, waited, fresh []*node, in *Input)
 		most = cmp.Or(r.Max, most)
 	}
 	t.beginRolling(wanted, most, in)
-	added := t.followAdded(fresh, in)
+	added, removes := t.followAdded(fresh, in), t.awaitRemoved(in)
 	r := t.rolling()
 	if r == nil || r.Stopped != "" {
 		return ""
 	}
-	if r.Applied == "" && (len(wanted) > 0 || r.Added > 0) {
+	if r.Applied == "" && (len(wanted) > 0 || r.Added > 0 || removes) {
 		r.Applied = in.Token
 		t.touch(t.root)
 	}
-	if most == 0 && added == 0 {
+	if most == 0 && added == 0 && !removes {
 		return "" // it asks for nothing that is under way
 	}
 	return r.Applied
@@ -228,4 +239,18 @@ func (t *Tree) followAdded(fresh []*node, in *Input) (added int) {
 	t.root.st.Supervisor.Rolling, t.rolls = r, nil
 	t.touch(t.root)
 	return added
+}
+
+// awaitRemoved makes the end of what is no longer configured part of what a
+// configuration began. It reports whether there is anything.
+func (t *Tree) awaitRemoved(in *Input) bool {
+	until := t.leaveBy()
+	if until == 0 || in.Boot || len(t.Leaving()) == 0 {
+		return false
+	}
+	r := t.newRolling(in)
+	r.Until = max(r.Until, until)
+	t.root.st.Supervisor.Rolling, t.rolls = r, nil
+	t.touch(t.root)
+	return true
 }

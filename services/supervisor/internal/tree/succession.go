@@ -20,7 +20,20 @@ const timeToKill = 5 * time.Second
 // succeed makes the added ones of some nodes wait until all are down that are being
 // removed, at most for as long as those have for it.
 func (t *Tree) succeed(fresh []*node) {
-	until := Instant(0)
+	until := t.leaveBy()
+	for _, n := range fresh {
+		switch {
+		case n.st.After != forever: // it was moved
+		case n.spec.Agent == nil:
+			n.st.After = 0
+		default:
+			n.st.After = until
+		}
+	}
+}
+
+// leaveBy is when all that is being removed must have ended; 0 where nothing is.
+func (t *Tree) leaveBy() (until Instant) {
 	if t.leaves() {
 		until = t.now
 	}
@@ -37,15 +50,7 @@ func (t *Tree) succeed(fresh []*node) {
 			until = max(until, t.now.Add(d))
 		}
 	}
-	for _, n := range fresh {
-		switch {
-		case n.st.After != forever: // it was moved
-		case n.spec.Agent == nil:
-			n.st.After = 0
-		default:
-			n.st.After = until
-		}
-	}
+	return until
 }
 
 // TimeToStop is how long the whole tree may take to stop; the longest duration where an
@@ -130,6 +135,12 @@ func (t *Tree) AwaitsEnd(id string) []string {
 	if n == nil || n.st.Phase != Unplaced || n.st.After == 0 {
 		return nil
 	}
+	return t.Leaving()
+}
+
+// Leaving returns the agents that may still run and are no longer configured, in order
+// of their names.
+func (t *Tree) Leaving() []string {
 	var out []string
 	for l := range t.leaving {
 		if l.removed || !l.st.Discarded() {

@@ -152,7 +152,10 @@ func (t *Tree) Len() int { return len(t.nodes) }
 func (t *Tree) Next() (Instant, bool) {
 	due, ok := t.nextTimer()
 	if t.refill > 0 && (!ok || t.refill < due) {
-		return t.refill, true
+		due, ok = t.refill, true
+	}
+	if removal, waits := t.removalDue(); waits && (!ok || removal < due) {
+		return removal, true
 	}
 	return due, ok
 }
