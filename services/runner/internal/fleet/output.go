@@ -58,7 +58,7 @@ func (f *Fleet) adoptOutput(a *agent) {
 	p, log := f.place(a), f.o.Log.With("agent", a.name)
 	p.Before = f.o.Reaper.Output(a.rec.Token)
 	// The FIFO may have been removed with the state directory.
-	fd := procfs.Stat{PID: a.rec.Process.PID}.Descriptor(unix.Stdout)
+	fd := procfs.Descriptor(a.rec.Process.PID, unix.Stdout)
 	if target, err := os.Readlink(fd); err == nil && target == p.FIFO+" (deleted)" {
 		p.FIFO = fd
 	}

@@ -154,6 +154,16 @@ func TestProgramLivesAsLongAsAnyThread(t *testing.T) {
 	if held, err := procfs.Holders(filepath.Join(dir, "lock")); err != nil || len(held) != 1 || held[0].PID != pid {
 		t.Errorf("holders of its lock: %+v, %v", held, err)
 	}
+	usage, err := procfs.UsageOf(pid)
+	if peak, bad := procfs.PeakMemory(pid); err != nil || bad != nil || usage.Resident < 1<<20 || peak < usage.Resident/2 {
+		t.Errorf("usage %+v, %v; peak %d, %v", usage, err, peak, bad)
+	}
+	if wd, err := procfs.WorkDir(pid); err != nil || wd != dir {
+		t.Errorf("works in %q, %v", wd, err)
+	}
+	if _, err := procfs.Identify(procfs.Descriptor(pid, unix.Stdout)); err != nil {
+		t.Errorf("its output: %v", err)
+	}
 	if err := unix.Kill(pid, unix.SIGSTOP); err != nil {
 		t.Fatal(err)
 	}

@@ -240,6 +240,18 @@ func (s Stat) path(file string) string {
 	return path(s.PID, file)
 }
 
+// livePath is that of a file below /proc about a process, of a thread that lives.
+func livePath(pid int, file string) string {
+	if s, err := ReadStat(pid); err == nil {
+		return s.path(file)
+	}
+	return path(pid, file)
+}
+
+// Descriptor is the path of the file that a process has open under a number, see
+// [Stat.Descriptor].
+func Descriptor(pid, fd int) string { return livePath(pid, "fd/"+strconv.Itoa(fd)) }
+
 // numbers returns the entries of a directory that are numbers.
 func numbers(dir string) []int {
 	f, err := os.Open(dir)

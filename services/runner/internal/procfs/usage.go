@@ -31,8 +31,13 @@ func UsageOf(pid int) (Usage, error) {
 		}
 		const utime, stime, cutime, cstime, rss = 14, 15, 16, 17, 24 // numbered as in proc(5)
 		u.Processes++
-		u.Resident += int64(p.int(rss)) * int64(os.Getpagesize())
 		u.CPU += FromTicks(p.uint(utime) + p.uint(stime) + p.uint(cutime) + p.uint(cstime))
+		if p.fields[0][0] == StateZombie { // its memory is that of a thread that lives
+			if p, _, err = statFields(r.read(livePath(pids[0], "stat")), rss); err != nil {
+				continue
+			}
+		}
+		u.Resident += int64(p.int(rss)) * int64(os.Getpagesize())
 		if below, err := children(r, pids[0]); err == nil {
 			pids = append(pids, below...)
 		}
@@ -46,7 +51,7 @@ func UsageOf(pid int) (Usage, error) {
 // PeakMemory returns the most memory that process pid has had at once since it was
 // executed, in bytes.
 func PeakMemory(pid int) (int64, error) {
-	b, err := os.ReadFile(path(pid, "status"))
+	b, err := os.ReadFile(livePath(pid, "status"))
 	if err != nil {
 		return 0, vanished(pid, err)
 	}
@@ -71,7 +76,7 @@ func Environ(pid int) ([]string, error) {
 }
 
 // WorkDir returns the directory that a process is in.
-func WorkDir(pid int) (string, error) { return os.Readlink(path(pid, "cwd")) }
+func WorkDir(pid int) (string, error) { return os.Readlink(livePath(pid, "cwd")) }
 
 // Credentials returns the effective user and group of a process, and its further
 // groups.
