@@ -271,6 +271,39 @@ supervision_tree:
 	}
 }
 
+// TestWhatNobodyCanEndIsNotWaitedFor: a service that ends stops what it can, and leaves
+// what runs on a runner that is gone to its return.
+func TestWhatNobodyCanEndIsNotWaitedFor(t *testing.T) {
+	t.Parallel()
+	const file = `
+supervision_tree:
+  tree:
+    - {name: a, command: [x], runner: r1}
+    - {name: b, command: [x], runner: r2, shutdown_timeout: 10s}
+`
+	for name, slow := range map[string]time.Duration{"all else ends at once": 0, "all else takes its time": 9 * time.Second} {
+		t.Run(name, func(t *testing.T) {
+			inWorld(t, file, func(t *testing.T, w *world) {
+				r2 := newRunner(t, w.server, "r2")
+				stop := w.up(func(c *Config) { c.DrainOnStop = true })
+				r2.slow["b"] = slow
+				w.runner.set(func() { w.runner.away, w.runner.cutOff = true, true })
+				begin := time.Now()
+				stop()
+				if took := time.Since(begin); took < slow || took > max(slow, 5*time.Second)+3*time.Second {
+					t.Errorf("it took %s", took)
+				}
+				w.want("done", r2.takeLog(), "start b 1, stop b 1")
+				w.runner.set(func() { w.runner.away, w.runner.cutOff = false, false })
+				w.supervise("s2")
+				if got := w.settled(); !strings.HasPrefix(got, "root running, a running ") || !strings.HasSuffix(got, ", b running 2") {
+					t.Errorf("back: %s", got)
+				}
+			})
+		})
+	}
+}
+
 // TestSuspensionLasts over a change of supervisors: what ends meanwhile stays down,
 // and is dealt with after it.
 func TestSuspensionLasts(t *testing.T) {

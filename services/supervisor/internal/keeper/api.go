@@ -103,34 +103,6 @@ func patience(ctx context.Context, o contracts.OrderOptions) (context.Context, c
 	return ctx, cancel, nil
 }
 
-// Stop stops the whole tree because this process ends. It starts again with the next,
-// unless an operator had stopped it. Agents have the time for it that they are
-// configured with, those of a group one after the other; what else it takes, such as
-// storing decisions, is bounded by patience. The error says what has not ended.
-func (k *Keeper) Stop(ctx context.Context, patience time.Duration) error {
-	in := tree.Input{Command: tree.CmdClose, Token: newID(), Reason: "the supervisor ends"}
-	patience = max(patience, time.Second)
-	var own time.Duration
-	first, cancel := context.WithTimeout(ctx, patience)
-	defer cancel()
-	if err := k.ask(first, func() { own = k.tree.TimeToStop() }); err != nil {
-		return err
-	}
-	for begin := time.Now(); ; {
-		waits, enough := context.WithTimeout(ctx, patience)
-		reply, err := k.order(waits, in)
-		enough()
-		switch took := time.Since(begin); {
-		case err != nil || !reply.UnderWay:
-			return err
-		case ctx.Err() != nil || took-patience >= own:
-			return fmt.Errorf("%d agents have not ended within %s: %s", reply.Left, took.Round(time.Second), reply.Awaits)
-		default:
-			k.env.Log.Info("the tree is being stopped", "tree", k.opt.Tree, "agents", reply.Left, "awaits", reply.Awaits)
-		}
-	}
-}
-
 // ask runs f in the keeper's loop, between two decisions.
 func (k *Keeper) ask(ctx context.Context, f func()) error {
 	if err := k.confirm(ctx); err != nil {
