@@ -36,6 +36,14 @@ func (h *history) lastFailure() *Entry {
 	return &h.failures.all[len(h.failures.all)-1]
 }
 
+// lastRestart is the latest restart, nil if there was none.
+func (h *history) lastRestart() *Entry {
+	if h == nil || len(h.restarts.all) == 0 {
+		return nil
+	}
+	return &h.restarts.all[len(h.restarts.all)-1]
+}
+
 // untold copies the entries that it has not been asked for yet.
 func (h *history) untold() (failures, restarts []Entry) {
 	if h == nil {

@@ -26,7 +26,7 @@ func (t *Tree) stopRolling(n *node, why string) {
 	}
 	left := t.endRolling()
 	t.emit(Effect{
-		Kind: NoteRollingStopped, Node: n.spec.ID, Incarnation: n.st.Incarnation, Event: n.st.Cause, Chain: r.Chain,
+		Kind: NoteRollingStopped, Node: n.spec.ID, Incarnation: n.lastEnd().Incarnation, Event: n.st.Cause, Chain: r.Chain,
 		Reason: "rolling restart stopped, " + counted(left, "agent") + " left as they are: " + why,
 	})
 	t.conclude(r, Answer{Result: CannotStart, Reason: r.Stopped})

@@ -95,17 +95,17 @@ func (t *Tree) replacement(n *node, part Part) (_ replacement, why string) {
 	case t.unmanaged(n):
 		return dismissed, "is no longer enforced"
 	case newer && n.st.Attempts > part.Attempts:
-		return notReplaced, n.lastFailure()
+		return notReplaced, n.lastEnd().Reason
 	case phase == Running && newer:
 		return replaced, ""
 	case newer && phase == Stopping && (n.st.Then == ThenFail || n.st.Then == ThenStartFailed):
-		return notReplaced, n.lastFailure()
+		return notReplaced, n.lastEnd().Reason
 	case phase.live(), phase.pending(), phase == Claiming, phase == Idle && t.willStart(n.parent, n), !newer && t.comes(n):
 		return underWay, ""
 	case n.st.End == EndLost && (phase == Ended || phase.delayed()):
 		return underWay, ""
 	case n.st.End != EndLost && newer && n.failedLast():
-		return notReplaced, n.lastFailure()
+		return notReplaced, n.lastEnd().Reason
 	}
 	if verdict, why := n.departure(); verdict != dismissed || why == "" || !t.comes(n) {
 		return verdict, why
@@ -145,15 +145,28 @@ func (t *Tree) takingPart(agents []*node) []*node {
 	return slices.DeleteFunc(agents, func(n *node) bool { return !t.takesPart(n, Part{Roll: n.st.Incarnation}) })
 }
 
-// failedLast reports whether the present incarnation is known to have failed.
+// failedLast reports whether the present incarnation is known to have failed, or to have
+// completed though it is to run.
 func (n *node) failedLast() bool {
+	if n.st.Phase.Down() && n.st.OwnEnd() == EndCompleted && !n.spec.Restart.leaves(EndCompleted) {
+		return true
+	}
 	f := n.past.lastFailure()
 	return f != nil && f.Incarnation == n.st.Incarnation
 }
 
-func (n *node) lastFailure() string {
-	if f := n.past.lastFailure(); f != nil {
-		return f.Reason
+// lastEnd returns which incarnation ended last by itself, and how. By then its successor
+// may have been started. A permanent agent that completed did not fail, and is restarted.
+func (n *node) lastEnd() Entry {
+	if end := n.st.OwnEnd(); n.st.Phase.Down() && end != "" && end != EndStopped {
+		return Entry{Incarnation: n.st.Incarnation, Reason: n.st.Why}
 	}
-	return n.st.Why
+	failure, restart := n.past.lastFailure(), n.past.lastRestart()
+	switch {
+	case restart != nil && (failure == nil || failure.Incarnation < restart.Incarnation):
+		return *restart
+	case failure != nil:
+		return *failure
+	}
+	return Entry{Incarnation: n.st.Incarnation, Reason: n.st.Why}
 }
