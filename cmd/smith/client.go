@@ -77,7 +77,7 @@ const (
 
 // reads are the verbs of supervisors that change nothing.
 var reads = map[string]bool{
-	"tree": true, "status": true, "runners": true, "why": true, "proposals": true, "diff": true, "rehearse": true, "plan": true, "rolling": true,
+	"tree": true, "status": true, "runners": true, "why": true, "proposals": true, "diff": true, "rehearse": true, "plan": true,
 }
 
 // vacancy is the time in which no supervisor decides, since one takes over from another.

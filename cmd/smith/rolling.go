@@ -116,6 +116,13 @@ func rollingNow(r *contracts.RollingView) string {
 	return few("now", r.Now) + few("waiting for", r.Down) + few("still ending", r.Ending)
 }
 
+// askRolling asks once how far a rolling restart is.
+func askRolling(a *app, f clientFlags, nc *nats.Conn, id string) (contracts.RollingView, error) {
+	ctx, cancel := f.request(a)
+	defer cancel()
+	return shell.Call[contracts.RollingView](ctx, nc, contracts.ServiceSubject(contracts.ServiceSupervisor, "rolling"), contracts.RollingRequest{ID: id})
+}
+
 // rollingPoll is how often a rolling restart is asked about.
 const rollingPoll = 300 * time.Millisecond
 
@@ -147,7 +154,7 @@ func followRolling(a *app, f clientFlags, nc *nats.Conn, v *contracts.RollingVie
 		if err := shell.Pause(a.ctx, rollingPoll); err != nil {
 			return &now, errors.New("interrupted; the rolling restart is under way and goes on; look with smith tree")
 		}
-		next, err := askOn[contracts.RollingView](a, f, nc, contracts.ServiceSupervisor, "rolling", contracts.RollingRequest{ID: id})
+		next, err := askRolling(a, f, nc, id) // again and again, also during a takeover
 		switch {
 		case err == nil:
 			now, heard = next, time.Now()

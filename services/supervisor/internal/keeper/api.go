@@ -143,7 +143,9 @@ func (k *Keeper) confirm(ctx context.Context) error {
 	if err := k.impeded(); err != nil {
 		return err
 	}
-	if k.opt.Term.Held() {
+	atOnce, over := context.WithCancel(ctx)
+	over()
+	if k.opt.Term.Confirm(atOnce) == nil { // as in ordinary times
 		return nil
 	}
 	ctx, cancel := k.unimpeded(ctx)
