@@ -13,7 +13,8 @@
 //	<state dir>/reaper/1/socket     where the runner connects
 //	<state dir>/reaper/1/log        empty, unless the reaper has failed
 //
-// Programs inherit from their reaper what they would inherit from the runner. A
+// Programs inherit from their reaper what they would inherit from the runner, except
+// blocked and ignored signals, with which a stop signal may not stop them. A
 // runner that was upgraded, or got other limits, rights or namespaces, therefore
 // starts a reaper of its own, and only hears from the former one how its programs
 // end.

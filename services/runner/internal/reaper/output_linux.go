@@ -94,6 +94,8 @@ func (s *server) keepOutput(token string) error {
 // may have printed since.
 func (s *server) keepOutputs() {
 	for token := range s.ended {
-		s.save(token)
+		if s.keepOutput(token) != nil {
+			s.save(token) // says why, and is tried again
+		}
 	}
 }

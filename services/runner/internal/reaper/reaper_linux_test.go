@@ -415,6 +415,43 @@ func TestReaperIsKilledAmidStarts(t *testing.T) {
 	t.Logf("%d of 30 starts were lost", lost)
 }
 
+// Whatever signals a runner was started to block or to ignore, its agents have none of
+// that: a stop signal would not stop them.
+func TestSignalsOfAgentsAreClean(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	owner := exec.Command("env", "--block-signal=USR1,TERM,CHLD", "--ignore-signal=HUP,TSTP,USR2", os.Args[0])
+	owner.Env = append(os.Environ(), ownerMode+"="+dir)
+	in, err := owner.StdinPipe()
+	if err == nil {
+		err = owner.Start()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		_ = owner.Process.Kill()
+		_ = owner.Wait()
+	}()
+	token := uuid.NewString()
+	line, _ := json.Marshal(order{token, "grep -E 'SigBlk|SigIgn' /proc/self/status; echo done"})
+	if _, err := in.Write(line); err != nil {
+		t.Fatal(err)
+	}
+	var said []byte
+	eventually(t, "its word", func() bool {
+		said, _ = os.ReadFile(filepath.Join(dir, "out"))
+		return strings.HasSuffix(string(said), "done\n")
+	})
+	if want := "SigBlk:\t0000000000000000\nSigIgn:\t0000000000000000\ndone\n"; string(said) != want {
+		t.Errorf("an agent has\n%s", said)
+	}
+	_ = owner.Process.Kill()
+	r := open(t, dir)
+	eventually(t, "its end", func() bool { _, exit, _ := r.Find(token); return exit != nil })
+	r.Taken(token)
+}
+
 // What a killed runner had sent is carried out before the next one is told.
 func TestRunnerIsKilledAmidStarts(t *testing.T) {
 	t.Parallel()

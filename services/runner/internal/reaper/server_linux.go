@@ -41,7 +41,11 @@ func init() {
 	if len(os.Args) == 0 || os.Args[0] != processName {
 		return
 	}
-	if err := serve(); err != nil {
+	err := cleanSignals()
+	if err == nil {
+		err = serve()
+	}
+	if err != nil {
 		fmt.Fprintln(os.Stderr, time.Now().UTC().Format(time.RFC3339), err)
 		syscall.Exit(1)
 	}
@@ -50,15 +54,10 @@ func init() {
 
 func serve() error {
 	// Nothing ends it before its time. A handler, other than an ignored signal, is
-	// not inherited by agents.
+	// not inherited by agents (see cleanSignals).
 	told := make(chan os.Signal, 1)
 	signal.Notify(told, unix.SIGTERM)
-	deaf := make(chan os.Signal, 1)
-	for _, sig := range []os.Signal{unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2} {
-		if !signal.Ignored(sig) {
-			signal.Notify(deaf, sig)
-		}
-	}
+	signal.Notify(make(chan os.Signal, 1), unix.SIGHUP, unix.SIGINT, unix.SIGQUIT, unix.SIGUSR1, unix.SIGUSR2)
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, unix.SIGCHLD)
 	unix.CloseOnExec(lockFD)
