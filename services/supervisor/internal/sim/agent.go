@@ -38,6 +38,8 @@ type agent struct {
 	// own counts what the agent may be charged with: ends by itself, failed
 	// starts, verdicts on it.
 	own int
+	// withdrawn is the last incarnation that its runner ended without an order.
+	withdrawn uint64
 	// logged are the effects in stored decisions.
 	logged map[effectKey][]string
 	story  story

@@ -46,6 +46,8 @@ func (w *world) strike(f Fault) {
 		w.reboot(w.runners[f.Of], f.For)
 	case RestartContainer:
 		w.restartContainer(w.runners[f.Of], f.For)
+	case WithdrawAgents:
+		w.runners[f.Of].withdraw(f.For)
 	case RollBackLog:
 		w.rollBack(f.For)
 	case FillDisk:

@@ -46,6 +46,10 @@ const (
 	// BlamesAgents: a runner that returns reports what ended with its host, or
 	// was never begun, as failures of the agents.
 	BlamesAgents Mutation = "blames agents"
+	// EndsAsOrdered: a runner reports what it ends without an order as ended by one.
+	EndsAsOrdered Mutation = "ends as ordered"
+	// CodeFirst: a runner reports how an agent ended before it looks at who ended it.
+	CodeFirst Mutation = "code first"
 	// RetriedFailure: a start that has failed may yet succeed.
 	RetriedFailure Mutation = "retried failure"
 )
@@ -65,6 +69,8 @@ func Mutations() map[Mutation][]Invariant {
 		StopForgotten:  {DeadFirst},
 		RetriedFailure: {DeadFirst},
 		BlamesAgents:   {Blame},
+		EndsAsOrdered:  {Recovers},
+		CodeFirst:      {Recovers},
 		NoBootFence:    {OneLives, DeadFirst},
 		NoLoss:         {Recovers},
 		HastyLoss:      {DeadFirst, OneLives},

@@ -63,6 +63,8 @@ func (w *world) unwellNode(s *supervisor, spec *tree.Spec, st *tree.State) strin
 		}
 	case (spec.Restart == tree.Permanent || spec.Restart == "") && st.Phase != tree.Running && st.End != tree.EndGaveUp && !w.excused[spec.ID]:
 		return "is " + string(st.Phase) + " though its supervisor runs: " + st.Why
+	case w.staysDown(spec, st):
+		return "is " + string(st.Phase) + " though only its runner ended it: " + st.Why
 	}
 	return ""
 }

@@ -75,7 +75,7 @@ func (s *Scenario) forgetful() {
 	}
 	s.Faults = slices.DeleteFunc(s.Faults, func(f Fault) bool {
 		switch f.Kind {
-		case CrashRunner, RebootHost, LoseHost, CutRunner, RestartContainer, ChangeMode, RunsElsewhere, Reconfigure, SkewClock, Storm:
+		case CrashRunner, RebootHost, LoseHost, CutRunner, RestartContainer, WithdrawAgents, ChangeMode, RunsElsewhere, Reconfigure, SkewClock, Storm:
 			return true
 		}
 		return false

@@ -44,10 +44,11 @@ type record struct {
 	// declined is the incarnation that was not started for want of resources.
 	declined uint64
 	normal   bool
-	// lost says that it ended with its host.
-	lost    bool
-	process *process
-	outbox  []told
+	// lost says that it ended with its host. withdrawn says that its runner ended it
+	// without an order.
+	lost, withdrawn bool
+	process         *process
+	outbox          []told
 	// telling is set while the first of the outbox is on its way.
 	telling bool
 	// starting holds commands that came in the middle of a start, confirm the
@@ -163,7 +164,7 @@ func (r *runner) start(a *agent, n uint64, build string, boot int, term uint64, 
 		reply(answer{code: codeNoResources})
 		return
 	}
-	rec.highest, rec.incarnation, rec.state, rec.stopped, rec.process = max(rec.highest, n), n, starting, 0, nil
+	rec.highest, rec.incarnation, rec.state, rec.stopped, rec.withdrawn, rec.process = max(rec.highest, n), n, starting, 0, false, nil
 	life := r.life
 	r.w.after(r.r.between(time.Millisecond, 15*time.Millisecond), func() {
 		if r.life != life {
@@ -234,11 +235,16 @@ func (r *runner) ended(rec *record, p *process, known bool) {
 func (r *runner) recordEnd(rec *record, agent string, n uint64, normal bool) {
 	rec.state, rec.normal, rec.lost = exited, normal, false
 	in := tree.Input{Kind: tree.Exited, Node: agent, Incarnation: n, Normal: normal, At: r.w.now, Reason: "exit"}
+	withdrawn, broken := rec.withdrawn && rec.stopped == 0, r.w.opt.Break
+	if withdrawn {
+		r.w.agent(agent).withdrawn = n
+	}
 	switch {
-	case rec.stopped > 0:
+	case rec.stopped > 0, withdrawn && broken == EndsAsOrdered:
 		in.Normal, in.Requested, in.Reason = true, true, "requested"
-	case r.w.opt.Break != BlamesAgents && (rec.process == nil || rec.process.withHost):
-		in.Kind, in.Reason, rec.lost = tree.Lost, "ended with its host", true // or its runner had not begun it
+	case withdrawn && normal && broken == CodeFirst:
+	case broken != BlamesAgents && (rec.process == nil || rec.process.withHost || withdrawn):
+		in.Kind, in.Normal, in.Reason, rec.lost = tree.Lost, false, "ended with its host", true // or its runner had not begun it
 	}
 	id := r.name + "." + agent + "." + strconv.FormatUint(n, 10)
 	if rec.stopped == 0 {

@@ -36,6 +36,9 @@ const (
 	// RestartContainer: a runner and all its agents die, and the runner is back
 	// after For, on the same boot of the host.
 	RestartContainer FaultKind = "container restarts"
+	// WithdrawAgents: a runner ends its agents without an order, as one that is told
+	// to end or is cut off does, and is away for For after that.
+	WithdrawAgents FaultKind = "runner ends its agents"
 	// RollBackLog: the log loses what it acknowledged within For, and stays away
 	// for a moment.
 	RollBackLog FaultKind = "log is rolled back"
@@ -120,7 +123,7 @@ func (f Fault) String() string {
 		s = fmt.Sprintf("%s: supervisor-%d for %s, at %s", s, f.Of, f.For, [...]string{"once", "the next append", "the next answer", "the next effect"}[f.Point])
 	case SkewClock, CutSupervisor:
 		s = fmt.Sprintf("%s: supervisor-%d, %s", s, f.Of, f.For)
-	case CrashRunner, RebootHost, CutRunner, LoseHost, RestartContainer, Starve:
+	case CrashRunner, RebootHost, CutRunner, LoseHost, RestartContainer, WithdrawAgents, Starve:
 		s = fmt.Sprintf("%s: runner-%d for %s", s, f.Of, f.For)
 	case StopService:
 		s = fmt.Sprintf("%s: killed after %s, away for %s", s, f.For, f.Rest)
@@ -219,6 +222,7 @@ func Generate(seed uint64) Scenario {
 	s.release()
 	s.harden()
 	s.stopping()
+	s.withdrawing()
 	s.forgetful()
 	s.shorten()
 	return s

@@ -99,5 +99,5 @@ func (f Fault) ofSupervisor() bool {
 }
 
 func (f Fault) ofRunner() bool {
-	return f.Kind == CrashRunner || f.Kind == RebootHost || f.Kind == CutRunner || f.Kind == LoseHost || f.Kind == RestartContainer || f.Kind == Starve
+	return f.Kind == CrashRunner || f.Kind == RebootHost || f.Kind == CutRunner || f.Kind == LoseHost || f.Kind == RestartContainer || f.Kind == WithdrawAgents || f.Kind == Starve
 }
