@@ -169,6 +169,40 @@ func TestTakeover(t *testing.T) {
 	}
 }
 
+// TestAskedDuringATakeover: what is asked and ordered while a successor takes over from a
+// supervisor that was killed, or is paused, is answered by that.
+func TestAskedDuringATakeover(t *testing.T) {
+	t.Parallel()
+	s := deploy(t, takeoverConfig)
+	s.waitRunning(map[string]uint64{"a": 1, "b": 1, "c": 1, "d": 1})
+	s.services["supervisor-1"], s.http["supervisor-1"] = s.services["supervisor"], s.http["supervisor"]
+	s.supervisor("supervisor-2", s.url)
+	leader, incarnation := s.deciding(""), s.waitRunning(map[string]uint64{"d": 1})["d"].Incarnation
+	for round, end := range []func(p *process){func(p *process) { p.Kill() }, func(p *process) { p.Signal(syscall.SIGSTOP) }} {
+		for _, args := range [][]string{{"child", "restart", "d", "--reason", "rotate"}, {"tree", "d"}} {
+			old := s.services[leader]
+			end(old)
+			if out, errOut, code := run(t, []string{"NATS_URL=" + s.url}, bin("smith"), args...); code != 0 {
+				t.Errorf("round %d: smith %v: exit code %d\n%s%s", round, args, code, out, errOut)
+			}
+			next := s.deciding(leader)
+			if round == 0 {
+				old.Start()
+			} else {
+				old.Signal(syscall.SIGCONT)
+				s.superseded(leader)
+			}
+			s.waitReady(leader)
+			leader = next
+		}
+		incarnation++
+		if now := s.waitRunning(map[string]uint64{"d": incarnation})["d"].Incarnation; now != incarnation {
+			t.Errorf("round %d: d is at incarnation %d, want %d", round, now, incarnation)
+		}
+	}
+	s.harmless()
+}
+
 // TestPausedSupervisor stops the process that decides for 10 s and continues it,
 // amid restarts: its successor decides, and all of its own comes to nothing.
 func TestPausedSupervisor(t *testing.T) {

@@ -51,9 +51,15 @@ func askOn[Resp any](a *app, f clientFlags, nc *nats.Conn, service, verb string,
 	ctx, cancel := f.request(a)
 	defer cancel()
 	v := vacancy{begin: time.Now(), bound: f.Timeout, reads: reads[verb]}
-	for {
-		resp, err := shell.Call[Resp](ctx, nc, contracts.ServiceSubject(service, verb), req)
-		if service != contracts.ServiceSupervisor || !v.passes(err) {
+	for first := true; ; first = false {
+		try, done := ctx, context.CancelFunc(func() {})
+		if first && quick[verb] {
+			try, done = context.WithTimeout(ctx, f.Timeout/4)
+		}
+		resp, err := shell.Call[Resp](try, nc, contracts.ServiceSubject(service, verb), req)
+		lost := try.Err() != nil && ctx.Err() == nil
+		done()
+		if service != contracts.ServiceSupervisor || !lost && !v.passes(err) {
 			return resp, asUsage(err)
 		}
 		if v.shows == nil {
@@ -79,6 +85,10 @@ const (
 var reads = map[string]bool{
 	"tree": true, "status": true, "runners": true, "why": true, "proposals": true, "diff": true, "rehearse": true, "plan": true,
 }
+
+// quick are those that are answered soon. One that is not may have gone to a supervisor
+// that is paused, or was killed, and is asked of the next.
+var quick = map[string]bool{"tree": true, "status": true, "runners": true, "why": true}
 
 // vacancy is the time in which no supervisor decides, since one takes over from another.
 type vacancy struct {

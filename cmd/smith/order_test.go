@@ -149,6 +149,8 @@ func TestTakeover(t *testing.T) {
 		"to one that is deposed": {contracts.ServiceSupervisor, "tree", 0, contracts.CodeNotReady, false},
 		"one that changes":       {contracts.ServiceSupervisor, "apply", 1800 * time.Millisecond, contracts.OrderReply{OK: true}, false},
 		"that has arrived":       {contracts.ServiceSupervisor, "apply", 0, contracts.CodeNotReady, true},
+		"one that is lost":       {contracts.ServiceSupervisor, "tree", 0, silence{}, false},
+		"one that changes, lost": {contracts.ServiceSupervisor, "apply", 0, silence{}, true},
 		"refused":                {contracts.ServiceSupervisor, "tree", 0, contracts.CodeNotFound, true},
 		"too late":               {contracts.ServiceSupervisor, "tree", 7 * time.Second, contracts.OrderReply{OK: true}, true},
 		"another service":        {contracts.ServiceRouter, "tree", 1800 * time.Millisecond, contracts.OrderReply{OK: true}, true},
