@@ -63,6 +63,10 @@ func (t *Tree) orderChild(n *node, in *Input) {
 func (t *Tree) command(n *node, kind CommandKind, token string) {
 	n.st.Command = &Command{Kind: kind, Token: token, Story: t.story}
 	t.touch(n)
+	if kind == CmdRestart && t.startsAnyway(n) {
+		n.fresh()
+		return // it is done when that start is
+	}
 	// What is not up yet is restarted at once, which costs its group nothing.
 	inLine := kind == CmdRestart && (n.st.Phase.pending() || n.parent.awaitsStart(n))
 	if n.parent != nil && t.busy(n.parent) && !kind.ends() && !inLine {
@@ -70,6 +74,13 @@ func (t *Tree) command(n *node, kind CommandKind, token string) {
 		return
 	}
 	t.obey(n)
+}
+
+// startsAnyway reports whether a node is down and has its turn in the operation of its
+// supervisor still to come.
+func (t *Tree) startsAnyway(n *node) bool {
+	p := n.parent
+	return p != nil && t.busy(p) && n.st.Phase.idle() && t.willStart(p, n) && !t.opt.StartTerminated
 }
 
 // obeys makes what happens to a node part of its command's story.

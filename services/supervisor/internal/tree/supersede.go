@@ -18,7 +18,7 @@ func (t *Tree) contend(n *node, in *Input) (over bool) {
 	switch {
 	case was == nil:
 		return false
-	case n.shares(in.Command):
+	case t.shares(n, in.Command):
 		if len(was.Joined) == maxJoined {
 			t.reply(in, Busy, "it is under way already, and too many wait for it")
 			return true
@@ -27,15 +27,23 @@ func (t *Tree) contend(n *node, in *Input) (over bool) {
 		t.touch(n)
 		return true
 	case in.Command.ends(), in.Command == CmdRestart && was.Kind.starts():
-		t.answerWith(n, Superseded, string(in.Command))
+		t.answerWith(n, Superseded, in.Command.word())
 		return false
 	}
-	t.reply(in, Busy, string(was.Kind)+" of it is under way; try again when that is done")
+	t.reply(in, Busy, was.Kind.word()+" is under way; try again when that is done")
 	return true
 }
 
+// word is what operators know a command by.
+func (k CommandKind) word() string {
+	if k == CmdClose {
+		return "a stop with the service"
+	}
+	return string(k)
+}
+
 // shares reports whether an order is done when the one in progress about the node is.
-func (n *node) shares(kind CommandKind) bool {
+func (t *Tree) shares(n *node, kind CommandKind) bool {
 	was := n.st.Command
 	switch kind {
 	case CmdTerminate:
@@ -45,7 +53,7 @@ func (n *node) shares(kind CommandKind) bool {
 	case CmdRemove:
 		return was.Kind == CmdRemove
 	case CmdRestart:
-		return was.Kind == CmdRestart && (was.Queued > 0 || n.st.Phase == Stopping || n.st.Phase.pending())
+		return was.Kind == CmdRestart && (was.Queued > 0 || n.st.Phase == Stopping || n.st.Phase.pending() || t.startsAnyway(n))
 	}
 	return false
 }

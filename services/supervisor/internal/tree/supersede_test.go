@@ -203,3 +203,61 @@ func TestTerminationDuringAnOperation(t *testing.T) {
 		}
 	}
 }
+
+// The end of the service supersedes orders under a name that operators know.
+func TestSupersededByTheEndOfTheService(t *testing.T) {
+	t.Parallel()
+	b := newBench(t, sup("root", "", Supervisor{MaxRestarts: 5}), agent("a", "root"))
+	b.raw(Input{Kind: Order, Command: CmdRestart, Node: "root", Token: "t1"})
+	b.raw(Input{Kind: Order, Command: CmdClose, Node: "root", Token: "t2"})
+	b.equal("answered", b.lastReply(), "t1: superseded: a stop with the service")
+	for _, e := range b.raw(Input{Kind: Order, Command: CmdStart, Node: "root", Token: "t3"}) {
+		if e.Result != Busy || e.Reason != "a stop with the service is under way; try again when that is done" {
+			t.Errorf("told %+v", e)
+		}
+	}
+}
+
+// An order to restart a member that has yet to be started by its group is done when that
+// start is: the member is not started twice.
+func TestRestartOfAMemberThatAwaitsItsTurn(t *testing.T) {
+	t.Parallel()
+	specs := []*Spec{sup("root", "", Supervisor{MaxRestarts: 9}), sup("g", "root", Supervisor{Strategy: RestForOne, MaxRestarts: 9}), agent("a", "g", verifying), agent("b", "g"), agent("c", "g")}
+	for name, reach := range map[string]func(*bench) uint64{
+		"its group starts": func(*bench) uint64 { return 1 },
+		"its group restarts": func(b *bench) uint64 {
+			b.verify("a")
+			b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1, Reason: "crash"})
+			for _, id := range []string{"c", "b"} {
+				b.raw(Input{Kind: Stopped, Node: id, Incarnation: 1})
+			}
+			b.raw(Input{Kind: Started, Node: "a", Incarnation: 2})
+			return 2
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			b := newBench(t, specs...)
+			want := reach(b)
+			b.wantPhase("b", Idle)
+			for _, token := range []string{"t1", "t2"} {
+				b.raw(Input{Kind: Order, Command: CmdRestart, Node: "b", Token: token})
+			}
+			b.tree = roundTrip(t, b.tree, Options{})
+			if _, over := b.tree.Answered("t1"); over {
+				t.Error("it is answered before it is started")
+			}
+			b.verify("a")
+			b.after(time.Minute)
+			for _, token := range []string{"t1", "t2"} {
+				if a, _ := b.tree.Answered(token); a.Result != OK {
+					t.Errorf("%s: %+v", token, a)
+				}
+			}
+			for _, id := range []string{"b", "c"} {
+				b.wantPhase(id, Running)
+				b.equal(id, b.state(id).Incarnation, want)
+			}
+		})
+	}
+}
