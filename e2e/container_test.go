@@ -22,7 +22,7 @@ supervision_tree:
   failure_detection: {heartbeat_interval: 1s}
   tree:
     - {name: tools, heartbeats: runner, runner: boxed, command: [sh, -c, "while sleep 0.02; do (setsid sleep 0.01 &); done"]}
-    - {name: worker, heartbeats: runner, runner: boxed, shutdown_timeout: 5s, command: [sh, -c, "trap 'sleep 1; echo gone >>RECORD; exit' TERM; echo up >>RECORD; while :; do sleep 0.05; done"]}
+    - {name: worker, heartbeats: runner, runner: boxed, shutdown_timeout: 5s, command: [sh, -c, "trap 'sleep 1; echo gone >>RECORD; exit 0' TERM; echo up >>RECORD; while :; do sleep 0.05; done"]}
 `
 
 // image is what examples/container/Dockerfile says of the program that it runs.
@@ -132,6 +132,11 @@ func TestRunnerInAContainer(t *testing.T) {
 	}
 	if n := recorded("gone"); n != 1 {
 		t.Errorf("worker ended by itself %d times", n)
+	}
+	// It answered SIGTERM with exit code 0, and has not completed for that.
+	failed = last[contracts.AgentFailedData](fleet, contracts.AgentFailed, "worker")
+	if failed.Incarnation != 2 || failed.Reason != contracts.ReasonHostLost || failed.Exit.Code != 0 || failed.Exit.Blame != contracts.BlameHost {
+		t.Errorf("docker stop: %+v", failed)
 	}
 	services.Kill() // it would wait for the runner to come back
 }

@@ -239,6 +239,6 @@ func leave(env shell.Env, k *keeper.Keeper, cfg Config, end context.CancelFunc) 
 		return
 	}
 	if err := k.Stop(context.Background(), cfg.File.Shutdown.DrainTimeout); err != nil {
-		env.Log.Warn("tree not stopped; what is left ends with its runner, in no order", "tree", cfg.File.Tree.Name, "error", err)
+		env.Log.Warn("not all of the tree is stopped; the rest ends with its runner, in no order, or runs on there", "tree", cfg.File.Tree.Name, "error", err)
 	}
 }
