@@ -32,8 +32,12 @@ func (t *Tree) holdDown(n *node) bool {
 // holdEnd holds a supervisor that has ended by itself while the one above it stops with
 // the service.
 func (t *Tree) holdEnd(s *node) {
-	if p := s.parent; p.closes() && p.awaitsStop(s) {
-		t.holdDown(s)
+	p := s.parent
+	if !p.closes() {
+		return
+	}
+	t.holdDown(s) // also in a group that has yet to come to it
+	if p.awaitsStop(s) {
 		t.advance(p)
 	}
 }

@@ -116,6 +116,28 @@ func TestAStopOfTheServiceWhileASupervisorEnds(t *testing.T) {
 	}
 }
 
+// A supervisor of a group gives up while the service stops, before its group has come to
+// it: it has done so when the service starts again.
+func TestASupervisorGivesUpBeforeItsTurnToStop(t *testing.T) {
+	t.Parallel()
+	for name, c := range map[string]struct {
+		is    Supervisor
+		phase Phase
+	}{
+		"gives up":  {Supervisor{Escalation: Terminate}, Idle},
+		"cools off": {Supervisor{Escalation: CoolOff, CoolOff: time.Minute}, Waiting},
+	} {
+		b := newBench(t, sup("root", "", Supervisor{Strategy: OneForAll, MaxRestarts: 9}), sup("s", "root", c.is), agent("a", "s"), agent("after", "root"))
+		b.raw(command(CmdClose, "root"))
+		b.raw(Input{Kind: Exited, Node: "a", Incarnation: 1, Reason: "crash"})
+		b.do(Input{Kind: Stopped, Node: "after", Incarnation: 1})
+		b.wantPhase("root", Idle)
+		b.boot()
+		b.equal(name, b.state("s").Phase, c.phase)
+		b.wantPhase("after", Running)
+	}
+}
+
 // A root that cools off when the service stops cools off to the end.
 func TestAStopOfTheServiceWhileTheRootCoolsOff(t *testing.T) {
 	t.Parallel()
