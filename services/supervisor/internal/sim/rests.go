@@ -23,7 +23,11 @@ func (w *world) decidedRests(parts []*decision) {
 			w.disturb(step.Node)
 		}
 	}
+	groups := map[string]bool{} // that are about to be restarted, whatever rests there
 	for _, e := range b.Effects {
+		if e.Kind == tree.NoteGroup {
+			groups[e.Node] = true
+		}
 		switch e.Kind {
 		case tree.NoteRestart, tree.NoteGroup, tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteIsolate:
 			w.disturbBelow(e.Node)
@@ -43,13 +47,21 @@ func (w *world) decidedRests(parts []*decision) {
 			w.decidedRest(b.At, c)
 		}
 	}
+	for group := range groups {
+		w.disturbBelow(group)
+	}
 }
 
 // decidedRest checks one change, and notes what rests from now on. What rests until
 // somebody starts it does so forever.
 func (w *world) decidedRest(now tree.Instant, c tree.Change) {
+	if c.ID == w.Specs[0].ID && c.State != nil {
+		w.rootGaveUp = c.State.Phase == tree.Idle && c.State.End == tree.EndGaveUp
+	}
 	switch st := c.State; {
 	case st == nil:
+	case w.rootGaveUp: // it starts afresh with the service, and all below it
+		clear(w.rests)
 	case st.Phase == tree.Isolated, st.Phase == tree.Waiting && st.End == tree.EndCooling:
 		w.rests[c.ID] = st.Due
 	case st.Phase == tree.Idle && st.End == tree.EndGaveUp && c.ID != w.Specs[0].ID:
