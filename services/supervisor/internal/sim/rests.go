@@ -16,18 +16,14 @@ func (w *world) decidedRests(parts []*decision) {
 		return
 	}
 	if w.rests == nil || w.forgot {
-		w.rests = map[string]tree.Instant{}
+		w.rests, w.restarting = map[string]tree.Instant{}, map[string]bool{}
 	}
 	for _, step := range b.Steps {
 		if step.Kind == tree.Order && step.Command != tree.CmdClose {
 			w.disturb(step.Node)
 		}
 	}
-	groups := map[string]bool{} // that are about to be restarted, whatever rests there
 	for _, e := range b.Effects {
-		if e.Kind == tree.NoteGroup {
-			groups[e.Node] = true
-		}
 		switch e.Kind {
 		case tree.NoteRestart, tree.NoteGroup, tree.NoteEscalate, tree.NoteTerminate, tree.NoteCoolOff, tree.NoteIsolate:
 			w.disturbBelow(e.Node)
@@ -47,7 +43,7 @@ func (w *world) decidedRests(parts []*decision) {
 			w.decidedRest(b.At, c)
 		}
 	}
-	for group := range groups {
+	for group := range w.restarting {
 		w.disturbBelow(group)
 	}
 }
@@ -57,6 +53,12 @@ func (w *world) decidedRests(parts []*decision) {
 func (w *world) decidedRest(now tree.Instant, c tree.Change) {
 	if c.ID == w.Specs[0].ID && c.State != nil {
 		w.rootGaveUp = c.State.Phase == tree.Idle && c.State.End == tree.EndGaveUp
+	}
+	if c.State != nil && c.State.Supervisor != nil {
+		op := c.State.Supervisor.Op
+		if delete(w.restarting, c.ID); op != nil && op.Kind == tree.OpGroup {
+			w.restarting[c.ID] = true
+		}
 	}
 	switch st := c.State; {
 	case st == nil:

@@ -81,6 +81,8 @@ type world struct {
 	booted map[string]uint64
 	// rests says until when nodes rest that failed too often, see [Rests].
 	rests map[string]tree.Instant
+	// restarting are the groups that are being restarted, whatever rests there.
+	restarting map[string]bool
 	// rootGaveUp is set while the root is down because of its own failures.
 	rootGaveUp bool
 	// consumed is how far the last decision had consumed evidence.
