@@ -228,7 +228,7 @@ func isConflict(err error) bool {
 // maxAgreed bounds the plans that one command agrees to.
 const maxAgreed = 20
 
-// apply has the file applied, as long as that does no more than the plan that was shown.
+// apply applies the file, unless that would do more than the plan that was shown.
 func (c *configApplyCmd) apply(a *app, nc *nats.Conn, req *contracts.ConfigRequest, shown contracts.ConfigPlan) (contracts.ConfigPlan, error) {
 	req.Plan = shown.Plan
 	for range maxAgreed {
